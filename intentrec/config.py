@@ -1,0 +1,377 @@
+"""Strict, typed schema of `conf/`: one domain file per data set, one profile per place it runs.
+
+Unknown keys are refused. What needs Spark to be checked (rules and conditions in Spark SQL) is analysed by
+`intentrec.interactions.rules.check` before a job writes anything.
+"""
+
+import hashlib
+import json
+import os
+import re
+from datetime import date, time
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from intentrec.errors import PipelineError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Columns of a `sequences` row that a model can take in or predict, by what they hold.
+CATEGORICAL = ("action_type", "kind", "creator", "language", "surface", "device")
+MULTI_LABEL = ("genres",)
+NUMERIC = ("duration_s", "release_age_days")
+# Facts of the catalogue that describe a title to the item tower.
+ITEM_CATEGORICAL = ("kind", "creator", "language")
+
+
+class ConfigError(PipelineError):
+    """A configuration that cannot be used; the message names the file, the key and what to do."""
+
+
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(text: str) -> int:
+    """Seconds in '30m', '1h', '7d' or '2w'.
+
+    Raises:
+        ValueError: not of that form, or not positive.
+    """
+    match = re.fullmatch(r"(-?\d+)([mhdw])", str(text))
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 30m, 1h, 7d or 2w")
+    value = int(match.group(1)) * _UNITS[match.group(2)]
+    if value <= 0:
+        raise ValueError(f"{text!r} is not positive")
+    return value
+
+
+def _checked_duration(text: str) -> str:
+    seconds(text)
+    return text
+
+
+def _clock(value: Any) -> Any:
+    # YAML 1.1 reads an unquoted 04:00 as the number 240.
+    if isinstance(value, int):
+        raise ValueError("write the time of day in quotes, such as '04:00'")
+    return value
+
+
+Duration = Annotated[str, AfterValidator(_checked_duration)]
+Clock = Annotated[time, BeforeValidator(_clock)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Strict(BaseModel):
+    """Base of every section: unknown keys are refused, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Strict)
+
+
+class Source(Strict):
+    """Where raw rows come from: a module of `intentrec.sources` and its own options."""
+
+    reader: Name
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Calendar(Strict):
+    """The service's days and weeks."""
+
+    zone: str = "UTC"
+    day_start: Clock = time(4)
+    session_gap: Duration = "30m"
+    lateness: Duration = "2d"
+    history_start: date = Field(description="first service date of the data; a Monday where weeks start on Mondays")
+    censored_weeks: int = Field(0, ge=0, description="weeks from history_start that train no target")
+
+
+class Events(Strict):
+    """What a raw row may be."""
+
+    types: list[Name] = Field(min_length=1)
+    play_types: list[Name] = Field(description="types that play an item; the others only touch it")
+    list_add: Name | None = None
+    list_remove: Name | None = None
+    signals: list[Name] = Field([], description="numeric fields of `extra`, summed over a run")
+    max_duration: Duration = "12h"
+    max_hours_per_day: PositiveFloat = Field(20.0, description="a user beyond this on one service day is not a person")
+    max_clock_skew: Duration = Field("1d", description="how far an event may lie after its arrival")
+    max_age: Duration = Field("60d", description="how far an event may lie before its arrival")
+
+    @model_validator(mode="after")
+    def _known(self) -> "Events":
+        named = [*self.play_types, *filter(None, (self.list_add, self.list_remove))]
+        unknown = sorted(set(named) - set(self.types))
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} not in types")
+        return self
+
+
+class ActionType(Strict):
+    """One rule: a label and the Spark SQL condition over r (run), s (user x title before it) and u (user before it)."""
+
+    name: Name
+    when: str
+
+
+class Interactions(Strict):
+    """How runs are labelled."""
+
+    state_weeks: PositiveInt = 52
+    finished_fraction: float = Field(0.9, gt=0, le=1)
+    target_when: str = "true"
+    action_types: list[ActionType] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Interactions":
+        names = [rule.name for rule in self.action_types]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"action type {', '.join(twice)} appears twice")
+        return self
+
+    @property
+    def rules_version(self) -> str:
+        """Hash of all that decides a label."""
+        return fingerprint(self.model_dump())
+
+
+class DurationWeight(Strict):
+    """d_k of Eq. 3: transform, clip, normalise to [floor, 1]."""
+
+    transform: Literal["log1p", "linear", "none"] = "log1p"
+    clip: Duration = "4h"
+    floor: float = Field(0.0, ge=0, le=1)
+    side: Literal["k", "k+1"] = Field("k", description="whose duration weighs the prediction made at position k")
+
+
+class Sequences(Strict):
+    """The latest n interactions of each active user."""
+
+    length: PositiveInt = 50
+    lookback: Duration = "52w"
+    windows: list[Duration] = Field(["1d", "7d", "30d"], min_length=1)
+    weight: DurationWeight = DurationWeight()
+
+
+class Intent(Strict):
+    """One intent head: predicts `column` of the next interaction."""
+
+    name: Name
+    column: str
+    bins: list[float] = Field([], description="upper bounds that cut a numeric column into classes, ascending")
+    labels: list[str] = Field([], description="names of the classes that bins make: one more than bins")
+
+    @model_validator(mode="after")
+    def _column(self) -> "Intent":
+        numeric = self.column in NUMERIC
+        if not numeric and self.column not in CATEGORICAL + MULTI_LABEL:
+            raise ValueError(f"column {self.column!r} is none of {', '.join(CATEGORICAL + MULTI_LABEL + NUMERIC)}")
+        if numeric and not (self.bins and len(self.labels) == len(self.bins) + 1 and self.bins == sorted(self.bins)):
+            raise ValueError("a numeric column needs ascending bins and one label more than bins")
+        if not numeric and (self.bins or self.labels):
+            raise ValueError("bins and labels are for numeric columns")
+        return self
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an interaction can have several of these labels at once."""
+        return self.column in MULTI_LABEL
+
+
+class Model(Strict):
+    """Sizes and variant of IntentRec (Tables 2 and 3 of the paper)."""
+
+    variant: Literal["v0", "v1", "v2", "v3"] = "v3"
+    intents: list[Name] = Field([], description="which of the domain's intents to predict; empty means all")
+    windows: list[Duration] = Field(["7d"], description="H of S_k, V3 only; each must be one of sequences.windows")
+    categorical: list[str] = Field(["action_type", "kind", "surface"])
+    multi_label: list[str] = Field(["genres"])
+    numeric: list[str] = Field(["duration_s", "release_age_days"])
+    item_features: list[str] = Field(["kind", "genres"], description="facts that enter the item tower")
+    dim: PositiveInt = 64
+    dim_intent: PositiveInt = 32
+    heads: PositiveInt = 2
+    layers: PositiveInt = 2
+    dropout: float = Field(0.1, ge=0, lt=1)
+    intent_weight: float = Field(0.2, ge=0, description="lambda of Eq. 4")
+
+    @model_validator(mode="after")
+    def _columns(self) -> "Model":
+        allowed = {
+            "categorical": CATEGORICAL,
+            "multi_label": MULTI_LABEL,
+            "numeric": NUMERIC,
+            "item_features": ITEM_CATEGORICAL + MULTI_LABEL,
+        }
+        for key, columns in allowed.items():
+            wrong = sorted(set(getattr(self, key)) - set(columns))
+            if wrong:
+                raise ValueError(f"{key}: {', '.join(wrong)} is none of {', '.join(columns)}")
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Training(Strict):
+    """The weekly training run."""
+
+    weeks: PositiveInt = Field(26, description="stacked weekly snapshots it reads at most")
+    validation_days: PositiveInt = 2
+    epochs: PositiveInt = 30
+    patience: PositiveInt = 3
+    batch_size: PositiveInt = 128
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of steps before the cosine falls")
+    chunk: PositiveInt = Field(8192, description="targets x titles computed at once is chunk x catalogue at most")
+    seed: int = 7
+
+
+class Gate(Strict):
+    """When a challenger becomes champion."""
+
+    metric: Name = "ndcg_at_10"
+    threshold: float = Field(0.0, description="the paired bootstrap's lower bound of the relative lift must exceed it")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    bootstrap: PositiveInt = 1000
+    floors: list[Literal["popularity_7d", "repeat_last", "most_frequent"]] = ["popularity_7d", "repeat_last"]
+    guardrails: dict[Name, float] = Field({}, description="metric: largest relative loss against the champion")
+
+
+class Publishing(Strict):
+    """What consumers get."""
+
+    top_k: PositiveInt = 20
+    top_labels: PositiveInt = 3
+    clusters: PositiveInt = 10
+    seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
+
+
+class Domain(Strict):
+    """One domain file."""
+
+    domain: Name
+    source: Source
+    calendar: Calendar
+    events: Events
+    interactions: Interactions
+    sequences: Sequences = Sequences()
+    intents: list[Intent] = Field(min_length=1)
+    model: Model = Model()
+    training: Training = Training()
+    gate: Gate = Gate()
+    publishing: Publishing = Publishing()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Domain":
+        missing = sorted(set(self.model.windows) - set(self.sequences.windows))
+        if missing:
+            raise ValueError(f"model.windows {', '.join(missing)} not in sequences.windows")
+        names = [intent.name for intent in self.intents]
+        if len(set(names)) < len(names):
+            raise ValueError("intents: two have the same name")
+        unknown = sorted(set(self.model.intents) - set(names))
+        if unknown:
+            raise ValueError(f"model.intents {', '.join(unknown)} not in intents")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Fingerprint of everything in the file."""
+        return fingerprint(self.model_dump(mode="json"))
+
+    @property
+    def model_name(self) -> str:
+        """Name in the model registry."""
+        return f"intentrec-{self.domain}"
+
+
+class Spark(Strict):
+    """Spark's master and extra settings."""
+
+    master: str = "local[2]"
+    conf: dict[str, str] = {}
+
+
+class Profile(Strict):
+    """Where the pipeline runs. `{home}` in a value stands for INTENTREC_HOME (default: var/ in the project)."""
+
+    name: Name
+    warehouse: str
+    landing: str
+    reports: str
+    work: str = Field(description="checkpoints and other scratch of this machine")
+    mlflow: str
+    mlflow_artifacts: str
+    spark: Spark = Spark()
+    threads: PositiveInt | None = Field(None, description="torch threads; default: the machine's cores")
+
+
+def fingerprint(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def home() -> Path:
+    """INTENTREC_HOME, absolute."""
+    return Path(os.environ.get("INTENTREC_HOME") or ROOT / "var").resolve()
+
+
+def _load(path: str | Path, schema: type[S], substitute: dict[str, str]) -> S:
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Name a file of conf/ with --config.") from error
+    for key, value in substitute.items():
+        text = text.replace("{" + key + "}", value)
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"{path}: {'.'.join(map(str, item['loc'])) or '(whole file)'}: {item['msg']}"
+            for item in error.errors(include_url=False)
+        ]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def load_domain(path: str | Path) -> Domain:
+    """Read and check a domain file.
+
+    Raises:
+        ConfigError: names the file and every wrong key.
+    """
+    return _load(path, Domain, {})
+
+
+def load_profile(path: str | Path | None = None) -> Profile:
+    """Read a profile: `path`, else INTENTREC_PROFILE, else conf/profiles/local.yaml.
+
+    Raises:
+        ConfigError: names the file and every wrong key.
+    """
+    chosen = path or os.environ.get("INTENTREC_PROFILE") or ROOT / "conf" / "profiles" / "local.yaml"
+    return _load(chosen, Profile, {"home": str(home())})

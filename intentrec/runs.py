@@ -1,0 +1,162 @@
+"""One attempt of one job: its arguments, its two printed lines, its row in the run ledger.
+
+The ledger is a Delta table that every job appends to through delta-rs: training and gate need no Spark otherwise, and
+starting one for a single row costs longer than the row is worth. All other tables are written by Spark only.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
+from intentrec.contracts import RUN_LEDGER
+from intentrec.errors import PipelineError, Skip
+
+SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
+
+
+@dataclass
+class Run:
+    """An attempt of a job over [start, end): what it reads, writes and counts on the way."""
+
+    job: str
+    start: date
+    end: date
+    domain: Domain
+    profile: Profile
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    inputs: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def warehouse(self) -> str:
+        """Root of the domain's tables."""
+        return f"{self.profile.warehouse}/{self.domain.domain}"
+
+    @property
+    def report_dir(self) -> Path:
+        """Where this interval's audits and its report page are kept."""
+        return Path(self.profile.reports) / self.domain.domain / f"{self.start}_{self.end}"
+
+    def say(self, message: str) -> None:
+        """Print a line of progress."""
+        print(f"[{self.job} {self.start}..{self.end}] {message}", flush=True)
+
+
+@cache
+def code_version() -> str:
+    """The commit of the code, marked `+` where the work tree differs from it; the package version outside git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "0.1.0"
+
+
+def _record(run: Run, status: str, message: str | None = None) -> None:
+    row = {
+        "run_id": run.run_id,
+        "job": run.job,
+        "start": run.start,
+        "end": run.end,
+        "status": status,
+        "message": message,
+        "inputs": list(run.inputs.items()),
+        "outputs": list(run.outputs.items()),
+        "counts": list(run.counts.items()),
+        "config_hash": run.domain.hash,
+        "code_version": code_version(),
+        "started_at": run.started,
+        "seconds": None if status == "running" else (datetime.now(UTC) - run.started).total_seconds(),
+    }
+    path = f"{run.warehouse}/{RUN_LEDGER.name}"
+    table = pa.Table.from_pylist([row], schema=to_arrow_schema(RUN_LEDGER.schema))
+    if status == "running":
+        write_deltalake(path, table, mode="append", name=RUN_LEDGER.name)
+    else:
+        write_deltalake(path, table, mode="overwrite", predicate=f"run_id = '{run.run_id}'")
+
+
+def ledger(profile: Profile, domain: Domain) -> list[dict]:
+    """All attempts, oldest first; maps come back as dictionaries."""
+    path = f"{profile.warehouse}/{domain.domain}/{RUN_LEDGER.name}"
+    if not DeltaTable.is_deltatable(path):
+        return []
+    rows = DeltaTable(path).to_pyarrow_table().to_pylist()
+    for row in rows:
+        row.update({key: dict(row[key]) for key in ("inputs", "outputs", "counts")})
+    return sorted(rows, key=lambda row: row["started_at"])
+
+
+def arguments(doc: str) -> argparse.ArgumentParser:
+    """The arguments that every job takes."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start", type=date.fromisoformat, required=True, help="first service date, YYYY-MM-DD")
+    parser.add_argument("--end", type=date.fromisoformat, required=True, help="service date after the last")
+    parser.add_argument("--config", required=True, help="domain file, such as conf/streaming.yaml")
+    parser.add_argument("--profile", help="profile file; default: INTENTREC_PROFILE or conf/profiles/local.yaml")
+    return parser
+
+
+@contextmanager
+def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
+    """Open an attempt, record how it ends.
+
+    Raises:
+        PipelineError: the interval is empty, or whatever the body raised, after it was recorded.
+    """
+    domain = load_domain(args.config)
+    if args.end <= args.start:
+        raise PipelineError(f"--end {args.end} is not after --start {args.start}: the interval is [start, end)")
+    run = Run(job, args.start, args.end, domain, load_profile(args.profile))
+    _record(run, "running")
+    run.say(f"started, domain {domain.domain}, code {code_version()}, run {run.run_id}")
+    clock = time.monotonic()
+    try:
+        yield run
+    except Skip as skip:
+        _record(run, "skipped", str(skip))
+        run.say(f"skipped: {skip}")
+        raise
+    except BaseException as error:
+        _record(run, "failed", f"{type(error).__name__}: {error}"[:2000])
+        raise
+    _record(run, "succeeded")
+    counts = ", ".join(f"{key} {value:,}" for key, value in run.counts.items())
+    run.say(f"succeeded in {time.monotonic() - clock:.1f} s; {counts or 'nothing counted'}")
+
+
+def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *extra: Callable) -> None:
+    """Entry point of a job module: parse, attempt, exit 0, 99 (skipped) or 1 (an error a user can act on).
+
+    `extra` are functions that add the job's own arguments to the parser.
+    """
+    parser = arguments(doc)
+    for add in extra:
+        add(parser)
+    args = parser.parse_args()
+    try:
+        with attempt(job, args) as run:
+            body(run, args)
+    except Skip:
+        sys.exit(SKIPPED)
+    except PipelineError as error:
+        print(f"[{job}] FAILED: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except Exception:
+        traceback.print_exc()
+        print(f"[{job}] FAILED on an unexpected error (traceback above)", file=sys.stderr, flush=True)
+        sys.exit(1)

@@ -1,0 +1,178 @@
+"""The only way tables are written and read: stage, audit, commit exactly one interval; read at a version.
+
+A reader never sees a row that failed a critical audit, and a writer that dies anywhere leaves the old state or the
+new one. A commit whose rows equal what the interval already holds is not made at all: the version stays, and with it
+everything that was derived from that version.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from delta.exceptions.captured import DeltaConcurrentModificationException
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType, MapType
+
+from intentrec import quality
+from intentrec.contracts import TABLES, Table
+from intentrec.errors import PipelineError
+from intentrec.runs import Run, code_version
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Row count and order-free checksum of a frame."""
+
+    rows: int
+    checksum: str
+
+
+def fingerprint(frame: DataFrame) -> Fingerprint:
+    """Count and checksum of the frame's rows, independent of their order and of the order inside maps."""
+    row = F.xxhash64(F.to_json(F.struct(*[_without_maps(field.name, field.dataType) for field in frame.schema])))
+    total = frame.agg(F.count("*").alias("rows"), F.sum(row.cast("decimal(38,0)")).alias("sum")).first()
+    assert total is not None
+    return Fingerprint(total["rows"], f"{int(total['sum'] or 0) & (2**64 - 1):016x}")
+
+
+def _without_maps(name: str, of: DataType) -> Column:
+    return F.array_sort(F.map_entries(name)).alias(name) if isinstance(of, MapType) else F.col(name)
+
+
+class Warehouse:
+    """One domain's Delta tables."""
+
+    def __init__(self, spark: SparkSession, run: Run) -> None:
+        self.spark = spark
+        self.run = run
+        self.root = run.warehouse
+
+    def path(self, table: Table) -> str:
+        """Location of a table."""
+        return f"{self.root}/{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        """Whether the table was ever written."""
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def version(self, table: Table) -> int:
+        """The table's latest version."""
+        row = DeltaTable.forPath(self.spark, self.path(table)).history(1).select("version").first()
+        assert row is not None
+        return row["version"]
+
+    def read(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
+        """Rows of [start, end) at the latest version, which the run records as an input. Either end may be open.
+
+        Raises:
+            PipelineError: the table does not exist yet.
+        """
+        if not self.exists(table):
+            raise PipelineError(f"table {table.name} does not exist in {self.root}: run the jobs before this one first")
+        version = self.run.inputs.setdefault(table.name, self.version(table))
+        frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
+        return _between(frame, table, start, end)
+
+    def replace(self, table: Table, frame: DataFrame, start: date, end: date) -> int:
+        """Stage `frame`, audit it, and make it the content of [start, end). Returns the table's version after it.
+
+        Raises:
+            PipelineError: the frame does not fit the contract, has rows outside the interval, or another run wrote the
+                same interval meanwhile. The table is as it was.
+            intentrec.quality.AuditFailed: a critical expectation failed. The table is as it was.
+        """
+        _require_contract(table, frame)
+        staging = f"{self.root}/_staging/{self.run.run_id}/{table.name}"
+        try:
+            frame.select(*table.names).write.format("parquet").mode("overwrite").save(staging)
+            staged = self.spark.read.schema(table.schema).parquet(staging)
+            quality.audit(table, staged, self.run)
+            new = fingerprint(staged)
+            self.run.counts[f"{table.name}.rows"] = new.rows
+            if self.exists(table) and fingerprint(self.current(table, start, end)) == new:
+                self.run.say(f"{table.name} [{start}, {end}): {new.rows:,} rows, unchanged")
+            else:
+                self._commit(table, staged, start, end)
+                self.run.say(f"{table.name} [{start}, {end}): {new.rows:,} rows committed")
+        finally:
+            self._delete(staging)
+        version = self.version(table)
+        self.run.outputs[table.name] = version
+        return version
+
+    def current(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
+        """Rows of [start, end) as they are now, not recorded as an input."""
+        return _between(self.spark.read.format("delta").load(self.path(table)), table, start, end)
+
+    def checksums(self) -> dict[str, Fingerprint]:
+        """Fingerprint of every existing table but the ledger, which grows with each attempt."""
+        tables = [table for table in TABLES.values() if table.name != "run_ledger" and self.exists(table)]
+        return {table.name: fingerprint(self.current(table)) for table in tables}
+
+    def _delete(self, path: str) -> None:
+        """Delete a folder through Hadoop, so that it works on any warehouse URI."""
+        jvm = self.spark.sparkContext._jvm
+        assert jvm is not None
+        folder = jvm.org.apache.hadoop.fs.Path(path)
+        folder.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration()).delete(folder, True)
+
+    def _create(self, table: Table) -> None:
+        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(f"one row is {table.row}")
+        builder = builder.addColumns(table.schema)
+        if table.partition:
+            builder = builder.partitionedBy(table.partition)
+        builder.execute()
+
+    def _commit(self, table: Table, staged: DataFrame, start: date, end: date) -> None:
+        self._create(table)
+        about = {"run_id": self.run.run_id, "job": self.run.job, "code_version": code_version()}
+        writer = staged.write.format("delta").mode("overwrite").option("userMetadata", json.dumps(about))
+        if table.partition:
+            inside = f"{table.partition} >= DATE'{start}' AND {table.partition} < DATE'{end}'"
+            writer = writer.option("replaceWhere", inside).partitionBy(table.partition)
+        try:
+            writer.save(self.path(table))
+        except DeltaConcurrentModificationException as error:
+            raise PipelineError(
+                f"{table.name} [{start}, {end}): another run wrote this interval at the same time and won; "
+                f"this run changed nothing. Run it again. ({str(error).splitlines()[0]})"
+            ) from error
+
+
+def next_day(day: date) -> date:
+    """The day after: [day, next_day(day)) is the interval of one as_of."""
+    return day + timedelta(days=1)
+
+
+def _between(frame: DataFrame, table: Table, start: date | None, end: date | None) -> DataFrame:
+    if start is not None:
+        frame = frame.where(F.col(table.partition) >= F.lit(start))
+    if end is not None:
+        frame = frame.where(F.col(table.partition) < F.lit(end))
+    return frame
+
+
+def _require_contract(table: Table, frame: DataFrame) -> None:
+    """Delta accepts a missing nullable column in silence, so names and types are compared first."""
+    have = {field.name: field.dataType for field in frame.schema}
+    want = {field.name: field.dataType for field in table.schema}
+    problems = [f"missing {name}" for name in want.keys() - have.keys()]
+    problems += [f"unexpected {name}" for name in have.keys() - want.keys()]
+    problems += [
+        f"{name} is {have[name].simpleString()}, not {want[name].simpleString()}"
+        for name in want.keys() & have.keys()
+        if _loose(have[name]) != _loose(want[name])
+    ]
+    if problems:
+        raise PipelineError(f"frame for {table.name} does not fit its contract: {'; '.join(sorted(problems))}")
+
+
+def _loose(of: DataType) -> str:
+    """The type without nullability: Spark infers it, the staged frame's schema then enforces it."""
+    if isinstance(of, ArrayType):
+        return f"array<{_loose(of.elementType)}>"
+    if isinstance(of, MapType):
+        return f"map<{_loose(of.keyType)},{_loose(of.valueType)}>"
+    return of.simpleString()

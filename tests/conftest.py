@@ -1,0 +1,78 @@
+"""What tests share: one Spark session, a profile under a temporary folder, the two domain files, attempts of a job."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from intentrec import spark as spark_module
+from intentrec.config import ROOT, Domain, Profile, Spark, load_domain
+from intentrec.runs import Run
+
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def profile_under(home: Path) -> Profile:
+    """A profile that keeps everything below `home`."""
+    return Profile(
+        name="test",
+        warehouse=f"{home}/warehouse",
+        landing=f"{home}/landing",
+        reports=f"{home}/reports",
+        work=f"{home}/work",
+        mlflow=f"sqlite:///{home}/mlflow.db",
+        mlflow_artifacts=f"{home}/artifacts",
+        spark=Spark(
+            conf={
+                "spark.sql.shuffle.partitions": "2",
+                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+                "spark.sql.warehouse.dir": f"{home}/spark-warehouse",
+            }
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one Spark session of the test run."""
+    session = spark_module.start(profile_under(tmp_path_factory.mktemp("spark")), "tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    """A profile of this test alone."""
+    return profile_under(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def streaming() -> Domain:
+    """The streaming domain file."""
+    return load_domain(ROOT / "conf" / "streaming.yaml")
+
+
+@pytest.fixture(scope="session")
+def kuairand() -> Domain:
+    """The KuaiRand domain file."""
+    return load_domain(ROOT / "conf" / "kuairand.yaml")
+
+
+@pytest.fixture
+def new_run(profile: Profile, streaming: Domain) -> Callable[..., Run]:
+    """Make an attempt: new_run("ingest", start, end, domain=...)."""
+
+    def make(job: str, start: date, end: date, domain: Domain = streaming) -> Run:
+        return Run(job, start, end, domain, profile)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real data sets; skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data not found at {SHARED_DATA}")
+    return SHARED_DATA
