@@ -1,0 +1,113 @@
+"""Domain files and profiles: the ones that ship load; every kind of mistake names the file and the key."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from intentrec.config import ROOT, ConfigError, load_domain, load_profile, seconds
+
+DOMAIN_FILES = sorted((ROOT / "conf").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", DOMAIN_FILES, ids=lambda path: path.stem)
+def test_shipped_domain_files_load_and_are_named_after_their_domain(path: Path) -> None:
+    assert load_domain(path).domain == path.stem
+
+
+def test_history_starts_on_the_weekday_of_the_weekly_interval() -> None:
+    assert all(load_domain(path).calendar.history_start.weekday() == 0 for path in DOMAIN_FILES)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("30m", 1800), ("1h", 3600), ("7d", 604800), ("2w", 1209600)])
+def test_durations(text: str, expected: int) -> None:
+    assert seconds(text) == expected
+
+
+def _set(*keys: str | int, value: Any) -> Callable[[Any], None]:
+    def change(data: Any) -> None:
+        for key in keys[:-1]:
+            data = data[key]
+        data[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (_set("colour", value="blue"), "colour"),
+        (_set("sequences", "lenght", value=50), "sequences.lenght"),
+        (_set("sequences", "windows", value=["1d", "-7d"]), "sequences.windows.1"),
+        (_set("sequences", "windows", value=["0d"]), "sequences.windows.0"),
+        (_set("sequences", "windows", value=["a week"]), "sequences.windows.0"),
+        (_set("sequences", "length", value=0), "sequences.length"),
+        (_set("model", "windows", value=["3d"]), "model.windows"),
+        (_set("model", "dim", value=63), "model"),
+        (_set("model", "categorical", value=["colour"]), "model"),
+        (_set("model", "intents", value=["mood"]), "model.intents"),
+        (_set("model", "variant", value="v4"), "model.variant"),
+        (_set("calendar", "day_start", value=240), "calendar.day_start"),
+        (_set("calendar", "session_gap", value="30 minutes"), "calendar.session_gap"),
+        (_set("events", "list_add", value="bookmark"), "events"),
+        (_set("intents", 3, "bins", value=[30, 7]), "intents.3"),
+        (_set("intents", 0, "column", value="mood"), "intents.0"),
+        (_set("intents", 1, "name", value="action_type"), "intents"),
+        (_set("interactions", "action_types", value=[]), "interactions.action_types"),
+        (_set("interactions", "action_types", 1, "name", value="save"), "interactions"),
+        (_set("gate", "confidence", value=1.5), "gate.confidence"),
+        (_set("gate", "floors", value=["random"]), "gate.floors.0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_names_file_and_key(change: Callable[[Any], None], key: str, tmp_path: Path) -> None:
+    data = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
+    change(data)
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError) as error:
+        load_domain(path)
+    assert str(path) in str(error.value)
+    assert key in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["domain: [", "\tdomain: x", "- a\n- b", ""])
+def test_a_file_that_is_no_domain_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        load_domain(path)
+
+
+def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--config"):
+        load_domain(tmp_path / "absent.yaml")
+
+
+def test_the_rules_version_follows_the_rules_and_nothing_else(tmp_path: Path) -> None:
+    data = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
+    before = load_domain(ROOT / "conf" / "streaming.yaml")
+    data["training"]["epochs"] = 99
+    path = tmp_path / "streaming.yaml"
+    path.write_text(yaml.safe_dump(data))
+    other_epochs = load_domain(path)
+    data["interactions"]["action_types"][0]["when"] = "r.duration_s < 60"
+    path.write_text(yaml.safe_dump(data))
+    other_rule = load_domain(path)
+    assert other_epochs.hash != before.hash
+    assert other_epochs.interactions.rules_version == before.interactions.rules_version
+    assert other_rule.interactions.rules_version != before.interactions.rules_version
+
+
+def test_the_profile_lies_under_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
+    profile = load_profile()
+    assert profile.warehouse == f"{tmp_path}/warehouse"
+    assert profile.mlflow == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+
+
+def test_dates_are_dates() -> None:
+    assert load_domain(ROOT / "conf" / "kuairand.yaml").calendar.history_start == date(2022, 4, 25)
