@@ -1,0 +1,54 @@
+"""Simulate a streaming service: write landing files, and the truth behind them where no job reads it."""
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+
+from intentrec.config import load_domain, load_profile
+from intentrec.errors import PipelineError
+from intentrec.sources.simulator import Settings, simulate
+from intentrec.sources.simulator.settings import WORLDS
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m intentrec.sources.simulator", description=__doc__)
+    parser.add_argument("--config", required=True, help="domain file, such as conf/streaming.yaml")
+    parser.add_argument("--profile", help="profile file; default: INTENTREC_PROFILE or conf/profiles/local.yaml")
+    parser.add_argument("--start", type=date.fromisoformat, required=True, help="first service date, YYYY-MM-DD")
+    parser.add_argument("--end", type=date.fromisoformat, required=True, help="service date after the last")
+    parser.add_argument("--users", type=int, default=Settings.users)
+    parser.add_argument("--titles", type=int, default=Settings.titles, help="size of the back catalogue")
+    parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--world", choices=WORLDS, default=Settings.world)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Simulate and say what was written.
+
+    Raises:
+        PipelineError: wrong settings, or a landing zone that is not a local folder or holds another world.
+    """
+    args = _arguments()
+    domain, profile = load_domain(args.config), load_profile(args.profile)
+    if "://" in profile.landing:
+        raise PipelineError(
+            f"profile {profile.name}: landing {profile.landing} is no local folder; simulate, then copy"
+        )
+    settings = Settings.from_domain(domain, users=args.users, titles=args.titles, seed=args.seed, world=args.world)
+    landing = Path(profile.landing) / domain.domain
+    truth = Path(profile.work) / "truth" / domain.domain
+    summary = simulate(settings, args.start, args.end, landing, truth, progress=True)
+    fates = ", ".join(f"{fate} {count:,}" for fate, count in sorted(summary.fates.items()))
+    print(f"[simulator {args.start}..{args.end}] world {args.world}: {summary.fates.total():,} raw rows ({fates})")
+    print(f"  of {args.users:,} users in {summary.sessions:,} sessions; {summary.catalogue_rows:,} catalogue rows")
+    print(f"  landing {landing}\n  truth   {truth}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PipelineError as error:
+        print(f"[simulator] FAILED: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,93 @@
+"""Simulate a range of weeks and write it down."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+
+from tqdm import tqdm
+
+from intentrec.errors import PipelineError
+from intentrec.sources.simulator import behaviour, dirt, simple, truth, write
+from intentrec.sources.simulator.catalogue import Catalogue
+from intentrec.sources.simulator.people import population
+from intentrec.sources.simulator.plan import slots
+from intentrec.sources.simulator.settings import Settings
+from intentrec.sources.simulator.viewer import Viewer
+
+
+@dataclass
+class Summary:
+    """What was written: raw rows by fate and by kind, catalogue rows, sessions."""
+
+    fates: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    catalogue_rows: int = 0
+    sessions: int = 0
+
+
+def simulate(
+    settings: Settings,
+    start: date,
+    end: date,
+    landing: str | Path,
+    truth_dir: str | Path,
+    progress: bool = False,
+) -> Summary:
+    """Write the landing files of the weeks in [start, end) and the truth behind them.
+
+    The world always begins at `settings.epoch`, so that a week is the same whatever range it is written with.
+
+    Raises:
+        PipelineError: the range is not whole weeks of the world, or the landing zone holds another world.
+    """
+    weeks, landing, truth_dir = settings.weeks(start, end), Path(landing), Path(truth_dir)
+    _claim(landing, settings)
+    catalogue, summary = Catalogue(settings, end), Summary()
+    viewers = [Viewer(user, settings, catalogue) for user in population(settings)]
+    follow = simple.Follow(settings, len(catalogue.titles)) if settings.world == "item-markov" else None
+    steps = tqdm(
+        total=len(viewers) * len(catalogue.known),
+        unit="user-week",
+        disable=not progress,
+        desc="simulating",
+        mininterval=1,
+    )
+    for week in catalogue.known:
+        view = catalogue.view(week)
+        lived, rows = [], []
+        for viewer in viewers:
+            planned = slots(settings, viewer.user, week)
+            if settings.world in ("intent", "drift"):
+                result = behaviour.live(settings, viewer, view, week, planned)
+            else:
+                result = simple.live(settings, viewer, view, week, planned, follow)
+            lived.append((viewer.user, result))
+            if week in weeks:
+                rows += dirt.rows(settings, viewer.user, view, week, result.events)
+            steps.update()
+        if week not in weeks:
+            continue
+        snapshot = catalogue.snapshot(week)
+        write.catalogue(landing, week, snapshot)
+        truth.events(truth_dir, week, write.events(landing, week, rows), view)
+        truth.sessions(truth_dir, week, lived)
+        truth.oracle(truth_dir, week, lived, view)
+        summary.fates.update(row.fate for row in rows)
+        summary.kinds.update(row.kind for row in rows)
+        summary.catalogue_rows += len(snapshot)
+        summary.sessions += sum(len(result.sessions) for _, result in lived)
+    steps.close()
+    return summary
+
+
+def _claim(landing: Path, settings: Settings) -> None:
+    """Refuse to mix two worlds in one landing zone."""
+    path = landing / write.MANIFEST
+    world = json.dumps({key: str(value) for key, value in asdict(settings).items() if key != "users"}, indent=1) + "\n"
+    if path.exists() and path.read_text() != world:
+        raise PipelineError(
+            f"{landing} holds another simulated world (see {path}). Remove that folder or set another INTENTREC_HOME."
+        )
+    write.replace(path, world.encode())
