@@ -1,0 +1,84 @@
+"""Ranking and intent metrics on ranks (1 is best, infinity: the title was not offered at all).
+
+Shapes: U users, P (user, relevant title) pairs, E events, B rows scored at once, N titles.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CUTS = (10, 20)
+
+
+def pair_ranks(scores_BN: NDArray, rows: Ints, titles: Ints) -> Floats:
+    """Rank of title `titles[i]` in row `rows[i]`, ties going to the earlier column.
+
+    A title index below 0 stands for one that was not offered, as does a score of minus infinity; its rank is infinite.
+    """
+    ranks = np.full(len(rows), np.inf)
+    columns_N = np.arange(scores_BN.shape[1])
+    step = max(1, 4_000_000 // max(1, scores_BN.shape[1]))
+    offered = np.flatnonzero(titles >= 0)
+    offered = offered[scores_BN[rows[offered], titles[offered]] > -np.inf]
+    for start in range(0, len(offered), step):
+        chosen = offered[start : start + step]
+        all_scores = scores_BN[rows[chosen]]
+        own = scores_BN[rows[chosen], titles[chosen]][:, None]
+        tied_before = (all_scores == own) & (columns_N < titles[chosen][:, None])
+        ranks[chosen] = 1 + (all_scores > own).sum(axis=1) + tied_before.sum(axis=1)
+    return ranks
+
+
+def top_mask(scores_BN: NDArray, k: int) -> NDArray[np.bool_]:
+    """Which titles are among each row's best k, ties going to the earlier column; those not offered never are."""
+    k = min(k, scores_BN.shape[1])
+    if k == 0:
+        return np.zeros(scores_BN.shape, dtype=bool)
+    worst_B1 = np.partition(scores_BN, -k, axis=1)[:, [-k]]
+    above = scores_BN > worst_B1
+    tied = scores_BN == worst_B1
+    room_B1 = k - above.sum(axis=1, keepdims=True)
+    return (above | (tied & (np.cumsum(tied, axis=1) <= room_B1))) & (scores_BN > -np.inf)
+
+
+def gain(ranks: Floats, k: int) -> Floats:
+    """Discounted gain 1 / log2(1 + rank) of each rank within k, else 0."""
+    with np.errstate(divide="ignore"):
+        return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
+
+
+def per_event(ranks: Floats) -> dict[str, Floats]:
+    """Metrics of one relevant title per event: `mrr`, `recall_at_k`, `ndcg_at_k`, each an array over events."""
+    values: dict[str, Floats] = {"mrr": 1.0 / ranks}
+    for k in CUTS:
+        values[f"recall_at_{k}"] = (ranks <= k).astype(float)
+        values[f"ndcg_at_{k}"] = gain(ranks, k)
+    return values
+
+
+def per_user(users: Ints, ranks: Floats, count: int) -> dict[str, Floats]:
+    """Metrics of several relevant titles per user, each an array over `count` users.
+
+    `users[i]` is the user of pair i. `ndcg_at_k` is normalised by the best order of that user's titles, `recall_at_k`
+    divides by all of them, `hit_at_k` asks for any, `mrr` is of the best. A user without a pair gets 0.
+    """
+    total = np.bincount(users, minlength=count)
+    best = np.full(count, np.inf)
+    np.minimum.at(best, users, ranks)
+    values: dict[str, Floats] = {"mrr": 1.0 / best}
+    ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(2.0 + np.arange(max(CUTS))))])
+    for k in CUTS:
+        hits = np.bincount(users, weights=ranks <= k, minlength=count)
+        gains = np.bincount(users, weights=gain(ranks, k), minlength=count)
+        most = ideal[np.minimum(total, k)]
+        values[f"recall_at_{k}"] = np.divide(hits, total, out=np.zeros(count), where=total > 0)
+        values[f"hit_at_{k}"] = (hits > 0).astype(float)
+        values[f"ndcg_at_{k}"] = np.divide(gains, most, out=np.zeros(count), where=most > 0)
+    return values
+
+
+def mean(values: Floats) -> float:
+    """Mean, or NaN of nothing: a slice that holds no one was not measured."""
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,179 @@
+"""The domain's registered model: its versions, and the aliases `challenger` and `champion`.
+
+Moving an alias is one row of the registry's database, so readers see the old version or the new one. Everything a
+later run needs to know about a version is a tag of it:
+
+    fingerprint   of everything that determined the training run
+    trained_for   the T it was trained for: it knows nothing after T - 7d
+    gate          promoted, kept or rolled_back, once its decision was applied
+    replaced      the champion before it: where a rollback leads
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intentrec.config import Domain, Profile
+from intentrec.errors import PipelineError
+from intentrec.training.tracking import client_of
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+PROMOTED, KEPT, ROLLED_BACK = "promoted", "kept", "rolled_back"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version."""
+
+    name: str
+    number: str
+    run_id: str
+    fingerprint: str
+    trained_for: date
+    gate: str | None
+    replaced: str | None
+
+    @property
+    def uri(self) -> str:
+        """What mlflow.pyfunc.load_model takes."""
+        return f"models:/{self.name}/{self.number}"
+
+    @classmethod
+    def of(cls, entry: "ModelVersion") -> "Version":
+        """From the registry's own record."""
+        tags = entry.tags
+        return cls(
+            entry.name,
+            str(entry.version),
+            str(entry.run_id),
+            tags["fingerprint"],
+            date.fromisoformat(tags["trained_for"]),
+            tags.get("gate"),
+            tags.get("replaced"),
+        )
+
+
+class Registry:
+    """The versions of one domain's model."""
+
+    def __init__(self, profile: Profile, domain: Domain) -> None:
+        self.client = client_of(profile)
+        self.name = domain.model_name
+
+    def versions(self) -> list[Version]:
+        """All versions, oldest first."""
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+        return sorted((Version.of(entry) for entry in found), key=lambda version: int(version.number))
+
+    def by_fingerprint(self, fingerprint: str) -> Version | None:
+        """The version trained from exactly these inputs."""
+        return next((version for version in self.versions() if version.fingerprint == fingerprint), None)
+
+    def holder(self, alias: str) -> Version | None:
+        """The version that has an alias."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Version.of(self.client.get_model_version_by_alias(self.name, alias))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def champion(self) -> Version | None:
+        """The version that publishes."""
+        return self.holder(CHAMPION)
+
+    def champion_for(self, as_of: date) -> Version | None:
+        """The version that publishes `as_of`: the champion, unless it was trained for a later date.
+
+        Then it is the latest one that had been promoted until `as_of`, so that publishing an old week again gives what
+        it gave, and never what was learnt later.
+        """
+        champion = self.champion()
+        if champion is None or champion.trained_for <= as_of:
+            return champion
+        past = [v for v in self.versions() if v.gate == PROMOTED and v.trained_for <= as_of]
+        return max(past, key=lambda version: (version.trained_for, int(version.number)), default=None)
+
+    def register(self, source: str, run_id: str, tags: dict[str, str], card: str) -> Version:
+        """Register a logged model (`source`, models:/m-...) once per fingerprint; the newest becomes `challenger`.
+
+        `tags` must hold fingerprint and trained_for.
+        """
+        from mlflow.exceptions import MlflowException
+
+        version = self.by_fingerprint(tags["fingerprint"])
+        if version is None:
+            try:
+                self.client.create_registered_model(self.name, description="IntentRec, retrained weekly")
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            model_id = source.removeprefix("models:/")
+            entry = self.client.create_model_version(
+                self.name, source, run_id, tags=tags, description=card, model_id=model_id
+            )
+            version = Version.of(entry)
+        challenger = self.holder(CHALLENGER)
+        if challenger is None or challenger.trained_for <= version.trained_for:
+            self._point(CHALLENGER, version)
+        return version
+
+    def promote(self, version: Version) -> None:
+        """Make a version champion, and remember which one it replaces."""
+        before = self.champion()
+        if before is not None and before.number != version.number:
+            self._tag(version, "replaced", before.number)
+        self._point(CHAMPION, version)
+        self._tag(version, "gate", PROMOTED)
+
+    def keep(self, version: Version) -> None:
+        """Record that a version was judged and did not become champion."""
+        self._tag(version, "gate", KEPT)
+
+    def rollback(self) -> Version:
+        """Give the alias back to the version that the champion replaced, and return it.
+
+        Raises:
+            PipelineError: there is no champion, or it replaced none.
+        """
+        champion = self.champion()
+        if champion is None:
+            raise PipelineError(f"{self.name} has no champion: nothing to roll back")
+        if champion.replaced is None:
+            raise PipelineError(f"version {champion.number} of {self.name} replaced no other: promote one instead")
+        previous = Version.of(self.client.get_model_version(self.name, champion.replaced))
+        self._point(CHAMPION, previous)
+        self._tag(champion, "gate", ROLLED_BACK)
+        return previous
+
+    def version(self, number: str) -> Version:
+        """A version by its number.
+
+        Raises:
+            PipelineError: there is none.
+        """
+        for version in self.versions():
+            if version.number == number:
+                return version
+        raise PipelineError(f"{self.name} has no version {number}; it has {[v.number for v in self.versions()]}")
+
+    def artifacts(self, version: Version, folder: Path) -> Path:
+        """Download the version's files below `folder`; the result holds `model/`, `catalog.parquet`, ..."""
+        from mlflow.artifacts import download_artifacts
+
+        local = Path(download_artifacts(artifact_uri=version.uri, dst_path=str(folder)))
+        return local / "artifacts"
+
+    def _point(self, alias: str, version: Version) -> None:
+        holder = self.holder(alias)
+        if holder is None or holder.number != version.number:
+            self.client.set_registered_model_alias(self.name, alias, version.number)
+
+    def _tag(self, version: Version, key: str, value: str) -> None:
+        self.client.set_model_version_tag(self.name, version.number, key, value)
