@@ -1,0 +1,172 @@
+"""The page of one run interval: one HTML file that opens without a network.
+
+Row contents come from outside and may be hostile: everything passes Jinja's automatic escaping, and the page forbids
+itself scripts and remote resources.
+"""
+
+import base64
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from intentrec.config import Domain, Profile
+from intentrec.reports.files import write
+from intentrec.reports.run_facts import FATES, Facts, TableAudit, collect, report_dir
+from intentrec.runs import Run
+
+# Geometry of the waterfall, in units of its view box.
+LEFT, WIDTH, ROW = 190.0, 600.0, 26.0
+THINNEST = 1.5  # a bar of one row among millions stays visible
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of the waterfall: `value` rows drawn from `x`, kept or lost."""
+
+    label: str
+    value: int
+    tone: str
+    share: float | None
+    x: float
+    y: float
+    width: float
+
+
+def waterfall(counts: dict[str, int]) -> list[Bar]:
+    """From raw rows read, over what each fate took away, to accepted events and the rows derived from them.
+
+    Bars share one linear scale. Steps that have not been counted yet are left out.
+    """
+    read = counts.get("events.read")
+    steps: list[tuple[str, int, int, str]] = []  # label, rows, rows to the left of it, tone
+    if read is not None:
+        steps.append(("raw events read", read, 0, "total"))
+        left = read
+        for fate in FATES:
+            lost = counts.get(f"events.{fate}", 0)
+            left -= lost
+            steps.append((fate, lost, max(left, 0), "lost"))
+        steps.append(("accepted events", counts.get("events.accepted", 0), 0, "total"))
+    derived = ("interactions", "sequences", "user_intents", "recommendations")
+    steps += [(name, counts[f"{name}.rows"], 0, "derived") for name in derived if f"{name}.rows" in counts]
+    scale = WIDTH / max([value + before for _, value, before, _ in steps], default=1) if any(s[1] for s in steps) else 0
+    return [
+        Bar(
+            label=label,
+            value=value,
+            tone=tone,
+            share=value / read if read and tone != "derived" else None,
+            x=round(LEFT + before * scale, 2),
+            y=ROW * index,
+            width=round(max(value * scale, THINNEST if value else 0), 2),
+        )
+        for index, (label, value, before, tone) in enumerate(steps)
+    ]
+
+
+def render(profile: Profile, domain: Domain, start: date, end: date, live: Run | None = None) -> Path:
+    """Write the interval's page and return its path. `live` is an attempt still running in this process."""
+    facts = collect(profile, domain, start, end, live)
+    return write(report_dir(profile, domain, start, end) / "report.html", html(facts))
+
+
+def html(facts: Facts) -> str:
+    """The page as text."""
+    bars = waterfall(facts.counts)
+    return _template().render(
+        facts=facts,
+        headline=headline(facts),
+        bars=bars,
+        height=ROW * len(bars),
+        derived=next((bar.y for bar in bars if bar.tone == "derived"), None),
+        plots=[(path.stem.replace("_", " "), _data_uri(path)) for path in facts.plots],
+        gate_columns=_columns(facts.gate),
+    )
+
+
+def headline(facts: Facts) -> str:
+    """One sentence: how the run stands."""
+    done = [job for job in facts.jobs if job.status == "succeeded"]
+    broken = [job.job for job in facts.jobs if job.status == "failed"]
+    warned = sum(len(table.warnings) for table in facts.tables)
+    failed = sum(len(table.failures) for table in facts.tables)
+    parts = [f"{len(done)} of {len(facts.jobs)} jobs succeeded"]
+    parts += [f"{', '.join(broken)} failed"] if broken else []
+    parts += [f"{failed} critical expectation{'s' * (failed != 1)} failed"] if failed else []
+    parts += [f"{warned} warning{'s' * (warned != 1)}" if warned else "no warnings"]
+    return "; ".join(parts)
+
+
+def summary(facts: Facts) -> str:
+    """The same in a few lines of text, for a terminal or a task's log."""
+    lines = [f"{facts.domain} [{facts.start}, {facts.end}): {facts.status}: {headline(facts)}"]
+    for job in facts.jobs:
+        took = "" if job.seconds is None else f" {job.seconds:8.1f} s"
+        lines.append(
+            f"  {job.job:<20}{job.status:<10}{took}" + (f"  {job.message.splitlines()[0]}" if job.message else "")
+        )
+    if facts.counts:
+        lines.append("  rows")
+        lines += [f"    {bar.label:<18}{bar.value:>14,}" for bar in waterfall(facts.counts)]
+    for table in facts.tables:
+        found = [("FAILED", each) for each in table.failures] + [("warning", each) for each in table.warnings]
+        lines += [f"  {level}: {table.table}: {each['kind']} on {each['on']}" for level, each in found]
+    if facts.gate:
+        lines.append(f"  gate: {facts.gate['decision']}")
+    return "\n".join(lines)
+
+
+def tone(status: str) -> str:
+    """CSS class of a status."""
+    known = {"succeeded": "good", "failed": "bad", "running": "open", "skipped": "open"}
+    return known.get(status, "none")
+
+
+def verdict(table: TableAudit) -> tuple[str, str]:
+    """Class and text of a table's chip."""
+    if table.result is None:
+        return "none", "no audit"
+    if table.failures:
+        return "bad", f"{len(table.failures)} failed"
+    if table.warnings:
+        return "warn", f"{len(table.warnings)} warning{'s' * (len(table.warnings) != 1)}"
+    return "good", "passed"
+
+
+def number(value: Any) -> str:
+    """A value of the gate's table for people."""
+    if value is None:
+        return "n/a"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number(each)}" for key, each in value.items())
+    return "[" + ", ".join(map(number, value)) + "]"
+
+
+def _columns(gate: dict[str, Any] | None) -> list[str]:
+    """Columns of the gate's table in order of first appearance."""
+    rows = gate.get("rows", []) if gate else []
+    return list(dict.fromkeys(key for row in rows for key in row if key != "system"))
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+@cache
+def _template() -> Template:
+    loader = PackageLoader("intentrec.reports", ".")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"tone": tone, "verdict": verdict, "number": number}
+    return environment.get_template("run_page.html.jinja")
