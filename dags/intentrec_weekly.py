@@ -1,0 +1,147 @@
+"""The weekly run of every domain file of conf/: structure only, the work is in jobs/.
+
+One DAG per domain, so that a domain has its own grid, switch and alarms, and none waits for another's failure.
+A run covers its data interval, one week of service dates; `start` and `end` replace it by any range.
+"""
+
+import os
+import shlex
+import sys
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = os.environ.get("INTENTREC_PYTHON", sys.executable)
+SUBMIT = os.environ.get("INTENTREC_SUBMIT")  # such as "spark-submit --master yarn --deploy-mode client"
+SKIPPED = 99  # exit status of a job that has nothing to do
+
+START = "{{ params.start or data_interval_start | ds }}"
+END = "{{ params.end or data_interval_end | ds }}"
+
+PARAMS = {
+    "start": Param(None, type=["null", "string"], format="date", description="first service date, not the interval's"),
+    "end": Param(None, type=["null", "string"], format="date", description="service date after the last"),
+    "include_late": Param(False, type="boolean", description="accept rows that arrived after the lateness allowed"),
+    **{
+        name: Param(None, type=["null", "boolean"], description=f"{what}; empty: yes, but not in a backfilled run")
+        for name, what in {
+            "train": "train a challenger and judge it",
+            "publish": "score the snapshot that ends the range",
+            "activate": "make that the release consumers read",
+        }.items()
+    },
+}
+
+DOC = """
+**{domain}**, a week of service dates: wait until late rows are in, then ingest → interactions → sequences → train →
+gate → publish → report. Each task is a job that also runs alone:
+`python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`.
+
+* A range: trigger with `start` and `end`. A backfill rebuilds tables; it trains, publishes and activates only if told.
+* A task that has nothing to do ends as *skipped* and says why in its log.
+* `report` runs whatever happened; its page is `report.html` in the folder that its log names. `outcome` is red when
+  anything was.
+* Rerunning any run is safe: it replaces its own interval, and the same input gives the same rows.
+"""
+
+
+def _calendar(config: str) -> dict:
+    """The calendar section of a domain file."""
+    with (ROOT / config).open(encoding="utf-8") as file:
+        return yaml.safe_load(file)["calendar"]
+
+
+def ready_at(config: str, end: str) -> str:
+    """The moment (ISO 8601) from which every row of the service dates before `end` counts: their end + lateness."""
+    calendar = _calendar(config)
+    zone = ZoneInfo(calendar.get("zone", "UTC"))
+    closed = datetime.combine(date.fromisoformat(end), time.fromisoformat(calendar.get("day_start", "04:00")), zone)
+    text = calendar.get("lateness", "2d")
+    unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[text[-1]]
+    return (closed.astimezone(ZoneInfo("UTC")) + timedelta(**{unit: int(text[:-1])})).isoformat()
+
+
+def wanted(choice: str) -> str:
+    """Jinja condition: what the run asks for, else yes unless it is a backfilled run."""
+    return f"(dag_run.run_type != 'backfill' if params.{choice} is none else params.{choice})"
+
+
+def job(
+    name: str,
+    options: str = "",
+    only_if: str | None = None,
+    spark: bool = True,
+    pool: str = "default_pool",
+    trigger_rule: str = "all_success",
+) -> BashOperator:
+    """A task that runs jobs/<name>.py over the run's range, from the project's root."""
+    launch = f"{SUBMIT} jobs/{name}.py" if spark and SUBMIT else f"{shlex.quote(PYTHON)} -m jobs.{name}"
+    command = f"{launch} --start {START} --end {END} --config {{{{ params.config }}}} {options}".rstrip()
+    if only_if:
+        refusal = f"echo '[{name} {START}..{END}] skipped: not asked for in this run'; exit {SKIPPED}"
+        command = f"{{% if {wanted(only_if)} %}}{command}{{% else %}}{refusal}{{% endif %}}"
+    return BashOperator(
+        task_id=name,
+        bash_command=command,
+        cwd=str(ROOT),
+        skip_on_exit_code=SKIPPED,
+        pool=pool,
+        trigger_rule=trigger_rule,
+    )
+
+
+def weekly(path: Path) -> DAG:
+    """The DAG of one domain file."""
+    config = str(path.relative_to(ROOT))
+    history_start = _calendar(config)["history_start"]
+    with DAG(
+        dag_id=f"intentrec_weekly_{path.stem}",
+        schedule=CronDataIntervalTimetable("0 0 * * 1", timezone="UTC"),
+        start_date=datetime.combine(history_start, time(), ZoneInfo("UTC")),
+        catchup=False,
+        max_active_runs=1,
+        params={**PARAMS, "config": Param(config, type="string", pattern=r"^[\w./-]+$", description="domain file")},
+        default_args={
+            "owner": "intentrec",
+            "retries": int(os.environ.get("INTENTREC_RETRIES", "1")),
+            "retry_delay": timedelta(minutes=2),
+            "execution_timeout": timedelta(hours=6),
+        },
+        user_defined_macros={"ready_at": ready_at},
+        tags=["intentrec", "weekly", path.stem],
+        description=f"Weekly intents and recommendations of {path.stem}",
+        doc_md=DOC.format(domain=path.stem),
+    ) as dag:
+        wait = DateTimeSensorAsync(
+            task_id="wait_for_lateness",
+            target_time="{{ ready_at(params.config, params.end or (data_interval_end | ds)) }}",
+            execution_timeout=None,
+        )
+        ingest = job("ingest", "{% if params.include_late %}--include-late{% endif %}", pool="warehouse")
+        interactions = job("build_interactions", pool="warehouse")
+        sequences = job("build_sequences", pool="warehouse")
+        train = job("train", only_if="train", spark=False, pool="gpu")
+        gate = job("gate", spark=False)
+        publish = job(
+            "publish",
+            f"{{% if {wanted('activate')} %}}--activate{{% else %}}--no-activate{{% endif %}}",
+            only_if="publish",
+            pool="warehouse",
+            trigger_rule="none_failed",  # a run that does not train publishes with the champion
+        )
+        report = job("report", spark=False, trigger_rule="all_done")
+        # `report` succeeds after failures too; this leaf keeps them from turning the run green.
+        outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed")
+        wait >> ingest >> interactions >> sequences >> train >> gate >> publish >> report
+        [publish, report] >> outcome
+    return dag
+
+
+for _path in sorted((ROOT / "conf").glob("*.yaml")):
+    globals()[_path.stem] = weekly(_path)

@@ -1,0 +1,141 @@
+"""The embedded Airflow and MLflow under INTENTREC_HOME: settings, databases, pools, passwords."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from intentrec.config import ROOT
+from intentrec.errors import PipelineError
+
+BIN = Path(sys.executable).parent
+# One writer of tables at a time, and one training: both take the whole of a small machine.
+POOLS = {
+    "warehouse": {"slots": 1, "description": "jobs that write tables", "include_deferred": False},
+    "gpu": {"slots": 1, "description": "training", "include_deferred": False},
+}
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the embedded services keep their state, and the ports they listen on."""
+
+    path: Path
+    airflow_port: int = 8080
+    mlflow_port: int = 5000
+
+    @property
+    def airflow(self) -> Path:
+        """AIRFLOW_HOME."""
+        return self.path / "airflow"
+
+    @property
+    def logs(self) -> Path:
+        """Output of the services and of runs, whole."""
+        return self.path / "logs"
+
+    @property
+    def passwords_file(self) -> Path:
+        """Generated passwords by user, readable by the owner only, in the form that Airflow reads."""
+        return self.path / "secrets" / "airflow.json"
+
+    @property
+    def airflow_url(self) -> str:
+        """Airflow's page."""
+        return f"http://127.0.0.1:{self.airflow_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """MLflow's page."""
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """This process's environment with Airflow's settings; `settings` are further ones, as SECTION__KEY."""
+        airflow = {
+            "CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": "2",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.passwords_file),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow}/airflow.db",
+            "LOGGING__BASE_LOG_FOLDER": str(self.airflow / "logs"),
+            "LOGGING__JSON_LOGS": "True",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(self.airflow_port),
+            "API__BASE_URL": self.airflow_url,
+            "API__WORKERS": "1",
+            "DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+            **settings,
+        }
+        return {
+            **os.environ,
+            **{f"AIRFLOW__{key}": value for key, value in airflow.items()},
+            "AIRFLOW_HOME": str(self.airflow),
+            "INTENTREC_HOME": str(self.path),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def prepare(self) -> None:
+        """Create what is missing: folders, passwords, Airflow's database (or its migration) and pools."""
+        for folder in (self.airflow, self.logs, self.passwords_file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.passwords_file.parent.chmod(0o700)
+        if not self.passwords_file.exists():
+            _write_private(self.passwords_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
+        done = self.airflow / ".prepared"
+        stamp = f"{_airflow_version()} {json.dumps(POOLS, sort_keys=True)}"
+        if done.exists() and done.read_text() == stamp:
+            return
+        pools = self.airflow / "pools.json"
+        pools.write_text(json.dumps(POOLS))
+        self._airflow("db", "migrate")
+        self._airflow("pools", "import", str(pools))
+        done.write_text(stamp)
+
+    @property
+    def password(self) -> str:
+        """The generated password of `admin`, in Airflow and in MLflow."""
+        return json.loads(self.passwords_file.read_text())["admin"]
+
+    def mlflow_auth(self) -> Path:
+        """Write MLflow's authentication settings and return their file."""
+        file = self.passwords_file.with_name("mlflow.ini")
+        (self.path / "mlflow").mkdir(parents=True, exist_ok=True)
+        lines = [
+            "[mlflow]",
+            "default_permission = READ",
+            f"database_uri = sqlite:///{self.path}/mlflow/users.db",
+            "admin_username = admin",
+            f"admin_password = {self.password}",
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth",
+        ]
+        _write_private(file, "\n".join(lines) + "\n")
+        return file
+
+    def _airflow(self, *arguments: str) -> None:
+        result = subprocess.run(
+            [str(BIN / "airflow"), *arguments], env=self.environment(), capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            log = self.logs / "airflow-setup.log"
+            log.write_text(result.stdout + result.stderr)
+            raise PipelineError(f"`airflow {' '.join(arguments)}` failed, its output is in {log}")
+
+
+def _airflow_version() -> str:
+    from importlib.metadata import version
+
+    return version("apache-airflow")
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(text)

@@ -1,0 +1,73 @@
+"""Starting a service and being sure that nothing of it is left.
+
+Airflow's tasks run in process groups of their own, so a group is not enough: everything that a service starts inherits
+a marker in its environment, and whatever carries the marker is stopped.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import psutil
+
+MARKER = "INTENTREC_SERVICE"
+
+
+def start(command: list[str], environment: dict[str, str], marker: str, log: Path) -> subprocess.Popen:
+    """Start a service in a session of its own, marked, writing to a log file."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            # SPT_NOENV: Airflow renames its processes, which would otherwise overwrite the environment that holds the marker.
+            env={**environment, MARKER: marker, "SPT_NOENV": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def marked(marker: str) -> list[psutil.Process]:
+    """Running processes of this user that carry the marker."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARKER) == marker:
+                found.append(process)
+        except psutil.Error:  # ended meanwhile, or another user's
+            continue
+    return found
+
+
+def stop(marker: str, patience: float = 15) -> int:
+    """Stop everything that carries the marker. Returns how many processes there were."""
+    stopped = 0
+    while processes := marked(marker):
+        stopped += len(processes)
+        _end(processes, patience)
+    return stopped
+
+
+def stop_tree(pid: int, patience: float = 15) -> None:
+    """Stop a process and all that descend from it."""
+    try:
+        root = psutil.Process(pid)
+        _end([*root.children(recursive=True), root], patience)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _end(processes: list[psutil.Process], patience: float) -> None:
+    for process in processes:
+        _signal(process, "terminate")
+    _, alive = psutil.wait_procs(processes, timeout=patience)
+    for process in alive:
+        _signal(process, "kill")
+    psutil.wait_procs(alive, timeout=patience)
+
+
+def _signal(process: psutil.Process, how: str) -> None:
+    try:
+        getattr(process, how)()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,51 @@
+"""The few calls of Airflow's REST API that are needed here."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from intentrec.errors import PipelineError
+from intentrec.operate.home import Home
+
+PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+class Airflow:
+    """A client of the local API server, logged in as `admin`."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._token: str | None = None
+
+    def healthy(self) -> bool:
+        """Whether every part runs."""
+        try:
+            health = self._send("GET", "/api/v2/monitor/health")
+        except (OSError, ValueError):
+            return False
+        return all(health[part]["status"] == "healthy" for part in PARTS)
+
+    def call(self, method: str, path: str, body: dict | None = None) -> dict:
+        """Call /api/v2`path`.
+
+        Raises:
+            PipelineError: the server refused; the message holds what it said.
+        """
+        if self._token is None:
+            credentials = {"username": "admin", "password": self.home.password}
+            self._token = self._send("POST", "/auth/token/cli", credentials)["access_token"]
+        try:
+            return self._send(method, f"/api/v2{path}", body)
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace")
+            raise PipelineError(f"Airflow refused {method} {path}: {error.code} {said[:500]}") from error
+
+    def _send(self, method: str, path: str, body: dict | None = None) -> Any:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.home.airflow_url + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "{}")

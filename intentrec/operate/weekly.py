@@ -1,0 +1,46 @@
+"""One run of a weekly DAG through Airflow itself, in this terminal, without a scheduler."""
+
+import json
+import subprocess
+from datetime import date
+
+from intentrec.errors import PipelineError
+from intentrec.operate import processes
+from intentrec.operate.home import BIN, Home
+from intentrec.operate.progress import Progress
+
+
+def run(home: Home, dag: str, end: date, conf: dict, progress: Progress) -> None:
+    """Run `dag` for the week that ends at `end` (or the range that `conf` names) and show what the jobs say.
+
+    The run's date is Monday 01:00, an hour into the next week: midnight is the date of that week's own scheduled or
+    backfilled run, whose record this one would replace.
+
+    Raises:
+        PipelineError: a task failed; the message holds its last lines.
+    """
+    log = home.logs / f"{dag}_{end}.jsonl"
+    command = [str(BIN / "airflow"), "dags", "test", dag, f"{end}T01:00:00+00:00", "--conf", json.dumps(conf)]
+    environment = home.environment() | {"INTENTREC_RETRIES": "0"}
+    progress.tail.clear()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                progress.feed(line)
+            status = process.wait()
+        except BaseException:
+            processes.stop_tree(process.pid)
+            raise
+    if status:
+        said = progress.last_words() or "    (no job said anything)"
+        raise PipelineError(f"run of {dag} up to {end} failed. Its last lines:\n{said}\nEverything: {log}")
