@@ -1,0 +1,89 @@
+"""Weeks of interactions and the states between them, from events, catalogue and the state before the first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from intentrec.config import Domain
+from intentrec.contracts import INTERACTIONS
+from intentrec.errors import PipelineError
+from intentrec.interactions import facts, rules, state
+from intentrec.interactions.runs import left_censored, runs
+from intentrec.interactions.weeks import WEEK
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a range of weeks makes: its interactions, and the states as of the end of each week."""
+
+    interactions: DataFrame
+    states: DataFrame
+    events: int
+    runs: int
+
+
+def build(
+    events: DataFrame,
+    catalog: DataFrame,
+    before: DataFrame,
+    weeks: Sequence[date],
+    snapshots: Sequence[date],
+    domain: Domain,
+) -> Built:
+    """Interactions of consecutive weeks and the state after each, one week folded into the next.
+
+    Every week is materialised before the next one is planned (`localCheckpoint`): a plan that grew with the range
+    would be analysed again and again.
+
+    Args:
+        events: accepted events of the weeks.
+        catalog: the catalogue.
+        before: title_state as of the first week.
+        weeks: first service dates of the weeks, consecutive.
+        snapshots: catalogue snapshots that the weeks need (`facts.snapshot_dates`).
+        domain: the domain file.
+
+    Raises:
+        PipelineError: an event's item is not in the catalogue as of its date.
+    """
+    found = runs(facts.with_facts(events, catalog, snapshots), domain).localCheckpoint()
+    facts.require_known(found)
+    labelled, states, current = [], [], before
+    for week in weeks:
+        of_week = found.where((F.col("event_date") >= F.lit(week)) & (F.col("event_date") < F.lit(week + WEEK)))
+        labelled.append(label(state.before_runs(of_week, current, domain), domain).localCheckpoint())
+        current = state.fold(current, of_week, week + WEEK, domain).localCheckpoint()
+        states.append(current)
+    counted = found.agg(F.count("*"), F.sum(F.expr("aggregate(map_values(event_counts), 0L, (a, b) -> a + b)"))).first()
+    assert counted is not None
+    return Built(reduce(DataFrame.union, labelled), reduce(DataFrame.union, states), int(counted[1] or 0), counted[0])
+
+
+def label(scoped: DataFrame, domain: Domain) -> DataFrame:
+    """INTERACTIONS rows of runs with r, s and u (`state.before_runs`)."""
+    known = scoped.withColumns(
+        {
+            "action_type": rules.action_type(domain),
+            "left_censored": left_censored(F.col("event_date"), domain),
+            "rules_version": F.lit(domain.interactions.rules_version),
+        }
+    ).drop("r", "s", "u")
+    return known.withColumn("is_target", rules.is_target(domain)).select(*INTERACTIONS.names)
+
+
+def require_all(events: DataFrame, built: Built) -> None:
+    """Check that every event of the weeks is in exactly one run.
+
+    Raises:
+        PipelineError: they are not.
+    """
+    read = events.count()
+    if read != built.events:
+        raise PipelineError(
+            f"{read:,} events were read but the runs hold {built.events:,}: some have a type that the domain file does "
+            f"not list under events.types; ingest the interval again with this domain file"
+        )

@@ -1,0 +1,129 @@
+"""Action types: ordered Spark SQL rules of the domain file as one CASE expression.
+
+A rule sees three structs: `r`, the run; `s`, what this user had done with this title before it; `u`, what this user
+had done before it. The first rule that matches names the run. There is no implicit else: a run that no rule matches
+gets a null, which the audit of `interactions` refuses.
+"""
+
+import re
+from pathlib import Path
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, BooleanType, StructField, StructType
+
+from intentrec.config import ConfigError, Domain
+from intentrec.contracts import BOOL, DOUBLE, INT, INTERACTIONS, LONG, TEXT
+from intentrec.interactions.runs import BEFORE_LABELS
+
+# Scope `s`: null or false where the user never did it, or did it more than `state_weeks` ago.
+TITLE_SCOPE = StructType(
+    [
+        StructField("last_item_id", TEXT),  # last item played
+        StructField("last_episode", INT),
+        StructField("last_fraction", DOUBLE),
+        StructField("last_finished", BOOL, False),  # whether that item was played to finished_fraction
+        StructField("days_since_play", DOUBLE),  # from the end of the last run that played it to this run's start
+        StructField("listed", BOOL, False),
+        StructField("days_since_touch", DOUBLE),  # as days_since_play, for runs of any sort
+    ]
+)
+# Scope `u`.
+USER_SCOPE = StructType(
+    [
+        StructField("genres", ArrayType(TEXT, False), False),  # of every title touched
+        StructField("last_creator", TEXT),  # of the last run, whatever its title
+    ]
+)
+
+_CLOCK = re.compile(r"\b(now|current_date|current_time|current_timestamp|localtimestamp)\(")
+
+
+def run_scope(domain: Domain) -> StructType:
+    """Scope `r`: the run before it is labelled, counts as n_<event_type> and signals by their names."""
+    contract = INTERACTIONS.schema
+    return StructType(
+        [
+            *(contract[name] for name in BEFORE_LABELS),
+            StructField("first_item_id", TEXT),
+            *(StructField(f"n_{kind}", LONG) for kind in domain.events.types),
+            *(StructField(name, DOUBLE) for name in domain.events.signals),
+        ]
+    )
+
+
+def run_struct(domain: Domain) -> Column:
+    """The struct `r` of a frame of runs."""
+    counts = [F.coalesce(F.col("event_counts").getItem(t), F.lit(0)).cast("long") for t in domain.events.types]
+    return F.struct(
+        *BEFORE_LABELS,
+        "first_item_id",
+        *(count.alias(f"n_{kind}") for kind, count in zip(domain.events.types, counts, strict=True)),
+        *(F.col("signals").getItem(name).alias(name) for name in domain.events.signals),
+    )
+
+
+def action_type(domain: Domain) -> Column:
+    """Label of the first rule that matches, null where none does, on a frame with structs r, s and u."""
+    branches = " ".join(f"WHEN ({rule.when}) THEN '{rule.name}'" for rule in domain.interactions.action_types)
+    return F.expr(f"CASE {branches} END")
+
+
+def is_target(domain: Domain) -> Column:
+    """The domain's target_when on a frame of labelled runs; what is neither true nor false is no target."""
+    return F.coalesce(F.expr(f"({domain.interactions.target_when})"), F.lit(False))
+
+
+def check(spark: SparkSession, domain: Domain, path: str | Path) -> None:
+    """Analyse every condition against the columns it may use, before anything is written.
+
+    Raises:
+        ConfigError: names the file and the key: not Spark SQL, an unknown column, not boolean, an aggregate, or not
+            the same on every run.
+    """
+    _check_names(domain, path)
+    scopes = {"r": run_scope(domain), "s": TITLE_SCOPE, "u": USER_SCOPE}
+    empty = spark.createDataFrame([], StructType([StructField(name, of, False) for name, of in scopes.items()]))
+    for index, rule in enumerate(domain.interactions.action_types):
+        key = f"interactions.action_types.{index}.when"
+        _check_condition(empty, rule.when, f"{path}: {key} ({rule.name})", _available(scopes))
+    columns = StructType([field for field in INTERACTIONS.schema if field.name != "is_target"])
+    labelled = spark.createDataFrame([], columns)
+    where = f"{path}: interactions.target_when"
+    _check_condition(labelled, domain.interactions.target_when, where, ", ".join(columns.names))
+
+
+def _check_names(domain: Domain, path: str | Path) -> None:
+    fixed = {*BEFORE_LABELS, "first_item_id", *(f"n_{kind}" for kind in domain.events.types)}
+    clash = sorted(fixed & set(domain.events.signals))
+    if clash:
+        raise ConfigError(f"{path}: events.signals: {', '.join(clash)} is already a column of a run; rename the signal")
+
+
+def _check_condition(frame: DataFrame, condition: str, where: str, available: str) -> None:
+    # In parentheses, as it is used: a condition must not be able to reach out of its branch.
+    text = f"({condition})"
+    try:
+        selected = frame.select(F.expr(text).alias("condition"))
+        frame.where(F.expr(text)).schema  # noqa: B018  analysing it as a filter refuses aggregates and generators
+    except ParseException as error:
+        raise ConfigError(f"{where}: {condition!r} is not Spark SQL: {_first_line(error)}") from error
+    except AnalysisException as error:
+        raise ConfigError(f"{where}: {condition!r}: {_first_line(error)} Columns: {available}") from error
+    found = selected.schema["condition"].dataType
+    if not isinstance(found, BooleanType):
+        raise ConfigError(f"{where}: {condition!r} is {found.simpleString()}, not true or false")
+    plan = selected._jdf.queryExecution().analyzed()
+    if not plan.deterministic() or _CLOCK.search(plan.toString()):
+        raise ConfigError(
+            f"{where}: {condition!r} depends on the clock or on chance: the same run must give the same rows"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next(line for line in str(error).splitlines() if line.strip())
+
+
+def _available(scopes: dict[str, StructType]) -> str:
+    return ", ".join(f"{scope}.{name}" for scope, of in scopes.items() for name in of.names)

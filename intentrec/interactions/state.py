@@ -1,0 +1,160 @@
+"""What a user had done before a run: the weekly state, its fold, and what earlier runs of the same week add to it.
+
+state(W) holds, per user and title, the last values among all runs of the weeks before W, each fact for as long as its
+own timestamp lies in the last `state_weeks` weeks. "Last" is by (end_ts, start_ts, tie), also across a week's
+boundary, where a run that began before it may end after one that began later.
+"""
+
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window, WindowSpec
+from pyspark.sql import functions as F
+
+from intentrec.config import Domain
+from intentrec.contracts import TITLE_STATE
+from intentrec.events.calendar import service_date
+from intentrec.interactions.rules import run_struct
+
+TITLE = ("user_id", "title_id")
+ORDER = ("end_ts", "start_ts", "tie")
+
+
+def empty(spark: SparkSession) -> DataFrame:
+    """The state before the first week."""
+    return spark.createDataFrame([], TITLE_STATE.schema)
+
+
+def before_runs(runs: DataFrame, state: DataFrame, domain: Domain) -> DataFrame:
+    """Runs of one week with the structs that the rules see: r, and s and u as they were before each run.
+
+    Args:
+        runs: the runs of one week (`runs.runs`).
+        state: title_state as of that week.
+        domain: the domain file.
+
+    Returns:
+        The columns of `runs`, r, s and u.
+    """
+    titles = state.select(*TITLE, *(fact.alias(f"state_{name}") for name, fact in _state_facts().items()))
+    users = state.groupBy("user_id").agg(
+        F.array_distinct(F.flatten(F.collect_set("genres"))).alias("state_genres"),
+        # Titles last touched at the same moment: a hash decides, which means nothing.
+        F.max(_fact("last_touch_ts", 0, F.xxhash64("title_id"), creator="creator")).alias("state_latest"),
+    )
+    by_title, by_user = _before(*TITLE), _before("user_id")
+    week = {name: F.greatest(f"state_{name}", F.max(fact).over(by_title)) for name, fact in _run_facts().items()}
+    latest = F.greatest("state_latest", F.max(_run_fact(creator="creator")).over(by_user))
+    none = F.array().cast("array<string>")
+    this_week = F.array_distinct(F.flatten(F.collect_set("genres").over(by_user)))
+    # Sorted: a rule must not see the order in which genres happened to be collected.
+    seen = F.array_sort(F.array_union(F.coalesce("state_genres", none), this_week))
+    known = (
+        runs.join(titles, list(TITLE), "left")
+        .join(users, ["user_id"], "left")
+        .withColumns({**week, "latest": latest, "seen": seen})
+    )
+    s, u = _title_scope(domain), F.struct(F.col("seen").alias("genres"), F.col("latest.creator").alias("last_creator"))
+    return known.select(*runs.columns, run_struct(domain).alias("r"), s.alias("s"), u.alias("u"))
+
+
+def fold(state: DataFrame, runs: DataFrame, as_of: date, domain: Domain) -> DataFrame:
+    """state(as_of) from the state a week earlier and that week's runs.
+
+    Args:
+        state: title_state as of the week.
+        runs: the runs of the week (`runs.runs`).
+        as_of: the week's end.
+        domain: the domain file.
+
+    Returns:
+        TITLE_STATE rows of `as_of`; a row without any live fact is gone.
+    """
+    old = state.select(*TITLE, *(fact.alias(f"state_{name}") for name, fact in _state_facts().items()))
+    new = runs.groupBy(*TITLE).agg(*(F.max(fact).alias(f"run_{name}") for name, fact in _run_facts().items()))
+    oldest = F.lit(as_of - timedelta(weeks=domain.interactions.state_weeks))
+    both = old.join(new, list(TITLE), "full").withColumns(
+        {name: F.greatest(f"state_{name}", f"run_{name}") for name in _run_facts()}
+    )
+    alive = both.withColumns(
+        {
+            name: F.when(service_date(F.col(f"{name}.ts"), domain.calendar) >= oldest, F.col(name))
+            for name in _run_facts()
+        }
+    )
+    # Every run touches, so no fact outlives the last touch.
+    return alive.where(F.col("touch").isNotNull()).select(
+        F.lit(as_of).alias("as_of"),
+        *TITLE,
+        F.col("play.ts").alias("last_play_ts"),
+        F.col("play.item_id").alias("last_item_id"),
+        F.col("play.episode").alias("last_episode"),
+        F.col("play.fraction").alias("last_fraction"),
+        F.col("finish.ts").alias("last_finished_ts"),
+        F.coalesce(F.col("list.listed"), F.lit(False)).alias("listed"),
+        F.col("list.ts").alias("last_listed_ts"),
+        F.col("touch.genres").alias("genres"),
+        F.col("touch.creator").alias("creator"),
+        F.col("touch.ts").alias("last_touch_ts"),
+    )
+
+
+def _run_facts() -> dict[str, Column]:
+    """What one run says about its title; null where it says nothing. The latest is the greatest."""
+    return {
+        "play": F.when(F.col("played"), _run_fact(item_id="item_id", episode="episode", fraction="fraction")),
+        "finish": F.when(F.col("finished"), _run_fact()),
+        "list": F.when(F.col("list_change").isNotNull(), _run_fact(listed="list_change")),
+        "touch": _run_fact(genres="genres", creator="creator"),
+    }
+
+
+def _state_facts() -> dict[str, Column]:
+    """The same facts as the state remembers them."""
+    none = F.lit(0).cast("long")
+    return {
+        "play": _fact(
+            "last_play_ts", 0, none, item_id="last_item_id", episode="last_episode", fraction="last_fraction"
+        ),
+        "finish": _fact("last_finished_ts", 0, none),
+        "list": _fact("last_listed_ts", 0, none, listed="listed"),
+        "touch": _fact("last_touch_ts", 0, none, genres="genres", creator="creator"),
+    }
+
+
+def _run_fact(**payload: str) -> Column:
+    return _fact("end_ts", 1, F.col("tie"), "start_ts", **payload)
+
+
+def _fact(ts: str, fresh: int, tie: Column, start: str | None = None, **payload: str) -> Column:
+    """A struct that orders by time: ts, fresh, start, tie, then the payload. Null where `ts` is.
+
+    `fresh` is 1 for this week's runs and 0 for the state, whose runs began earlier: where two end at the same moment
+    the fresh one is the later, as in (end_ts, start_ts, tie).
+    """
+    values = (F.col(column).alias(name) for name, column in payload.items())
+    order = (F.col(ts).alias("ts"), F.lit(fresh).alias("fresh"), F.col(start or ts).alias("start"), tie.alias("tie"))
+    return F.when(F.col(ts).isNotNull(), F.struct(*order, *values))
+
+
+def _before(*keys: str) -> WindowSpec:
+    return Window.partitionBy(*keys).orderBy(*ORDER).rowsBetween(Window.unboundedPreceding, -1)
+
+
+def _title_scope(domain: Domain) -> Column:
+    """Struct s of `rules.TITLE_SCOPE`."""
+    finished = F.col("play.fraction") >= domain.interactions.finished_fraction
+    return F.struct(
+        F.col("play.item_id").alias("last_item_id"),
+        F.col("play.episode").alias("last_episode"),
+        F.col("play.fraction").alias("last_fraction"),
+        F.coalesce(finished, F.lit(False)).alias("last_finished"),
+        _days_since(F.col("play.ts")).alias("days_since_play"),
+        F.coalesce(F.col("list.listed"), F.lit(False)).alias("listed"),
+        _days_since(F.col("touch.ts")).alias("days_since_touch"),
+    )
+
+
+def _days_since(ts: Column) -> Column:
+    """Days from `ts` to the run's start; 0 where the user did both at once."""
+    days = (F.unix_micros(F.col("start_ts")) - F.unix_micros(ts)) / F.lit(86_400_000_000.0)
+    return F.when(ts.isNotNull(), F.greatest(days, F.lit(0.0)))

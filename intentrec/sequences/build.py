@@ -1,0 +1,132 @@
+"""Interactions to sequences: for each week's end, the latest n interactions of every user active in that week.
+
+T_k, a run's end, decides where it belongs: a run that began before a week's end and ended after it is not in that
+week's sequences (at that moment it was not over) but new in the next ones. So positions are in order of time, the
+n_new last ones are exactly those of the week, and over the weeks every interaction is new once.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from intentrec.config import Domain, DurationWeight, seconds
+from intentrec.contracts import SEQUENCES
+from intentrec.events.calendar import service_date, week_start
+
+
+def read_from(as_of: date, domain: Domain) -> date:
+    """First event_date that a sequence of `as_of` can hold: a run may end some days after it began."""
+    slack = timedelta(days=1, seconds=seconds(domain.events.max_duration))
+    return as_of - lookback(domain) - timedelta(days=slack.days + 1)
+
+
+def lookback(domain: Domain) -> timedelta:
+    """How far back from as_of a sequence reaches, in whole days."""
+    return timedelta(seconds=seconds(domain.sequences.lookback))
+
+
+def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
+    """SEQUENCES rows of consecutive week ends.
+
+    An interaction stands in the sequences of as_of if it ended in [as_of - lookback, as_of) and fewer than n later
+    ones did; so the cost is at most n rows per user and week, whatever the lookback and the length of the range.
+
+    Args:
+        interactions: all with event_date in [read_from(first as_of), last as_of).
+        as_ofs: week ends, ascending.
+        domain: the domain file.
+    """
+    placed = _placed(interactions, as_ofs, domain)
+    position = F.struct("rank", *_positions(domain), *(F.col(_older(h)) for h in domain.sequences.windows))
+    week = F.date_sub("as_of", 7)
+    rows = (
+        placed.groupBy("as_of", "user_id")
+        .agg(
+            F.sort_array(F.collect_list(position)).alias("kept"),
+            F.max_by("account_id", "rank").alias("account_id"),
+            F.count_if(F.col("ended_on") >= week).cast("int").alias("n_new"),
+        )
+        .where(F.col("n_new") > 0)
+    )
+    arrays = {name: F.col(f"kept.{name}") for name in _array_names()}
+    return rows.withColumns({**arrays, "window_start": _window_start(domain)}).select(*SEQUENCES.names)
+
+
+def weight(duration_s: Column, rule: DurationWeight) -> Column:
+    """d_k of Eq. 3: the duration clipped, transformed, divided by the clip's own value, and at least the floor."""
+    clip = float(seconds(rule.clip))
+    clipped = F.least(duration_s, F.lit(clip))
+    shares = {
+        "log1p": F.log1p(clipped) / F.log1p(F.lit(clip)),
+        "linear": clipped / F.lit(clip),
+        "none": F.lit(1.0),
+    }
+    return F.greatest(shares[rule.transform], F.lit(rule.floor)).cast("float")
+
+
+def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
+    """Each interaction once per as_of whose sequence holds it, with rank and window counts in the user's history."""
+    ended_on = service_date(F.col("end_ts"), domain.calendar)
+    in_order = Window.partitionBy("user_id").orderBy("end_us", "start_ts", "tie", "title_id")
+    ranked = interactions.withColumns({"ended_on": ended_on, "end_us": F.unix_micros("end_ts")}).withColumns(
+        {
+            "rank": F.row_number().over(in_order) - 1,
+            "pushed_out_on": F.lead("ended_on", domain.sequences.length).over(in_order),
+            **{_older(h): _count_older(h) for h in domain.sequences.windows},
+        }
+    )
+    week_end = F.date_add(week_start(F.col("ended_on"), domain.calendar), 7)
+    first = F.greatest(week_end, F.lit(as_ofs[0]))
+    expires_on = F.date_add("ended_on", lookback(domain).days)
+    last = F.least(F.lit(as_ofs[-1]), expires_on, "pushed_out_on")
+    weeks = F.sequence(first, last, F.expr("interval 7 days"))
+    # sequence() would count downwards where nothing is left.
+    return ranked.where(first <= last).withColumn("as_of", F.explode(weeks))
+
+
+def _older(window: str) -> str:
+    return f"older_{window}"
+
+
+def _count_older(window: str) -> Column:
+    """How many interactions of the user ended more than H before this one.
+
+    The count of strictly older rows is the 0-based place of the first one inside the window, whatever ties there are.
+    """
+    horizon = seconds(window) * 1_000_000
+    by_time = Window.partitionBy("user_id").orderBy("end_us")
+    return F.count("*").over(by_time.rangeBetween(Window.unboundedPreceding, -horizon - 1))
+
+
+def _array_names() -> list[str]:
+    skip = ("as_of", "user_id", "account_id", "n_new", "window_start")
+    return [name for name in SEQUENCES.names if name not in skip]
+
+
+def _positions(domain: Domain) -> list[Column]:
+    """What stands at one position of the arrays."""
+    target = F.col("is_target") & ~F.col("left_censored")
+    made = {
+        "creator": F.coalesce("creator", F.lit("")),
+        "language": F.coalesce("language", F.lit("")),
+        "release_age_days": F.coalesce("release_age_days", F.lit(-1.0)),
+        "is_target": target,
+        "weight": weight(F.col("duration_s"), domain.sequences.weight),
+    }
+    return [made.get(name, F.col(name)).alias(name) for name in _array_names()]
+
+
+def _window_start(domain: Domain) -> Column:
+    """Counts over the whole history, made relative to the first kept position."""
+    first = F.col("kept")[0]["rank"]
+    entries = [
+        entry
+        for window in domain.sequences.windows
+        for entry in (
+            F.lit(window),
+            F.transform(F.col("kept")[_older(window)], lambda older: F.greatest(older - first, F.lit(0)).cast("int")),
+        )
+    ]
+    return F.create_map(*entries)

@@ -1,0 +1,73 @@
+"""Turn the accepted events of whole weeks [start, end) into interactions, and fold the weekly state behind them.
+
+Writes interactions of [start, end) and title_state as of each week's end in (start, end]. Reads title_state as of
+start, which the weeks before it must have written.
+"""
+
+import argparse
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, TITLE_STATE
+from intentrec.errors import PipelineError
+from intentrec.events.calendar import week_start_of
+from intentrec.interactions import facts, rules, state
+from intentrec.interactions.build import build, require_all
+from intentrec.interactions.weeks import weeks
+from intentrec.runs import Run, main
+from intentrec.spark import start
+from intentrec.warehouse import Warehouse, next_day
+
+
+def state_before(warehouse: Warehouse, first: date, args: argparse.Namespace) -> DataFrame:
+    """title_state as of `first`; empty where no event happened in the weeks that a state remembers.
+
+    Raises:
+        PipelineError: those weeks have events, but no state was built from them. The message holds the command.
+    """
+    domain, built_until = warehouse.run.domain, None
+    if warehouse.exists(TITLE_STATE):
+        states = warehouse.read(TITLE_STATE, end=next_day(first))
+        built_until = one(states, F.max("as_of"))
+        if built_until == first:
+            return states.where(F.col("as_of") == F.lit(first))
+    oldest = first - timedelta(weeks=domain.interactions.state_weeks)
+    first_event = one(warehouse.read(ENGAGEMENT_EVENTS, oldest, first), F.min("event_date"))
+    if first_event is None:
+        return state.empty(warehouse.spark)
+    begin = built_until or week_start_of(first_event, domain.calendar)
+    raise PipelineError(
+        f"title_state has no rows as of {first}, though there are events before it. Build the weeks before first: "
+        f"python -m jobs.build_interactions --start {begin} --end {first} --config {args.config}"
+    )
+
+
+def one(frame: DataFrame, value: Column) -> date | None:
+    """A single aggregate."""
+    row = frame.agg(value).first()
+    assert row is not None
+    return row[0]
+
+
+def body(run: Run, args: argparse.Namespace) -> None:
+    """Build, check that no event was lost, write both tables."""
+    run_weeks = weeks(run.start, run.end, run.domain.calendar)
+    spark = start(run.profile, run.job)
+    rules.check(spark, run.domain, args.config)
+    warehouse = Warehouse(spark, run)
+    events = warehouse.read(ENGAGEMENT_EVENTS, run.start, run.end)
+    catalog = warehouse.read(CATALOG, end=run.end)
+    snapshots = facts.snapshot_dates(catalog, run.start, run.end)
+    before = state_before(warehouse, run.start, args)
+    built = build(events, catalog, before, run_weeks, snapshots, run.domain)
+    require_all(events, built)
+    run.counts["interactions.events"] = built.events
+    run.counts["interactions.runs"] = built.runs
+    warehouse.replace(INTERACTIONS, built.interactions, run.start, run.end)
+    warehouse.replace(TITLE_STATE, built.states, next_day(run.start), next_day(run.end))
+
+
+if __name__ == "__main__":
+    main("build_interactions", __doc__, body)
