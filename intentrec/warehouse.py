@@ -6,14 +6,18 @@ everything that was derived from that version.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import reduce
+from operator import and_
 
 from delta.exceptions.captured import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, MapType
+from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from intentrec import quality
 from intentrec.contracts import TABLES, Table
@@ -31,14 +35,20 @@ class Fingerprint:
 
 def fingerprint(frame: DataFrame) -> Fingerprint:
     """Count and checksum of the frame's rows, independent of their order and of the order inside maps."""
-    row = F.xxhash64(F.to_json(F.struct(*[_without_maps(field.name, field.dataType) for field in frame.schema])))
+    row = F.xxhash64(_as_text(frame.schema))
     total = frame.agg(F.count("*").alias("rows"), F.sum(row.cast("decimal(38,0)")).alias("sum")).first()
     assert total is not None
     return Fingerprint(total["rows"], f"{int(total['sum'] or 0) & (2**64 - 1):016x}")
 
 
-def _without_maps(name: str, of: DataType) -> Column:
-    return F.array_sort(F.map_entries(name)).alias(name) if isinstance(of, MapType) else F.col(name)
+def _as_text(schema: StructType, alias: str = "") -> Column:
+    """A row as text, the same for equal rows; `alias` is the frame's, with a dot."""
+    return F.to_json(F.struct(*[_without_maps(alias, field.name, field.dataType) for field in schema]))
+
+
+def _without_maps(alias: str, name: str, of: DataType) -> Column:
+    column = F.col(alias + name)
+    return F.array_sort(F.map_entries(column)).alias(name) if isinstance(of, MapType) else column
 
 
 class Warehouse:
@@ -84,10 +94,7 @@ class Warehouse:
             intentrec.quality.AuditFailed: a critical expectation failed. The table is as it was.
         """
         _require_contract(table, frame)
-        staging = f"{self.root}/_staging/{self.run.run_id}/{table.name}"
-        try:
-            frame.select(*table.names).write.format("parquet").mode("overwrite").save(staging)
-            staged = self.spark.read.schema(table.schema).parquet(staging)
+        with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
             quality.audit(table, staged, self.run)
             new = fingerprint(staged)
             self.run.counts[f"{table.name}.rows"] = new.rows
@@ -96,11 +103,48 @@ class Warehouse:
             else:
                 self._commit(table, staged, start, end)
                 self.run.say(f"{table.name} [{start}, {end}): {new.rows:,} rows committed")
-        finally:
-            self._delete(staging)
         version = self.version(table)
         self.run.outputs[table.name] = version
         return version
+
+    def merge(self, table: Table, frame: DataFrame) -> int:
+        """Upsert rows by the table's key, staged and audited, in one commit that touches only rows that differ.
+
+        For small tables whose readers may follow the change feed. Returns the table's version after it.
+
+        Raises:
+            PipelineError: the frame does not fit the contract, or another run wrote at the same time. The table is as
+                it was.
+            intentrec.quality.AuditFailed: a critical expectation failed. The table is as it was.
+        """
+        _require_contract(table, frame)
+        with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
+            quality.audit(table, staged, self.run)
+            self._create(table)
+            same_key = reduce(and_, [F.col(f"new.{name}") == F.col(f"old.{name}") for name in table.key])
+            same_row = same_key & (_as_text(table.schema, "new.") == _as_text(table.schema, "old."))
+            changed = staged.alias("new").join(self.current(table).alias("old"), same_row, "left_anti")
+            rows = changed.count()
+            self.run.counts[f"{table.name}.rows"] = staged.count()
+            if rows:
+                target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
+                merge = target.merge(changed.alias("new"), same_key)
+                with self._conflicts(table, "rows"):
+                    merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+            self.run.say(f"{table.name}: {rows:,} rows merged" if rows else f"{table.name}: unchanged")
+        version = self.version(table)
+        self.run.outputs[table.name] = version
+        return version
+
+    @contextmanager
+    def scratch(self, name: str, frame: DataFrame, schema: StructType | None = None) -> Iterator[DataFrame]:
+        """`frame` computed once and kept in the staging area while the block runs; read with `schema`, else its own."""
+        folder = f"{self.root}/_staging/{self.run.run_id}/{name}"
+        try:
+            frame.write.format("parquet").mode("overwrite").save(folder)
+            yield self.spark.read.schema(schema or frame.schema).parquet(folder)
+        finally:
+            self._delete(folder)
 
     def current(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
         """Rows of [start, end) as they are now, not recorded as an input."""
@@ -132,11 +176,16 @@ class Warehouse:
         if table.partition:
             inside = f"{table.partition} >= DATE'{start}' AND {table.partition} < DATE'{end}'"
             writer = writer.option("replaceWhere", inside).partitionBy(table.partition)
-        try:
+        with self._conflicts(table, f"[{start}, {end})"):
             writer.save(self.path(table))
+
+    @contextmanager
+    def _conflicts(self, table: Table, what: str) -> Iterator[None]:
+        try:
+            yield
         except DeltaConcurrentModificationException as error:
             raise PipelineError(
-                f"{table.name} [{start}, {end}): another run wrote this interval at the same time and won; "
+                f"{table.name} {what}: another run wrote this at the same time and won; "
                 f"this run changed nothing. Run it again. ({str(error).splitlines()[0]})"
             ) from error
 
