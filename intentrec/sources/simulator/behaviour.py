@@ -76,7 +76,7 @@ def _odds(chooser: Chooser, chain: np.ndarray, found: dict[int, Candidates], now
     context = np.zeros(len(intents.INTENTS))
     context[list(found)] = 1.0
     # A film left unfinished pulls; so do evenings of premieres and, in the background, mornings.
-    context[intents.FINISH_FILM] *= 4.0
+    context[intents.FINISH_FILM] *= 2.5
     context[intents.KIDS] *= 2.0 if 9 < hour < 15 else 0.6
     context[intents.BACKGROUND] *= 2.0 if hour < 9 else 0.8
     days = (now - viewer.end) / DAY
@@ -155,11 +155,11 @@ def _watch(
     if not len(found.titles) or tape.now + 300 > tape.limit:
         return False
     listed = {title for title in viewer.listed if title not in viewer.progress and tape.available(title)}
-    from_list = bool(listed) and rnd.random() < _LISTS[intent]
+    from_list = bool(listed) and rnd.random() < viewer.user.lists * _LISTS[intent]
     pick = chooser.pick(found, rng, listed if from_list else None)
     if not from_list and rnd.random() < _LOOKS[intent]:
         _look_around(tape, [title for title in pick.slate if title != pick.title], rnd)
-    searched = not from_list and rnd.random() < _SEARCHES[intent]
+    searched = not from_list and rnd.random() < viewer.user.searches * _SEARCHES[intent]
     surface = "my_list" if from_list else "search" if searched else None
     rank = None if state is None else 1 + int((state > state[pick.title]).sum())
     known = pick.title in viewer.progress

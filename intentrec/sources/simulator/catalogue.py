@@ -242,7 +242,7 @@ def _title(settings: Settings, index: int, key: tuple, week: date, show: bool) -
         last=last,
         runtimes=tuple(int(seconds) for seconds in runtimes),
         weekly=weekly,
-        quality=float(rng.normal(0, 1.3)),
+        quality=float(rng.normal(0, 1.6)),
     )
 
 

@@ -38,8 +38,9 @@ class Chooser:
         self.viewer = viewer
         self.view = view
         taste = view.mix @ viewer.traits.taste
-        self.shown = 0.9 * view.popularity + 0.5 * taste
+        self.shown = view.popularity + 0.6 * taste
         self.taste = taste
+        self.wanted = 0.6 * view.popularity + 1.2 * taste
         self.seen = np.zeros(len(view.titles))
         self.seen[[*viewer.touched, *viewer.progress]] = 1.0
 
@@ -48,7 +49,7 @@ class Chooser:
         view = self.view
         if intent == intents.GENRE_MOOD:
             assert self.viewer.mood is not None
-            return 2.6 * view.has[:, self.viewer.mood] - 1.6 * self.seen
+            return 2.8 * view.has[:, self.viewer.mood] - 1.6 * self.seen
         if intent == intents.NEW_RELEASE:
             return 3.0 * np.exp(-view.age / 12) - 2.0 * (view.age > 60) - 1.6 * self.seen
         if intent == intents.EXPLORE:
@@ -66,13 +67,13 @@ class Chooser:
         available = (self.view.first < (until or now + 1)) & (now < self.view.last)
         titles = available.nonzero()[0]
         fit = self._fit(intent)[titles]
-        return Candidates(titles, self.shown[titles] + fit, self.taste[titles] + 0.5 * fit)
+        return Candidates(titles, self.shown[titles] + fit, self.wanted[titles] + 0.5 * fit)
 
     def _own(self, intent: int, now: int) -> Candidates:
         """Titles of the user's own past that serve an intent."""
         titles = self.view.titles
         if intent == intents.COMFORT:
-            odds = []
+            odds: list[tuple[int, float]] = []
             for index, progress in self.viewer.progress.items():
                 days = (now - progress.last) / 86400
                 if titles[index].first <= now < titles[index].last and (progress.finished or progress.plays > 1):
@@ -81,8 +82,8 @@ class Chooser:
         else:
             show = intent == intents.CONTINUE
             odds = [(index, -days / 4) for index, days in self.viewer.resumable(titles, show, now)]
-        index = np.array([index for index, _ in odds], dtype=np.int64)
-        return Candidates(index, np.array([score for _, score in odds], dtype=float), np.zeros(len(odds)))
+        own = np.array([index for index, _ in odds], dtype=np.int64)
+        return Candidates(own, np.array([score for _, score in odds], dtype=float), np.zeros(len(odds)))
 
     def pick(self, found: Candidates, rng: np.random.Generator, only: set[int] | None = None) -> Pick:
         """Draw a title: a slate by `shown` (Gumbel top-k), one of it by `wanted`; `only` replaces the slate."""

@@ -6,13 +6,13 @@ INTENTS = ("continue", "finish_film", "comfort", "genre_mood", "new_release", "e
 CONTINUE, FINISH_FILM, COMFORT, GENRE_MOOD, NEW_RELEASE, EXPLORE, KIDS, BACKGROUND = range(len(INTENTS))
 
 # Share of each intent in an ordinary user's and in a child's sessions.
-BASE = np.array([0.30, 0.05, 0.11, 0.19, 0.12, 0.09, 0.03, 0.11])
+BASE = np.array([0.22, 0.05, 0.09, 0.24, 0.16, 0.10, 0.03, 0.11])
 KIDS_BASE = np.array([0.20, 0.04, 0.16, 0.04, 0.06, 0.05, 0.40, 0.05])
 
 # Where a session's intent (row) leads: the next session's intent (column) while the chain holds.
 CHAIN = np.array(
     [
-        [0.72, 0.02, 0.05, 0.06, 0.05, 0.03, 0.01, 0.06],
+        [0.62, 0.02, 0.05, 0.11, 0.09, 0.04, 0.01, 0.06],
         [0.10, 0.05, 0.05, 0.45, 0.25, 0.05, 0.01, 0.04],
         [0.10, 0.02, 0.55, 0.08, 0.03, 0.02, 0.04, 0.16],
         [0.10, 0.08, 0.03, 0.65, 0.05, 0.07, 0.01, 0.01],

@@ -34,6 +34,8 @@ class User:
     spread: float
     binge: float
     patience: float
+    lists: float  # how readily the list and the search are used, 1 on average
+    searches: float
     devices: tuple[float, ...]
     phases: tuple[Traits, Traits]
 
@@ -60,11 +62,13 @@ def _user(settings: Settings, index: int, account_id: str, may_be_child: bool) -
         user_id=opaque("u", settings.seed, index),
         account_id=account_id,
         kids=kids,
-        activity=float(np.clip(rng.lognormal(np.log(4.2), 0.55), 0.5, 14)),
+        activity=float(np.clip(rng.lognormal(np.log(4.4), 0.55), 0.5, 14)),
         hour=float(rng.normal(12.5, 1.0) if kids else rng.normal(16.3, 1.6)),
         spread=float(rng.uniform(0.7, 2.2)),
         binge=float(np.clip(rng.normal(0.5, 0.14), 0.1, 0.8)),
-        patience=float(np.clip(rng.normal(0.7, 0.1), 0.35, 0.92)),
+        patience=float(np.clip(rng.normal(0.8, 0.08), 0.5, 0.95)),
+        lists=float(rng.gamma(1.5, 1 / 1.5)),
+        searches=float(rng.gamma(1.5, 1 / 1.5)),
         devices=tuple(rng.dirichlet([0.8, 0.8, 2.0, 0.3] if kids else [2.2, 1.1, 0.4, 0.6])),
         phases=(_traits(rng, kids), _traits(rng, kids)),
     )
@@ -72,8 +76,8 @@ def _user(settings: Settings, index: int, account_id: str, may_be_child: bool) -
 
 def _traits(rng: np.random.Generator, kids: bool) -> Traits:
     taste = rng.normal(0, 0.7, len(GENRES))
-    taste[rng.choice(len(GENRES), size=3, replace=False)] += 1.6
+    taste[rng.choice(len(GENRES), size=3, replace=False)] += 2.2
     taste[KIDS_GENRES] += 3.0 if kids else -1.0
-    habit = rng.dirichlet((KIDS_BASE if kids else BASE) * 12)
+    habit = rng.dirichlet((KIDS_BASE if kids else BASE) * 7)
     assert len(habit) == len(INTENTS)
-    return Traits(taste - taste.mean(), habit, float(rng.uniform(0.65, 0.9)))
+    return Traits(taste - taste.mean(), habit, float(rng.uniform(0.75, 0.95)))

@@ -45,7 +45,8 @@ def simulate(
     weeks, landing, truth_dir = settings.weeks(start, end), Path(landing), Path(truth_dir)
     _claim(landing, settings)
     catalogue, summary = Catalogue(settings, end), Summary()
-    viewers = [Viewer(user, settings, catalogue) for user in population(settings)]
+    first = catalogue.view(settings.epoch)
+    viewers = [Viewer(user, settings, first) for user in population(settings)]
     follow = simple.Follow(settings, len(catalogue.titles)) if settings.world == "item-markov" else None
     steps = tqdm(
         total=len(viewers) * len(catalogue.known),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intentrec.sources.simulator.catalogue import Catalogue, Title
+from intentrec.sources.simulator.catalogue import Title, View
 from intentrec.sources.simulator.people import Traits, User
 from intentrec.sources.simulator.settings import DAY, Settings, vectors
 
@@ -51,9 +51,9 @@ class Progress:
 
 
 class Viewer:
-    """The changing part of a user."""
+    """The changing part of a user; `view` is that of the world's first week."""
 
-    def __init__(self, user: User, settings: Settings, catalogue: Catalogue) -> None:
+    def __init__(self, user: User, settings: Settings, view: View) -> None:
         rng = vectors(settings.seed, "past", user.index)
         self.user = user
         self.traits: Traits = user.phases[0]
@@ -65,17 +65,15 @@ class Viewer:
         self.mood: int | None = None
         self.previous: int | None = None  # the item-markov world's whole memory
         self.end = settings.moment(settings.epoch) - DAY
-        self._remember(rng, settings, catalogue)
+        self._remember(rng, settings.moment(settings.epoch), view)
 
-    def _remember(self, rng: np.random.Generator, settings: Settings, catalogue: Catalogue) -> None:
+    def _remember(self, rng: np.random.Generator, epoch: int, view: View) -> None:
         """A life before the data begin: shows under way and titles seen, so that nobody starts from nothing."""
-        epoch = settings.moment(settings.epoch)
-        titles = [t for t in catalogue.titles[: settings.titles] if t.first < epoch - DAY and t.last > epoch]
-        appeal = [t.quality + float(np.mean(self.traits.taste[list(t.genres)])) for t in titles]
-        odds = np.exp(np.array(appeal))
-        size = min(len(titles), int(rng.integers(3, 10)))
-        for number in rng.choice(len(titles), size=size, replace=False, p=odds / odds.sum()):
-            title = titles[int(number)]
+        appeal = np.exp(view.popularity + view.mix @ self.traits.taste)
+        appeal[(view.first > epoch - DAY) | (view.last < epoch)] = 0.0
+        size = min(int((appeal > 0).sum()), int(rng.integers(3, 10)))
+        for number in rng.choice(len(appeal), size=size, replace=False, p=appeal / appeal.sum()):
+            title = view.titles[int(number)]
             last = max(title.first, epoch - int(rng.uniform(1, 50) * DAY))
             episode = int(rng.integers(0, title.episodes_at(last)))
             finished = bool(rng.random() < 0.7)
