@@ -171,6 +171,12 @@ class Sequences(Strict):
     windows: list[Duration] = Field(["1d", "7d", "30d"], min_length=1)
     weight: DurationWeight = DurationWeight()
 
+    @model_validator(mode="after")
+    def _whole_days(self) -> "Sequences":
+        if seconds(self.lookback) % 86400:
+            raise ValueError(f"lookback {self.lookback!r} is not whole days: interactions are kept by service date")
+        return self
+
 
 class Intent(Strict):
     """One intent head: predicts `column` of the next interaction."""
