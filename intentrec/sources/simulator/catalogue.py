@@ -118,6 +118,15 @@ class View:
         """1 where a title can run in the background."""
         return self.has[:, LIGHT_GENRES].max(axis=1)
 
+    @cached_property
+    def _changes(self) -> np.ndarray:
+        moments = np.concatenate([self.first, self.last])
+        return np.sort(moments[(self.start < moments) & (moments < self.end)])
+
+    def stretch(self, now: int) -> int:
+        """Number of the stretch of the week, between comings and goings, that `now` lies in."""
+        return int(np.searchsorted(self._changes, now, side="right"))
+
     def available(self, now: int) -> np.ndarray:
         """Which titles may be watched at `now`."""
         return (self.first <= now) & (now < self.last)

@@ -4,6 +4,7 @@ A title's score has two halves, log scale: how likely it is shown (popularity, s
 much it is wanted once shown (taste, fit). Their sum ranks titles for the oracle.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,43 +32,73 @@ class Candidates(NamedTuple):
     wanted: np.ndarray
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What is on offer at a moment, without regard to intent; `fits` holds what depends on the intent alone."""
+
+    titles: np.ndarray
+    shown: np.ndarray
+    wanted: np.ndarray
+    taste: np.ndarray
+    has: np.ndarray
+    fits: dict[int, np.ndarray]
+
+
+# How much a title that the user knows already is avoided (or, below 0, preferred) by an intent.
+_AVOIDS = {
+    intents.GENRE_MOOD: 1.6,
+    intents.NEW_RELEASE: 1.6,
+    intents.EXPLORE: 2.0,
+    intents.KIDS: 0.3,
+    intents.BACKGROUND: -0.8,
+}
+
+
 class Chooser:
     """Scores of one user in one week."""
 
     def __init__(self, viewer: Viewer, view: View) -> None:
         self.viewer = viewer
         self.view = view
-        taste = view.mix @ viewer.traits.taste
-        self.shown = view.popularity + 0.6 * taste
-        self.taste = taste
-        self.wanted = 0.6 * view.popularity + 1.2 * taste
+        self.taste = view.mix @ viewer.traits.taste
         self.seen = np.zeros(len(view.titles))
         self.seen[[*viewer.touched, *viewer.progress]] = 1.0
+        self._offers: dict[int, Offer] = {}  # by stretch of the week in which the offer does not change
 
-    def _fit(self, intent: int) -> np.ndarray:
-        """How well each title serves an intent that looks for something in the whole catalogue."""
-        view = self.view
+    def _offer(self, now: int, until: int | None) -> Offer:
+        stretch = self.view.stretch(now) if until is None else -1
+        if stretch not in self._offers:
+            view = self.view
+            titles = ((view.first < (until or now + 1)) & (now < view.last)).nonzero()[0]
+            popularity, taste, age = view.popularity[titles], self.taste[titles], view.age[titles]
+            fits = {
+                intents.NEW_RELEASE: 3.0 * np.exp(-age / 12) - 2.0 * (age > 60),
+                intents.KIDS: 4.0 * view.kids[titles],
+                intents.BACKGROUND: 1.8 * view.light[titles] + 0.8 * view.show[titles],
+            }
+            shown, wanted = popularity + 0.6 * taste, 0.6 * popularity + 1.2 * taste
+            self._offers[stretch] = Offer(titles, shown, wanted, taste, view.has[titles], fits)
+        return self._offers[stretch]
+
+    def _fit(self, intent: int, offer: Offer) -> np.ndarray:
+        """How well each title on offer serves an intent that looks through the whole catalogue."""
+        fit = -_AVOIDS[intent] * self.seen[offer.titles]
         if intent == intents.GENRE_MOOD:
             assert self.viewer.mood is not None
-            return 2.8 * view.has[:, self.viewer.mood] - 1.6 * self.seen
-        if intent == intents.NEW_RELEASE:
-            return 3.0 * np.exp(-view.age / 12) - 2.0 * (view.age > 60) - 1.6 * self.seen
+            return fit + 2.8 * offer.has[:, self.viewer.mood]
         if intent == intents.EXPLORE:
-            known = view.has[:, list(self.viewer.genres)].sum(axis=1) > 0
-            return 2.5 * ~known - 0.8 * self.taste - 2.0 * self.seen
-        if intent == intents.KIDS:
-            return 4.0 * view.kids - 0.3 * self.seen
-        assert intent == intents.BACKGROUND
-        return 1.8 * view.light + 0.8 * view.show + 0.8 * self.seen
+            known = np.zeros(offer.has.shape[1])
+            known[list(self.viewer.genres)] = 1.0
+            return fit + 2.5 * (offer.has @ known == 0) - 0.8 * offer.taste
+        return fit + offer.fits[intent]
 
     def candidates(self, intent: int, now: int, until: int | None = None) -> Candidates:
         """Titles for an intent that are available at `now` (or come before `until`); none where it cannot be served."""
-        if intent in (intents.CONTINUE, intents.FINISH_FILM, intents.COMFORT):
+        if intent not in _AVOIDS:
             return self._own(intent, now)
-        available = (self.view.first < (until or now + 1)) & (now < self.view.last)
-        titles = available.nonzero()[0]
-        fit = self._fit(intent)[titles]
-        return Candidates(titles, self.shown[titles] + fit, self.wanted[titles] + 0.5 * fit)
+        offer = self._offer(now, until)
+        fit = self._fit(intent, offer)
+        return Candidates(offer.titles, offer.shown + fit, offer.wanted + 0.5 * fit)
 
     def _own(self, intent: int, now: int) -> Candidates:
         """Titles of the user's own past that serve an intent."""
