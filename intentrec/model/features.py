@@ -1,0 +1,212 @@
+"""The one encoder from Arrow to tensors: training, batch scoring and real time use it alike.
+
+Shape suffixes: N interactions of all rows in a line, B rows, L positions, G labels of one interaction, C channels,
+F numeric features, I titles. Rows are padded on the right: under a causal mask a real position never attends to
+padding, so padding changes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from intentrec.model.arrow import Rows, column, flat, map_entry, offsets_of, padded
+from intentrec.model.spec import IntentSpec, ModelSpec
+from intentrec.model.vocabulary import FIRST, PAD, Vocabulary, token_columns
+
+NO_LABEL = -1
+TIME_BUCKETS = 32  # powers of two of seconds: the last but one begins at 34 years
+PERIODS = ((86_400, 2), (604_800, 3))  # seconds, harmonics: hour of the day, day of the week (UTC)
+PERIODIC_CHANNELS = 2 * sum(harmonics for _, harmonics in PERIODS)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Interactions as tensors: flat (N, ...) inside an `Encoded`, or padded (B, L, ...) out of it.
+
+    Everything but `label`, `weight` and `target` describes the interaction at its position and what came before it;
+    those three describe what a model is asked to say about this interaction one position earlier.
+    """
+
+    valid_BL: Tensor
+    title_BL: Tensor
+    tokens: dict[str, Tensor]  # column -> (B, L), or (B, L, G) where an interaction has several
+    numeric_BLF: Tensor
+    time_BL: Tensor  # T_k in seconds
+    periodic_BLC: Tensor
+    gap_BL: Tensor  # bucket of T_k - T_{k-1}; 0 at a row's first position
+    window: dict[str, Tensor]  # H -> first position of the window, counted from the row's start
+    label: dict[str, Tensor]  # intent -> (B, L, G) classes, filled up with NO_LABEL
+    weight_BL: Tensor
+    target_BL: Tensor  # whether this interaction is to be predicted
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        found: list[Tensor] = []
+        self.map(lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
+        return found
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """Apply a function to every tensor."""
+        mapped: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            several = isinstance(value, dict)
+            mapped[field.name] = {key: function(item) for key, item in value.items()} if several else function(value)
+        return Batch(**mapped)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows of `sequences` in flat tensors, and where each row starts: (B + 1,) offsets."""
+
+    flat: Batch
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """Positions of each row."""
+        return self.offsets.diff()
+
+    def with_targets(self, target_N: Tensor) -> "Encoded":
+        """The same rows, asked for other targets."""
+        return replace(self, flat=replace(self.flat, target_BL=target_N))
+
+    def pad(self, rows: Tensor) -> Batch:
+        """The chosen rows side by side, padded on the right to the longest."""
+        kept = self.lengths[rows]
+        position_L = torch.arange(int(kept.max()))
+        valid_BL = position_L < kept[:, None]
+        index_BL = torch.where(valid_BL, self.offsets[rows, None] + position_L, 0)
+
+        def gather(flat: Tensor) -> Tensor:
+            found = flat[index_BL]
+            return found * valid_BL.view(*valid_BL.shape, *[1] * (found.dim() - 2))
+
+        return self.flat.map(gather)
+
+
+@dataclass(frozen=True)
+class Items:
+    """Titles as tensors: index of the id embedding (I,) and the facts that enter the item tower."""
+
+    title_I: Tensor
+    tokens: dict[str, Tensor]
+
+
+class FeatureEncoder:
+    """Arrow rows to tensors, by a spec and a fitted vocabulary."""
+
+    def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
+        self.spec = spec
+        self.vocabulary = vocabulary
+
+    def encode(self, sequences: Rows) -> Encoded:
+        """Encode rows of `sequences`.
+
+        A position is a target where `is_target` holds, it lies among the row's `n_new` last and something comes before
+        it.
+
+        Raises:
+            ValueError: a column is missing, an array is not aligned with the others, or a window was not built.
+        """
+        offsets = offsets_of(column(sequences, "title_id"))
+        if not (np.diff(offsets) > 0).all():
+            raise ValueError("a row of sequences holds no interaction")
+        self._require_aligned(sequences, offsets)
+        position_N = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+        from_end_N = np.repeat(offsets[1:], np.diff(offsets)) - np.arange(offsets[-1])
+        n_new_N = np.repeat(column(sequences, "n_new").to_numpy(zero_copy_only=False), np.diff(offsets))
+        title_N = self.vocabulary.index("title_id", flat(sequences, "title_id"))
+        is_target_N = flat(sequences, "is_target").to_numpy(zero_copy_only=False)
+        target_N = is_target_N & (from_end_N <= n_new_N) & (position_N > 0)
+        seconds_N = flat(sequences, "end_ts").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // 1_000_000
+        tokens = {
+            name: torch.from_numpy(self._tokens(flat(sequences, name), name)) for name in token_columns(self.spec)
+        }
+        batch = Batch(
+            valid_BL=torch.ones(len(title_N), dtype=torch.bool),
+            title_BL=torch.from_numpy(title_N),
+            tokens=tokens,
+            numeric_BLF=torch.from_numpy(self._numbers(sequences, len(title_N))),
+            time_BL=torch.from_numpy(seconds_N),
+            periodic_BLC=torch.from_numpy(periodic(seconds_N)),
+            gap_BL=torch.from_numpy(gap_buckets(seconds_N, position_N)),
+            window={h: _window(sequences, h, len(title_N)) for h in self.spec.windows},
+            label={intent.name: self._labels(sequences, intent, tokens) for intent in self.spec.intents},
+            weight_BL=torch.from_numpy(flat(sequences, "weight").to_numpy(zero_copy_only=False).astype(np.float32)),
+            target_BL=torch.from_numpy(target_N),
+        )
+        return Encoded(batch, torch.from_numpy(offsets))
+
+    def items(self, titles: Rows) -> Items:
+        """Encode a table of titles (`intentrec.model.titles`), in its order."""
+        return Items(
+            title_I=torch.from_numpy(self.vocabulary.index("title_id", column(titles, "title_id"))),
+            tokens={
+                name: torch.from_numpy(self._tokens(column(titles, name), name)) for name in self.spec.item_features
+            },
+        )
+
+    def _tokens(self, values: pa.Array, name: str) -> np.ndarray:
+        if pa.types.is_list(values.type):
+            return padded(values, self.vocabulary.index(name, values.flatten()), PAD)
+        return self.vocabulary.index(name, values)
+
+    def _numbers(self, sequences: Rows, n: int) -> np.ndarray:
+        """Per column: log1p, standardised and cut at 5 deviations (0 where unknown), and a flag for unknown."""
+        out = np.zeros((n, 2 * len(self.spec.numeric)), np.float32)
+        for i, name in enumerate(self.spec.numeric):
+            values = flat(sequences, name).to_numpy(zero_copy_only=False)
+            mean, std = self.vocabulary.numeric[name]
+            known = values >= 0
+            standard = (np.log1p(np.where(known, values, 0.0)) - mean) / std
+            out[:, 2 * i] = np.where(known, standard.clip(-5, 5), 0.0)
+            out[:, 2 * i + 1] = ~known
+        return out
+
+    def _labels(self, sequences: Rows, intent: IntentSpec, tokens: dict[str, Tensor]) -> Tensor:
+        if intent.bins:
+            values = flat(sequences, intent.column).to_numpy(zero_copy_only=False)
+            classes = np.searchsorted(np.array(intent.bins), values, side="left").astype(np.int64)
+            return torch.from_numpy(np.where(values >= 0, classes, NO_LABEL))[:, None]
+        index = tokens[intent.column]
+        index_NG = index if index.dim() == 2 else index[:, None]
+        return (index_NG - FIRST).clamp(min=NO_LABEL)
+
+    def _require_aligned(self, sequences: Rows, offsets: np.ndarray) -> None:
+        used = {*token_columns(self.spec), *self.spec.numeric, "end_ts", "weight", "is_target"}
+        used |= {intent.column for intent in self.spec.intents}
+        wrong = [name for name in sorted(used) if not np.array_equal(offsets_of(column(sequences, name)), offsets)]
+        if wrong:
+            raise ValueError(f"arrays {', '.join(wrong)} are not as long as title_id in every row")
+
+
+def _window(sequences: Rows, h: str, n: int) -> Tensor:
+    starts = map_entry(sequences, "window_start", h).to_numpy(zero_copy_only=False).astype(np.int64)
+    if len(starts) != n:
+        raise ValueError(f"window_start[{h!r}] is not as long as title_id in every row")
+    return torch.from_numpy(starts)
+
+
+def periodic(seconds_N: np.ndarray) -> np.ndarray:
+    """Sine and cosine of the hour of the day and the day of the week: (N, C) float32."""
+    angles = [
+        2 * np.pi * h * (seconds_N % period) / period for period, harmonics in PERIODS for h in range(1, harmonics + 1)
+    ]
+    return np.stack([f(angle) for angle in angles for f in (np.sin, np.cos)], -1).astype(np.float32)
+
+
+def gap_buckets(seconds_N: np.ndarray, position_N: np.ndarray) -> np.ndarray:
+    """1 + floor(log2(1 + seconds since the interaction before)); 0 at a row's first position."""
+    gap_N = np.diff(seconds_N, prepend=seconds_N[:1]).clip(min=0)
+    bucket_N = 1 + np.floor(np.log2(1 + gap_N)).astype(np.int64)
+    return np.where(position_N == 0, 0, bucket_N.clip(max=TIME_BUCKETS - 1))

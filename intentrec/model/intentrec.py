@@ -1,0 +1,128 @@
+"""IntentRec (Oh et al., "IntentRec: Predicting User Session Intent with Hierarchical Multi-Task Learning").
+
+Read it beside §3 of the paper; names follow its symbols. One code path serves V0 to V3 and any set of intents and
+windows: what a variant lacks is not built.
+
+Shape suffixes: B rows, L positions, D width (dim), P width of Z (dim_intent), M intents, C classes of an intent,
+I titles, N predicted positions. Position k, from 0, predicts interaction k + 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from intentrec.model.blocks import Encoder
+from intentrec.model.clock import ago_buckets, causal_mask, window_mask
+from intentrec.model.features import Batch, Items
+from intentrec.model.items import TitleEmbedding, TokenEmbedding
+from intentrec.model.loss import intent_loss, item_loss
+from intentrec.model.spec import ModelSpec
+from intentrec.model.vocabulary import FIRST, Vocabulary
+
+
+@dataclass(frozen=True)
+class Output:
+    """Predictions at every position."""
+
+    item_BLD: Tensor  # dot products with item vectors are the logits of p^item
+    intent_logit: dict[str, Tensor]  # intent -> (B, L, C); p^intent is their softmax
+    z_BLP: Tensor | None  # Eq. 2; V2 and V3
+    attention_BLM: Tensor | None  # sigma(alpha): the weight of each intent
+
+
+class InputFeatures(nn.Module):
+    """F_k (§3.2): the concatenation of embedded categorical and normalised numeric facts of interaction k."""
+
+    def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.several = {**dict.fromkeys(spec.categorical, False), **dict.fromkeys(spec.multi_label, True)}
+        self.embed = nn.ModuleDict(
+            {name: TokenEmbedding(vocabulary.size(name), spec.dim_token) for name in self.several}
+        )
+        self.dim = spec.dim + len(self.several) * spec.dim_token + 2 * len(spec.numeric)
+
+    def forward(self, title_BLD: Tensor, batch: Batch) -> Tensor:
+        """(B, L, self.dim)."""
+        facts = [self.embed[name](batch.tokens[name], several) for name, several in self.several.items()]
+        return torch.cat([title_BLD, *facts, batch.numeric_BLF], -1)
+
+
+class IntentMixture(nn.Module):
+    """Eq. 2: project each predicted distribution, weigh the projections by attention, add them up."""
+
+    def __init__(self, classes: list[int], dim_intent: int) -> None:
+        super().__init__()
+        self.project = nn.ModuleList(nn.Linear(c, dim_intent) for c in classes)
+        self.attend = nn.Linear(dim_intent, len(classes))  # FC_att of R^{d_proj x M}
+
+    def forward(self, p: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Z (B, L, P) and the attention weights (B, L, M) of distributions (B, L, C) in the order of the intents."""
+        projected_BLMP = torch.stack([project(p_BLC) for project, p_BLC in zip(self.project, p, strict=True)], -2)
+        # alpha_i is the i-th output of FC_att on Proj_i(p_i): the diagonal of its (M inputs) x (M outputs).
+        alpha_BLM = (projected_BLMP * self.attend.weight).sum(-1) + self.attend.bias
+        attention_BLM = alpha_BLM.softmax(-1)
+        return (attention_BLM.unsqueeze(-1) * projected_BLMP).sum(-2), attention_BLM
+
+
+class IntentRec(nn.Module):
+    """The model of a spec and a vocabulary."""
+
+    def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.spec = spec
+        self.titles = TitleEmbedding(spec, vocabulary)
+        self.features = InputFeatures(spec, vocabulary)
+        # Eq. 1. One block, because a band mask over two would reach beyond the window; no gap embedding, because the
+        # window's first interaction would tell when the one before it was.
+        self.short_term = nn.ModuleDict({h: Encoder(self.features.dim, spec, 1, gap=False) for h in spec.windows})
+        width = self.features.dim + len(spec.windows) * spec.dim
+        classes = [len(vocabulary.labels(intent)) for intent in spec.intents]
+        if spec.hierarchical:
+            self.intent_encoder = Encoder(width, spec, spec.layers)
+            self.mixture = IntentMixture(classes, spec.dim_intent)
+            width += spec.dim_intent
+        self.heads = nn.ModuleList(nn.Linear(spec.dim, c) for c in classes)  # FC_i
+        self.item_encoder = Encoder(width, spec, spec.layers)
+        self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
+
+    def forward(self, batch: Batch) -> Output:
+        """Predict the next intents and the next item at every position."""
+        ago_BLL, causal_BLL = ago_buckets(batch.time_BL), causal_mask(batch)
+        # §3.2: F_k (+) S_k
+        f_BLF = self.features(self.titles(batch.title_BL, batch.tokens), batch)
+        s = [encode(f_BLF, batch, ago_BLL, window_mask(batch, h)) for h, encode in self.short_term.items()]
+        x_BLX = torch.cat([f_BLF, *s], -1)
+        if not self.spec.hierarchical:
+            shared_BLD = self.item_encoder(x_BLX, batch, ago_BLL, causal_BLL)
+            return Output(self.to_item(shared_BLD), self._intents(shared_BLD), None, None)
+        # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
+        intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
+        logits = self._intents(intent_BLD)
+        z_BLP, attention_BLM = self.mixture([logit_BLC.softmax(-1) for logit_BLC in logits.values()])
+        # §3.4: F_k (+) S_k (+) Z_k, E^item
+        item_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
+        return Output(self.to_item(item_BLD), logits, z_BLP, attention_BLM)
+
+    def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
+        return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
+
+    def item_vectors(self, items: Items) -> Tensor:
+        """Output vectors (I, D) of titles, known to the vocabulary or not."""
+        return self.titles(items.title_I, items.tokens)
+
+    def loss(self, output: Output, batch: Batch, catalog: Items, chunk: int) -> dict[str, Tensor]:
+        """Eq. 4 over the batch's targets: `loss`, and its parts `item` and one per intent.
+
+        `catalog` are the vocabulary's titles in the order of their indices. Position k counts with the duration weight
+        of k, or of k + 1 where the spec says so; what weighs nothing is left out before the softmax.
+        """
+        weight_BL = batch.weight_BL[:, 1:] if self.spec.weight_side == "k+1" else batch.weight_BL[:, :-1]
+        row_N, k_N = (batch.target_BL[:, 1:] & (weight_BL > 0)).nonzero(as_tuple=True)
+        weight_N = weight_BL[row_N, k_N]
+        title_N = batch.title_BL[row_N, k_N + 1] - FIRST
+        parts = {"item": item_loss(output.item_BLD[row_N, k_N], self.item_vectors(catalog), title_N, weight_N, chunk)}
+        for name, logit_BLC in output.intent_logit.items():
+            parts[name] = intent_loss(logit_BLC[row_N, k_N], batch.label[name][row_N, k_N + 1], weight_N)
+        intents = sum((parts[name] for name in output.intent_logit), torch.zeros_like(parts["item"]))
+        return {"loss": parts["item"] + self.spec.intent_weight * intents, **parts}

@@ -1,0 +1,30 @@
+"""Full-catalogue ranks and top lists from vectors, a chunk of users at a time.
+
+Shape suffixes: N users or positions, D width, I titles, K length of a list.
+"""
+
+import torch
+from torch import Tensor
+
+
+def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int) -> Tensor:
+    """Rank of row `title_N` of `item_ID` among all of them: (N,) float64, 1 is best.
+
+    Ties share the mean of the ranks they span, so a model that scores everything alike gets the rank of a coin, not
+    the best one.
+    """
+    found = []
+    for begin in range(0, len(h_ND), chunk):
+        logit_NI = h_ND[begin : begin + chunk] @ item_ID.T
+        true_N1 = logit_NI.gather(-1, title_N[begin : begin + chunk, None])
+        better_N = (logit_NI > true_N1).sum(-1)
+        tied_N = (logit_NI == true_N1).sum(-1)  # the target among them
+        found.append(better_N.double() + (tied_N.double() + 1) / 2)
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+
+
+def top(score_NI: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best columns of each row, best first and ties in column order: scores and columns, (N, K) each."""
+    column_NK = score_NI.topk(min(k, score_NI.shape[-1]), dim=-1).indices.sort(dim=-1).values
+    found_NK, order_NK = score_NI.gather(-1, column_NK).sort(dim=-1, descending=True, stable=True)
+    return found_NK, column_NK.gather(-1, order_NK)

@@ -1,0 +1,88 @@
+"""What a model is: the variant, its inputs, its intents and its sizes. Plain data, so that it travels as JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+VARIANTS = ("v0", "v1", "v2", "v3")
+
+
+@dataclass(frozen=True)
+class IntentSpec:
+    """One intent head: it predicts `column` of the next interaction.
+
+    `bins` are the inclusive upper bounds that cut a numeric column into the classes `labels`; both are empty for a
+    categorical column, whose classes are the tokens of the vocabulary.
+    """
+
+    name: str
+    column: str
+    multi_label: bool = False
+    bins: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A variant of IntentRec (§4.3 of the paper).
+
+    v0  next item only: no S_k, no heads
+    v1  + intent heads on the item encoder, which the tasks share (simple multi-task learning)
+    v2  two encoders in a hierarchy: the predicted intents Z_k enter the item encoder
+    v3  + the short-term interest S_k, one for every window of `windows`
+    """
+
+    variant: str
+    intents: tuple[IntentSpec, ...]
+    windows: tuple[str, ...]
+    categorical: tuple[str, ...]
+    multi_label: tuple[str, ...]
+    numeric: tuple[str, ...]
+    item_features: tuple[str, ...]
+    dim: int = 64
+    dim_intent: int = 32
+    heads: int = 2
+    layers: int = 2
+    dropout: float = 0.1
+    intent_weight: float = 0.2
+    weight_side: str = "k"
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that are no variant of the paper.
+
+        Raises:
+            ValueError: names the combination.
+        """
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant {self.variant!r} is none of {', '.join(VARIANTS)}")
+        if bool(self.intents) != (self.variant != "v0"):
+            raise ValueError("v0 has no intent heads, every other variant at least one")
+        if bool(self.windows) != (self.variant == "v3"):
+            raise ValueError("v3 has at least one short-term window, every other variant none")
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+
+    @property
+    def hierarchical(self) -> bool:
+        """Whether predicted intents enter the item encoder."""
+        return self.variant in ("v2", "v3")
+
+    @property
+    def dim_token(self) -> int:
+        """Width of the embedding of a categorical fact that is not the title."""
+        return max(8, self.dim // 4)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "ModelSpec":
+        """The inverse of `to_dict`, also after a trip through JSON."""
+        intents = tuple(
+            IntentSpec(**{**intent, "bins": tuple(intent["bins"]), "labels": tuple(intent["labels"])})
+            for intent in value["intents"]
+        )
+        lists = {
+            key: tuple(item) for key, item in value.items() if isinstance(item, (list, tuple)) and key != "intents"
+        }
+        return cls(**{**value, **lists, "intents": intents})

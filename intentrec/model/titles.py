@@ -1,0 +1,85 @@
+"""The catalogue per title: what the item tower needs, and when the title may be offered."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intentrec.model.arrow import Rows, column, flat
+
+FACTS = ("kind", "genres", "creator", "language")
+
+
+def titles_of(catalog: Rows) -> pa.Table:
+    """One row per title, sorted: title_id, the facts, available_from and available_to.
+
+    Of each item the latest snapshot counts. A title has the facts of its first item by item_id, and is available from
+    when its first item is until its last item no longer is; an open end stays null.
+    """
+    items = pa.table({name: column(catalog, name) for name in catalog.schema.names})
+    items = items.sort_by([("title_id", "ascending"), ("item_id", "ascending"), ("snapshot_date", "descending")])
+    items = items.filter(pa.array(_first_of_run(items["item_id"]) | _first_of_run(items["title_id"])))
+    moved = _latest_title(items)
+    items = items.filter(pa.array(moved))
+    first = items.filter(pa.array(_first_of_run(items["title_id"])))
+    ends = items.group_by("title_id", use_threads=False).aggregate(
+        [(name, function, pc.ScalarAggregateOptions(skip_nulls=False)) for name, function in _ENDS]
+    )
+    facts = first.select(["title_id", *FACTS])
+    for name, function in _ENDS:
+        facts = facts.append_column(name, ends[f"{name}_{function}"])
+    return _without_null_facts(facts)
+
+
+def with_played_titles(titles: pa.Table, sequences: Rows) -> pa.Table:
+    """Add titles that occur in sequences but not in the catalogue, with the facts of their last interaction."""
+    played = pa.table({name: flat(sequences, name) for name in ("title_id", "end_ts", *FACTS)})
+    played = played.filter(pc.invert(pc.is_in(played["title_id"], value_set=titles["title_id"].combine_chunks())))
+    order = pc.sort_indices(
+        played.select(["title_id", "end_ts"]), sort_keys=[("title_id", "ascending"), ("end_ts", "descending")]
+    )
+    played = played.take(order)
+    played = played.filter(pa.array(_first_of_run(played["title_id"])))
+    for name, _ in _ENDS:
+        played = played.append_column(name, pa.nulls(len(played), titles[name].type))
+    return pa.concat_tables([titles, played.select(titles.column_names).cast(titles.schema)]).sort_by("title_id")
+
+
+def in_order(titles: pa.Table, title_ids: Sequence[str]) -> pa.Table:
+    """The rows of these titles, in this order.
+
+    Raises:
+        ValueError: a title has no row.
+    """
+    found = pc.index_in(pa.array(title_ids, titles["title_id"].type), value_set=titles["title_id"].combine_chunks())
+    if found.null_count:
+        missing = pa.array(title_ids).filter(pc.is_null(found)).to_pylist()
+        raise ValueError(f"{len(missing)} titles have no facts, such as {', '.join(missing[:3])}")
+    return titles.take(found)
+
+
+_ENDS = (("available_from", "min"), ("available_to", "max"))
+
+
+def _first_of_run(values: pa.ChunkedArray) -> np.ndarray:
+    """Whether each value of a sorted column differs from the one before it."""
+    codes = pc.dictionary_encode(values.combine_chunks()).indices.to_numpy(zero_copy_only=False)
+    return np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]
+
+
+def _latest_title(items: pa.Table) -> np.ndarray:
+    """Keep an item that changed its title under its latest title only."""
+    item = pc.dictionary_encode(items["item_id"].combine_chunks()).indices.to_numpy(zero_copy_only=False)
+    date = items["snapshot_date"].cast(pa.int32()).to_numpy()
+    latest = np.full(item.max(initial=-1) + 1, np.iinfo(np.int32).min, np.int32)
+    np.maximum.at(latest, item, date)
+    return date == latest[item]
+
+
+def _without_null_facts(titles: pa.Table) -> pa.Table:
+    """Unknown facts as empty text, the way sequences hold them."""
+    for name in ("kind", "creator", "language"):
+        filled = pc.fill_null(titles[name], "")
+        titles = titles.set_column(titles.column_names.index(name), name, filled)
+    return titles

@@ -1,0 +1,96 @@
+"""Token to index, and the statistics of numbers: fitted on training data only, saved with the model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intentrec.model.arrow import Rows, column, flat
+from intentrec.model.spec import IntentSpec, ModelSpec
+
+PAD, OOV = 0, 1
+FIRST = 2  # index of the first token
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens in the order of their indices, which begin at 2; 0 is padding and 1 any token that is not here.
+
+    Titles that occur in the training sequences come first (`n_seen` of them), then those that the catalogue alone
+    knows; both parts, and every other list, are sorted, so that the same data give the same indices. The empty text
+    stands for an unknown fact and is never a token.
+    """
+
+    titles: tuple[str, ...]
+    n_seen: int
+    tokens: dict[str, tuple[str, ...]]
+    numeric: dict[str, tuple[float, float]]
+
+    @classmethod
+    def fit(cls, sequences: Rows, catalog: Rows, spec: ModelSpec) -> "Vocabulary":
+        """Fit on `sequences` rows and the catalogue of the same cut-off.
+
+        Raises:
+            ValueError: a column that the spec names is missing.
+        """
+        seen = _sorted_tokens(flat(sequences, "title_id"))
+        listed = _sorted_tokens(column(catalog, "title_id"))
+        return cls(
+            titles=(*seen, *sorted(set(listed) - set(seen))),
+            n_seen=len(seen),
+            tokens={name: _sorted_tokens(_leaves(flat(sequences, name))) for name in token_columns(spec)},
+            numeric={name: _log_statistics(flat(sequences, name)) for name in spec.numeric},
+        )
+
+    def index(self, name: str, values: pa.Array) -> np.ndarray:
+        """Indices of tokens of a column (`title_id` or one of `tokens`): int64, OOV where unknown."""
+        known = self.titles if name == "title_id" else self.tokens[name]
+        found = pc.index_in(values, value_set=pa.array(known, values.type))
+        return pc.fill_null(found, OOV - FIRST).to_numpy(zero_copy_only=False).astype(np.int64) + FIRST
+
+    def size(self, name: str) -> int:
+        """Rows of an embedding table of the column."""
+        return FIRST + len(self.titles if name == "title_id" else self.tokens[name])
+
+    def labels(self, intent: IntentSpec) -> tuple[str, ...]:
+        """The intent's classes, in the order of its head's outputs."""
+        return intent.labels or self.tokens[intent.column]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"titles": self.titles, "n_seen": self.n_seen, "tokens": self.tokens, "numeric": self.numeric}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Vocabulary":
+        """The inverse of `to_dict`, also after a trip through JSON."""
+        return cls(
+            titles=tuple(value["titles"]),
+            n_seen=value["n_seen"],
+            tokens={name: tuple(tokens) for name, tokens in value["tokens"].items()},
+            numeric={name: (mean, std) for name, (mean, std) in value["numeric"].items()},
+        )
+
+
+def token_columns(spec: ModelSpec) -> list[str]:
+    """Columns that need a token list: inputs, facts of the item tower, categorical intents."""
+    labels = [intent.column for intent in spec.intents if not intent.bins]
+    return sorted({*spec.categorical, *spec.multi_label, *spec.item_features, *labels})
+
+
+def _leaves(values: pa.Array) -> pa.Array:
+    return values.flatten() if pa.types.is_list(values.type) else values
+
+
+def _sorted_tokens(values: pa.Array) -> tuple[str, ...]:
+    return tuple(sorted(token for token in pc.unique(values).to_pylist() if token))
+
+
+def _log_statistics(values: pa.Array) -> tuple[float, float]:
+    """Mean and standard deviation of log(1 + x) over known values; negative means unknown."""
+    numbers = values.to_numpy(zero_copy_only=False)
+    logs = np.log1p(numbers[numbers >= 0])
+    if not len(logs):
+        return 0.0, 1.0
+    return float(logs.mean()), float(logs.std()) or 1.0

@@ -1,0 +1,71 @@
+"""Files of a model and of an unfinished training run; both are complete or absent, and neither holds a pickle."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from intentrec.errors import PipelineError
+from intentrec.model.intentrec import IntentRec
+from intentrec.model.spec import ModelSpec
+from intentrec.model.vocabulary import Vocabulary
+
+WEIGHTS, ABOUT = "model.safetensors", "model.json"
+CHECKPOINT = "checkpoint.pt"
+
+
+def save_model(directory: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write a model directory. `about` holds at least `spec` and `vocabulary`; the other keys are the caller's."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _write(directory / WEIGHTS, save_tensors({name: value.contiguous().cpu() for name, value in weights.items()}))
+    _write(directory / ABOUT, json.dumps(about, sort_keys=True, ensure_ascii=False).encode())
+
+
+def read_model(directory: Path) -> dict[str, bytes]:
+    """The files of a model directory by name.
+
+    Raises:
+        PipelineError: one is missing.
+    """
+    missing = [name for name in (WEIGHTS, ABOUT) if not (directory / name).is_file()]
+    if missing:
+        raise PipelineError(f"{directory} is no model directory: {', '.join(missing)} missing. Train a model first.")
+    return {name: (directory / name).read_bytes() for name in (WEIGHTS, ABOUT)}
+
+
+def model_from(files: dict[str, bytes]) -> tuple[IntentRec, Vocabulary, dict[str, Any]]:
+    """The model in evaluation mode, its vocabulary, and everything else that model.json says."""
+    about = json.loads(files[ABOUT])
+    vocabulary = Vocabulary.from_dict(about["vocabulary"])
+    with torch.random.fork_rng(devices=[]):  # making the layers draws weights that are replaced at once
+        model = IntentRec(ModelSpec.from_dict(about["spec"]), vocabulary)
+    model.load_state_dict(load_tensors(files[WEIGHTS]))
+    return model.eval(), vocabulary, about
+
+
+def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
+    """Replace the directory's checkpoint."""
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = directory / f"{CHECKPOINT}.partial"
+    torch.save(state, partial)
+    os.replace(partial, directory / CHECKPOINT)
+
+
+def load_checkpoint(directory: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The directory's checkpoint, if there is one of the same data, configuration and seed."""
+    path = directory / CHECKPOINT
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return state if state["fingerprint"] == fingerprint else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,107 @@
+"""Pinned table versions to Arrow, through delta-rs: training needs no Spark."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import torch
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.config import Calendar, Domain
+from intentrec.contracts import CATALOG, SEQUENCES, Table
+from intentrec.errors import PipelineError, Skip
+from intentrec.model.features import Encoded
+from intentrec.model.vocabulary import FIRST
+
+
+class NothingToTrain(Skip):
+    """The stacked weeks hold no target to learn from, or none to validate on; the run is skipped."""
+
+
+def read_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -> pa.Table:
+    """Rows of `sequences` with as_of in (cutoff - weeks, cutoff], sorted by as_of and user.
+
+    One week is one snapshot: the users to score or to judge. Nothing after the cut-off is read.
+
+    Raises:
+        PipelineError: the table or the version does not exist.
+    """
+    first = cutoff - timedelta(weeks=weeks)
+    table = _read(warehouse, SEQUENCES, version, [("as_of", ">", first), ("as_of", "<=", cutoff)])
+    return table.sort_by([("as_of", "ascending"), ("user_id", "ascending")])
+
+
+def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:
+    """Catalogue snapshots dated before `before`: what was known when the service day `before` began.
+
+    Raises:
+        PipelineError: the table or the version does not exist.
+    """
+    table = _read(warehouse, CATALOG, version, [("snapshot_date", "<", before)])
+    return table.sort_by([("snapshot_date", "ascending"), ("item_id", "ascending")])
+
+
+def _read(warehouse: str, table: Table, version: int, filters: list[tuple[str, str, date]]) -> pa.Table:
+    path = f"{warehouse}/{table.name}"
+    try:
+        delta = DeltaTable(path, version=version)
+    except DeltaError as error:
+        raise PipelineError(f"{table.name} at version {version} cannot be read from {warehouse}: {error}") from error
+    # Strings may arrive as string_view, which pyarrow's kernels only half support: cast once.
+    return delta.to_pyarrow_table(columns=table.names, filters=filters).cast(to_arrow_schema(table.schema))
+
+
+def service_start(calendar: Calendar, day: date) -> datetime:
+    """The UTC moment at which a service day begins."""
+    return datetime.combine(day, calendar.day_start, ZoneInfo(calendar.zone)).astimezone(UTC)
+
+
+def split(encoded: Encoded, domain: Domain, cutoff: date) -> tuple[Encoded, Encoded]:
+    """Training and validation targets of the same rows.
+
+    Validation targets end in the last `validation_days` before the cut-off; they are kept out of the training loss.
+
+    Raises:
+        NothingToTrain: one of the two is empty.
+    """
+    begin = service_start(domain.calendar, cutoff - timedelta(days=domain.training.validation_days))
+    late_N = encoded.flat.time_BL >= int(begin.timestamp())
+    known_N = encoded.flat.target_BL & (encoded.flat.title_BL >= FIRST)
+    parts = known_N & ~late_N, known_N & late_N
+    for what, target_N in zip(("training", "validation"), parts, strict=True):
+        if not target_N.any():
+            raise NothingToTrain(
+                f"no {what} target before {cutoff} in {len(encoded)} rows of sequences "
+                f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
+            )
+    return _rows_with_targets(encoded.with_targets(parts[0])), _rows_with_targets(encoded.with_targets(parts[1]))
+
+
+def _rows_with_targets(encoded: Encoded) -> Encoded:
+    """Drop rows without a target, and what follows a row's last target: under a causal mask it changes nothing."""
+    index_N = torch.arange(len(encoded.flat.target_BL))
+    row_N = torch.repeat_interleave(torch.arange(len(encoded)), encoded.lengths)
+    last_B = torch.full((len(encoded),), -1).scatter_reduce_(
+        0, row_N[encoded.flat.target_BL], index_N[encoded.flat.target_BL], "amax"
+    )
+    keep_N = index_N <= last_B[row_N]
+    lengths = torch.bincount(row_N[keep_N], minlength=len(encoded))
+    kept = lengths[lengths > 0]
+    offsets = torch.cat([kept.new_zeros(1), kept.cumsum(0)])
+    return Encoded(encoded.flat.map(lambda flat: flat[keep_N]), offsets)
+
+
+def batches(lengths: torch.Tensor, batch_size: int, generator: torch.Generator | None) -> Iterable[torch.Tensor]:
+    """Row numbers of batches of similar lengths, so that little is padding; shuffled by the generator, if any.
+
+    Lengths are sorted inside pools of 16 random batches only, so that batches differ from epoch to epoch.
+    """
+    n = len(lengths)
+    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+    pools = order.split(16 * batch_size) if generator is not None else [order]
+    found = [part for pool in pools for part in pool[lengths[pool].argsort(stable=True)].split(batch_size)]
+    places = range(len(found)) if generator is None else torch.randperm(len(found), generator=generator).tolist()
+    return [found[place] for place in places]

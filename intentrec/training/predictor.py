@@ -1,0 +1,289 @@
+"""A trained model at work: intents, vectors and top lists for users, ranks for evaluation. No Spark, no MLflow.
+
+Shape suffixes: B users, L positions, D width, I titles, N targets, C classes of an intent.
+"""
+
+from dataclasses import dataclass
+from datetime import date, time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from intentrec.config import Calendar
+from intentrec.model.arrow import Rows, column, flat
+from intentrec.model.features import Batch, Encoded, FeatureEncoder
+from intentrec.model.ranking import ranks, top
+from intentrec.model.titles import titles_of
+from intentrec.training.checkpoint import model_from, read_model
+from intentrec.training.data import batches, service_start
+
+ROWS = 512  # users scored at once
+CELLS = 2**25  # users x titles scored at once, at most
+
+_FLOATS = pa.list_(pa.float32())
+PREDICTIONS = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("account_id", pa.string()),
+        ("intent_embedding", _FLOATS),
+        ("attention", pa.map_(pa.string(), pa.float32())),
+        ("primary_intent", pa.string()),
+        ("top_labels", pa.map_(pa.string(), pa.list_(pa.string()))),
+        ("top_probabilities", pa.map_(pa.string(), _FLOATS)),
+        ("user_vector", _FLOATS),
+        ("title_ids", pa.list_(pa.string())),
+        ("scores", _FLOATS),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ItemIndex:
+    """Titles with their output vectors. `eligible`: may be offered at the date the index was made for."""
+
+    title_ids: pa.Array
+    vectors: Tensor
+    eligible: Tensor
+
+    def only_eligible(self) -> "ItemIndex":
+        """The titles that may be offered."""
+        kept = self.title_ids.filter(pa.array(self.eligible.numpy()))
+        return ItemIndex(kept, self.vectors[self.eligible], self.eligible[self.eligible])
+
+
+@dataclass(frozen=True)
+class NextEvents:
+    """The model's answer before each target of the rows, in the rows' order."""
+
+    user_id: pa.Array
+    title_id: pa.Array
+    end_ts: pa.Array
+    position: np.ndarray  # of the target in its row, from 0
+    weight: np.ndarray  # the target's own duration weight
+    seen: np.ndarray  # whether the title occurs earlier in the row
+    rank: np.ndarray  # among all titles of the index, ties averaged; infinite where the index lacks the title
+    n_titles: int
+    probabilities: dict[str, np.ndarray]  # intent -> (N, C), in the order of `Predictor.labels`
+    truth: dict[str, np.ndarray]  # intent -> (N, C) bool: the target's labels; a row without any is unknown
+
+
+class Predictor:
+    """A model directory, loaded for inference on the CPU."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.model, self.vocabulary, self.about = model_from(files)
+        self.spec = self.model.spec
+        self.encoder = FeatureEncoder(self.spec, self.vocabulary)
+        self.labels = {intent.name: self.vocabulary.labels(intent) for intent in self.spec.intents}
+
+    @classmethod
+    def load(cls, directory: Path | str) -> "Predictor":
+        """From a model directory.
+
+        Raises:
+            PipelineError: it lacks a file.
+        """
+        return cls(read_model(Path(directory)))
+
+    @classmethod
+    def from_bytes(cls, files: dict[str, bytes]) -> "Predictor":
+        """From the files of a model directory by name, as `checkpoint.read_model` returns them (for broadcasting)."""
+        return cls(files)
+
+    @torch.inference_mode()
+    def items(self, catalog: Rows, as_of: date) -> ItemIndex:
+        """Vectors of every title of the catalogue, eligible where available when the service day `as_of` begins."""
+        titles = titles_of(catalog)
+        moment = pa.scalar(service_start(self._calendar(as_of), as_of), pa.timestamp("us", "UTC"))
+        begun = pc.fill_null(pc.less_equal(titles["available_from"], moment), True)
+        open_ = pc.fill_null(pc.greater(titles["available_to"], moment), True)
+        eligible = pc.and_(begun, open_).to_numpy()
+        vectors_ID = self.model.item_vectors(self.encoder.items(titles))
+        return ItemIndex(column(titles, "title_id"), vectors_ID, torch.tensor(eligible))
+
+    def item_vectors(self, items: ItemIndex) -> pa.Table:
+        """title_id and vector of the eligible titles."""
+        chosen = items.only_eligible()
+        return pa.table({"title_id": chosen.title_ids, "vector": _float_lists(chosen.vectors)})
+
+    @torch.inference_mode()
+    def predict(
+        self, sequences: Rows, items: ItemIndex, top_k: int, exclude_seen: bool, top_labels: int = 3
+    ) -> pa.RecordBatch:
+        """Intents, user vector and the best eligible titles after each row's last interaction (schema PREDICTIONS).
+
+        The dot product of `user_vector` and an item vector is the logit, and `scores` are those logits. A variant
+        without an intent mixture (V0, V1) has an empty embedding, no attention and the primary intent ''.
+        Lists are shorter than `top_k` where fewer titles may be offered.
+        """
+        if len(sequences) == 0:
+            return pa.RecordBatch.from_pylist([], PREDICTIONS)
+        encoded = self.encoder.encode(sequences)
+        offered = items.only_eligible()
+        seen_N = _indices(flat(sequences, "title_id"), offered.title_ids) if exclude_seen else None
+        found: list[dict[str, Tensor]] = []
+        chunk = max(1, min(ROWS, CELLS // max(1, len(offered.title_ids))))
+        for rows in batches(encoded.lengths, chunk, None):
+            answer = self._last(encoded, rows)
+            logit_BI = answer["user"] @ offered.vectors.T
+            if seen_N is not None:
+                _forbid(logit_BI, _pad_indices(seen_N, encoded, rows))
+            score_BK, title_BK = top(logit_BI, top_k)
+            found.append({**answer, "score": score_BK, "title": title_BK})
+        order = torch.cat([answer.pop("rows") for answer in found]).argsort()
+        joined = {name: torch.cat([answer[name] for answer in found])[order] for name in found[0]}
+        return self._assemble(sequences, joined, offered, top_labels)
+
+    @torch.inference_mode()
+    def score_positions(self, sequences: Rows, items: ItemIndex) -> NextEvents:
+        """Rank every target among the `n_new` last interactions from its prefix, over the whole index, in one pass.
+
+        A row's very first interaction has no prefix and is no target. Eligibility plays no part: the catalogue is full
+        and nothing is sampled.
+        """
+        encoded = self.encoder.encode(sequences)
+        place_N = _indices(flat(sequences, "title_id"), items.title_ids)
+        chunk = max(1, CELLS // max(1, len(items.title_ids)))
+        at: list[Tensor] = []
+        rank: list[Tensor] = []
+        probability: dict[str, list[Tensor]] = {name: [] for name in self.labels}
+        for rows in batches(encoded.lengths, ROWS, None):
+            batch = encoded.pad(rows)
+            output = self.model(batch)
+            row_N, k_N = batch.target_BL[:, 1:].nonzero(as_tuple=True)
+            at_N = encoded.offsets[rows[row_N]] + k_N + 1
+            found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
+            known_N = place_N[at_N] >= 0
+            h_ND = output.item_BLD[row_N, k_N][known_N]
+            found_N[known_N] = ranks(h_ND, items.vectors, place_N[at_N][known_N], chunk)
+            at.append(at_N)
+            rank.append(found_N)
+            for name, logit_BLC in output.intent_logit.items():
+                probability[name].append(logit_BLC[row_N, k_N].softmax(-1))
+        at_N = torch.cat(at) if at else torch.empty(0, dtype=torch.long)
+        order = at_N.argsort()
+        at_N = at_N[order]
+        row_N = torch.searchsorted(encoded.offsets, at_N, right=True) - 1
+        take = pa.array(at_N.numpy())
+        return NextEvents(
+            user_id=column(sequences, "user_id").take(pa.array(row_N.numpy())),
+            title_id=flat(sequences, "title_id").take(take),
+            end_ts=flat(sequences, "end_ts").take(take),
+            position=(at_N - encoded.offsets[row_N]).numpy(),
+            weight=encoded.flat.weight_BL[at_N].numpy(),
+            seen=_seen_before(sequences, encoded)[at_N.numpy()],
+            rank=(torch.cat(rank)[order] if rank else torch.empty(0)).numpy(),
+            n_titles=len(items.title_ids),
+            probabilities={name: torch.cat(parts)[order].numpy() for name, parts in probability.items() if parts},
+            truth={name: _multi_hot(encoded.flat, name, len(labels), at_N) for name, labels in self.labels.items()},
+        )
+
+    def _calendar(self, as_of: date) -> Calendar:
+        about = self.about["calendar"]
+        return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=as_of)
+
+    def _last(self, encoded: Encoded, rows: Tensor) -> dict[str, Tensor]:
+        """The answer after each row's last interaction: user (B, D), z, attention and `p.INTENT` (B, C)."""
+        output = self.model(encoded.pad(rows))
+        last = torch.arange(len(rows)), encoded.lengths[rows] - 1
+        nothing = torch.zeros(len(rows), 0)
+        return {
+            "rows": rows,
+            "user": output.item_BLD[last],
+            "z": nothing if output.z_BLP is None else output.z_BLP[last],
+            "attention": nothing if output.attention_BLM is None else output.attention_BLM[last],
+            **{f"p.{name}": logit_BLC[last].softmax(-1) for name, logit_BLC in output.intent_logit.items()},
+        }
+
+    def _assemble(
+        self, sequences: Rows, answer: dict[str, Tensor], offered: ItemIndex, top_labels: int
+    ) -> pa.RecordBatch:
+        kept_BK = torch.isfinite(answer["score"])  # minus infinity: seen, and not to be recommended again
+        names = list(self.labels)
+        best = {name: top(answer[f"p.{name}"], top_labels) for name in names}
+        labels = [np.array(self.labels[name], dtype=object)[best[name][1].numpy()] for name in names]
+        b, m = answer["attention"].shape
+        primary = pa.array(names).take(pa.array(answer["attention"].argmax(-1).numpy())) if m else pa.array([""] * b)
+        columns = {
+            "user_id": column(sequences, "user_id"),
+            "account_id": column(sequences, "account_id"),
+            "intent_embedding": _float_lists(answer["z"]),
+            "attention": _map_of_values(names if m else [], answer["attention"]),
+            "primary_intent": primary,
+            "top_labels": _map_of_lists(names, labels, b, pa.string()),
+            "top_probabilities": _map_of_lists(names, [best[name][0].numpy() for name in names], b, pa.float32()),
+            "user_vector": _float_lists(answer["user"]),
+            "title_ids": _lists(kept_BK.sum(-1), offered.title_ids.take(pa.array(answer["title"][kept_BK].numpy()))),
+            "scores": _lists(kept_BK.sum(-1), pa.array(answer["score"][kept_BK].numpy())),
+        }
+        arrays = [columns[field.name].cast(field.type) for field in PREDICTIONS]
+        return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)
+
+
+def _indices(values: pa.Array, known: pa.Array) -> Tensor:
+    """Place of each value in `known`, -1 where absent."""
+    found = pc.fill_null(pc.index_in(values, value_set=known.cast(values.type)), -1)
+    return torch.from_numpy(found.to_numpy(zero_copy_only=False).astype(np.int64))
+
+
+def _pad_indices(index_N: Tensor, encoded: Encoded, rows: Tensor) -> Tensor:
+    lengths = encoded.lengths[rows]
+    position_L = torch.arange(int(lengths.max()))
+    valid_BL = position_L < lengths[:, None]
+    return torch.where(valid_BL, index_N[torch.where(valid_BL, encoded.offsets[rows, None] + position_L, 0)], -1)
+
+
+def _forbid(logit_BI: Tensor, seen_BL: Tensor) -> None:
+    """Set the logits of seen titles to minus infinity, in place; -1 stands for nothing."""
+    width = logit_BI.shape[1]
+    mask = torch.zeros(len(logit_BI), width + 1, dtype=torch.bool)
+    mask.scatter_(1, torch.where(seen_BL < 0, width, seen_BL), True)
+    logit_BI.masked_fill_(mask[:, :width], -torch.inf)
+
+
+def _seen_before(sequences: Rows, encoded: Encoded) -> np.ndarray:
+    """Whether each interaction's title occurs earlier in its row."""
+    code_N = pc.dictionary_encode(flat(sequences, "title_id")).indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    row_N = np.repeat(np.arange(len(encoded)), encoded.lengths.numpy())
+    _, first = np.unique(row_N * (code_N.max(initial=0) + 1) + code_N, return_index=True)
+    seen_N = np.ones(len(code_N), bool)
+    seen_N[first] = False
+    return seen_N
+
+
+def _multi_hot(flat_batch: Batch, intent: str, classes: int, at_N: Tensor) -> np.ndarray:
+    label_NG = flat_batch.label[intent][at_N]
+    hot = torch.zeros(len(label_NG), classes + 1, dtype=torch.bool)
+    hot.scatter_(1, torch.where(label_NG < 0, classes, label_NG), True)
+    return hot[:, :classes].numpy()
+
+
+def _lists(length_B: Tensor, values: pa.Array) -> pa.ListArray:
+    offsets = np.concatenate([[0], length_B.cumsum(0).numpy()]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _float_lists(value_BD: Tensor) -> pa.ListArray:
+    b, width = value_BD.shape
+    return _lists(torch.full((b,), width), pa.array(value_BD.reshape(-1).numpy()))
+
+
+def _map_of_values(names: list[str], value_BM: Tensor) -> pa.MapArray:
+    b, m = value_BM.shape
+    keys = pa.array(names * b, pa.string())
+    return pa.MapArray.from_arrays(
+        pa.array(np.arange(b + 1, dtype=np.int32) * m), keys, pa.array(value_BM.reshape(-1).numpy())
+    )
+
+
+def _map_of_lists(names: list[str], value_BK: list[np.ndarray], b: int, of: pa.DataType) -> pa.MapArray:
+    """Per user a map from intent to a list, from one (B, K) array per intent."""
+    widths = [value.shape[1] for value in value_BK]
+    values = np.concatenate(value_BK, axis=1).reshape(-1) if value_BK else np.empty(0, object)
+    lists = _lists(torch.tensor(widths * b, dtype=torch.long), pa.array(values, of))
+    offsets = pa.array(np.arange(b + 1, dtype=np.int32) * len(names))
+    return pa.MapArray.from_arrays(offsets, pa.array(names * b, pa.string()), lists)

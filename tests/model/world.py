@@ -1,0 +1,118 @@
+"""Small made-up `sequences` and `catalog` tables, by the contract and without Spark."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.contracts import CATALOG, SEQUENCES
+
+START = datetime(2026, 8, 3, 11, tzinfo=UTC)  # Monday 04:00 in Los Angeles
+HOURS = {"1h": 3_600, "1d": 86_400, "7d": 604_800, "30d": 2_592_000}
+ACTIONS = ("discover", "next_episode", "resume")
+GENRES = ("comedy", "crime", "drama", "kids")
+
+
+def title(i: int) -> str:
+    """Name of the i-th title."""
+    return f"t{i:03d}"
+
+
+def facts(i: int) -> dict:
+    """What the catalogue says about a title; every seventh is unknown in part."""
+    genres = sorted({GENRES[i % 4], GENRES[(i // 4) % 4]}) if i % 7 else []
+    return {
+        "kind": ("film", "show")[i % 2],
+        "genres": genres,
+        "creator": f"c{i % 5}" if i % 3 else "",
+        "language": ("en", "ko")[i % 2],
+    }
+
+
+def catalog(n: int, day: date = START.date(), available_from: datetime | None = None) -> pa.Table:
+    """A snapshot with n titles of two items each."""
+    rows = []
+    for i in range(n):
+        known = {name: value or None if name in ("creator", "language") else value for name, value in facts(i).items()}
+        for episode in (1, 2):
+            rows.append(
+                {
+                    "snapshot_date": day,
+                    "item_id": f"{title(i)}e{episode}",
+                    "title_id": title(i),
+                    "episode": episode,
+                    "release_ts": START - timedelta(days=i),
+                    "runtime_s": 1800.0,
+                    "text": None,
+                    "available_from": available_from,
+                    "available_to": None,
+                    **known,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=to_arrow_schema(CATALOG.schema))
+
+
+def interaction(rng: np.random.Generator, i: int, end: datetime) -> dict:
+    """A random interaction with title i that ends at `end`."""
+    age = (end - (START - timedelta(days=i))).total_seconds() / 86_400
+    return {
+        "title_id": title(i),
+        "start_ts": end - timedelta(seconds=60),
+        "end_ts": end,
+        "duration_s": float(rng.integers(10, 7200)),
+        "action_type": ACTIONS[int(rng.integers(3))],
+        "release_age_days": age if i % 11 else -1.0,
+        "surface": ("home", "search")[int(rng.integers(2))],
+        "device": ("tv", "phone", "web")[int(rng.integers(3))],
+        "is_target": bool(rng.random() < 0.8),
+        "weight": float(np.float32(rng.random())) if rng.random() < 0.9 else 0.0,
+        **facts(i),
+    }
+
+
+def row(user: str, as_of: date, n_new: int, interactions: list[dict]) -> dict:
+    """A `sequences` row; window starts by a plain loop over Eq. 1."""
+    ends = [each["end_ts"].timestamp() for each in interactions]
+    windows = {
+        h: [min(i for i in range(k + 1) if ends[k] - ends[i] <= width) for k in range(len(ends))]
+        for h, width in HOURS.items()
+    }
+    arrays = {name: [each[name] for each in interactions] for name in interactions[0]}
+    about = {"as_of": as_of, "user_id": user, "account_id": f"a-{user}", "n_new": n_new}
+    return {**about, **arrays, "window_start": list(windows.items())}
+
+
+def table(rows: list[dict]) -> pa.Table:
+    """Rows as an Arrow table of the contract's types."""
+    return pa.Table.from_pylist(rows, schema=to_arrow_schema(SEQUENCES.schema))
+
+
+def random_sequences(seed: int, users: int = 6, titles: int = 20, longest: int = 12) -> pa.Table:
+    """Rows of different lengths with random gaps, ties and interactions exactly one window apart."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for u in range(users):
+        gaps = rng.choice([0, 1, 60, 3_600, 86_400, 3 * 86_400, 604_800], size=1 + int(rng.integers(longest)))
+        ends = [START + timedelta(seconds=int(s)) for s in np.cumsum(gaps)]
+        found = [interaction(rng, int(rng.integers(titles)), end) for end in ends]
+        rows.append(row(f"u{u}", (ends[-1] + timedelta(days=1)).date(), int(rng.integers(1, len(ends) + 1)), found))
+    return table(rows)
+
+
+def learnable_weeks(seed: int, users: int, weeks: int, titles: int = 24) -> pa.Table:
+    """Stacked weekly rows of users who walk through the catalogue in steps that their action type announces."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for u in range(users):
+        at, past = int(rng.integers(titles)), []
+        step = 1 + u % 2
+        for week in range(weeks):
+            monday = START + timedelta(weeks=week)
+            n_new = int(rng.integers(2, 7))
+            for _, offset in enumerate(np.sort(rng.integers(0, 604_800, n_new))):
+                at = (at + step) % titles if rng.random() < 0.9 else int(rng.integers(titles))
+                each = interaction(rng, at, monday + timedelta(seconds=int(offset)))
+                past.append({**each, "action_type": ACTIONS[step], "is_target": True, "weight": 1.0})
+            rows.append(row(f"u{u:04d}", (monday + timedelta(weeks=1)).date(), n_new, past[-50:]))
+    return table(rows)
