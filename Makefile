@@ -7,8 +7,14 @@ PYTHON ?= python3
 VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOMAIN ?= streaming
+CONFIG = conf/$(DOMAIN).yaml
+ifdef DATA
+export INTENTREC_DATA := $(abspath $(DATA))
+endif
+RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
 
-.PHONY: help setup test test-fast lint
+.PHONY: help setup demo backfill status up down test test-fast lint
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,6 +29,22 @@ $(READY): requirements.lock pyproject.toml intentrec/spark.py
 	touch $(READY)
 
 setup: $(READY)  ## environment and Delta jars under .venv, once
+
+demo: $(READY)  ## weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of real data, else simulated]
+	$(BIN)/intentrec demo --config $(CONFIG) $(if $(DATA),--data "$(INTENTREC_DATA)")
+
+backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1 only lists] [OPTIONS=--cascade]
+	@test -n "$(FROM)" -a -n "$(TO)" || { echo "make backfill FROM=2026-08-17 TO=2026-08-31: first service date, and the one after the last" >&2; exit 2; }
+	$(BIN)/intentrec $(if $(DRY),plan $(RANGE),backfill $(RANGE) $(OPTIONS))
+
+status: $(READY)  ## rows by week and table, what is stale, the active release: [DOMAIN=]
+	$(BIN)/intentrec status --config $(CONFIG)
+
+up: $(READY)  ## serve Airflow and MLflow on 127.0.0.1: [AIRFLOW_PORT=8080] [MLFLOW_PORT=5000]
+	$(BIN)/intentrec up
+
+down: $(READY)  ## stop them
+	$(BIN)/intentrec down
 
 test: $(READY)  ## every test that continuous integration runs
 	$(BIN)/python -m pytest

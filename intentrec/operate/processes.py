@@ -18,7 +18,7 @@ def start(command: list[str], environment: dict[str, str], marker: str, log: Pat
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
-            # SPT_NOENV: Airflow renames its processes, which would otherwise overwrite the environment that holds the marker.
+            # Airflow renames its processes; without SPT_NOENV that overwrites the environment that holds the marker.
             env={**environment, MARKER: marker, "SPT_NOENV": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,0 +1,147 @@
+"""What people type: `intentrec --help`. Jobs are `python -m jobs.<job>`; this is everything around them."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intentrec.config import home as home_path
+from intentrec.config import load_domain, load_profile
+from intentrec.errors import PipelineError
+from intentrec.operate.home import Home
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Config = Annotated[Path, typer.Option(help="domain file")]
+STREAMING = Path("conf/streaming.yaml")
+
+
+def _command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a command; an error that a user can act on is printed without a traceback, and ends with status 1."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except PipelineError as error:
+            print(f"FAILED: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+
+    return app.command()(run)
+
+
+def _home() -> Home:
+    ports = (int(os.environ.get(name) or port) for name, port in (("AIRFLOW_PORT", 8080), ("MLFLOW_PORT", 5000)))
+    return Home(home_path(), *ports)
+
+
+@_command
+def demo(
+    config: Config = STREAMING,
+    data: Annotated[Path | None, typer.Option(help="folder of real data; without it, data is simulated")] = None,
+    history: Annotated[int | None, typer.Option(help="weeks loaded as one range; default 6 simulated, 0 real")] = None,
+    weeks: Annotated[int, typer.Option(help="weekly runs after them")] = 2,
+) -> None:
+    """Run the weekly DAG through Airflow, on simulated data or on a folder of real data."""
+    from intentrec.operate import demo as demos
+
+    if data is not None:
+        if not data.is_dir():
+            raise PipelineError(f"--data {data}: no such folder")
+        os.environ["INTENTREC_DATA"] = str(data.resolve())
+    range_weeks = (6 if data is None else 0) if history is None else history
+    schedule = demos.Schedule(load_domain(config).calendar.history_start, range_weeks, weeks)
+    demos.demo(_home(), load_profile(), config, schedule, simulate=data is None)
+
+
+@_command
+def plan(
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
+    config: Config = STREAMING,
+    publish: Annotated[bool, typer.Option(help="as if the backfill also published")] = False,
+) -> None:
+    """List what a backfill would rebuild, and what it would make stale; changes nothing, starts no Spark."""
+    from intentrec.operate import lineage, pages, tables
+
+    profile, domain = load_profile(), load_domain(config)
+    partitions = tables.rows_by_partition(profile, domain)
+    found = lineage.plan(start.date(), end.date(), domain, partitions, tables.releases(profile, domain), publish)
+    pages.plan(found, partitions)
+
+
+@_command
+def backfill(
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
+    config: Config = STREAMING,
+    train: Annotated[bool, typer.Option(help="also train a challenger in each week, and judge it")] = False,
+    publish: Annotated[bool, typer.Option(help="also score each week's snapshot with the champion")] = False,
+    activate: Annotated[bool, typer.Option(help="also let a published release become the active one")] = False,
+    include_late: Annotated[bool, typer.Option(help="take in rows that arrived after the lateness allowed")] = False,
+    cascade: Annotated[
+        bool, typer.Option(help="go on to the last week that is built, so that nothing stays stale")
+    ] = False,
+) -> None:
+    """Rebuild whole weeks through Airflow's backfill, oldest first, and follow it to its end."""
+    from intentrec.operate import backfill as backfills
+    from intentrec.operate import lineage, pages, tables
+    from intentrec.operate.progress import Progress
+
+    profile, domain = load_profile(), load_domain(config)
+    partitions = tables.rows_by_partition(profile, domain)
+    first, last = start.date(), end.date()
+    if cascade:
+        last = max([last, *partitions["sequences"]])
+    pages.plan(lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish), partitions)
+    conf = {"train": train, "publish": publish, "activate": activate, "include_late": include_late}
+    progress = Progress()
+    backfills.backfill(_home(), f"intentrec_weekly_{config.stem}", first, last, conf, progress)
+    progress.say("done")
+    status(config)
+
+
+@_command
+def status(config: Config = STREAMING) -> None:
+    """Weeks by tables: rows, what is stale, and the active release; starts no Spark."""
+    from intentrec.operate import lineage, pages, tables
+    from intentrec.runs import ledger
+
+    profile, domain = load_profile(), load_domain(config)
+    rows = ledger(profile, domain)
+    stale = lineage.stale_weeks(rows, tables.commits(profile, domain), domain)
+    pages.status(domain, tables.rows_by_partition(profile, domain), stale, tables.releases(profile, domain))
+
+
+@_command
+def checksums(config: Config = STREAMING) -> None:
+    """Rows and checksum of every table; starts Spark."""
+    from intentrec.operate import summary
+
+    for name, each in summary.checksums(load_profile(), load_domain(config)).items():
+        print(f"{name:<20}{each.rows:>12,}  {each.checksum}")
+
+
+@_command
+def up() -> None:
+    """Serve Airflow and MLflow on 127.0.0.1 (AIRFLOW_PORT, MLFLOW_PORT) with generated passwords."""
+    from intentrec.operate import services
+
+    services.up(_home(), load_profile())
+
+
+@_command
+def down() -> None:
+    """Stop them, and every task that they started."""
+    from intentrec.operate import services
+
+    services.down(_home())
+
+
+if __name__ == "__main__":
+    app()

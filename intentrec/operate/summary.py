@@ -1,0 +1,127 @@
+"""What a series of runs did, on one screen: tasks, rows in and out, the gate's table, checksums, where to look."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from intentrec.config import Domain, Profile
+from intentrec.contracts import TABLES
+from intentrec.operate import tables
+from intentrec.operate.home import Home
+from intentrec.reports import run_facts
+from intentrec.reports.run_facts import FATES, WRITES, Facts
+from intentrec.runs import Run, ledger
+
+if TYPE_CHECKING:
+    from intentrec.warehouse import Fingerprint
+
+Interval = tuple[date, date]
+METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")
+console = Console(highlight=False, soft_wrap=True)
+
+
+def checksums(profile: Profile, domain: Domain) -> "dict[str, Fingerprint]":
+    """Rows and order-free checksum of every table but the ledger; starts Spark."""
+    from intentrec import spark
+    from intentrec.warehouse import Warehouse
+
+    run = Run("checksums", domain.calendar.history_start, domain.calendar.history_start, domain, profile)
+    return Warehouse(spark.start(profile, run.job), run).checksums()
+
+
+def show(
+    home: Home,
+    profile: Profile,
+    domain: Domain,
+    intervals: Sequence[Interval],
+    began: datetime,
+    sums: "Mapping[str, Fingerprint]",
+    changed: list[str] | None,
+) -> None:
+    """Print the summary of the runs over `intervals` since `began`; `changed` as `demo.remember` returns it."""
+    facts = [run_facts.collect(profile, domain, *interval) for interval in intervals]
+    console.rule(f"{domain.domain}: {len(intervals)} runs of the weekly DAG")
+    console.print(_tasks(profile, domain, facts, began))
+    console.print(_fates(facts))
+    console.print(_tables(profile, domain, facts, sums))
+    for each in facts:
+        if each.gate:
+            console.print(_gate(each))
+            console.print(*(f"  {reason}" for reason in each.gate.get("reasons", [])), sep="\n")
+    if changed is not None:
+        same = "no table changed" if not changed else f"[red]changed: {', '.join(changed)}[/red]"
+        console.print(f"\nAgainst the run before: {same}.")
+    console.print("\nWhere to look next")
+    for each in facts:
+        folder = run_facts.report_dir(profile, domain, each.start, each.end)
+        console.print(f"  report {each.start}..{each.end}  {folder}/report.html")
+    console.print(f"  tables          {profile.warehouse}/{domain.domain}; begin with `releases`")
+    console.print(f"  pages           make up, then Airflow {home.airflow_url} and MLflow {home.mlflow_url}")
+    console.print(f"  what is stale   .venv/bin/intentrec status --config conf/{domain.domain}.yaml")
+
+
+def _tasks(profile: Profile, domain: Domain, facts: Sequence[Facts], began: datetime) -> Table:
+    table = Table("task", *(f"{each.start}..{each.end}" for each in facts), title="What ran: seconds and outcome")
+    rows = [row for row in ledger(profile, domain) if row["started_at"] >= began]
+    for job in [*WRITES, "report"]:
+        cells = []
+        for each in facts:
+            mine = [row for row in rows if (row["job"], row["start"], row["end"]) == (job, each.start, each.end)]
+            cells.append(_outcome(mine[-1]) if mine else "not asked for")
+        table.add_row(job, *cells)
+    return table
+
+
+def _outcome(row: Mapping) -> str:
+    seconds = f"{row['seconds'] or 0:.1f}"
+    return seconds if row["status"] == "succeeded" else f"{seconds} {row['status']}"
+
+
+def _fates(facts: Sequence[Facts]) -> Table:
+    table = Table("raw rows", *(f"{each.start}..{each.end}" for each in facts), title="Rows in")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for key in (
+        "events.read",
+        "events.accepted",
+        *(f"events.{fate}" for fate in FATES),
+        "catalog.read",
+        "catalog.quarantined",
+    ):
+        table.add_row(key, *(f"{each.counts.get(key, 0):,}" for each in facts))
+    return table
+
+
+def _tables(profile: Profile, domain: Domain, facts: Sequence[Facts], sums: "Mapping[str, Fingerprint]") -> Table:
+    table = Table(
+        "table", *(f"{each.start}..{each.end}" for each in facts), "in the table", "checksum", title="Rows out"
+    )
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    held = {name: sum(days.values()) for name, days in tables.rows_by_partition(profile, domain).items()}
+    for name in TABLES:
+        if name in sums:
+            written = (each.counts.get(f"{name}.rows") for each in facts)
+            cells = ["" if rows is None else f"{rows:,}" for rows in written]
+            table.add_row(name, *cells, f"{held.get(name, sums[name].rows):,}", sums[name].checksum)
+    return table
+
+
+def _gate(facts: Facts) -> Table:
+    assert facts.gate is not None
+    rows = facts.gate.get("rows", [])
+    names = [name for name in METRICS if any(row.get(name) is not None for row in rows)]
+    table = Table("system", *names, title=f"Gate {facts.start}..{facts.end}: {facts.gate['decision']}")
+    for row in rows:
+        values = [row.get(name) for name in names]
+        table.add_row(
+            row.get("label") or row["system"],
+            *(
+                "" if value is None else f"{value:,.0f}" if name == "users" else f"{value:.4f}"
+                for name, value in zip(names, values, strict=True)
+            ),
+        )
+    return table
