@@ -7,12 +7,14 @@ later run needs to know about a version is a tag of it:
     trained_for   the T it was trained for: it knows nothing after T - 7d
     gate          promoted, kept or rolled_back, once its decision was applied
     replaced      the champion before it: where a rollback leads
+    decision      the gate's decision as JSON: reasons, table, lifts, and the evidence it rests on
 """
 
+import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intentrec.config import Domain, Profile
 from intentrec.errors import PipelineError
@@ -169,6 +171,22 @@ class Registry:
 
         local = Path(download_artifacts(artifact_uri=version.uri, dst_path=str(folder)))
         return local / "artifacts"
+
+    def gate_metrics(self, version: Version) -> dict[str, float]:
+        """The metrics of a version in the gate's table, empty where it was never judged."""
+        for row in (self.decision(version) or {}).get("rows", []):
+            if row["system"] == "challenger":
+                return {name: value for name, value in row.items() if isinstance(value, int | float)}
+        return {}
+
+    def decision(self, version: Version) -> dict[str, Any] | None:
+        """What the gate recorded about a version, as gate.json holds it."""
+        text = self.client.get_model_version(self.name, version.number).tags.get("decision")
+        return json.loads(text) if text else None
+
+    def record(self, version: Version, decision: dict[str, Any]) -> None:
+        """Keep what the gate decided with the version."""
+        self._tag(version, "decision", json.dumps(decision, sort_keys=True))
 
     def _point(self, alias: str, version: Version) -> None:
         holder = self.holder(alias)

@@ -1,0 +1,78 @@
+"""Both protocols over one week's evidence, for any number of models and every floor."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intentrec.config import Domain
+from intentrec.evaluation.evidence import Evidence
+from intentrec.evaluation.floors import ITEM_FLOORS, popularity
+from intentrec.evaluation.metrics import Floats
+from intentrec.evaluation.next_event import System, label_counts, next_event
+from intentrec.evaluation.ranking import floor_scorer
+from intentrec.evaluation.result import Result
+from intentrec.evaluation.systems import ModelSystem
+from intentrec.evaluation.titles import Titles
+from intentrec.evaluation.week_ahead import week_ahead
+from intentrec.model.titles import titles_of
+from intentrec.training.data import service_start
+from intentrec.training.predictor import Predictor
+
+ROWS = 256  # users encoded at once
+INTENT_FLOORS = ("majority", "repeat_last_intent")
+
+
+def compare(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor]) -> dict[str, Result]:
+    """Metrics of `models`, of the item floors and of the intent floors; per-user values are of the week ahead.
+
+    Week ahead: titles offered at the cut. Next event: every title that the catalogue knows by the week's end.
+    """
+    return _merged(_week_ahead(evidence, domain, models), _next_event(evidence, domain, models))
+
+
+def _week_ahead(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor]) -> dict[str, Result]:
+    moment = service_start(domain.calendar, evidence.cut)
+    titles = Titles.of(offered(evidence.catalog_before, moment))
+    popular_N = _popularity(evidence, titles)
+    systems = {name: floor_scorer(name, titles, popular_N) for name in ITEM_FLOORS}
+    for name, predictor in models.items():
+        systems[name] = ModelSystem(predictor, evidence.catalog_before, evidence.cut, titles).titles
+    return week_ahead(
+        evidence.before.to_batches(ROWS), evidence.targets, titles, systems, domain.publishing.seen_titles
+    )
+
+
+def _next_event(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor]) -> dict[str, Result]:
+    titles = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
+    popular_N = _popularity(evidence, titles)
+    systems = {name: System(floor_scorer(name, titles, popular_N)) for name in ITEM_FLOORS}
+    for name, predictor in models.items():
+        systems[name] = ModelSystem(predictor, evidence.catalog, evidence.end, titles).system
+    past = label_counts(evidence.before.to_batches(ROWS), domain.intents)
+    return next_event(evidence.week.to_batches(ROWS), titles, systems, domain.intents, past)
+
+
+def offered(catalog: pa.Table, moment: datetime) -> Sequence[str]:
+    """Titles that may be offered at a moment."""
+    titles = titles_of(catalog)
+    now = pa.scalar(moment, pa.timestamp("us", "UTC"))
+    begun = pc.fill_null(pc.less_equal(titles["available_from"], now), True)
+    not_over = pc.fill_null(pc.greater(titles["available_to"], now), True)
+    return titles.filter(pc.and_(begun, not_over))["title_id"].to_pylist()
+
+
+def _popularity(evidence: Evidence, titles: Titles) -> Floats:
+    """Users per title in the seven days before the cut."""
+    once = evidence.past_targets.group_by(["user_id", "title_id"]).aggregate([])
+    return popularity(titles.index(once["title_id"]), len(titles))
+
+
+def _merged(ahead: dict[str, Result], following: dict[str, Result]) -> dict[str, Result]:
+    merged = {}
+    for name in {**ahead, **following}:
+        parts = [results[name] for results in (ahead, following) if name in results]
+        metrics = {key: value for part in parts for key, value in part.metrics.items()}
+        merged[name] = Result(metrics, parts[0].users, parts[0].per_user if name in ahead else {})
+    return merged

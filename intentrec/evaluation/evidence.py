@@ -1,0 +1,77 @@
+"""The week that models are judged on, read once at pinned versions through delta-rs."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
+from intentrec.errors import Skip
+from intentrec.runs import Run
+from intentrec.training.data import read_catalog, read_sequences
+from intentrec.training.inputs import WEEK, content, pin
+
+_COLUMNS = ["event_date", "user_id", "title_id", "release_age_days", "is_target", "left_censored"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything about [T - 7d, T) and what was known before it."""
+
+    cut: date
+    end: date
+    catalog_before: pa.Table  # snapshots dated before the cut: what could be offered then
+    catalog: pa.Table  # snapshots dated before T
+    before: pa.Table  # `sequences` as of the cut
+    week: pa.Table  # `sequences` as of T
+    targets: pa.Table  # target interactions of the week: user_id, title_id, release_age_days
+    past_targets: pa.Table  # the same of the seven days before it
+    fingerprint: dict[str, str]
+
+
+def read_evidence(run: Run) -> Evidence:
+    """Read the evidence of the week that ends at the run's end.
+
+    Raises:
+        Skip: there is no snapshot before the week, or nothing happened in it.
+    """
+    end, cut = run.end, run.end - WEEK
+    versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS)}
+    before = read_sequences(run.warehouse, versions["sequences"], cut)
+    week = read_sequences(run.warehouse, versions["sequences"], end)
+    targets = _targets(run.warehouse, versions["interactions"], cut, end)
+    for what, rows in ((f"snapshot as of {cut}", before), (f"snapshot as of {end}", week), ("target", targets)):
+        if not len(rows):
+            raise Skip(f"nothing to judge on in [{cut}, {end}): no {what}")
+    return Evidence(
+        cut,
+        end,
+        read_catalog(run.warehouse, versions["catalog"], cut),
+        read_catalog(run.warehouse, versions["catalog"], end),
+        before,
+        week,
+        targets,
+        _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
+        {
+            "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], cut, end),
+            "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, _before(end)),
+            "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, _before(end)),
+        },
+    )
+
+
+def _targets(warehouse: str, version: int, start: date, end: date) -> pa.Table:
+    """Target interactions of [start, end), left-censored ones aside."""
+    delta = DeltaTable(f"{warehouse}/{INTERACTIONS.name}", version=version)
+    rows = delta.to_pyarrow_table(
+        columns=_COLUMNS, filters=[("event_date", ">=", start), ("event_date", "<", end)]
+    ).cast(pa.schema([to_arrow_schema(INTERACTIONS.schema).field(name) for name in _COLUMNS]))
+    chosen = pc.and_(rows["is_target"], pc.invert(rows["left_censored"]))
+    return rows.filter(chosen).select(["user_id", "title_id", "release_age_days"])
+
+
+def _before(day: date) -> date:
+    return day - timedelta(days=1)

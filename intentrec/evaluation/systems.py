@@ -1,0 +1,67 @@
+"""A trained model as a system of the protocols: scores of titles and probabilities of labels for any prefixes."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from intentrec.evaluation.metrics import Ints
+from intentrec.evaluation.next_event import System
+from intentrec.evaluation.ranking import Part
+from intentrec.evaluation.titles import Titles
+from intentrec.training.predictor import Predictor
+
+
+class ModelSystem:
+    """Scores `titles` with the facts that `catalog` knows of them. Being causal, one pass serves all prefixes of a row.
+
+    A title without facts in the catalogue cannot be scored and ranks last.
+    """
+
+    def __init__(self, predictor: Predictor, catalog: pa.Table, as_of: date, titles: Titles) -> None:
+        self.predictor = predictor
+        items = predictor.items(catalog, as_of)
+        self.known_N = Titles(items.title_ids.cast(pa.string())).index(titles.ids)
+        self.vectors_ND = items.vectors[torch.from_numpy(np.maximum(self.known_N, 0))]
+        self._last: tuple[pa.RecordBatch, Ints, Ints] | None = None
+        self._states: tuple[torch.Tensor, dict[str, NDArray]] = (torch.empty(0), {})
+
+    @property
+    def system(self) -> System:
+        """For `next_event`; `titles` alone serves `week_ahead`."""
+        return System(self.titles, self.intents if self.predictor.labels else None)
+
+    def titles(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> Part:
+        """A `Scorer`."""
+        states_ED, _ = self._run(sequences, rows, ends)
+
+        def part(start: int, end: int) -> NDArray:
+            scores_BN = (states_ED[start:end] @ self.vectors_ND.T).numpy()
+            scores_BN[:, self.known_N < 0] = -np.inf
+            return scores_BN
+
+        return part
+
+    def intents(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> dict[str, tuple[Sequence[str], NDArray]]:
+        """An `IntentScorer`."""
+        _, probabilities = self._run(sequences, rows, ends)
+        return {name: (self.predictor.labels[name], found) for name, found in probabilities.items()}
+
+    @torch.inference_mode()
+    def _run(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> tuple[torch.Tensor, dict[str, NDArray]]:
+        """Item states [E, D] and intent probabilities after `ends` interactions; the last answer is kept."""
+        if self._last is None or any(
+            now is not then for now, then in zip((sequences, rows, ends), self._last, strict=True)
+        ):
+            encoded = self.predictor.encoder.encode(sequences)
+            output = self.predictor.model(encoded.pad(torch.arange(len(encoded))))
+            at = torch.from_numpy(rows), torch.from_numpy(ends) - 1
+            probabilities = {
+                name: logits_BLC[at].softmax(-1).numpy() for name, logits_BLC in output.intent_logit.items()
+            }
+            self._last = (sequences, rows, ends)
+            self._states = (output.item_BLD[at], probabilities)
+        return self._states

@@ -1,0 +1,101 @@
+"""One publication: score the snapshot once, write the four tables, then the release that names them."""
+
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES, SEQUENCES, USER_INTENTS, USER_VECTORS
+from intentrec.errors import PipelineError, Skip
+from intentrec.publishing import score
+from intentrec.publishing.release import PUBLISHED, Release, release_id, updated
+from intentrec.review.registry import Registry, Version
+from intentrec.runs import Run, code_version
+from intentrec.training.scorer import read_files
+from intentrec.warehouse import Warehouse, fingerprint, next_day
+
+
+def publish(spark: SparkSession, run: Run, activate: bool, even_if_older: bool) -> Release:
+    """Publish the snapshot as of the run's end with the champion of that date.
+
+    Raises:
+        Skip: there is no champion for that date.
+        PipelineError: there is no such snapshot.
+    """
+    as_of = run.end
+    registry = Registry(run.profile, run.domain)
+    champion = registry.champion_for(as_of)
+    if champion is None:
+        raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")
+    run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
+    warehouse = Warehouse(spark, run)
+    sequences = warehouse.read(SEQUENCES, as_of, next_day(as_of))
+    catalog = warehouse.read(CATALOG, end=as_of)
+    content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
+    users = content["sequences"].rows
+    if not users:
+        raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
+    checksums = {name: f"{found.rows}:{found.checksum}" for name, found in content.items()}
+    release = release_id(run.domain, as_of, champion.name, champion.number, checksums)
+    with tempfile.TemporaryDirectory() as folder:
+        files = read_files(registry.artifacts(champion, Path(folder)))
+    package = score.Package.of(release, files, catalog.toArrow(), as_of, run.domain.publishing)
+    run.say(f"scoring {users:,} users")
+    rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
+    row = _release(run, registry, champion, release)
+    existing = _existing(warehouse)
+    rows = updated(existing, row, activate, even_if_older, rewritten)
+    warehouse.merge(
+        RELEASES, spark.createDataFrame([tuple(r[n] for n in RELEASES.names) for r in rows], RELEASES.schema)
+    )
+    active = next((r["as_of"] for r in rows if r["active"]), None)
+    run.say(f"release {release} as of {as_of}; the active release is as of {active}")
+    return row
+
+
+def _write(
+    warehouse: Warehouse,
+    package: score.Package,
+    sequences: DataFrame,
+    users: int,
+    as_of: date,
+    release: str,
+    champion: Version,
+) -> bool:
+    """Write the four tables; whether any of them got other rows."""
+    until = next_day(as_of)
+    before = {table.name: warehouse.version(table) if warehouse.exists(table) else None for table in PUBLISHED}
+    with warehouse.scratch("scored", score.score(sequences, package, users)) as scored:
+        warehouse.replace(USER_INTENTS, score.user_intents(scored, as_of, release, space_id(champion)), as_of, until)
+        warehouse.replace(RECOMMENDATIONS, score.recommendations(scored, as_of, release), as_of, until)
+        warehouse.replace(USER_VECTORS, score.user_vectors(scored, as_of, release), as_of, until)
+    warehouse.replace(ITEM_VECTORS, score.item_vectors(package, warehouse.spark, as_of, release), as_of, until)
+    return any(warehouse.run.outputs[name] != version for name, version in before.items())
+
+
+def space_id(version: Version) -> str:
+    """Name of the space in which embeddings and clusters are comparable: one model version."""
+    return f"{version.name}/{version.number}"
+
+
+def _release(run: Run, registry: Registry, champion: Version, release: str) -> Release:
+    versions = {name: run.outputs[name] for name in (table.name for table in PUBLISHED)}
+    return Release(
+        release,
+        run.end,
+        champion.name,
+        champion.number,
+        champion.run_id,
+        {**versions, **run.inputs},
+        registry.gate_metrics(champion),
+        run.domain.hash,
+        code_version(),
+    )
+
+
+def _existing(warehouse: Warehouse) -> list[dict[str, Any]]:
+    if not warehouse.exists(RELEASES):
+        return []
+    return [row.asDict() for row in warehouse.current(RELEASES).collect()]

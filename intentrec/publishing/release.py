@@ -1,0 +1,71 @@
+"""The release: one row that names everything behind the published rows, and which release consumers should use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from intentrec.config import Domain, fingerprint
+from intentrec.contracts import ITEM_VECTORS, RECOMMENDATIONS, USER_INTENTS, USER_VECTORS
+
+PUBLISHED = (USER_INTENTS, RECOMMENDATIONS, ITEM_VECTORS, USER_VECTORS)
+
+
+def release_id(domain: Domain, as_of: date, model: str, version: str, inputs: Mapping[str, str]) -> str:
+    """Hash of everything that determines the published rows: `inputs` are content checksums by table.
+
+    The same week published again from the same inputs therefore has the same id, and changes nothing.
+    """
+    return fingerprint(
+        {
+            "domain": domain.domain,
+            "config": domain.hash,
+            "as_of": as_of,
+            "model": model,
+            "version": version,
+            "inputs": dict(inputs),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Release:
+    """A row of `releases` without its flag."""
+
+    release_id: str
+    as_of: date
+    model_name: str
+    model_version: str
+    mlflow_run_id: str
+    table_versions: Mapping[str, int]
+    metrics: Mapping[str, float]
+    config_hash: str
+    code_version: str
+
+    def row(self, active: bool) -> dict[str, Any]:
+        """As a row of the table."""
+        return {**self.__dict__, "active": active}
+
+
+def updated(
+    existing: Sequence[Mapping[str, Any]],
+    release: Release,
+    activate: bool = True,
+    even_if_older: bool = False,
+    rewritten: bool = True,
+) -> list[dict[str, Any]]:
+    """All rows of `releases` after `release` was published; at most one of them is active.
+
+    With `activate` it becomes the active one, unless the active one is of a later date: history that is published
+    again stays history, except with `even_if_older`. Where the release exists and no published table was `rewritten`,
+    its row stays as it is, for the versions it names hold the same rows.
+    """
+    rows = {row["release_id"]: dict(row) for row in existing}
+    known = rows.get(release.release_id)
+    later = any(row["active"] and row["as_of"] > release.as_of for row in rows.values())
+    if known is None or rewritten:
+        rows[release.release_id] = release.row(active=bool(known and known["active"]))
+    if activate and (even_if_older or not later):
+        for key, row in rows.items():
+            row["active"] = key == release.release_id
+    return [rows[key] for key in sorted(rows)]

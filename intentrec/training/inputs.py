@@ -1,0 +1,94 @@
+"""What a weekly training run reads, and a fingerprint of everything that determines its result.
+
+Two runs with one fingerprint train the same model, so the second one need not.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+import intentrec
+from intentrec.config import Domain, fingerprint
+from intentrec.contracts import CATALOG, SEQUENCES, Table
+from intentrec.errors import PipelineError
+from intentrec.runs import Run
+
+WEEK = timedelta(days=7)
+# Sections of the domain file that decide what a model becomes; the gate and the source do not.
+SECTIONS = ("domain", "calendar", "sequences", "intents", "model", "training")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Pinned versions, the cut-off T - 7d, and the fingerprint of what is read there."""
+
+    trained_for: date
+    cutoff: date
+    sequences: int
+    catalog: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, run: Run) -> "Inputs":
+        """Pin the tables as they are now, and record them as the run's inputs.
+
+        Raises:
+            PipelineError: a table does not exist.
+        """
+        cutoff = run.end - WEEK
+        sequences, catalog = pin(run, SEQUENCES), pin(run, CATALOG)
+        first = cutoff - run.domain.training.weeks * WEEK
+        about = {
+            "trained_for": run.end,
+            "settings": settings(run.domain),
+            "sequences": content(run.warehouse, SEQUENCES, sequences, first + timedelta(days=1), run.end - WEEK),
+            "catalog": content(run.warehouse, CATALOG, catalog, date.min, cutoff - timedelta(days=1)),
+            "code": code_hash(),
+        }
+        return cls(run.end, cutoff, sequences, catalog, fingerprint(about))
+
+
+def pin(run: Run, table: Table) -> int:
+    """The table's latest version, which the run records as an input and reads from then on.
+
+    Raises:
+        PipelineError: the table does not exist.
+    """
+    path = f"{run.warehouse}/{table.name}"
+    if table.name not in run.inputs:
+        if not DeltaTable.is_deltatable(path):
+            raise PipelineError(f"table {table.name} does not exist in {run.warehouse}: run the jobs before this one")
+        run.inputs[table.name] = DeltaTable(path).version()
+    return run.inputs[table.name]
+
+
+def settings(domain: Domain) -> str:
+    """Hash of the settings that decide what a model becomes."""
+    chosen = {key: value for key, value in domain.model_dump(mode="json").items() if key in SECTIONS}
+    return fingerprint({**chosen, "clusters": domain.publishing.clusters})
+
+
+def content(warehouse: str, table: Table, version: int, first: date, last: date) -> str:
+    """Hash of the data files that hold the partitions first to last, both included.
+
+    A table's version moves with every commit to any partition; these files are replaced only when the warehouse
+    commits other rows to theirs.
+    """
+    actions = pa.table(DeltaTable(f"{warehouse}/{table.name}", version=version).get_add_actions(flatten=True))
+    day = actions[f"partition.{table.partition}"].cast(pa.date32())
+    chosen = actions.filter(pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last)))
+    return fingerprint(sorted(zip(chosen["path"].to_pylist(), chosen["size_bytes"].to_pylist(), strict=True)))
+
+
+def code_hash() -> str:
+    """Hash of the sources that make a model."""
+    root = Path(intentrec.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("model/*.py"), *root.glob("training/*.py")]):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

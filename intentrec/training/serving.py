@@ -1,0 +1,49 @@
+"""The registered model, as code that MLflow runs on loading: rows of `sequences` in, predictions out.
+
+Parameters of predict: `top_k`, `seen_titles`, and `catalog` (folder of a Delta table in the shape of `catalog`, with
+`catalog_version`). Without `catalog` the titles are those known when the model was trained.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.contracts import SEQUENCES
+from intentrec.training.data import read_catalog
+from intentrec.training.scorer import Scorer, read_files
+
+
+class IntentRecModel(PythonModel):
+    """Weights and vocabulary are artifacts (safetensors, JSON, Parquet); there is no pickle."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the artifacts."""
+        folder = Path(context.artifacts["model"]).parent
+        self.files = read_files(folder)
+        self.catalog = pq.read_table(folder / "catalog.parquet")
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        """A row per input row; all rows must share one as_of."""
+        options = params or {}
+        schema = to_arrow_schema(SEQUENCES.schema)
+        dated = model_input.assign(as_of=model_input["as_of"].dt.date)
+        rows = pa.RecordBatch.from_pandas(dated[schema.names], schema, preserve_index=False)
+        days = set(dated["as_of"])
+        if len(days) != 1:
+            raise ValueError(f"rows of one as_of are needed, got {sorted(map(str, days))}")
+        as_of = days.pop()
+        catalog = self.catalog
+        if options.get("catalog"):
+            root, _, _ = str(options["catalog"]).rstrip("/").rpartition("/")
+            catalog = read_catalog(root, options["catalog_version"], as_of)
+        scorer = Scorer(self.files, catalog, as_of)
+        found = scorer.score(rows, options.get("top_k", 20), options.get("seen_titles", True))
+        return found.to_pandas(maps_as_pydicts="strict")
+
+
+set_model(IntentRecModel())
