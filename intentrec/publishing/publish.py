@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES, SEQUENCES, USER_INTENTS, USER_VECTORS
 from intentrec.errors import PipelineError, Skip
@@ -32,7 +33,7 @@ def publish(spark: SparkSession, run: Run, activate: bool, even_if_older: bool) 
     run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
     warehouse = Warehouse(spark, run)
     sequences = warehouse.read(SEQUENCES, as_of, next_day(as_of))
-    catalog = warehouse.read(CATALOG, end=as_of)
+    catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
     content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
     users = content["sequences"].rows
     if not users:
@@ -53,6 +54,12 @@ def publish(spark: SparkSession, run: Run, activate: bool, even_if_older: bool) 
     active = next((r["as_of"] for r in rows if r["active"]), None)
     run.say(f"release {release} as of {as_of}; the active release is as of {active}")
     return row
+
+
+def latest_snapshots(catalog: DataFrame) -> DataFrame:
+    """The latest row of each item: all that the model reads of the catalogue, and all that the driver collects."""
+    newest = F.max_by(F.struct(*CATALOG.names), "snapshot_date").alias("row")
+    return catalog.groupBy("item_id").agg(newest).select("row.*")
 
 
 def _write(

@@ -5,9 +5,10 @@ later run needs to know about a version is a tag of it:
 
     fingerprint   of everything that determined the training run
     trained_for   the T it was trained for: it knows nothing after T - 7d
-    gate          promoted, kept or rolled_back, once its decision was applied
+    gate          promoted, kept or rolled_back
     replaced      the champion before it: where a rollback leads
-    decision      the gate's decision as JSON: reasons, table, lifts, and the evidence it rests on
+    decision      the gate's decision as JSON: reasons, table, lifts, and a hash of the evidence it rests on
+    applied       that hash, once the alias was moved accordingly
 """
 
 import json
@@ -38,6 +39,7 @@ class Version:
     trained_for: date
     gate: str | None
     replaced: str | None
+    applied: str | None
 
     @property
     def uri(self) -> str:
@@ -56,6 +58,7 @@ class Version:
             date.fromisoformat(tags["trained_for"]),
             tags.get("gate"),
             tags.get("replaced"),
+            tags.get("applied"),
         )
 
 
@@ -130,13 +133,13 @@ class Registry:
         """Make a version champion, and remember which one it replaces."""
         before = self.champion()
         if before is not None and before.number != version.number:
-            self._tag(version, "replaced", before.number)
+            self.tag(version, "replaced", before.number)
         self._point(CHAMPION, version)
-        self._tag(version, "gate", PROMOTED)
+        self.tag(version, "gate", PROMOTED)
 
     def keep(self, version: Version) -> None:
         """Record that a version was judged and did not become champion."""
-        self._tag(version, "gate", KEPT)
+        self.tag(version, "gate", KEPT)
 
     def rollback(self) -> Version:
         """Give the alias back to the version that the champion replaced, and return it.
@@ -151,7 +154,7 @@ class Registry:
             raise PipelineError(f"version {champion.number} of {self.name} replaced no other: promote one instead")
         previous = Version.of(self.client.get_model_version(self.name, champion.replaced))
         self._point(CHAMPION, previous)
-        self._tag(champion, "gate", ROLLED_BACK)
+        self.tag(champion, "gate", ROLLED_BACK)
         return previous
 
     def version(self, number: str) -> Version:
@@ -186,12 +189,13 @@ class Registry:
 
     def record(self, version: Version, decision: dict[str, Any]) -> None:
         """Keep what the gate decided with the version."""
-        self._tag(version, "decision", json.dumps(decision, sort_keys=True))
+        self.tag(version, "decision", json.dumps(decision, sort_keys=True))
 
     def _point(self, alias: str, version: Version) -> None:
         holder = self.holder(alias)
         if holder is None or holder.number != version.number:
             self.client.set_registered_model_alias(self.name, alias, version.number)
 
-    def _tag(self, version: Version, key: str, value: str) -> None:
+    def tag(self, version: Version, key: str, value: str) -> None:
+        """Set a tag of a version."""
         self.client.set_model_version_tag(self.name, version.number, key, value)

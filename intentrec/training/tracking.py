@@ -24,7 +24,7 @@ class Record:
     """Everything that one training run logs.
 
     `metrics` may be NaN where a slice was empty; those are left out. `files` are the model's artifacts by name;
-    `extra` are folders or files that the run keeps beside it.
+    `extra` are folders or files that the run keeps beside it, under these names.
     """
 
     name: str
@@ -99,7 +99,7 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
             if path.is_dir():
                 mlflow.log_artifacts(str(path), name)
             else:
-                mlflow.log_artifact(str(path), name)
+                mlflow.log_artifact(str(path))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SERVING),
@@ -109,6 +109,21 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
         )
         mlflow.set_tag("model_uri", info.model_uri)
     return LoggedRun(run_id, info.model_uri, metrics)
+
+
+def read_text(run_id: str, name: str) -> str:
+    """A text that a run keeps."""
+    from mlflow.artifacts import load_text
+
+    return load_text(f"runs:/{run_id}/{name}")
+
+
+def fetch(run_id: str, name: str, folder: Path) -> Path:
+    """Copy a file or folder that a run keeps to `folder`; its path there."""
+    from mlflow.artifacts import download_artifacts
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(folder)))
 
 
 def metric_name(name: str) -> str:

@@ -1,0 +1,185 @@
+"""Make this week's challenger: train, compare for the record, log, register. Nothing is done twice for one input."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from intentrec.config import Domain
+from intentrec.errors import PipelineError
+from intentrec.evaluation.compare import compare
+from intentrec.evaluation.evidence import read_evidence
+from intentrec.evaluation.result import Result
+from intentrec.review.card import model_card
+from intentrec.review.plots import draw
+from intentrec.review.registry import Registry, Version
+from intentrec.runs import Run, code_version
+from intentrec.sources.simulator.write import MANIFEST
+from intentrec.training import clusters, tracking
+from intentrec.training.data import read_catalog, read_sequences
+from intentrec.training.inputs import Inputs
+from intentrec.training.loop import FitResult, fit
+from intentrec.training.predictor import Predictor
+from intentrec.training.scorer import CLUSTERS
+from intentrec.training.spec import with_variant
+from intentrec.training.threads import set_threads
+
+PLAIN = "v0"  # trained on the same data, to stand beside the challenger in every table
+
+
+def make_challenger(run: Run, config: Path) -> Version:
+    """Train for the run's end and register the result, or find it where it was done before.
+
+    Raises:
+        Skip: nothing to train on before T - 7d, or nothing to judge on after it.
+        PipelineError: the domain's variant predicts no intent embedding, so it could not be published.
+    """
+    if run.domain.model.variant in ("v0", "v1"):
+        raise PipelineError(
+            f"{config}: model.variant: {run.domain.model.variant} has no intent embedding (Eq. 2) to publish; "
+            "choose v2 or v3 (v0 is trained beside it for comparison)"
+        )
+    inputs = Inputs.of(run)
+    registry = Registry(run.profile, run.domain)
+    logged = tracking.finished_run(run.profile, run.domain, inputs.fingerprint)
+    if logged is not None:
+        run.say(f"these inputs were trained before (run {logged.run_id}): nothing is trained again")
+    else:
+        work = Path(run.profile.work) / "training" / run.domain.domain / inputs.fingerprint
+        logged = _train(run, config, inputs, work)
+        shutil.rmtree(work)
+    version = registry.register(
+        logged.model_uri, logged.run_id, tags_of(run, inputs), tracking.read_text(logged.run_id, "card.md")
+    )
+    tracking.fetch(logged.run_id, "plots", run.report_dir)
+    run.say(f"version {version.number} of {version.name}, run {version.run_id}")
+    return version
+
+
+def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:
+    """Tags of the MLflow run and of the model version."""
+    return {
+        "fingerprint": inputs.fingerprint,
+        "trained_for": str(inputs.trained_for),
+        "cutoff": str(inputs.cutoff),
+        "config_hash": run.domain.hash,
+        "code_version": code_version(),
+        "domain": run.domain.domain,
+    }
+
+
+def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.LoggedRun:
+    evidence = read_evidence(run)
+    domain, root, cutoff = run.domain, run.warehouse, inputs.cutoff
+    sequences = read_sequences(root, inputs.sequences, cutoff, domain.training.weeks)
+    catalog = read_catalog(root, inputs.catalog, cutoff)
+    set_threads(run.profile.threads)
+    work.mkdir(parents=True, exist_ok=True)
+    fits = {}
+    for name, chosen in (("challenger", domain), (PLAIN, with_variant(domain, PLAIN))):
+        fits[name] = fit(chosen, sequences, catalog, cutoff, work / name, run.say)
+    predictors = {name: Predictor.load(found.directory) for name, found in fits.items()}
+    run.counts |= {"train.rows": len(sequences), "train.epochs": len(fits["challenger"].history)}
+    run.say("comparing on the week that neither model has seen")
+    results = compare(evidence, domain, predictors)
+    draw(
+        {name: found.history for name, found in fits.items()},
+        results,
+        list(predictors["challenger"].labels),
+        work / "plots",
+    )
+    latest = read_sequences(root, inputs.sequences, cutoff)
+    _clusters(predictors["challenger"], latest, catalog, domain, work / CLUSTERS)
+    pq.write_table(catalog, work / "catalog.parquet")
+    facts = _facts(inputs, sequences, fits["challenger"])
+    card = model_card(domain, inputs.trained_for, cutoff, results, facts, simulated(run))
+    (work / "card.md").write_text(card, encoding="utf-8")
+    return tracking.log_training(run.profile, domain, _record(run, config, inputs, work, fits, results))
+
+
+def _record(
+    run: Run,
+    config: Path,
+    inputs: Inputs,
+    work: Path,
+    fits: Mapping[str, FitResult],
+    results: Mapping[str, Result],
+) -> tracking.Record:
+    ours = results["challenger"].metrics | {f"val_{k}": v for k, v in _validation(fits["challenger"]).items()}
+    others = {
+        f"{system}_{name}": value
+        for system, result in results.items()
+        if system != "challenger"
+        for name, value in result.metrics.items()
+        if "_of_" not in name
+    }
+    histories = {name: found.history for name, found in fits.items()}
+    (work / "history.json").write_text(json.dumps(histories), encoding="utf-8")
+    shutil.copy(config, work / "config.yaml")
+    return tracking.Record(
+        name=f"{run.domain.domain} {inputs.trained_for}",
+        tags=tags_of(run, inputs),
+        params=_params(run.domain) | {"best_epoch": fits["challenger"].best_epoch},
+        history=fits["challenger"].history,
+        metrics=ours | others,
+        inputs={"sequences": inputs.sequences, "catalog": inputs.catalog},
+        warehouse=run.warehouse,
+        files={
+            "model": fits["challenger"].directory,
+            CLUSTERS: work / CLUSTERS,
+            "catalog.parquet": work / "catalog.parquet",
+        },
+        extra={
+            "plots": work / "plots",
+            PLAIN: fits[PLAIN].directory,
+            "card.md": work / "card.md",
+            "history.json": work / "history.json",
+            "config.yaml": work / "config.yaml",
+        },
+    )
+
+
+def _validation(found: FitResult) -> dict[str, float]:
+    return {name.removeprefix("val_"): value for name, value in found.metrics.items() if name.startswith("val_")}
+
+
+def _params(domain: Domain) -> dict[str, Any]:
+    """Sections of the domain file that shape a model, one parameter per key."""
+    sections = {"model": domain.model, "training": domain.training, "sequences": domain.sequences}
+    return {
+        f"{section}.{key}": value if isinstance(value, int | float | str) else json.dumps(value)
+        for section, content in sections.items()
+        for key, value in content.model_dump(mode="json").items()
+    }
+
+
+def _clusters(predictor: Predictor, snapshot: pa.Table, catalog: pa.Table, domain: Domain, path: Path) -> None:
+    """Fit the clusters on the last snapshot that the model may know."""
+    items = predictor.items(catalog, snapshot["as_of"][0].as_py())
+    found = predictor.predict(clusters.sample(snapshot), items, top_k=1, exclude_seen=False)
+    column = found.column(found.schema.get_field_index("intent_embedding"))
+    embeddings_UD = column.flatten().to_numpy(zero_copy_only=False).reshape(len(found), -1)
+    clusters.save(clusters.fit(embeddings_UD, domain.publishing.clusters, domain.training.seed), path)
+
+
+def _facts(inputs: Inputs, sequences: pa.Table, found: FitResult) -> dict[str, str]:
+    """What the card says about data and training."""
+    weeks = sorted(set(sequences["as_of"].to_pylist()))
+    return {
+        "sequences": f"version {inputs.sequences}, {len(sequences):,} rows of {len(weeks)} weekly snapshots "
+        f"as of {weeks[0]} to {weeks[-1]}",
+        "catalogue": f"version {inputs.catalog}, snapshots before {inputs.cutoff}",
+        "nothing seen from": f"{inputs.cutoff} on",
+        "epochs": f"{len(found.history)}, best {found.best_epoch} (validation MRR {found.metrics['val_mrr']:.4f})",
+        "inputs' fingerprint": inputs.fingerprint,
+        "code": code_version(),
+    }
+
+
+def simulated(run: Run) -> bool:
+    """Whether the domain's landing zone was filled by the simulator."""
+    return (Path(run.profile.landing) / run.domain.domain / MANIFEST).exists()

@@ -1,0 +1,130 @@
+"""The gate: read the evidence, compare challenger, champion, V0 and floors, decide, record, move the alias."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from intentrec.config import Gate, fingerprint
+from intentrec.errors import PipelineError
+from intentrec.evaluation.compare import compare
+from intentrec.evaluation.evidence import read_evidence
+from intentrec.evaluation.floors import ITEM_FLOORS
+from intentrec.evaluation.result import Result
+from intentrec.evaluation.significance import Lift, paired_lift
+from intentrec.review.challenger import PLAIN
+from intentrec.review.gate import Decision, Row, judge
+from intentrec.review.registry import CHALLENGER, CHAMPION, Registry, Version
+from intentrec.runs import Run
+from intentrec.training import tracking
+from intentrec.training.inputs import Inputs
+from intentrec.training.predictor import Predictor
+from intentrec.training.threads import set_threads
+
+SHOWN = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "ndcg_at_10_cold", "next_mrr")
+
+
+def judge_challenger(run: Run) -> Decision:
+    """Judge the version that was trained for the run's end.
+
+    What was decided on the same evidence stays decided, so a rerun moves nothing; not even after a person moved the
+    alias elsewhere.
+
+    Raises:
+        Skip: there is no evidence for that week.
+        PipelineError: no version was trained for it from the inputs as they are now.
+    """
+    evidence = read_evidence(run)
+    inputs = Inputs.of(run)
+    registry = Registry(run.profile, run.domain)
+    challenger = registry.by_fingerprint(inputs.fingerprint)
+    if challenger is None:
+        raise PipelineError(
+            f"no version of {registry.name} was trained for {run.end} from the inputs as they are now: run train first"
+        )
+    based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump()})
+    known = registry.decision(challenger)
+    if known is not None and known["based_on"] == based_on:
+        decision = Decision.from_dict(known)
+        run.say(f"version {challenger.number} was judged on this evidence before: the decision stands")
+    else:
+        set_threads(run.profile.threads)
+        champion = registry.champion()
+        if champion is not None and champion.number == challenger.number:
+            champion = registry.version(champion.replaced) if champion.replaced else None
+        with tempfile.TemporaryDirectory() as folder:
+            models = _models(registry, challenger, champion, Path(folder))
+            results = compare(evidence, run.domain, models)
+        decision = decide(results, run.domain.gate, challenger, champion)
+        known = {**decision.to_dict(), "based_on": based_on, "version": challenger.number}
+        known["champion"] = champion.number if champion else None
+        registry.record(challenger, known)
+    if challenger.applied != based_on:
+        _apply(registry, challenger, decision)
+        registry.tag(challenger, "applied", based_on)
+    _report(run, known, decision)
+    return decision
+
+
+def decide(results: Mapping[str, Result], gate: Gate, challenger: Version, champion: Version | None) -> Decision:
+    """The rule's decision over results of `challenger`, `v0`, the floors, and `champion` if there is one."""
+    labels = {CHALLENGER: f"IntentRec, version {challenger.number}", PLAIN: "V0, next item only"}
+    if champion is not None:
+        labels[CHAMPION] = f"champion, version {champion.number}"
+    systems = [name for name in (CHALLENGER, CHAMPION, PLAIN, *ITEM_FLOORS) if name in results]
+    rows = [Row(name, labels.get(name, name), _table_metrics(results[name].metrics, gate.metric)) for name in systems]
+    lift = {name: _lift(results, name, gate) for name in systems if name != CHALLENGER}
+    return judge(rows, lift, gate, challenger.trained_for, champion.trained_for if champion else None)
+
+
+def _table_metrics(metrics: Mapping[str, float], first: str) -> dict[str, float]:
+    """The gate's metric first; accuracy per class is left to the training run."""
+    kept = {name: value for name, value in metrics.items() if "_accuracy_of_" not in name}
+    return {name: kept[name] for name in [*([first] if first in kept else []), *(n for n in kept if n != first)]}
+
+
+def _lift(results: Mapping[str, Result], over: str, gate: Gate) -> Lift:
+    ours, theirs = results[CHALLENGER].per_user, results[over].per_user
+    if gate.metric not in ours:
+        raise PipelineError(f"gate.metric: {gate.metric} is not measured per user; choose one of {', '.join(ours)}")
+    return paired_lift(ours[gate.metric], theirs[gate.metric], gate.bootstrap, gate.confidence)
+
+
+def _models(registry: Registry, challenger: Version, champion: Version | None, folder: Path) -> dict[str, Predictor]:
+    models = {CHALLENGER: Predictor.load(registry.artifacts(challenger, folder / CHALLENGER) / "model")}
+    if champion is not None:
+        models[CHAMPION] = Predictor.load(registry.artifacts(champion, folder / CHAMPION) / "model")
+    models[PLAIN] = Predictor.load(tracking.fetch(challenger.run_id, PLAIN, folder))
+    return models
+
+
+def _apply(registry: Registry, challenger: Version, decision: Decision) -> None:
+    """Move the alias as decided. A champion that no longer clears the bar keeps it: only another model replaces it."""
+    champion = registry.champion()
+    if decision.promote:
+        registry.promote(challenger)
+    elif champion is None or champion.number != challenger.number:
+        registry.keep(challenger)
+
+
+def _report(run: Run, known: Mapping[str, Any], decision: Decision) -> None:
+    run.report_dir.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
+    (run.report_dir / "gate.json").write_text(text, encoding="utf-8")
+    users = int(decision.rows[0].metrics["users"])
+    run.counts["gate.users"] = users
+    columns = [name for name in dict.fromkeys([run.domain.gate.metric, *SHOWN]) if name in decision.rows[0].metrics]
+    table = Table("system", *columns, f"lift in {run.domain.gate.metric}", title=f"Gate {run.start}..{run.end}")
+    for row in decision.rows:
+        cells = [f"{row.metrics.get(name, float('nan')):.4f}" for name in columns]
+        table.add_row(row.label, *cells, _interval(decision.lift.get(row.system)))
+    Console(width=180 if not Console().is_terminal else None).print(table)
+    run.say(f"{'promoted' if decision.promote else 'not promoted'}: {'; '.join(decision.reasons)}")
+
+
+def _interval(lift: Lift | None) -> str:
+    return "" if lift is None else f"{lift.estimate:+.1%} [{lift.lower:+.1%}, {lift.upper:+.1%}]"

@@ -1,0 +1,18 @@
+"""Judge the challenger against the champion and the floors on the week that neither has seen, and move the alias.
+
+Writes gate.json beside the interval's report. A model that was judged is not judged again on the same evidence.
+"""
+
+import argparse
+
+from intentrec.review.judge import judge_challenger
+from intentrec.runs import Run, main
+
+
+def body(run: Run, args: argparse.Namespace) -> None:
+    """Judge."""
+    judge_challenger(run)
+
+
+if __name__ == "__main__":
+    main("gate", __doc__, body)
