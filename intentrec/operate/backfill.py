@@ -70,10 +70,14 @@ def _follow(airflow: Airflow, dag: str, start: date, end: date, conf: dict, prog
                 progress.say(f"week {run['logical_date'][:10]}: {run['state']}")
         if FAILED in states.values():
             break
-        if len(runs) == wanted and all(run["state"] in DONE for run in runs):
+        over = all(run["state"] in DONE for run in runs)
+        if over and len(runs) == wanted:
             return
-        if airflow.call("GET", f"/backfills/{number}")["completed_at"] and not runs:
-            raise PipelineError(f"backfill {number} of {dag} ended without a run: see {airflow.home.airflow_url}")
+        if over and airflow.call("GET", f"/backfills/{number}")["completed_at"]:
+            raise PipelineError(
+                f"backfill {number} of {dag} made {len(runs)} of {wanted} runs: the other weeks are not over yet, or "
+                "have a run in progress"
+            )
         time.sleep(2)
     if not airflow.call("GET", f"/backfills/{number}")["completed_at"]:
         airflow.call("PUT", f"/backfills/{number}/cancel")

@@ -1,0 +1,63 @@
+"""Describes the DAGs of dags/ as JSON. Run in a process of its own: importing airflow writes to AIRFLOW_HOME and takes
+over logging, and the list of modules that a DAG file imports must not hold what the tests imported."""
+
+import copy
+import json
+import runpy
+import sys
+import time
+
+import airflow.sdk
+
+clock = time.perf_counter()
+space = runpy.run_path(sys.argv[1])
+seconds = time.perf_counter() - clock
+modules = sorted({name.partition(".")[0] for name in sys.modules})
+
+from airflow.sdk.exceptions import ParamValidationError  # noqa: E402
+from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
+
+
+def task(of) -> dict:
+    return {
+        "command": getattr(of, "bash_command", None),
+        "target_time": getattr(of, "target_time", None),
+        "cwd": getattr(of, "cwd", None),
+        "skip": list(getattr(of, "skip_on_exit_code", [])),
+        "pool": of.pool,
+        "trigger_rule": str(of.trigger_rule),
+        "downstream": sorted(of.downstream_task_ids),
+        "retries": of.retries,
+        "owner": of.owner,
+    }
+
+
+def refused(of: airflow.sdk.DAG, **conf: object) -> bool:
+    params = copy.deepcopy(of.params)
+    try:
+        params.update(conf)
+        params.validate()
+    except ParamValidationError:
+        return True
+    return False
+
+
+def dag(of: airflow.sdk.DAG) -> dict:
+    DagSerialization.deserialize_dag(DagSerialization.serialize_dag(of))
+    return {
+        "tasks": {each.task_id: task(each) for each in of.tasks},
+        "order": [each.task_id for each in of.topological_sort()],
+        "tags": sorted(of.tags),
+        "timetable": [type(of.timetable).__name__, of.timetable.expression, str(of.timetable.timezone)],
+        "catchup": of.catchup,
+        "max_active_runs": of.max_active_runs,
+        "params": of.params.dump(),
+        "refuses": [refused(of, **json.loads(conf)) for conf in sys.argv[2].split(";;")],
+        "start_date": of.start_date.isoformat(),
+        "doc": of.doc_md,
+    }
+
+
+dags = {each.dag_id: dag(each) for each in space.values() if isinstance(each, airflow.sdk.DAG)}
+ready = {config: space["ready_at"](config, day) for config, day in (item.split("=") for item in sys.argv[3:])}
+print(json.dumps({"seconds": seconds, "modules": modules, "dags": dags, "ready": ready}))

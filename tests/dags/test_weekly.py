@@ -1,0 +1,201 @@
+"""The weekly DAGs: structure, tags, light imports, and commands that the jobs really take."""
+
+import json
+import os
+import runpy
+import shlex
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import jinja2
+import pytest
+
+from intentrec import runs
+from intentrec.config import ROOT, load_domain, seconds
+from intentrec.errors import Skip
+from intentrec.events.calendar import day_start_of
+
+FILE = ROOT / "dags" / "intentrec_weekly.py"
+DOMAINS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
+CHAIN = ["wait_for_lateness", "ingest", "build_interactions", "build_sequences", "train", "gate", "publish", "report"]
+JOBS = CHAIN[1:]
+WEEK_END = date(2026, 11, 2)  # daylight saving ended the day before
+ACCEPTED = (
+    '{"config": "/data/my-domain_2.yaml"}',
+    '{"start": "2026-01-05", "end": "2026-01-12", "train": false, "activate": true, "include_late": true}',
+)
+CONFS = (
+    *ACCEPTED,
+    '{"config": "conf/x.yaml; touch y"}',
+    '{"config": "$(ls)"}',
+    '{"start": "2026-01-01; ls"}',
+    '{"end": "`ls`"}',
+    '{"train": "yes"}',
+)
+HEAVY = {"pyspark", "delta", "deltalake", "torch", "mlflow", "pandas", "numpy", "pyarrow", "great_expectations"}
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    home = tmp_path_factory.mktemp("airflow")
+    ready = [f"conf/{name}.yaml={WEEK_END}" for name in DOMAINS]
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "dags" / "describe.py"), str(FILE), ";;".join(CONFS), *ready],
+        env={**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(params=DOMAINS)
+def dag(described: dict, request: pytest.FixtureRequest) -> dict:
+    return described["dags"][f"intentrec_weekly_{request.param}"]
+
+
+def test_one_dag_per_domain_file(described: dict) -> None:
+    assert sorted(described["dags"]) == [f"intentrec_weekly_{name}" for name in DOMAINS]
+
+
+def test_import_is_light_and_fast(described: dict) -> None:
+    assert not HEAVY & set(described["modules"])
+    assert "intentrec" not in described["modules"]
+    assert described["seconds"] < 2
+
+
+def test_schedule_is_explicit_and_never_catches_up(dag: dict) -> None:
+    assert dag["timetable"] == ["CronDataIntervalTimetable", "0 0 * * 1", "UTC"]
+    assert dag["catchup"] is False
+    assert dag["max_active_runs"] == 1
+
+
+def test_people_can_find_it(described: dict, dag: dict) -> None:
+    assert {"intentrec", "weekly"} < set(dag["tags"]) <= {"intentrec", "weekly", *DOMAINS}
+    assert "start" in dag["doc"]
+    assert {task["owner"] for task in dag["tasks"].values()} == {"intentrec"}
+
+
+def test_tasks_form_a_chain_that_ends_in_the_outcome(dag: dict) -> None:
+    assert dag["order"] == [*CHAIN, "outcome"]
+    follows = {name: [after] for name, after in pairwise(CHAIN)}
+    follows |= {"publish": ["outcome", "report"], "report": ["outcome"], "outcome": []}
+    assert {name: task["downstream"] for name, task in dag["tasks"].items()} == follows
+
+
+def test_report_always_runs_and_does_not_hide_a_failure(dag: dict) -> None:
+    rules = {name: task["trigger_rule"].lower().rpartition(".")[2] for name, task in dag["tasks"].items()}
+    assert {name: rule for name, rule in rules.items() if rule != "all_success"} == {
+        "publish": "none_failed",
+        "report": "all_done",
+        "outcome": "none_failed",
+    }
+
+
+def test_writers_share_a_pool_and_training_has_its_own(dag: dict) -> None:
+    pools = {name: task["pool"] for name, task in dag["tasks"].items() if task["pool"] != "default_pool"}
+    writers = ("ingest", "build_interactions", "build_sequences", "publish")
+    assert pools == {**dict.fromkeys(writers, "warehouse"), "train": "gpu"}
+
+
+def test_jobs_run_from_the_project_and_may_skip(dag: dict) -> None:
+    assert {dag["tasks"][name]["cwd"] for name in JOBS} == {str(ROOT)}
+    assert all(dag["tasks"][name]["skip"] == [runs.SKIPPED] for name in JOBS)
+
+
+def test_nothing_reads_a_logical_date() -> None:
+    source = FILE.read_text()
+    assert not [name for name in ("logical_date", "execution_date", "{{ ds }}", "run_id") if name in source]
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_the_wait_ends_when_the_last_row_may_have_arrived(described: dict, name: str) -> None:
+    calendar = load_domain(ROOT / "conf" / f"{name}.yaml").calendar
+    last = day_start_of(WEEK_END, calendar) + timedelta(seconds=seconds(calendar.lateness))
+    assert datetime.fromisoformat(described["ready"][f"conf/{name}.yaml"]) == last
+
+
+def rendered(dag: dict, task: str, run_type: str = "scheduled", **params: object) -> str:
+    """The command as Airflow renders it for the week of 14 September 2026."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["ds"] = str
+    return environment.from_string(dag["tasks"][task]["command"]).render(
+        params={**dag["params"], **params},
+        dag_run=SimpleNamespace(run_type=run_type),
+        data_interval_start=date(2026, 9, 14),
+        data_interval_end=date(2026, 9, 21),
+    )
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("late", [False, True])
+def test_every_command_is_one_that_its_job_takes(
+    dag: dict, job: str, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = shlex.split(rendered(dag, job, include_late=late))
+    assert words[:3] == [sys.executable, "-m", f"jobs.{job}"]
+    taken = []
+
+    @contextmanager
+    def attempt(name, args):
+        taken.append((name, args))
+        raise Skip("only the arguments are wanted")
+        yield
+
+    monkeypatch.setattr(runs, "attempt", attempt)
+    monkeypatch.setattr(sys, "argv", words[2:])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "jobs" / f"{job}.py"), run_name="__main__")
+    assert ended.value.code == runs.SKIPPED
+    ((name, args),) = taken
+    assert (name, args.start, args.end) == (job, date(2026, 9, 14), date(2026, 9, 21))
+    assert Path(args.config).exists()
+    if job == "ingest":
+        assert args.include_late is late
+
+
+def test_a_range_replaces_the_interval(dag: dict) -> None:
+    command = rendered(dag, "ingest", start="2026-08-03", end="2026-09-14")
+    assert "--start 2026-08-03 --end 2026-09-14" in command
+
+
+@pytest.mark.parametrize("task", ["train", "publish"])
+@pytest.mark.parametrize(
+    ("run_type", "choice", "runs_it"),
+    [
+        ("scheduled", None, True),
+        ("manual", None, True),
+        ("backfill", None, False),
+        ("backfill", True, True),
+        ("scheduled", False, False),
+    ],
+)
+def test_a_backfill_trains_and_publishes_only_if_told(
+    dag: dict, task: str, run_type: str, choice: bool | None, runs_it: bool
+) -> None:
+    command = rendered(dag, task, run_type, **{task: choice})
+    assert (f"jobs.{task}" in command) is runs_it
+    done = subprocess.run(["bash", "-n", "-c", command], check=False)
+    assert done.returncode == 0
+    if not runs_it:
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == runs.SKIPPED
+        assert done.stdout.startswith(f"[{task} 2026-09-14..2026-09-21] skipped")
+
+
+@pytest.mark.parametrize(
+    ("run_type", "choice", "flag"),
+    [("scheduled", None, "--activate"), ("backfill", None, "--no-activate"), ("backfill", True, "--activate")],
+)
+def test_a_backfill_activates_only_if_told(dag: dict, run_type: str, choice: bool | None, flag: str) -> None:
+    assert rendered(dag, "publish", run_type, publish=True, activate=choice).split()[-1] == flag
+
+
+def test_no_parameter_can_smuggle_in_a_command(dag: dict) -> None:
+    assert dag["refuses"] == [accepted not in ACCEPTED for accepted in CONFS]
