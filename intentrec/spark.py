@@ -29,6 +29,8 @@ _BASE = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
+    # Elements of arrays and maps are declared not null for readers; Delta keeps that without enforcing it, audits do.
+    "spark.databricks.delta.constraints.allowUnenforcedNotNull.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
