@@ -21,7 +21,7 @@ def model_card(
     facts: Mapping[str, str],
     simulated: bool,
 ) -> str:
-    """Markdown. `results` has the systems `challenger` and `v0` and the floors; `facts` are lines about the training."""
+    """Markdown. `results` has `challenger`, `v0` and the floors; `facts` are lines about data and training."""
     systems = ["challenger", "v0", *ITEM_FLOORS]
     names = {"challenger": f"IntentRec {domain.model.variant.upper()}", "v0": "V0 (next item only)"}
     ours = results["challenger"].metrics
@@ -56,7 +56,7 @@ def _count(metrics: Mapping[str, float], name: str) -> str:
 
 def _cell(metrics: Mapping[str, float], name: str) -> str:
     value = metrics.get(name, math.nan)
-    return f"{value:.4f}" if math.isfinite(value) else "–"
+    return f"{value:.4f}" if math.isfinite(value) else "-"
 
 
 def _table(

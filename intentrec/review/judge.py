@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _report(run: Run, known: Mapping[str, Any], decision: Decision) -> None:
     columns = [name for name in dict.fromkeys([run.domain.gate.metric, *SHOWN]) if name in decision.rows[0].metrics]
     table = Table("system", *columns, f"lift in {run.domain.gate.metric}", title=f"Gate {run.start}..{run.end}")
     for row in decision.rows:
-        cells = [f"{row.metrics.get(name, float('nan')):.4f}" for name in columns]
+        cells = ["-" if isnan(row.metrics.get(name, nan)) else f"{row.metrics[name]:.4f}" for name in columns]
         table.add_row(row.label, *cells, _interval(decision.lift.get(row.system)))
     Console(width=180 if not Console().is_terminal else None).print(table)
     run.say(f"{'promoted' if decision.promote else 'not promoted'}: {'; '.join(decision.reasons)}")

@@ -27,7 +27,8 @@ class IntentRecModel(PythonModel):
         self.files = read_files(folder)
         self.catalog = pq.read_table(folder / "catalog.parquet")
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    # MLflow takes a hint on model_input for a schema of single rows, so there is none.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """A row per input row; all rows must share one as_of."""
         options = params or {}
         schema = to_arrow_schema(SEQUENCES.schema)

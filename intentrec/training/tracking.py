@@ -4,8 +4,10 @@ MLflow is imported late: it costs seconds, and a job that finds nothing to do sh
 """
 
 import logging
+import os
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,9 @@ def client_of(profile: Profile) -> "MlflowClient":
     """MLflow's client of the profile's server or database; mlflow's own functions use the same from here on."""
     if profile.mlflow.startswith("sqlite:///"):
         Path(profile.mlflow.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    # Its bars count the two or three files of a model, and end up in the jobs' logs line by line.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
     import mlflow
 
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.utils.requirements_utils"):
@@ -100,13 +105,16 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
                 mlflow.log_artifacts(str(path), name)
             else:
                 mlflow.log_artifact(str(path))
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(SERVING),
-            artifacts={name: str(path) for name, path in record.files.items()},
-            signature=signature(),
-            pip_requirements=requirements(),
-        )
+        with warnings.catch_warnings():
+            # MLflow asks for an example to infer the signature from; it is given.
+            warnings.filterwarnings("ignore", message=".*input example was not provided.*")
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(SERVING),
+                artifacts={name: str(path) for name, path in record.files.items()},
+                signature=signature(),
+                pip_requirements=requirements(),
+            )
         mlflow.set_tag("model_uri", info.model_uri)
     return LoggedRun(run_id, info.model_uri, metrics)
 
@@ -153,7 +161,8 @@ def _log_inputs(record: Record) -> None:
 
     for table, version in record.inputs.items():
         source = DeltaDatasetSource(path=f"{record.warehouse}/{table}", delta_table_version=version)
-        mlflow.log_input(MetaDataset(source, name=table), context="training")
+        dataset = MetaDataset(source, name=table)  # type: ignore[abstract]
+        mlflow.log_input(dataset, context="training")
         mlflow.set_tag(f"version.{table}", str(version))
 
 
