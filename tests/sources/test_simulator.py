@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from intentrec.config import Domain
+from intentrec.config import ROOT, Domain
 from intentrec.errors import PipelineError
 from intentrec.sources.simulator import Settings, simulate
 from intentrec.sources.simulator.catalogue import Catalogue
@@ -354,3 +357,23 @@ def test_settings_follow_the_domain_s_calendar(streaming: Domain, kuairand: Doma
         Settings.from_domain(kuairand)
     with pytest.raises(PipelineError, match="at least"):
         Settings.from_domain(streaming, titles=3)
+
+
+def test_command_line_writes_below_home_and_explains_a_refusal(tmp_path: Path) -> None:
+    def command(*more: str) -> subprocess.CompletedProcess[str]:
+        words = ["-m", "intentrec.sources.simulator", "--config", "conf/streaming.yaml", "--start", str(START)]
+        environment = {**os.environ, "INTENTREC_HOME": str(tmp_path)}
+        environment.pop("INTENTREC_PROFILE", None)
+        words = [sys.executable, *words, "--users", "5", "--titles", "60", *more]
+        return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    done = command("--end", "2026-08-10")
+    assert done.returncode == 0, done.stderr
+    assert "raw rows (accepted" in done.stdout
+    assert list((tmp_path / "landing/streaming/events").glob("arrived=2026-08-0*/week-2026-08-03.jsonl.gz"))
+    assert (tmp_path / "landing/streaming/catalog/snapshot=2026-08-03/items.jsonl.gz").exists()
+    assert (tmp_path / "work/truth/streaming/events/week=2026-08-03.parquet").exists()
+    refused = command("--end", "2026-08-11")
+    assert refused.returncode == 1
+    assert "not whole weeks" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -32,10 +32,9 @@ def main() -> None:
     """
     args = _arguments()
     domain, profile = load_domain(args.config), load_profile(args.profile)
-    if "://" in profile.landing:
-        raise PipelineError(
-            f"profile {profile.name}: landing {profile.landing} is no local folder; simulate, then copy"
-        )
+    for key, folder in (("landing", profile.landing), ("work", profile.work)):
+        if "://" in folder:
+            raise PipelineError(f"profile {profile.name}: {key} {folder} is no local folder; simulate, then copy")
     settings = Settings.from_domain(domain, users=args.users, titles=args.titles, seed=args.seed, world=args.world)
     landing = Path(profile.landing) / domain.domain
     truth = Path(profile.work) / "truth" / domain.domain

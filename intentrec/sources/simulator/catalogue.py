@@ -58,7 +58,7 @@ _SECOND = (
     "Road",
 )
 FOREVER = 1 << 62
-_KEEP_ANNOUNCED = 30 * DAY  # a departure is announced this long before
+_NOTICE = 30 * DAY  # a departure is announced this long before
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Catalogue:
 
 def _item(title: Title, episode: int, start: int) -> dict:
     delay = title.delay(episode)
-    announced = title.last < start + _KEEP_ANNOUNCED
+    announced = title.last < start + _NOTICE
     return {
         "item_id": title.items[episode],
         "title_id": title.title_id,
