@@ -155,7 +155,7 @@ def number(value: Any) -> str:
 def _columns(gate: dict[str, Any] | None) -> list[str]:
     """Columns of the gate's table in order of first appearance."""
     rows = gate.get("rows", []) if gate else []
-    return list(dict.fromkeys(key for row in rows for key in row if key != "system"))
+    return list(dict.fromkeys(key for row in rows for key in row if key not in ("system", "label")))
 
 
 def _data_uri(path: Path) -> str:
