@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.sql import SparkSession
@@ -10,6 +11,9 @@ from pyspark.sql import SparkSession
 from intentrec import spark as spark_module
 from intentrec.config import ROOT, Domain, Profile, Spark, load_domain
 from intentrec.runs import Run
+
+if TYPE_CHECKING:
+    from tests.review.judged import Judged
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
@@ -27,7 +31,7 @@ def profile_under(home: Path) -> Profile:
         spark=Spark(
             conf={
                 "spark.sql.shuffle.partitions": "2",
-                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m",
                 "spark.sql.warehouse.dir": f"{home}/spark-warehouse",
             }
         ),
@@ -68,6 +72,14 @@ def new_run(profile: Profile, streaming: Domain) -> Callable[..., Run]:
         return Run(job, start, end, domain, profile)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory, streaming: Domain) -> "Judged":
+    """A small world with a trained, registered and promoted model: the MLflow store of the test run."""
+    from tests.review.judged import prepare
+
+    return prepare(tmp_path_factory.mktemp("judged"), streaming)
 
 
 @pytest.fixture(scope="session")
