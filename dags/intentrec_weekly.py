@@ -44,6 +44,7 @@ gate → publish → report. Each task is a job that also runs alone:
 `python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`.
 
 * A range: trigger with `start` and `end`. A backfill rebuilds tables; it trains, publishes and activates only if told.
+  A week needs the state that the week before left: set a backfill's max active runs to 1, or use `make backfill`.
 * A task that has nothing to do ends as *skipped* and says why in its log.
 * `report` runs whatever happened; its page is `report.html` in the folder that its log names. `outcome` is red when
   anything was.

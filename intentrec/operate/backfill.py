@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from intentrec.errors import PipelineError
 from intentrec.operate import processes, services
@@ -12,11 +13,13 @@ from intentrec.operate.progress import Progress
 from intentrec.operate.rest import Airflow
 
 WEEK = timedelta(days=7)
-FAILED, DONE = "failed", ("success", "failed")
+OVER = ("success", "failed")
 
 
 def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
-    """Run every week of [start, end), oldest first, one at a time; stop at the first that fails.
+    """Run every week of [start, end) as a backfill of its own, oldest first; stop at the first that fails.
+
+    One backfill of all the weeks would begin the next week before this one's failure is seen, and leave it half done.
 
     The services that `up` started are used if they run. Otherwise a scheduler is started for the purpose, with
     schedules off, so that unpausing the DAG for the backfill does not start its ordinary weekly run.
@@ -26,8 +29,9 @@ def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress:
     """
     home.prepare()
     if processes.marked(services.up_marker(home)):
-        _require_unpaused(Airflow(home), dag)
-        _follow(Airflow(home), dag, start, end, conf, progress)
+        airflow = Airflow(home)
+        _require_unpaused(airflow, dag)
+        _run_weeks(airflow, dag, start, end, conf, progress)
         return
     own = replace(home, airflow_port=services.free_port())
     marker = f"{home.path}:backfill"
@@ -37,62 +41,75 @@ def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress:
         services.wait_for_airflow(own, marker)
         airflow = Airflow(own)
         paused = _parsed(airflow, dag)["is_paused"]
+        _end_leftovers(airflow, dag)
         airflow.call("PATCH", f"/dags/{dag}", {"is_paused": False})
         try:
-            _follow(airflow, dag, start, end, conf, progress)
+            _run_weeks(airflow, dag, start, end, conf, progress)
         finally:
+            _end_leftovers(airflow, dag)
             airflow.call("PATCH", f"/dags/{dag}", {"is_paused": paused})
     finally:
         processes.stop(marker)
 
 
-def _follow(airflow: Airflow, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
+def _run_weeks(airflow: Airflow, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
     logs = LogFiles(airflow.home.airflow / "logs" / f"dag_id={dag}")
+    count = (end - start) // WEEK
+    for number in range(count):
+        week = start + WEEK * number
+        progress.say(f"week {week} ({number + 1} of {count})")
+        progress.tail.clear()
+        state = _run_week(airflow, dag, week, conf, logs, progress)
+        progress.say(f"week {week}: {state}")
+        if state != "success":
+            raise PipelineError(
+                f"week {week} failed, later weeks were not begun. Its last lines:\n{progress.last_words()}\n"
+                f"Logs: {logs.folder}. Mend the cause and run the same backfill again."
+            )
+
+
+def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: "LogFiles", progress: Progress) -> str:
+    """Backfill one week, show what its jobs say, return the run's state."""
+    date_of_run = f"{week}T00:00:00Z"
     request = {
         "dag_id": dag,
-        "from_date": f"{start}T00:00:00Z",
-        "to_date": f"{end - WEEK}T00:00:00Z",
+        "from_date": date_of_run,
+        "to_date": date_of_run,
         "dag_run_conf": conf,
         "reprocess_behavior": "completed",
         "max_active_runs": 1,
     }
     number = airflow.call("POST", "/backfills", request)["id"]
-    wanted = (end - start) // WEEK
-    progress.say(f"backfill {number} of {dag}: {wanted} weeks, {start}..{end}")
-    states: dict[str, str] = {}
+    query = f"run_type=backfill&logical_date_gte={date_of_run}&logical_date_lte={date_of_run}"
     while True:
+        runs = airflow.call("GET", f"/dags/{dag}/dagRuns?{query}")["dag_runs"]
+        over = [run["state"] for run in runs if run["state"] in OVER]
         for record in logs.new_lines():
             progress.feed(record)
-        runs = _runs(airflow, dag, start, end)
-        for run in runs:
-            if states.get(run["logical_date"]) != run["state"]:
-                states[run["logical_date"]] = run["state"]
-                progress.say(f"week {run['logical_date'][:10]}: {run['state']}")
-        if FAILED in states.values():
-            break
-        over = all(run["state"] in DONE for run in runs)
-        if over and len(runs) == wanted:
-            return
-        if over and airflow.call("GET", f"/backfills/{number}")["completed_at"]:
-            raise PipelineError(
-                f"backfill {number} of {dag} made {len(runs)} of {wanted} runs: the other weeks are not over yet, or "
-                "have a run in progress"
-            )
+        if over:
+            _close(airflow, airflow.call("GET", f"/backfills/{number}"))
+            return over[0]
+        if not runs and airflow.call("GET", f"/backfills/{number}")["completed_at"]:
+            raise PipelineError(f"backfill {number} of {dag} made no run for {week}: is another in progress for it?")
         time.sleep(2)
-    if not airflow.call("GET", f"/backfills/{number}")["completed_at"]:
-        airflow.call("PUT", f"/backfills/{number}/cancel")
-    for record in logs.new_lines():
-        progress.feed(record)
-    failed = min(day for day, state in states.items() if state == FAILED)
-    raise PipelineError(
-        f"week {failed[:10]} failed; later weeks were not begun. Its last lines:\n{progress.last_words()}\n"
-        f"Logs: {logs.folder}. Mend the cause and run the same backfill again."
-    )
 
 
-def _runs(airflow: Airflow, dag: str, start: date, end: date) -> list[dict]:
-    query = f"run_type=backfill&logical_date_gte={start}T00:00:00Z&logical_date_lt={end}T00:00:00Z&limit=500"
-    return airflow.call("GET", f"/dags/{dag}/dagRuns?{query}&order_by=logical_date")["dag_runs"]
+def _close(airflow: Airflow, backfill: dict) -> None:
+    """Close a backfill whose runs are over; the scheduler does so every half minute, and allows one at a time."""
+    try:
+        if backfill["completed_at"] is None:
+            airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
+    except PipelineError:
+        if airflow.call("GET", f"/backfills/{backfill['id']}")["completed_at"] is None:
+            raise
+
+
+def _end_leftovers(airflow: Airflow, dag: str) -> None:
+    """End what an interrupted backfill or demo left open: nothing is working on it, but a scheduler would resume it."""
+    for left in airflow.call("GET", f"/backfills?dag_id={dag}&order_by=-id&limit=20")["backfills"]:
+        _close(airflow, left)
+    for run in airflow.call("GET", f"/dags/{dag}/dagRuns?state=running&state=queued&limit=100")["dag_runs"]:
+        airflow.call("PATCH", f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'])}", {"state": "failed"})
 
 
 def _parsed(airflow: Airflow, dag: str, patience: float = 120) -> dict:

@@ -22,10 +22,10 @@ class Progress:
         """Take one JSON log record; print it if a job said it. Other records are Airflow's own."""
         try:
             fields = json.loads(record)
-            event, logger = fields["event"], fields.get("logger", "")
+            event, logger = str(fields["event"]), fields.get("logger", "")
         except (ValueError, KeyError, TypeError):
             return
-        if not logger.endswith(_OUTPUT) or str(event).startswith(_NOT_OUTPUT):
+        if not logger.endswith(_OUTPUT) or event.startswith(_NOT_OUTPUT):
             return
         self.tail.append(event)
         if _JOB_LINE.match(event):

@@ -1,0 +1,190 @@
+"""What a backfill touches and what is stale, against plain walks over the same facts."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intentrec.config import Domain
+from intentrec.errors import PipelineError
+from intentrec.operate import lineage
+
+WEEK = timedelta(days=7)
+FIRST = date(2026, 8, 3)
+
+
+def week(number: int) -> date:
+    return FIRST + WEEK * number
+
+
+def days(start: date, count: int) -> list[date]:
+    return [start + timedelta(days=number) for number in range(count)]
+
+
+PARTITIONS = {
+    "engagement_events": days(FIRST, 42),
+    "interactions": days(FIRST, 42),
+    "title_state": [week(number) for number in range(1, 7)],
+    "sequences": [week(number) for number in range(1, 7)],
+    "user_intents": [week(5), week(6)],
+}
+RELEASES = [{"as_of": week(5)}, {"as_of": week(6)}]
+
+
+def test_a_plan_replaces_its_weeks_and_names_everything_later(streaming: Domain) -> None:
+    found = lineage.plan(week(2), week(4), streaming, PARTITIONS, RELEASES)
+    assert found.intervals == [(week(2), week(3)), (week(3), week(4))]
+    assert found.rebuilt == {
+        "engagement_events": days(week(2), 14),
+        "interactions": days(week(2), 14),
+        "title_state": [week(3), week(4)],
+        "sequences": [week(3), week(4)],
+    }
+    assert found.stale == {
+        "interactions": days(week(4), 14),
+        "title_state": [week(5), week(6)],
+        "sequences": [week(5), week(6)],
+        "user_intents": [week(5), week(6)],
+        "releases": [week(5), week(6)],
+    }
+    assert found.warnings == []
+
+
+def test_the_last_week_makes_only_its_own_release_stale(streaming: Domain) -> None:
+    found = lineage.plan(week(5), week(6), streaming, PARTITIONS, RELEASES)
+    assert found.stale == {"user_intents": [week(6)], "releases": [week(6)]}
+
+
+def test_a_plan_that_publishes_replaces_its_releases(streaming: Domain) -> None:
+    found = lineage.plan(week(5), week(6), streaming, PARTITIONS, RELEASES, publish=True)
+    assert found.rebuilt["user_intents"] == [week(6)]
+    assert found.stale == {}
+
+
+def test_state_and_lookback_bound_what_becomes_stale(streaming: Domain) -> None:
+    domain = streaming.model_copy(
+        update={
+            "interactions": streaming.interactions.model_copy(update={"state_weeks": 1}),
+            "sequences": streaming.sequences.model_copy(update={"lookback": "1w"}),
+        }
+    )
+    found = lineage.plan(week(0), week(1), domain, PARTITIONS)
+    assert found.stale["interactions"] == days(week(1), 7)
+    assert found.stale["sequences"] == [week(2)]
+    assert "title_state" not in found.stale
+
+
+def test_a_gap_before_the_range_is_said(streaming: Domain) -> None:
+    found = lineage.plan(week(8), week(9), streaming, PARTITIONS)
+    assert found.warnings == [f"no title_state as of {week(8)}: the weeks before are missing, so begin with them"]
+    assert found.rebuilt == found.stale == {}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        (week(1), week(1), "is empty"),
+        (week(-1), week(1), "before streaming's history_start"),
+        (week(1) + timedelta(days=1), week(3), "take 2026-08-10..2026-08-24"),
+        (week(1), week(3) - timedelta(days=3), "take 2026-08-10..2026-08-24"),
+    ],
+)
+def test_a_range_that_is_not_whole_weeks_is_refused(streaming: Domain, start: date, end: date, message: str) -> None:
+    with pytest.raises(PipelineError, match=message):
+        lineage.plan(start, end, streaming, PARTITIONS)
+
+
+class World:
+    """Runs jobs the way the warehouse does: a commit only where content changes, versions per table."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, int] = {}
+        self.ledger: list[dict] = []
+        self.commits: list[dict] = []
+        self.touched: dict[tuple[str, date], int] = {}  # (job, week): serial of the latest good attempt
+        self.written: list[tuple[int, str, date, date]] = []  # serial, table, partitions [start, end)
+
+    def run(self, job: str, start: date, end: date, changes: bool, status: str = "succeeded") -> None:
+        serial = len(self.ledger)
+        row = {
+            "run_id": f"r{serial}",
+            "job": job,
+            "start": start,
+            "end": end,
+            "status": status,
+            "inputs": {table: self.versions[table] for table in READS[job] if table in self.versions},
+            "outputs": {},
+        }
+        for table, shift in WRITES[job]:
+            if changes:
+                self.versions[table] = self.versions.get(table, -1) + 1
+                self.commits.append({"table": table, "version": self.versions[table], "run_id": f"r{serial}"})
+                self.written.append((serial, table, start + shift, end + shift))
+            if table in self.versions:
+                row["outputs"][table] = self.versions[table]
+        self.ledger.append(row)
+        for day in days(start, (end - start).days)[::7]:
+            self.touched[job, day] = serial
+
+
+DAY = timedelta(days=1)
+NONE = timedelta(0)
+READS = {
+    "ingest": [],
+    "build_interactions": ["engagement_events", "catalog", "title_state"],
+    "build_sequences": ["interactions"],
+}
+WRITES = {
+    "ingest": [("engagement_events", NONE), ("quarantine", NONE), ("catalog", NONE)],
+    "build_interactions": [("interactions", NONE), ("title_state", DAY)],
+    "build_sequences": [("sequences", DAY)],
+}
+
+
+def needs(job: str, day: date) -> list[tuple[str, date, date]]:
+    return {
+        "ingest": [],
+        "build_interactions": [
+            ("engagement_events", day, day + WEEK),
+            ("catalog", date.min, day + WEEK),
+            ("title_state", day, day + DAY),
+        ],
+        "build_sequences": [("interactions", day + WEEK - 52 * WEEK, day + WEEK)],
+    }[job]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ingest", "build_interactions", "build_sequences"]),
+            st.integers(0, 4),
+            st.integers(1, 3),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_stale_is_whatever_another_run_changed_under_the_latest_attempt(streaming: Domain, steps: list) -> None:
+    world = World()
+    for job, first, count, changes in steps:
+        world.run(job, week(first), week(first + count), changes)
+    expected = {
+        (job, day)
+        for (job, day), serial in world.touched.items()
+        for table, start, end in needs(job, day)
+        if table in world.ledger[serial]["inputs"] | world.ledger[serial]["outputs"]
+        for by, changed, begin, until in world.written
+        if changed == table and by > serial and begin < end and start < until
+    }
+    assert lineage.stale_weeks(world.ledger, world.commits, streaming) == expected
+
+
+def test_failed_attempts_and_foreign_commits_count_for_nothing(streaming: Domain) -> None:
+    world = World()
+    world.run("ingest", week(0), week(1), True)
+    world.run("build_interactions", week(0), week(1), True)
+    world.run("build_interactions", week(0), week(1), False, status="failed")
+    world.commits.append({"table": "engagement_events", "version": 9, "run_id": None})
+    assert lineage.stale_weeks(world.ledger, world.commits, streaming) == set()
