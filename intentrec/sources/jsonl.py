@@ -1,0 +1,135 @@
+"""The landing zone: gzipped JSON lines in dated folders.
+
+    {data}/events/arrived=YYYY-MM-DD/*.jsonl.gz      by UTC date of arrival
+    {data}/catalog/snapshot=YYYY-MM-DD/*.jsonl.gz    by first service date that the snapshot holds for
+
+A line is one JSON object. Keys that the contract does not know go to `extra`. A row's `arrived_at` is only trusted
+within its folder's date; without a believable one it counts as arrived at the start of that date.
+"""
+
+import re
+from dataclasses import replace
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from intentrec.contracts import RAW_EVENT, RAW_ITEM
+from intentrec.errors import PipelineError
+from intentrec.runs import Run
+from intentrec.sources import data_folder
+from intentrec.sources.files import Entry, listing, numbered_lines
+from intentrec.sources.text import moment
+
+_PROVENANCE = {"raw", "source_file", "source_line", "arrived_at", "snapshot_date", "read_error", "extra"}
+EVENT_FIELDS = [name for name in RAW_EVENT.names if name not in _PROVENANCE]
+ITEM_FIELDS = [name for name in RAW_ITEM.names if name not in _PROVENANCE]
+# One object, no single quotes, no NaN: what other readers of the same file would also accept.
+_STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+
+
+def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
+    """Raw events of the folders `arrived=` [arrived_from, arrived_until).
+
+    Raises:
+        PipelineError: no file in that range, a file or folder that does not belong there, an unreadable file.
+    """
+    files = _dated_files(spark, run, "events/arrived", arrived_from, arrived_until)
+    if not files:
+        raise PipelineError(
+            f"{data_folder(run)}/events: no raw events arrived in [{arrived_from}, {arrived_until}): there is no "
+            "arrived=YYYY-MM-DD/*.jsonl.gz in that range. Deliver the files, or choose another interval."
+        )
+    rows = _objects(numbered_lines(spark, files))
+    folder_date = _folder_date("arrived")
+    arrived = moment(F.col("fields")["arrived_at"])
+    in_folder = F.coalesce(F.to_date(arrived) == folder_date, F.lit(False))
+    wrong_arrival = (
+        F.when(F.col("fields")["arrived_at"].isNull(), "missing_arrived_at")
+        .when(arrived.isNull(), "bad_type_arrived_at")
+        .when(~in_folder, "wrong_arrived_at")
+    )
+    known = [*EVENT_FIELDS, "arrived_at"]
+    extra = F.map_filter("fields", lambda key, value: ~key.isin(known) & value.isNotNull())
+    return rows.select(
+        "raw",
+        "source_file",
+        "source_line",
+        F.when(in_folder, arrived).otherwise(folder_date.cast("timestamp")).alias("arrived_at"),
+        F.coalesce("read_error", wrong_arrival).alias("read_error"),
+        *_texts(EVENT_FIELDS),
+        extra.alias("extra"),
+    )
+
+
+def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
+    """Raw items of the folders `snapshot=` [run.start, run.end).
+
+    Raises:
+        PipelineError: no catalogue folder, a file or folder that does not belong there, an unreadable file.
+    """
+    files = _dated_files(spark, run, "catalog/snapshot", run.start, run.end)
+    if not files:
+        return spark.createDataFrame([], RAW_ITEM)
+    return _objects(numbered_lines(spark, files)).select(
+        "raw",
+        "source_file",
+        "source_line",
+        _folder_date("snapshot").alias("snapshot_date"),
+        "read_error",
+        *_texts(ITEM_FIELDS),
+    )
+
+
+def _dated_files(spark: SparkSession, run: Run, key: str, start: date, end: date) -> list[Entry]:
+    """Files of the folders `{key}=date` in [start, end), named by their path in the data folder."""
+    parent, _, column = key.partition("/")
+    folder = f"{data_folder(run)}/{parent}"
+    files = []
+    for sub in listing(spark, folder):
+        match = re.fullmatch(rf"{column}=(\d{{4}}-\d{{2}}-\d{{2}})", sub.name)
+        if match is None or not sub.is_folder:
+            raise PipelineError(
+                f"{folder}/{sub.name}: only folders {column}=YYYY-MM-DD belong here. Move it elsewhere."
+            )
+        if start <= _date(match.group(1), sub.path) < end:
+            files += [replace(file, name=f"{parent}/{sub.name}/{file.name}") for file in listing(spark, sub.path)]
+    for file in files:
+        if file.is_folder or not file.name.endswith((".jsonl.gz", ".jsonl")):
+            raise PipelineError(f"{file.path}: only *.jsonl.gz files belong here. Move it elsewhere.")
+    return files
+
+
+def _date(text: str, where: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise PipelineError(f"{where}: {text} is not a date. Rename the folder.") from error
+
+
+def _folder_date(key: str) -> Column:
+    return F.to_date(F.regexp_extract("source_file", f"/{key}=([^/]+)/", 1))
+
+
+def _objects(lines: DataFrame) -> DataFrame:
+    """Lines taken apart: raw, source_file, source_line, read_error, fields (a map, null where that failed)."""
+    # The brackets make text after the object an error, where the parser alone would stop reading.
+    objects = F.from_json(F.concat(F.lit("["), "value", F.lit("]")), "array<map<string,string>>", _STRICT)
+    parsed = lines.withColumn("objects", objects).withColumn("object", F.try_element_at("objects", F.lit(1)))
+    names = F.map_keys("object")
+    error = (
+        F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8")
+        .when(~F.coalesce((F.size("objects") == 1) & F.col("object").isNotNull(), F.lit(False)), "unreadable_line")
+        .when(F.size(F.array_distinct(names)) < F.size(names), "repeated_field")
+    )
+    return parsed.withColumn("read_error", error).select(
+        F.expr("make_valid_utf8(value)").alias("raw"),
+        "source_file",
+        "source_line",
+        "read_error",
+        F.when(F.col("read_error").isNull(), F.col("object")).alias("fields"),
+    )
+
+
+def _texts(names: list[str]) -> list[Column]:
+    return [F.col("fields")[name].alias(name) for name in names]
