@@ -85,7 +85,7 @@ ENGAGEMENT_EVENTS = Table(
     "engagement_events",
     "an accepted raw event",
     "event_date",
-    ("event_id",),
+    ("event_date", "event_id"),
     (Column("event_date", DATE, "service date (the service day starts at the domain's hour)"), *_EVENT),
 )
 

@@ -197,9 +197,9 @@ def next_day(day: date) -> date:
 
 def _between(frame: DataFrame, table: Table, start: date | None, end: date | None) -> DataFrame:
     if start is not None:
-        frame = frame.where(F.col(table.partition) >= F.lit(start))
+        frame = frame.where(F.col(str(table.partition)) >= F.lit(start))
     if end is not None:
-        frame = frame.where(F.col(table.partition) < F.lit(end))
+        frame = frame.where(F.col(str(table.partition)) < F.lit(end))
     return frame
 
 

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, TITLE_STATE
 from intentrec.errors import PipelineError
 from intentrec.events.calendar import week_start_of
-from intentrec.interactions import facts, rules, state
+from intentrec.events.snapshots import snapshot_dates
+from intentrec.interactions import rules, state
 from intentrec.interactions.build import build, require_all
 from intentrec.interactions.weeks import weeks
 from intentrec.runs import Run, main
@@ -59,7 +60,7 @@ def body(run: Run, args: argparse.Namespace) -> None:
     warehouse = Warehouse(spark, run)
     events = warehouse.read(ENGAGEMENT_EVENTS, run.start, run.end)
     catalog = warehouse.read(CATALOG, end=run.end)
-    snapshots = facts.snapshot_dates(catalog, run.start, run.end)
+    snapshots = snapshot_dates(catalog, run.start, run.end)
     before = state_before(warehouse, run.start, args)
     built = build(events, catalog, before, run_weeks, snapshots, run.domain)
     require_all(events, built)

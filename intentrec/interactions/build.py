@@ -44,7 +44,7 @@ def build(
         catalog: the catalogue.
         before: title_state as of the first week.
         weeks: first service dates of the weeks, consecutive.
-        snapshots: catalogue snapshots that the weeks need (`facts.snapshot_dates`).
+        snapshots: catalogue snapshots that the weeks need (`events.snapshots.snapshot_dates`).
         domain: the domain file.
 
     Raises:

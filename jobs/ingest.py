@@ -1,0 +1,113 @@
+"""Read the raw rows of whole weeks [start, end): catalogue snapshots, accepted events, and everything refused.
+
+Rows count that arrived until the end of their week plus the domain's lateness; --include-late takes in later ones too.
+"""
+
+import argparse
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from intentrec.config import Domain, seconds
+from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
+from intentrec.errors import PipelineError
+from intentrec.events.calendar import day_start_of
+from intentrec.events.check import checked_events
+from intentrec.events.fates import ACCEPTED, FATES, QUARANTINED, fates
+from intentrec.events.items import checked_items
+from intentrec.events.snapshots import snapshot_dates
+from intentrec.interactions import rules
+from intentrec.interactions.weeks import weeks
+from intentrec.runs import Run, main
+from intentrec.sources import load
+from intentrec.spark import start
+from intentrec.warehouse import Warehouse
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Whether late rows count."""
+    parser.add_argument("--include-late", action="store_true", help="take in rows that arrived after their lateness")
+
+
+def arrivals(run: Run, include_late: bool) -> tuple[date, date]:
+    """UTC dates of arrival [from, until) that can hold rows of the run's service dates."""
+    domain: Domain = run.domain
+    # A clock that runs ahead dates an event after its arrival.
+    first = day_start_of(run.start, domain.calendar) - timedelta(seconds=seconds(domain.events.max_clock_skew))
+    last = day_start_of(run.end, domain.calendar) + timedelta(seconds=seconds(domain.calendar.lateness))
+    return first.date(), date.max if include_late else last.date() + timedelta(days=1)
+
+
+def ingest_catalog(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
+    """Write the interval's snapshots, if there are any. Returns the refused rows as QUARANTINE has them."""
+    run = warehouse.run
+    items = checked_items(load(run.domain.source.reader).read_catalog(spark, run)).localCheckpoint()
+    refused = F.size("reasons") > 0
+    counted = items.agg(F.count("*"), F.count_if(refused), F.count_if("is_copy")).first()
+    assert counted is not None
+    read, quarantined, copies = counted
+    run.counts |= {"catalog.read": read, "catalog.accepted": read - quarantined - copies}
+    run.counts |= {"catalog.quarantined": quarantined, "catalog.duplicates": copies}
+    if read:
+        accepted = items.where(~refused & ~F.col("is_copy")).select(*CATALOG.names)
+        warehouse.replace(CATALOG, accepted, run.start, run.end)
+    return items.where(refused).select(
+        F.col("snapshot_date").alias("event_date"),
+        F.lit("catalog").alias("record"),
+        "reasons",
+        "raw",
+        "source_file",
+        "source_line",
+        F.col("snapshot_date").cast("timestamp").alias("arrived_at"),
+    )
+
+
+def judge(spark: SparkSession, warehouse: Warehouse, include_late: bool) -> DataFrame:
+    """Every raw event row that the run reads, with its fate."""
+    run = warehouse.run
+    catalog = warehouse.read(CATALOG, end=run.end)
+    snapshots = snapshot_dates(catalog, run.start, run.end)
+    if not snapshots or snapshots[0] > run.start:
+        raise PipelineError(
+            f"no catalogue snapshot on or before {run.start}, so every item of that day is unknown: deliver the "
+            "snapshot of that date, or ingest the earlier weeks first"
+        )
+    raw = load(run.domain.source.reader).read_events(spark, run, *arrivals(run, include_late))
+    checked = checked_events(raw, run.domain)
+    # The plan reads and numbers files: once is enough for the counts and both tables.
+    return fates(checked, catalog, snapshots, run.start, run.end, run.domain, include_late).localCheckpoint()
+
+
+def count(run: Run, judged: DataFrame, refused: DataFrame) -> None:
+    """Rows by fate and refused rows by reason, into the run's counts.
+
+    Raises:
+        AssertionError: the fates do not add up to the rows read.
+    """
+    by_fate = {row["fate"]: row["count"] for row in judged.groupBy("fate").count().collect()}
+    assert by_fate.keys() <= set(FATES), by_fate
+    run.counts["events.read"] = sum(by_fate.values())
+    run.counts |= {f"events.{fate}": by_fate.get(fate, 0) for fate in FATES}
+    reasons = refused.select(F.explode("reasons").alias("reason")).groupBy("reason").count().orderBy("reason")
+    run.counts |= {f"quarantine.reason.{row['reason']}": row["count"] for row in reasons.collect()}
+
+
+def body(run: Run, args: argparse.Namespace) -> None:
+    """Catalogue, refused rows, accepted rows, in this order: after a failed audit a rerun replaces all three."""
+    weeks(run.start, run.end, run.domain.calendar)
+    spark = start(run.profile, run.job)
+    rules.check(spark, run.domain, args.config)
+    warehouse = Warehouse(spark, run)
+    refused_items = ingest_catalog(spark, warehouse)
+    judged = judge(spark, warehouse, args.include_late)
+    refused_events = judged.where(F.col("fate") == QUARANTINED).withColumn("record", F.lit("event"))
+    refused = refused_events.select(*QUARANTINE.names).unionByName(refused_items.select(*QUARANTINE.names))
+    count(run, judged, refused)
+    warehouse.replace(QUARANTINE, refused, run.start, run.end)
+    accepted = judged.where(F.col("fate") == ACCEPTED)
+    warehouse.replace(ENGAGEMENT_EVENTS, accepted.select(*ENGAGEMENT_EVENTS.names), run.start, run.end)
+
+
+if __name__ == "__main__":
+    main("ingest", __doc__, body, options)
