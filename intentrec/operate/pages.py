@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
-from rich.console import Console
 from rich.table import Table
 
 from intentrec.config import Domain
 from intentrec.operate.lineage import DAY, WEEK, Plan
+from intentrec.operate.terminal import console, grid
 
-console = Console(highlight=False, soft_wrap=True)
 # The job that rebuilds each column's table: its staleness is the column's.
 COLUMNS = {
     "engagement_events": "ingest",
@@ -28,16 +27,11 @@ def plan(found: Plan, partitions: Mapping[str, Mapping[date, int]]) -> None:
     console.print(f"{len(found.intervals)} weekly runs, oldest first:")
     for start, end in found.intervals:
         console.print(f"  [{start}, {end})", markup=False)
-    table = Table(
-        "table", "partitions", "from", "to", "rows now", title="Replaced (what exists of it)", title_justify="left"
-    )
-    _partition_rows(table, found.rebuilt, partitions)
-    console.print(table)
-    table = Table(
-        "table", "partitions", "from", "to", "rows", title="Stale afterwards, if rows change", title_justify="left"
-    )
-    _partition_rows(table, found.stale, partitions)
-    console.print(table if found.stale else "Nothing later becomes stale.")
+    console.print(_partitions("Replaced (what exists of it)", found.rebuilt, partitions))
+    if found.stale:
+        console.print(_partitions("Stale afterwards, where rows change", found.stale, partitions))
+    else:
+        console.print("Nothing later becomes stale.")
     for warning in found.warnings:
         console.print(f"Warning: {warning}")
 
@@ -54,9 +48,7 @@ def status(
         console.print(f"{domain.domain}: no tables yet")
         return
     first, last = domain.calendar.history_start, max(days)
-    table = Table("week", *COLUMNS, "release", title=f"{domain.domain}: rows by week; * stale", title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = grid(f"{domain.domain}: rows by week; * stale", "week", *COLUMNS, "release")
     week = first
     while week <= last:
         cells = [_cell(name, job, week, partitions, stale) for name, job in COLUMNS.items()]
@@ -79,9 +71,11 @@ def _release(as_of: date, releases: Iterable[Mapping]) -> str:
     return ", ".join(f"model {row['model_version']}{' (active)' if row['active'] else ''}" for row in mine)
 
 
-def _partition_rows(
-    table: Table, chosen: Mapping[str, Sequence[date]], partitions: Mapping[str, Mapping[date, int]]
-) -> None:
+def _partitions(
+    title: str, chosen: Mapping[str, Sequence[date]], partitions: Mapping[str, Mapping[date, int]]
+) -> Table:
+    table = grid(title, "table", "partitions", "from", "to", "rows")
     for name, days in chosen.items():
         held = sum(partitions.get(name, {}).get(day, 0) for day in days)
         table.add_row(name, str(len(days)), str(min(days)), str(max(days)), f"{held:,}" if held else "")
+    return table

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from intentrec.config import Domain, Profile
 from intentrec.contracts import TABLES
-from intentrec.operate import tables
 from intentrec.operate.home import Home
+from intentrec.operate.terminal import console, grid
 from intentrec.reports import run_facts
 from intentrec.reports.run_facts import FATES, WRITES, Facts
 from intentrec.runs import Run, ledger
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 Interval = tuple[date, date]
 METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")
-console = Console(highlight=False, soft_wrap=True)
 
 
 def checksums(profile: Profile, domain: Domain) -> "dict[str, Fingerprint]":
@@ -46,11 +44,11 @@ def show(
     console.rule(f"{domain.domain}: {len(intervals)} runs of the weekly DAG")
     console.print(_tasks(profile, domain, facts, began))
     console.print(_fates(facts))
-    console.print(_tables(profile, domain, facts, sums))
+    console.print(_tables(facts, sums))
     for each in facts:
         if each.gate:
             console.print(_gate(each))
-            console.print(*(f"  {reason}" for reason in each.gate.get("reasons", [])), sep="\n")
+            console.print(*(f"  {reason}" for reason in each.gate.get("reasons", [])), sep="\n", markup=False)
     if changed is not None:
         same = "no table changed" if not changed else f"[red]changed: {', '.join(changed)}[/red]"
         console.print(f"\nAgainst the run before: {same}.")
@@ -63,8 +61,12 @@ def show(
     console.print(f"  what is stale   .venv/bin/intentrec status --config conf/{domain.domain}.yaml")
 
 
+def _weeks(facts: Sequence[Facts]) -> list[str]:
+    return [f"{each.start}..{each.end}" for each in facts]
+
+
 def _tasks(profile: Profile, domain: Domain, facts: Sequence[Facts], began: datetime) -> Table:
-    table = Table("task", *(f"{each.start}..{each.end}" for each in facts), title="What ran: seconds and outcome")
+    table = grid("What ran: seconds and outcome", "task", *_weeks(facts))
     rows = [row for row in ledger(profile, domain) if row["started_at"] >= began]
     for job in [*WRITES, "report"]:
         cells = []
@@ -81,9 +83,7 @@ def _outcome(row: Mapping) -> str:
 
 
 def _fates(facts: Sequence[Facts]) -> Table:
-    table = Table("raw rows", *(f"{each.start}..{each.end}" for each in facts), title="Rows in")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = grid("Rows in", "raw rows", *_weeks(facts))
     for key in (
         "events.read",
         "events.accepted",
@@ -95,18 +95,13 @@ def _fates(facts: Sequence[Facts]) -> Table:
     return table
 
 
-def _tables(profile: Profile, domain: Domain, facts: Sequence[Facts], sums: "Mapping[str, Fingerprint]") -> Table:
-    table = Table(
-        "table", *(f"{each.start}..{each.end}" for each in facts), "in the table", "checksum", title="Rows out"
-    )
-    for column in table.columns[1:-1]:
-        column.justify = "right"
-    held = {name: sum(days.values()) for name, days in tables.rows_by_partition(profile, domain).items()}
+def _tables(facts: Sequence[Facts], sums: "Mapping[str, Fingerprint]") -> Table:
+    table = grid("Rows out", "table", *_weeks(facts), "in the table", "checksum")
     for name in TABLES:
         if name in sums:
             written = (each.counts.get(f"{name}.rows") for each in facts)
             cells = ["" if rows is None else f"{rows:,}" for rows in written]
-            table.add_row(name, *cells, f"{held.get(name, sums[name].rows):,}", sums[name].checksum)
+            table.add_row(name, *cells, f"{sums[name].rows:,}", sums[name].checksum)
     return table
 
 
@@ -114,7 +109,7 @@ def _gate(facts: Facts) -> Table:
     assert facts.gate is not None
     rows = facts.gate.get("rows", [])
     names = [name for name in METRICS if any(row.get(name) is not None for row in rows)]
-    table = Table("system", *names, title=f"Gate {facts.start}..{facts.end}: {facts.gate['decision']}")
+    table = grid(f"Gate {facts.start}..{facts.end}: {facts.gate['decision']}", "system", *names)
     for row in rows:
         values = [row.get(name) for name in names]
         table.add_row(

@@ -1,0 +1,160 @@
+"""The real DAG over a tiny simulated world: history as a range, a weekly run, the same weekly run again."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+from deltalake import DeltaTable
+
+from intentrec.config import ROOT, load_domain, load_profile
+from intentrec.errors import PipelineError
+from intentrec.operate import tables, weekly
+from intentrec.operate.home import Home
+from intentrec.operate.progress import Progress
+from intentrec.runs import ledger
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+WEEK = timedelta(days=7)
+FIRST = date(2026, 8, 3)
+HISTORY_END = FIRST + 3 * WEEK
+END = HISTORY_END + WEEK
+DAG = "intentrec_weekly_streaming"
+JOBS = ["ingest", "build_interactions", "build_sequences", "train", "gate", "publish", "report"]
+
+
+def tiny(folder: Path) -> Path:
+    """The streaming domain with a model that trains in seconds and a gate without floors to beat."""
+    domain = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
+    domain["calendar"]["censored_weeks"] = 1
+    domain["sequences"]["length"] = 20
+    domain["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1}
+    domain["training"] |= {"epochs": 2, "batch_size": 32}
+    domain["gate"] |= {"floors": [], "bootstrap": 50}
+    domain["publishing"] |= {"top_k": 5, "clusters": 2}
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(domain, sort_keys=False))
+    return path
+
+
+@dataclass
+class World:
+    """A home with data in its landing zone."""
+
+    home: Home
+    config: Path
+
+    def run(self, end: date, /, **conf: object) -> None:
+        weekly.run(self.home, DAG, end, {"config": str(self.config), **conf}, Progress())
+
+    def table(self, name: str) -> str:
+        return f"{self.home.path}/warehouse/streaming/{name}"
+
+    def versions(self) -> dict[str, int]:
+        """Every table's Delta version; a commit of any kind would raise it."""
+        folders = sorted((self.home.path / "warehouse" / "streaming").iterdir())
+        return {
+            folder.name: DeltaTable(folder).version()
+            for folder in folders
+            if DeltaTable.is_deltatable(str(folder)) and folder.name != "run_ledger"
+        }
+
+    def statuses(self, start: date, end: date) -> list[tuple[str, str]]:
+        rows = ledger(load_profile(), load_domain(self.config))
+        return [(row["job"], row["status"]) for row in rows if (row["start"], row["end"]) == (start, end)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("end_to_end")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTENTREC_HOME", str(folder / "home"))
+        patch.delenv("INTENTREC_DATA", raising=False)
+        patch.delenv("INTENTREC_PROFILE", raising=False)
+        made = World(Home(folder / "home"), tiny(folder))
+        command = [sys.executable, "-m", "intentrec.sources.simulator", "--config", str(made.config)]
+        command += ["--start", str(FIRST), "--end", str(END), "--users", "60", "--titles", "60"]
+        subprocess.run(command, check=True)
+        made.home.prepare()
+        made.run(HISTORY_END, start=str(FIRST), end=str(HISTORY_END), train=False, publish=False)
+        made.run(END)
+        yield made
+
+
+def test_the_history_is_built_and_neither_trains_nor_publishes(world: World) -> None:
+    wanted = [(job, "succeeded") for job in JOBS if job not in ("train", "gate", "publish")]
+    assert world.statuses(FIRST, HISTORY_END) == wanted
+
+
+def test_every_task_of_the_weekly_run_succeeded(world: World) -> None:
+    assert world.statuses(HISTORY_END, END) == [(job, "succeeded") for job in JOBS]
+
+
+def test_no_raw_row_is_lost(world: World) -> None:
+    for row in ledger(load_profile(), load_domain(world.config)):
+        counts = row["counts"]
+        if row["job"] == "ingest":
+            fates = ("accepted", "quarantined", "duplicates", "late", "outside")
+            assert counts["events.read"] == sum(counts[f"events.{fate}"] for fate in fates) > 0
+
+
+def test_weeks_and_snapshots_are_where_they_belong(world: World) -> None:
+    held = tables.rows_by_partition(load_profile(), load_domain(world.config))
+    assert list(held["sequences"]) == [FIRST + number * WEEK for number in range(1, 5)]
+    assert min(held["interactions"]) >= FIRST
+    assert max(held["interactions"]) < END
+    assert set(held["recommendations"]) == {END}
+
+
+def test_consumers_get_from_the_release_to_its_rows(world: World) -> None:
+    (release,) = tables.releases(load_profile(), load_domain(world.config))
+    assert release["active"]
+    assert release["as_of"] == END
+    versions = dict(release["table_versions"])
+    recommendations = DeltaTable(world.table("recommendations"), version=versions["recommendations"]).to_pyarrow_table()
+    sequences = DeltaTable(world.table("sequences")).to_pyarrow_table()
+    catalog = DeltaTable(world.table("catalog")).to_pyarrow_table()
+    found = duckdb.sql(
+        """
+        select count(distinct user_id), bool_and(release_id = $release),
+               bool_and(title_id in (select title_id from catalog)),
+               (select count(*) from sequences where as_of = $as_of)
+        from recommendations
+        """,
+        params={"release": release["release_id"], "as_of": END},
+    ).fetchall()
+    ((users, one_release, known, active),) = found
+    assert one_release
+    assert known
+    assert users == active > 0
+    ranks = duckdb.sql("select distinct list(rank order by rank) from recommendations group by user_id")
+    assert ranks.fetchall() == [([1, 2, 3, 4, 5],)]
+    assert len(recommendations) == 5 * users
+    assert len(sequences)
+    assert len(catalog)
+
+
+def test_the_report_is_there(world: World) -> None:
+    page = world.home.path / "reports" / "streaming" / f"{HISTORY_END}_{END}" / "report.html"
+    assert page.stat().st_size > 1000
+
+
+def test_a_second_run_changes_no_table(world: World) -> None:
+    before = world.versions()
+    assert {"engagement_events", "interactions", "title_state", "sequences", "releases"} <= set(before)
+    world.run(END)
+    assert world.versions() == before
+    assert "failed" not in {status for _, status in world.statuses(HISTORY_END, END)}
+
+
+def test_a_failed_task_fails_the_run_with_its_message(world: World, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(world.config.read_text().replace("session_gap: 30m", "session_gap: soon"))
+    with pytest.raises(PipelineError, match=r"calendar\.session_gap.*'soon' is not a duration"):
+        World(world.home, broken).run(END)
