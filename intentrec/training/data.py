@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -13,6 +15,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from intentrec.config import Calendar, Domain
 from intentrec.contracts import CATALOG, SEQUENCES, Table
 from intentrec.errors import PipelineError, Skip
+from intentrec.model.arrow import column, flat, offsets_of
 from intentrec.model.features import Encoded
 from intentrec.model.vocabulary import FIRST
 
@@ -52,6 +55,35 @@ def _read(warehouse: str, table: Table, version: int, filters: list[tuple[str, s
         raise PipelineError(f"{table.name} at version {version} cannot be read from {warehouse}: {error}") from error
     # Strings may arrive as string_view, which pyarrow's kernels only half support: cast once.
     return delta.to_pyarrow_table(columns=table.names, filters=filters).cast(to_arrow_schema(table.schema))
+
+
+def chained(sequences: pa.Table) -> pa.Table:
+    """Stacked weekly rows without the repetition: a row that a later one only continues is left to that one.
+
+    While a user's history fits into n positions, next week's row is this week's row and the new interactions. Under a
+    causal mask every target then has the same prefix in either, so the later row takes the targets of both (`n_new`
+    becomes the sum) and the forward pass over the shared prefix is made once instead of every week. Rows that were cut
+    at n begin elsewhere and stay as they are.
+
+    Args:
+        sequences: rows of several weeks; every target counts once.
+    """
+    rows = sequences.sort_by([("user_id", "ascending"), ("as_of", "ascending")])
+    if len(rows) < 2:
+        return rows
+    offsets = offsets_of(column(rows, "title_id"))
+    first = pa.array(offsets[:-1])
+    begins = [column(rows, "user_id"), flat(rows, "end_ts").take(first), flat(rows, "title_id").take(first)]
+    same = np.ones(len(rows) - 1, bool)
+    for values in begins:
+        same &= pc.equal(values[:-1], values[1:]).to_numpy(zero_copy_only=False)
+    n_new = column(rows, "n_new").to_numpy()
+    lengths = np.diff(offsets)
+    continued = np.append(same & (lengths[1:] - n_new[1:] == lengths[:-1]), False)
+    chain = np.cumsum(np.append(True, ~continued[:-1])) - 1
+    total = np.bincount(chain, weights=n_new).astype(np.int32)
+    kept = rows.filter(pa.array(~continued))
+    return kept.set_column(kept.schema.get_field_index("n_new"), kept.schema.field("n_new"), pa.array(total))
 
 
 def service_start(calendar: Calendar, day: date) -> datetime:

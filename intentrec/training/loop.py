@@ -24,7 +24,7 @@ from intentrec.model.ranking import ranks
 from intentrec.model.titles import in_order, titles_of, with_played_titles
 from intentrec.model.vocabulary import FIRST, Vocabulary
 from intentrec.training.checkpoint import load_checkpoint, save_checkpoint, save_model
-from intentrec.training.data import NothingToTrain, batches, split
+from intentrec.training.data import NothingToTrain, batches, chained, split
 from intentrec.training.spec import model_spec
 from intentrec.training.threads import device
 
@@ -111,6 +111,7 @@ def _prepare(domain: Domain, sequences: pa.Table, catalog: pa.Table, cutoff: dat
     newest = max(sequences["as_of"].to_pylist())
     if newest > cutoff:
         raise ValueError(f"sequences as of {newest} lie after the cut-off {cutoff}")
+    sequences = chained(sequences)
     spec = model_spec(domain)
     titles = with_played_titles(titles_of(catalog), sequences)
     vocabulary = Vocabulary.fit(sequences, catalog, spec)
