@@ -47,7 +47,7 @@ def listing(spark: SparkSession, folder: str) -> list[Entry]:
 
 
 def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
-    """Every line of `files`, as `value` (bytes as they came), `source_file` (the entry's name), `source_line` (1-based).
+    """Every line of `files`: `value` (bytes as they came), `source_file` (the entry's name), `source_line` (1-based).
 
     Reads the files twice instead of sorting their lines: once to count the lines of each block that a task reads, and
     again, lazily, to number them from there. The first pass also finds files that cannot be read to their end.

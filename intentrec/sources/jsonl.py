@@ -19,7 +19,7 @@ from intentrec.errors import PipelineError
 from intentrec.runs import Run
 from intentrec.sources import data_folder
 from intentrec.sources.files import Entry, listing, numbered_lines
-from intentrec.sources.text import moment
+from intentrec.sources.text import moment, parsed_once
 
 _PROVENANCE = {"raw", "source_file", "source_line", "arrived_at", "snapshot_date", "read_error", "extra"}
 EVENT_FIELDS = [name for name in RAW_EVENT.names if name not in _PROVENANCE]
@@ -115,7 +115,7 @@ def _objects(lines: DataFrame) -> DataFrame:
     """Lines taken apart: raw, source_file, source_line, read_error, fields (a map, null where that failed)."""
     # The brackets make text after the object an error, where the parser alone would stop reading.
     objects = F.from_json(F.concat(F.lit("["), "value", F.lit("]")), "array<map<string,string>>", _STRICT)
-    parsed = lines.withColumn("objects", objects).withColumn("object", F.try_element_at("objects", F.lit(1)))
+    parsed = parsed_once(lines, "objects", objects).withColumn("object", F.try_element_at("objects", F.lit(1)))
     names = F.map_keys("object")
     error = (
         F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8")

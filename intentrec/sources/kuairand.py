@@ -9,7 +9,8 @@ What a row means is partly inferred, from 222,444 distinct impressions of 25 Apr
   user begins before the earlier would have ended (by more than a second) in 63 of 12,444 neighbours within ten minutes;
   read as the end it would be 153.
 - `date` and `hourmin` are the hour of **logging**, in the service's zone: the hour of time_ms, or one to three later.
-  So a row arrived at the start of that hour, or at time_ms where that is later.
+  So a row arrived at the start of that hour, or within it at time_ms where that is later. Without a readable hour it
+  counts as arrived when the log starts, and is refused.
 - The tabs 5 and 6 log nearly every play twice, at times in two hours. An event is its user, video and time_ms; copies
   that differ in the time of logging only are duplicates, the few that differ otherwise are conflicts.
 
@@ -28,11 +29,12 @@ from intentrec.errors import PipelineError
 from intentrec.runs import Run
 from intentrec.sources import data_folder
 from intentrec.sources.files import Entry, first_line, listing, numbered_lines
-from intentrec.sources.text import integer, iso, number
+from intentrec.sources.text import integer, iso, number, parsed_once
 
 VIDEOS = "video_features_basic_pure.csv"
 _LOG_COLUMNS = ("user_id", "video_id", "date", "hourmin", "time_ms", "play_time_ms", "duration_ms", "tab")
 _VIDEO_COLUMNS = ("video_id", "author_id", "upload_dt", "upload_type", "video_duration", "tag")
+_BROKEN = "_broken"  # where from_csv puts a line that does not fit the header
 _LATEST_MS = 253402300799999  # the last millisecond of the year 9999; beyond it a timestamp overflows
 
 
@@ -98,11 +100,15 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
     millis = integer(fields["time_ms"])
     began = F.timestamp_millis(F.when(millis.between(0, _LATEST_MS), millis))
     hour = F.lpad(fields["hourmin"], 4, "0")
-    logged = F.to_utc_timestamp(F.try_to_timestamp(F.concat("fields.date", hour), F.lit("yyyyMMddHHmm")), zone)
+    hour_start = F.to_utc_timestamp(F.try_to_timestamp(F.concat("fields.date", hour), F.lit("yyyyMMddHHmm")), zone)
+    hour_end = hour_start + F.make_dt_interval(hours=F.lit(1))
+    arrived = F.when(hour_start.isNotNull(), F.least(F.greatest(hour_start, began), hour_end))
+    unread_hour = F.when(arrived.isNull(), "bad_type_arrived_at")
     seconds = number(fields["play_time_ms"]) / 1000
     position = F.least(seconds, number(fields["duration_ms"]) / 1000)
     key = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in ("user_id", "video_id", "time_ms")])
-    is_extra = F.map_filter("fields", lambda name, value: ~name.isin(*_LOG_COLUMNS) & value.isNotNull())
+    others = [name for name in rows.select("fields.*").columns if name not in (*_LOG_COLUMNS, _BROKEN)]
+    extra = F.create_map(*[part for name in others for part in (F.lit(name), fields[name])]).cast("map<string,string>")
 
     def taken_apart(value: Column) -> Column:
         return F.when(fields.isNotNull(), value)
@@ -111,8 +117,8 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
         "raw",
         "source_file",
         "source_line",
-        F.coalesce(F.greatest(logged, began), F.lit(log_start)).alias("arrived_at"),
-        "read_error",
+        F.coalesce(arrived, F.lit(log_start)).alias("arrived_at"),
+        F.coalesce("read_error", unread_hour).alias("read_error"),
         taken_apart(F.sha2(key, 256)).alias("event_id"),
         fields["user_id"].alias("user_id"),
         fields["user_id"].alias("account_id"),
@@ -123,14 +129,14 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
         F.coalesce(position.cast("string"), fields["duration_ms"]).alias("position_s"),
         F.concat(F.lit("tab_"), fields["tab"]).alias("surface"),
         taken_apart(F.lit("unknown")).alias("device"),
-        is_extra.alias("extra"),
+        taken_apart(F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
     )
     assert frame.columns == RAW_EVENT.names
     return frame
 
 
 def _csv(spark: SparkSession, run: Run, file: Entry, required: tuple[str, ...]) -> DataFrame:
-    """Rows of a CSV file taken apart: raw, source_file, source_line, read_error, fields (a map, null where it failed)."""
+    """A CSV file taken apart: raw, source_file, source_line, read_error, fields (a struct, null where that failed)."""
     header = (first_line(spark, file) or "").rstrip("\r").split(",")
     missing = sorted(set(required) - set(header))
     if missing:
@@ -138,22 +144,18 @@ def _csv(spark: SparkSession, run: Run, file: Entry, required: tuple[str, ...]) 
             f"{file.path}: column {', '.join(missing)} is missing (there are {', '.join(header)}). "
             "Take the file of the original release."
         )
-    if len(set(header)) < len(header):
+    if len({name.casefold() for name in header}) < len(header):
         raise PipelineError(f"{file.path}: a column appears twice in {', '.join(header)}")
-    # Columns by position, so that any header is a valid schema.
-    schema = ", ".join(f"c{i} string" for i in range(len(header))) + ", broken string"
-    row = F.from_csv(F.rtrim("value"), schema, {"columnNameOfCorruptRecord": "broken"})
-    fields = F.create_map(*[part for i, name in enumerate(header) for part in (F.lit(name), F.col(f"row.c{i}"))])
+    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*header, _BROKEN))
+    row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": _BROKEN})
+    lines = parsed_once(numbered_lines(spark, [file]).where("source_line > 1"), "row", row)
     error = F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8").when(
-        F.col("row").isNull() | F.col("row.broken").isNotNull(), "unreadable_line"
+        F.col("row").isNull() | F.col("row")[_BROKEN].isNotNull(), "unreadable_line"
     )
-    lines = (
-        numbered_lines(spark, [file]).where("source_line > 1").withColumn("row", row).withColumn("read_error", error)
-    )
-    return lines.select(
+    return lines.withColumn("read_error", error).select(
         F.expr("make_valid_utf8(value)").alias("raw"),
         "source_file",
         "source_line",
         "read_error",
-        F.when(F.col("read_error").isNull(), fields).alias("fields"),
+        F.when(F.col("read_error").isNull(), F.col("row")).alias("fields"),
     )
