@@ -7,6 +7,8 @@ Parameters of predict: `top_k`, `seen_titles`, and `catalog` (folder of a Delta 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow.models import set_model
@@ -32,7 +34,11 @@ class IntentRecModel(PythonModel):
         """A row per input row; all rows must share one as_of."""
         options = params or {}
         schema = to_arrow_schema(SEQUENCES.schema)
-        dated = model_input.assign(as_of=model_input["as_of"].dt.date)
+        dated = model_input.assign(
+            as_of=model_input["as_of"].dt.date,
+            start_ts=model_input["start_ts"].map(_moments),
+            end_ts=model_input["end_ts"].map(_moments),
+        )
         rows = pa.RecordBatch.from_pandas(dated[schema.names], schema, preserve_index=False)
         days = set(dated["as_of"])
         if len(days) != 1:
@@ -45,6 +51,11 @@ class IntentRecModel(PythonModel):
         scorer = Scorer(self.files, catalog, as_of)
         found = scorer.score(rows, options.get("top_k", 20), options.get("seen_titles", True))
         return found.to_pandas(maps_as_pydicts="strict")
+
+
+def _moments(values: Any) -> np.ndarray:
+    """UTC microseconds. Nanoseconds, which pandas prefers, are taken for microseconds by Arrow inside a list."""
+    return pd.to_datetime(values, utc=True).tz_localize(None).to_numpy().astype("datetime64[us]")
 
 
 set_model(IntentRecModel())

@@ -55,7 +55,6 @@ def client_of(profile: Profile) -> "MlflowClient":
         Path(profile.mlflow.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     # Its bars count the two or three files of a model, and end up in the jobs' logs line by line.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
     import mlflow
 
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.utils.requirements_utils"):
@@ -106,8 +105,8 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
             else:
                 mlflow.log_artifact(str(path))
         with warnings.catch_warnings():
-            # MLflow asks for an example to infer the signature from; it is given.
-            warnings.filterwarnings("ignore", message=".*input example was not provided.*")
+            # MLflow asks for type hints or an example to infer the signature from; the signature is given.
+            warnings.simplefilter("ignore", UserWarning)
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(SERVING),
@@ -177,7 +176,7 @@ def signature() -> Any:
     """Explicit signature: rows of `sequences` in, a prediction per row out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array, Map
+    from mlflow.types.schema import AnyType, Array, Map
 
     def texts(name: str) -> ColSpec:
         return ColSpec(Array(DataType.string), name)
@@ -192,7 +191,8 @@ def signature() -> Any:
             ColSpec(DataType.string, "account_id"),
             ColSpec(DataType.integer, "n_new"),
             *(texts(name) for name in ("title_id", "action_type", "kind", "creator", "language", "surface", "device")),
-            ColSpec(Array(Array(DataType.string)), "genres"),
+            # Arrays of arrays: MLflow's check rebuilds them as one numpy array, which fails for unequal lengths.
+            ColSpec(AnyType(), "genres"),
             *(numbers(name, DataType.datetime) for name in ("start_ts", "end_ts")),
             *(numbers(name, DataType.double) for name in ("duration_s", "release_age_days")),
             numbers("is_target", DataType.boolean),
@@ -212,7 +212,7 @@ def signature() -> Any:
             numbers("user_vector", DataType.float),
             texts("title_ids"),
             numbers("scores", DataType.float),
-            ColSpec(DataType.long, "cluster"),
+            ColSpec(DataType.integer, "cluster"),
         ]
     )
     params = ParamSchema(

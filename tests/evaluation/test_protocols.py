@@ -1,0 +1,156 @@
+"""Floors, the week ahead and the next event, by hand."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from intentrec.config import Intent
+from intentrec.evaluation.floors import majority, most_frequent, popularity, repeat_last
+from intentrec.evaluation.next_event import Events, System, label_counts, next_event
+from intentrec.evaluation.ranking import floor_scorer
+from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.week_ahead import week_ahead
+from tests.evaluation.rows import sequences
+
+TITLES = Titles.of("abcdef")
+
+
+def order(scores: np.ndarray) -> str:
+    """Titles best first."""
+    return "".join(TITLES.ids.to_pylist()[j] for j in np.argsort(-scores, kind="stable"))
+
+
+def popular(text: str) -> np.ndarray:
+    return popularity(TITLES.index(pa.array(list(text))), len(TITLES))
+
+
+def targets(**wanted: str) -> pa.Table:
+    """Engaged titles per user; a capital letter is a new title."""
+    pairs = [(user, title) for user, titles in wanted.items() for title in titles]
+    return pa.table(
+        {
+            "user_id": [user for user, _ in pairs],
+            "title_id": [title.lower() for _, title in pairs],
+            "release_age_days": [3.0 if title.isupper() else 100.0 for _, title in pairs],
+        }
+    )
+
+
+def test_titles_are_in_an_order_without_meaning_and_found_again() -> None:
+    assert sorted(TITLES.ids.to_pylist()) == list("abcdef") != TITLES.ids.to_pylist()
+    assert Titles.of("fedcba").ids == TITLES.ids
+    assert TITLES.index(TITLES.ids).tolist() == list(range(6))
+    assert TITLES.index(pa.array(["z"])).tolist() == [-1]
+
+
+def test_floors_order_titles() -> None:
+    by_popularity = popular("aaabbcddddz")
+    assert order(by_popularity)[:4] == "dabc"
+    histories = Histories.of(sequences({"u": list("abbcbz")}), TITLES)
+    assert order(repeat_last(histories, by_popularity)[0])[:4] == "bcad"
+    twice = Histories.of(sequences({"u": list("cacbb")}), TITLES)
+    assert order(most_frequent(twice, by_popularity)[0])[:4] == "bcad"
+
+
+def test_majority_takes_the_first_of_equals() -> None:
+    assert majority(Counter(b=2, a=2, c=1)) == "a"
+    assert majority(Counter()) is None
+
+
+def test_week_ahead_by_hand() -> None:
+    snapshot = sequences({"u": list("ab"), "v": list("cdefab"), "idle": ["a"]})
+    wanted = targets(u="bE", v="cz", stranger="a")
+    systems = {"repeat_last": floor_scorer("repeat_last", TITLES, popular("ef"))}
+    found = week_ahead([snapshot], wanted, TITLES, systems)["repeat_last"]
+    assert found.users.to_pylist() == ["u", "v"]  # idle engaged nothing, the stranger has no snapshot
+    ideal = 1 + 1 / math.log2(3)
+    # u: b is last (rank 1), e is the most popular or second of the rest; v: c is its oldest (rank 6), z is unknown.
+    e_rank = 2 + list(order(popular("ef"))).index("e") + 1
+    ndcg_u = (1 + 1 / math.log2(1 + e_rank)) / ideal
+    ndcg_v = (1 / math.log2(7)) / ideal
+    assert found.per_user["ndcg_at_10"] == pytest.approx([ndcg_u, ndcg_v])
+    assert found.metrics["ndcg_at_10"] == pytest.approx((ndcg_u + ndcg_v) / 2)
+    assert found.metrics["recall_at_10"] == pytest.approx((1 + 0.5) / 2)
+    assert found.metrics["reachable"] == 3 / 4
+    assert found.metrics["recall_at_10_new"] == 1.0
+    assert found.metrics["ndcg_at_10_cold"] == pytest.approx(ndcg_u)
+    assert found.metrics["coverage_at_10"] == 1.0
+    assert (found.metrics["users"], found.metrics["users_cold"]) == (2, 1)
+
+
+def test_only_unseen_titles_are_wanted_and_offered_where_the_domain_says_so() -> None:
+    snapshot = sequences({"u": list("ab"), "v": list("ab")})
+    systems = {"repeat_last": floor_scorer("repeat_last", TITLES, popular("ccd"))}
+    found = week_ahead([snapshot], targets(u="bc", v="a"), TITLES, systems, seen_titles=False)["repeat_last"]
+    assert found.users.to_pylist() == ["u"]  # v engaged nothing unseen
+    assert found.metrics["mrr"] == 1.0
+    assert found.metrics["coverage_at_10"] == 4 / 6  # a and b were seen by everyone
+    both = week_ahead([snapshot], targets(u="bc", v="a"), TITLES, systems)["repeat_last"]
+    assert both.metrics["ndcg_at_10_unseen"] == found.metrics["ndcg_at_10"]
+
+
+def test_results_do_not_depend_on_how_users_are_cut_into_batches() -> None:
+    snapshot = sequences({f"u{i}": list("abcdef"[i % 5 :]) for i in range(9)})
+    wanted = targets(**{f"u{i}": "abcdef"[: 1 + i % 3] for i in range(9)})
+    systems = {"most_frequent": floor_scorer("most_frequent", TITLES, popular("ab"))}
+    whole = week_ahead([snapshot], wanted, TITLES, systems)["most_frequent"]
+    cut = week_ahead([snapshot.slice(0, 4), snapshot.slice(4)], wanted, TITLES, systems)["most_frequent"]
+    assert whole.metrics == pytest.approx(cut.metrics, nan_ok=True)
+    assert whole.users == cut.users
+
+
+def test_nobody_to_judge_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nobody"):
+        week_ahead([sequences({"u": ["a"]})], targets(v="a"), TITLES, {})
+
+
+def test_events_are_new_targets_with_a_prefix() -> None:
+    batch = sequences({"u": list("abcd"), "v": list("ab")}, n_new=3, targets={"u": [True, True, False, True]})
+    events = Events.of(batch)
+    assert list(zip(events.rows, events.ends, events.flat, strict=True)) == [(0, 1, 1), (0, 3, 3), (1, 1, 5)]
+
+
+INTENTS = [
+    Intent(name="action_type", column="action_type"),
+    Intent(name="genre", column="genres"),
+    Intent(name="age", column="release_age_days", bins=[7, 30], labels=["week", "month", "older"]),
+]
+
+
+def test_next_event_by_hand() -> None:
+    batch = sequences(
+        {"u": list("abab"), "v": list("cd")},
+        n_new=2,
+        action_type={"u": ["x", "x", "y", "y"], "v": ["x", "z"]},
+        genres={"u": [["k"], ["k"], ["k", "m"], []], "v": [["k"], ["m"]]},
+        release_age_days={"u": [1.0, 7.0, 7.5, -1.0], "v": [5.0, 31.0]},
+    )
+    heads = {
+        "action_type": (["x", "y"], np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])),
+        "genre": (["k", "m"], np.array([[0.3, 0.7], [0.9, 0.1], [0.8, 0.2]])),
+        "age": (["week", "month", "older"], np.array([[0.1, 0.8, 0.1], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]])),
+    }
+    system = System(floor_scorer("repeat_last", TITLES, popular("d")), lambda batch, rows, ends: heads)
+    past = label_counts([batch], INTENTS)
+    found = next_event([batch], TITLES, {"model": system}, INTENTS, past)
+    ours = found["model"].metrics
+    # Events: u's third (a after a b: rank 2), u's fourth (b after a b a: rank 2), v's second (d after c: rank 2).
+    assert ours["next_mrr"] == 0.5
+    assert ours["next_events"] == 3
+    assert found["model"].users.to_pylist() == ["u", "v"]
+    assert ours["intent_action_type_accuracy"] == pytest.approx(1 / 3)  # x for y, y for y, y for z
+    assert ours["intent_action_type_accuracy_of_y"] == 0.5
+    assert ours["intent_genre_accuracy"] == 0.5  # m of {k, m}; nothing known; k for m
+    assert ours["intent_genre_ndcg"] == pytest.approx((1 + 1 / math.log2(3)) / 2)
+    assert ours["intent_age_accuracy"] == 1.0  # month; unknown; older
+    assert found["majority"].metrics["intent_action_type_accuracy"] == pytest.approx(2 / 3)  # y
+    assert found["repeat_last_intent"].metrics["intent_action_type_accuracy"] == pytest.approx(1 / 3)
+    assert found["repeat_last_intent"].metrics["intent_age_accuracy"] == 0.0
+
+
+def test_a_week_without_targets_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no target"):
+        next_event([sequences({"u": ["a"]}, n_new=1)], TITLES, {}, INTENTS, {})

@@ -1,0 +1,117 @@
+"""Publication over a real Delta table with the model that the registry holds."""
+
+from datetime import date, timedelta
+
+import mlflow
+import numpy as np
+import pytest
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from intentrec.contracts import (
+    ITEM_VECTORS,
+    RECOMMENDATIONS,
+    RELEASES,
+    SEQUENCES,
+    USER_INTENTS,
+    USER_VECTORS,
+    Table,
+)
+from intentrec.errors import PipelineError, Skip
+from intentrec.publishing.publish import publish
+from intentrec.publishing.release import PUBLISHED
+from intentrec.warehouse import Warehouse
+from tests.review import world
+from tests.review.judged import Judged
+
+
+@pytest.fixture(scope="module")
+def released(spark: SparkSession, judged: Judged) -> Warehouse:
+    """The warehouse after the newest snapshot, and then the one before it, were published."""
+    publish(spark, judged.run("publish", world.LATER), activate=True, even_if_older=False)
+    run = judged.run("publish")
+    publish(spark, run, activate=True, even_if_older=False)
+    return Warehouse(spark, run)
+
+
+def rows(warehouse: Warehouse, table: Table, as_of: date = world.END) -> list[Row]:
+    return warehouse.current(table).where(F.col("as_of") == F.lit(as_of)).collect()
+
+
+def versions(warehouse: Warehouse) -> dict[str, int]:
+    return {table.name: warehouse.version(table) for table in (*PUBLISHED, RELEASES)}
+
+
+@pytest.mark.slow
+def test_published_rows_are_the_registered_models_own_predictions(released: Warehouse, judged: Judged) -> None:
+    model = mlflow.pyfunc.load_model(judged.version.uri)
+    sequences = released.current(SEQUENCES).where(F.col("as_of") == F.lit(world.END)).toArrow()
+    given = sequences.to_pandas(maps_as_pydicts="strict")
+    given["as_of"] = given["as_of"].astype("datetime64[ns]")
+    params = {"top_k": 5, "catalog": released.root + "/catalog", "catalog_version": 0}
+    wanted = model.predict(given, params=params).set_index("user_id")
+
+    intents = rows(released, USER_INTENTS)
+    assert len(intents) == len(wanted) > 0
+    for row in intents:
+        own = wanted.loc[row.user_id]
+        np.testing.assert_allclose(row.intent_embedding, own.intent_embedding, rtol=1e-4, atol=1e-5)
+        assert row.primary_intent == own.primary_intent
+        assert row.cluster == own.cluster
+        assert {k: list(v) for k, v in row.top_labels.items()} == {k: list(v) for k, v in own.top_labels.items()}
+        assert row.attention == pytest.approx(own.attention, rel=1e-4, abs=1e-5)
+    lists: dict[str, list] = {}
+    for row in sorted(rows(released, RECOMMENDATIONS), key=lambda row: row["rank"]):
+        lists.setdefault(row.user_id, []).append(row)
+    assert lists.keys() == set(wanted.index)
+    for user, entries in lists.items():
+        assert [row["rank"] for row in entries] == [1, 2, 3, 4, 5]
+        assert [row.title_id for row in entries] == list(wanted.loc[user].title_ids)
+        np.testing.assert_allclose([row.score for row in entries], wanted.loc[user].scores, rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_reproduce_scores_and_ranks(released: Warehouse) -> None:
+    items = {row.title_id: np.array(row.vector) for row in rows(released, ITEM_VECTORS)}
+    users = {row.user_id: np.array(row.vector) for row in rows(released, USER_VECTORS)}
+    assert len(items) == world.TITLES
+    for row in rows(released, RECOMMENDATIONS):
+        logits = {title: float(vector @ users[row.user_id]) for title, vector in items.items()}
+        assert logits[row.title_id] == pytest.approx(row.score, rel=1e-4, abs=1e-5)
+        assert sum(value > row.score + 1e-4 for value in logits.values()) < row["rank"]
+
+
+def test_release_leads_to_model_tables_and_metrics(released: Warehouse, judged: Judged) -> None:
+    (release,) = rows(released, RELEASES)
+    assert (release.model_name, release.model_version) == (judged.version.name, judged.version.number)
+    assert release.mlflow_run_id == judged.version.run_id
+    assert release.metrics["ndcg_at_10"] == pytest.approx(judged.decision.rows[0].metrics["ndcg_at_10"])
+    assert release.config_hash == judged.domain.hash
+    assert release.table_versions.keys() == {table.name for table in PUBLISHED} | {"sequences", "catalog"}
+    for table in PUBLISHED:
+        pinned = released.spark.read.format("delta").option("versionAsOf", release.table_versions[table.name])
+        found = pinned.load(released.path(table)).where(F.col("as_of") == F.lit(world.END))
+        assert [row.release_id for row in found.select("release_id").distinct().collect()] == [release.release_id]
+
+
+def test_an_older_date_does_not_become_active(released: Warehouse) -> None:
+    assert {row.as_of: row.active for row in released.current(RELEASES).collect()} == {
+        world.LATER: True,
+        world.END: False,
+    }
+
+
+@pytest.mark.slow
+def test_publishing_again_changes_no_table(spark: SparkSession, judged: Judged, released: Warehouse) -> None:
+    before = versions(released)
+    publish(spark, judged.run("publish"), activate=True, even_if_older=False)
+    assert versions(released) == before
+
+
+def test_no_champion_of_that_date_is_skipped(spark: SparkSession, judged: Judged) -> None:
+    with pytest.raises(Skip, match="no champion for 2026-08-24"):
+        publish(spark, judged.run("publish", world.END - timedelta(days=7)), activate=True, even_if_older=False)
+
+
+def test_missing_snapshot_is_named(spark: SparkSession, judged: Judged) -> None:
+    with pytest.raises(PipelineError, match="no snapshot as of 2026-09-14"):
+        publish(spark, judged.run("publish", world.LATER + timedelta(days=7)), activate=True, even_if_older=False)

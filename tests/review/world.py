@@ -1,0 +1,75 @@
+"""A small service with five weeks of sequences, as Delta tables that training, gate and publication read."""
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import write_deltalake
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.config import Domain
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, Table
+from tests.model import world
+
+WEEKS = 5
+FIRST = world.START.date()
+END = FIRST + timedelta(weeks=4)  # what the model is trained for
+LATER = END + timedelta(weeks=1)
+TITLES = 24
+
+
+def domain_of(streaming: Domain, **sections: dict) -> Domain:
+    """The streaming domain with a model that trains in a second; `sections` replace keys of theirs."""
+    value = streaming.model_dump(mode="json")
+    value["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1, "heads": 2, "dropout": 0.0}
+    value["training"] |= {"epochs": 3, "batch_size": 32, "learning_rate": 0.01}
+    value["gate"] |= {"bootstrap": 200}
+    value["publishing"] |= {"clusters": 3, "top_k": 5}
+    for name, section in sections.items():
+        value[name] = {**value[name], **section} if isinstance(section, dict) else section
+    return Domain.model_validate(value)
+
+
+def write(folder: str, users: int = 60, seed: int = 3) -> None:
+    """Fill `sequences`, `catalog` and `interactions` below a warehouse root."""
+    sequences = world.learnable_weeks(seed, users, WEEKS, TITLES)
+    put(folder, SEQUENCES, sequences)
+    put(folder, CATALOG, world.catalog(TITLES))
+    put(folder, INTERACTIONS, interactions_of(sequences))
+
+
+def put(folder: str, table: Table, rows: pa.Table) -> None:
+    """Write a table as the warehouse partitions it."""
+    partition = [table.partition] if table.partition else None
+    write_deltalake(str(Path(folder) / table.name), rows, mode="overwrite", partition_by=partition)
+
+
+def interactions_of(sequences: pa.Table) -> pa.Table:
+    """The interactions that are new in each weekly row."""
+    rows = []
+    for row in sequences.to_pylist():
+        for k in range(len(row["title_id"]) - row["n_new"], len(row["title_id"])):
+            each = {name: row[name][k] for name in ("title_id", "start_ts", "end_ts", "duration_s", "action_type")}
+            each |= {name: row[name][k] for name in ("kind", "genres", "surface", "device", "is_target")}
+            rows.append(
+                {
+                    **each,
+                    "event_date": service_date(row["end_ts"][k]),
+                    "user_id": row["user_id"],
+                    "account_id": row["account_id"],
+                    "session_id": f"{row['user_id']}:{row['end_ts'][k]}",
+                    "item_id": f"{row['title_id'][k]}e1",
+                    "tie": k,
+                    "event_counts": [("play", 1)],
+                    "signals": [],
+                    "release_age_days": row["release_age_days"][k],
+                    "left_censored": False,
+                    "rules_version": "made up",
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=to_arrow_schema(INTERACTIONS.schema))
+
+
+def service_date(moment: datetime) -> date:
+    """The world's days begin at 11:00 UTC, 04:00 in Los Angeles in summer."""
+    return (moment - timedelta(hours=11)).date()
