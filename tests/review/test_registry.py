@@ -1,0 +1,155 @@
+"""Versions, aliases and decisions in a real MLflow store."""
+
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from intentrec.config import Domain
+from intentrec.errors import PipelineError, Skip
+from intentrec.review.challenger import make_challenger
+from intentrec.review.judge import judge_challenger
+from intentrec.review.registry import Registry, Version
+from tests.review import world
+from tests.review.judged import CONFIG, Judged
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def make(judged: Judged, request: pytest.FixtureRequest) -> Callable[[str, date], Version]:
+    """Register a version of a domain of this test alone, from the model that is already logged."""
+    name = "t" + request.node.name.replace("[", "_").replace("]", "").lower()[:40]
+    domain = Domain.model_validate({**judged.domain.model_dump(mode="json"), "domain": name})
+    registry = Registry(judged.profile, domain)
+    source = registry.client.get_run(judged.version.run_id).data.tags["model_uri"]
+
+    def register(fingerprint: str, trained_for: date) -> Version:
+        tags = {"fingerprint": fingerprint, "trained_for": str(trained_for)}
+        return registry.register(source, judged.version.run_id, tags, "a card")
+
+    register.registry = registry  # type: ignore[attr-defined]
+    return register
+
+
+T1, T2, T3 = (date(2026, 8, 31) + timedelta(days=7 * week) for week in range(3))
+
+
+def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_once(make: Callable) -> None:
+    registry = make.registry
+    assert registry.champion() is None
+    second = make("b", T2)
+    older = make("a", T1)
+    assert registry.holder("challenger").number == second.number
+    assert make("a", T1).number == older.number
+    assert [version.number for version in registry.versions()] == ["1", "2"]
+    with pytest.raises(PipelineError, match="has no version 9"):
+        registry.version("9")
+
+
+def test_promotion_and_rollback_move_one_alias(make: Callable) -> None:
+    registry = make.registry
+    with pytest.raises(PipelineError, match="no champion"):
+        registry.rollback()
+    first, second = make("a", T1), make("b", T2)
+    registry.promote(first)
+    registry.promote(first)
+    with pytest.raises(PipelineError, match="replaced no other"):
+        registry.rollback()
+    registry.promote(second)
+    assert registry.champion().number == second.number
+    assert registry.rollback().number == first.number
+    assert registry.champion().number == first.number
+    assert registry.version(second.number).gate == "rolled_back"
+
+
+def test_an_old_week_is_published_by_the_champion_of_then(make: Callable) -> None:
+    registry = make.registry
+    first, second, third = make("a", T1), make("b", T2), make("c", T3)
+    registry.promote(first)
+    registry.keep(second)
+    registry.promote(third)
+    numbers = {day: getattr(registry.champion_for(day), "number", None) for day in (date(2026, 8, 24), T1, T2, T3)}
+    assert numbers == {date(2026, 8, 24): None, T1: first.number, T2: first.number, T3: third.number}
+
+
+def test_first_champion_beat_the_floors(judged: Judged) -> None:
+    registry = Registry(judged.profile, judged.domain)
+    assert judged.decision.promote
+    champion = registry.champion()
+    assert champion is not None
+    assert champion.number == judged.version.number == registry.by_fingerprint(judged.version.fingerprint).number
+    assert (champion.gate, champion.replaced) == ("promoted", None)
+
+
+def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
+    registry = Registry(judged.profile, judged.domain)
+    path = judged.run("gate").report_dir / "gate.json"
+    before, versions = path.read_bytes(), registry.versions()
+    assert make_challenger(judged.run("train"), CONFIG) == registry.version(judged.version.number)
+    again = judge_challenger(judged.run("gate"))
+    assert again.to_dict() == judged.decision.to_dict()
+    assert path.read_bytes() == before
+    assert registry.versions() == versions
+
+
+def test_the_gate_writes_its_table(judged: Judged) -> None:
+    found = json.loads((judged.run("gate").report_dir / "gate.json").read_text())
+    assert found["decision"] == "promote"
+    systems = [row["system"] for row in found["rows"]]
+    assert systems == ["challenger", "v0", "popularity_7d", "repeat_last", "most_frequent"]
+    assert all(row["users"] == found["rows"][0]["users"] > 0 for row in found["rows"])
+    assert found["lift"].keys() == set(systems) - {"challenger"}
+
+
+def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
+    client = Registry(judged.profile, judged.domain).client
+    run = client.get_run(judged.version.run_id)
+    assert run.info.status == "FINISHED"
+    assert {"version.sequences", "version.catalog", "code_version", "config_hash", "fingerprint"} < run.data.tags.keys()
+    assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"sequences", "catalog"}
+    assert "model.dim" in run.data.params
+    assert {"ndcg_at_10", "next_mrr", "v0_ndcg_at_10", "popularity_7d_ndcg_at_10"} < run.data.metrics.keys()
+    assert len(client.get_metric_history(judged.version.run_id, "epoch_val_mrr")) == 3
+    kept = {entry.path for entry in client.list_artifacts(judged.version.run_id)}
+    assert {"plots", "v0", "card.md", "config.yaml", "history.json"} <= kept
+    card = client.get_model_version(judged.version.name, judged.version.number).description
+    for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24"):
+        assert part in card
+    assert sorted(path.name for path in (judged.run("train").report_dir / "plots").iterdir()) == [
+        "intents.png",
+        "training.png",
+        "week_ahead.png",
+    ]
+
+
+def test_the_registered_model_holds_no_pickle(judged: Judged, tmp_path: Path) -> None:
+    Registry(judged.profile, judged.domain).artifacts(judged.version, tmp_path)
+    suffixes = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert suffixes <= {".safetensors", ".json", ".parquet", ".py", ".yaml", ".txt", ""}
+    signature = mlflow.models.get_model_info(judged.version.uri).signature
+    assert {"title_id", "window_start", "end_ts"} < set(signature.inputs.input_names())
+    assert {"top_k", "seen_titles", "catalog"} < {spec.name for spec in signature.params.params}
+
+
+def test_a_changed_gate_judges_again_and_a_changed_model_is_trained_again(judged: Judged) -> None:
+    stricter = world.domain_of(judged.domain, gate={"floors": ["most_frequent"]})
+    assert make_challenger(judged.run("train", domain=stricter), CONFIG).number == judged.version.number
+    assert len(judge_challenger(judged.run("gate", domain=stricter)).reasons) == 2
+    changed = world.domain_of(judged.domain, training={"seed": 8})
+    with pytest.raises(PipelineError, match="run train first"):
+        judge_challenger(judged.run("gate", domain=changed))
+
+
+def test_a_variant_without_intent_embedding_is_refused(judged: Judged) -> None:
+    plain = world.domain_of(judged.domain, model={"variant": "v0"})
+    with pytest.raises(PipelineError, match=r"streaming.yaml: model.variant: v0"):
+        make_challenger(judged.run("train", domain=plain), CONFIG)
+
+
+def test_no_history_is_skipped(judged: Judged) -> None:
+    with pytest.raises(Skip):
+        make_challenger(judged.run("train", end=world.FIRST + timedelta(days=7)), CONFIG)
