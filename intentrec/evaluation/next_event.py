@@ -106,7 +106,7 @@ def next_event(
         wanted = histories.titles[events.flat]
         for name, system in systems.items():
             part = system.titles(batch, events.rows, events.ends)
-            ranks[name].append(rank(part, prefixes, everyone, wanted, len(titles), only_unseen=False).ranks)
+            ranks[name].append(rank(part, prefixes, everyone, wanted, len(titles), cuts=()).ranks)
         _intents(batch, events, systems, intents, past, tallies)
         users.append(batch.column(batch.schema.get_field_index("user_id")).cast(pa.string()))
         user_rows.append(events.rows + count)

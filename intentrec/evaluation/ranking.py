@@ -21,7 +21,7 @@ Scorer = Callable[[pa.RecordBatch, Ints, Ints], Part]
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rank of every wanted pair, and per cut how many rows were shown each title."""
+    """Rank of every wanted pair, and per cut whether any row was shown each title."""
 
     ranks: Floats
     shown: dict[int, NDArray[np.bool_]]
@@ -37,21 +37,30 @@ def floor_scorer(name: str, titles: Titles, popular_N: Floats) -> Scorer:
     return scorer
 
 
-def rank(part: Part, prefixes: Histories, wanted_rows: Ints, wanted: Ints, titles: int, only_unseen: bool) -> Ranked:
+def rank(
+    part: Part,
+    prefixes: Histories,
+    wanted_rows: Ints,
+    wanted: Ints,
+    titles: int,
+    only_unseen: bool = False,
+    cuts: tuple[int, ...] = CUTS,
+) -> Ranked:
     """Ranks of title `wanted[p]` for prefix `wanted_rows[p]` (ascending), over all `titles` candidates.
 
     With `only_unseen` the titles of the prefix itself are no candidates; their rank is infinite.
+    What is shown within each of `cuts` costs more than the ranks do.
     """
     count = len(prefixes.lengths)
     ranks = np.full(len(wanted), np.inf)
-    shown = {k: np.zeros(titles, dtype=bool) for k in CUTS}
+    shown = {k: np.zeros(titles, dtype=bool) for k in cuts}
     for i, j in pieces(count, titles):
         scores_BN = part(i, j)
         if only_unseen:
             scores_BN = np.where(prefixes.between(i, j).seen(titles), -np.inf, scores_BN)
         inside = slice(*np.searchsorted(wanted_rows, [i, j]))
         ranks[inside] = pair_ranks(scores_BN, wanted_rows[inside] - i, wanted[inside])
-        for k in CUTS:
+        for k in cuts:
             shown[k] |= top_mask(scores_BN, k).any(axis=0)
     return Ranked(ranks, shown)
 

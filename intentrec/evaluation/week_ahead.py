@@ -103,7 +103,7 @@ def week_ahead(
         for name, scorer in systems.items():
             part = scorer(batch, everyone, prefixes.lengths)
             unseen = rank(part, prefixes, rows, wanted.titles[pairs], len(titles), only_unseen=True)
-            served = rank(part, prefixes, rows, wanted.titles[pairs], len(titles), False) if seen_titles else unseen
+            served = rank(part, prefixes, rows, wanted.titles[pairs], len(titles)) if seen_titles else unseen
             tallies[name].add(served, unseen)
         count += len(who)
     if not count:
