@@ -56,7 +56,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
         "source_file",
         "source_line",
         F.when(in_folder, arrived).otherwise(folder_date.cast("timestamp")).alias("arrived_at"),
-        F.coalesce("read_error", wrong_arrival).alias("read_error"),
+        F.coalesce("read_error", wrong_arrival, _nested(EVENT_FIELDS)).alias("read_error"),
         *_texts(EVENT_FIELDS),
         extra.alias("extra"),
     )
@@ -76,7 +76,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
         "source_file",
         "source_line",
         _folder_date("snapshot").alias("snapshot_date"),
-        "read_error",
+        F.coalesce("read_error", _nested([name for name in ITEM_FIELDS if name != "genres"])).alias("read_error"),
         *_texts(ITEM_FIELDS),
     )
 
@@ -133,3 +133,8 @@ def _objects(lines: DataFrame) -> DataFrame:
 
 def _texts(names: list[str]) -> list[Column]:
     return [F.col("fields")[name].alias(name) for name in names]
+
+
+def _nested(names: list[str]) -> Column:
+    """The first field that holds an object or a list: as text it would pass for an odd id."""
+    return F.coalesce(*[F.when(F.col("fields")[name].rlike(r"^[\[{]"), f"bad_type_{name}") for name in names])

@@ -1,0 +1,35 @@
+"""Readers by name, and where their data lies."""
+
+import pytest
+
+from intentrec.config import Domain, Source
+from intentrec.errors import PipelineError
+from intentrec.runs import Run
+from intentrec.sources import data_folder, load
+
+
+@pytest.mark.parametrize("reader", ["jsonl", "kuairand"])
+def test_a_reader_by_name(reader: str) -> None:
+    assert callable(load(reader).read_events)
+
+
+@pytest.mark.parametrize("reader", ["nowhere", "files"])
+def test_what_is_no_reader_names_those_there_are(reader: str) -> None:
+    with pytest.raises(PipelineError, match=f"source.reader: '{reader}'.*jsonl, kuairand"):
+        load(reader)
+
+
+def test_data_folder(new_run, streaming: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The domain file's option first, then the environment, then the landing zone."""
+    from datetime import date
+
+    def folder(domain: Domain) -> str:
+        run: Run = new_run("ingest", date(2026, 8, 3), date(2026, 8, 10), domain)
+        return data_folder(run)
+
+    monkeypatch.delenv("INTENTREC_DATA", raising=False)
+    assert folder(streaming).endswith("/landing/streaming")
+    monkeypatch.setenv("INTENTREC_DATA", "/somewhere")
+    assert folder(streaming) == "/somewhere"
+    own = streaming.model_copy(update={"source": Source(reader="jsonl", options={"data": "s3a://bucket/raw"})})
+    assert folder(own) == "s3a://bucket/raw"
