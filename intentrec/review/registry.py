@@ -189,7 +189,7 @@ class Registry:
 
     def record(self, version: Version, decision: dict[str, Any]) -> None:
         """Keep what the gate decided with the version."""
-        self.tag(version, "decision", json.dumps(decision, sort_keys=True))
+        self.tag(version, "decision", json.dumps(decision))
 
     def _point(self, alias: str, version: Version) -> None:
         holder = self.holder(alias)
