@@ -121,9 +121,14 @@ def status(config: Config = STREAMING) -> None:
 @_command
 def checksums(config: Config = STREAMING) -> None:
     """Rows and checksum of every table; starts Spark."""
-    from intentrec.operate import summary
+    from intentrec import spark
+    from intentrec.runs import Run
+    from intentrec.warehouse import Warehouse
 
-    for name, each in summary.checksums(load_profile(), load_domain(config)).items():
+    profile, domain = load_profile(), load_domain(config)
+    day = domain.calendar.history_start
+    run = Run("checksums", day, day, domain, profile)
+    for name, each in Warehouse(spark.start(profile, run.job), run).checksums().items():
         print(f"{name:<20}{each.rows:>12,}  {each.checksum}")
 
 

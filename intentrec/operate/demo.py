@@ -63,7 +63,7 @@ def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulat
         progress.say(f"{'history' if is_history else 'weekly run'} {start}..{end}: {dag}")
         weekly.run(home, dag, end, conf, progress)
     progress.say("adding up the tables")
-    checksums = summary.checksums(profile, domain)
+    checksums = summary.checksums(config, home)
     changed = remember(home, domain, checksums)
     summary.show(home, profile, domain, schedule.intervals, began, checksums, changed)
 

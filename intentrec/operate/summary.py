@@ -1,33 +1,49 @@
 """What a series of runs did, on one screen: tasks, rows in and out, the gate's table, checksums, where to look."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rich.table import Table
 
 from intentrec.config import Domain, Profile
 from intentrec.contracts import TABLES
+from intentrec.errors import PipelineError
 from intentrec.operate.home import Home
 from intentrec.operate.terminal import console, grid
 from intentrec.reports import run_facts
 from intentrec.reports.run_facts import FATES, WRITES, Facts
-from intentrec.runs import Run, ledger
-
-if TYPE_CHECKING:
-    from intentrec.warehouse import Fingerprint
+from intentrec.runs import ledger
 
 Interval = tuple[date, date]
 METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")
 
 
-def checksums(profile: Profile, domain: Domain) -> "dict[str, Fingerprint]":
-    """Rows and order-free checksum of every table but the ledger; starts Spark."""
-    from intentrec import spark
-    from intentrec.warehouse import Warehouse
+@dataclass(frozen=True)
+class Sum:
+    """Rows and order-free checksum of a table."""
 
-    run = Run("checksums", domain.calendar.history_start, domain.calendar.history_start, domain, profile)
-    return Warehouse(spark.start(profile, run.job), run).checksums()
+    rows: int
+    checksum: str
+
+
+def checksums(config: Path, home: Home) -> dict[str, Sum]:
+    """Rows and checksum of every table but the ledger, from a process of its own that starts Spark.
+
+    Raises:
+        PipelineError: that process failed.
+    """
+    command = [sys.executable, "-m", "intentrec.cli", "checksums", "--config", str(config)]
+    environment = {**os.environ, "INTENTREC_HOME": str(home.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PipelineError(f"checksums of the tables failed:\n{done.stderr}")
+    lines = (line.split() for line in done.stdout.splitlines())
+    return {name: Sum(int(rows.replace(",", "")), checksum) for name, rows, checksum in lines}
 
 
 def show(
@@ -36,7 +52,7 @@ def show(
     domain: Domain,
     intervals: Sequence[Interval],
     began: datetime,
-    sums: "Mapping[str, Fingerprint]",
+    sums: Mapping[str, Sum],
     changed: list[str] | None,
 ) -> None:
     """Print the summary of the runs over `intervals` since `began`; `changed` as `demo.remember` returns it."""
@@ -95,7 +111,7 @@ def _fates(facts: Sequence[Facts]) -> Table:
     return table
 
 
-def _tables(facts: Sequence[Facts], sums: "Mapping[str, Fingerprint]") -> Table:
+def _tables(facts: Sequence[Facts], sums: Mapping[str, Sum]) -> Table:
     table = grid("Rows out", "table", *_weeks(facts), "in the table", "checksum")
     for name in TABLES:
         if name in sums:
