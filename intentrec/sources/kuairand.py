@@ -150,7 +150,9 @@ def _csv(spark: SparkSession, run: Run, file: Entry, required: tuple[str, ...]) 
     row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": _BROKEN})
     lines = parsed_once(numbered_lines(spark, [file]).where("source_line > 1"), "row", row)
     error = F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8").when(
-        F.col("row").isNull() | F.col("row")[_BROKEN].isNotNull(), "unreadable_line"
+        # a blank line passes as a row of nothing
+        (F.trim("value") == "") | F.col("row").isNull() | F.col("row")[_BROKEN].isNotNull(),
+        "unreadable_line",
     )
     return lines.withColumn("read_error", error).select(
         F.expr("make_valid_utf8(value)").alias("raw"),

@@ -1,0 +1,135 @@
+"""What must become of raw rows, in plain Python: one row after the other, no cleverness."""
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from intentrec.config import Domain, seconds
+from intentrec.events.calendar import day_start_of, service_date_of, week_start_of
+
+REQUIRED = (
+    "event_id",
+    "user_id",
+    "account_id",
+    "item_id",
+    "event_ts",
+    "event_type",
+    "duration_s",
+    "surface",
+    "device",
+)
+UNREAD = ("unreadable_line", "invalid_utf8", "repeated_field")
+
+
+@dataclass
+class Verdict:
+    """Fate of a row of [start, end), and all it takes to decide it."""
+
+    raw: dict
+    event_date: date
+    believable: bool
+    reasons: set[str] = field(default_factory=set)
+    fate: str = ""
+
+
+def parse_moment(text: str | None) -> datetime | None:
+    """ISO 8601 with date, time and zone."""
+    if text is None or not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", text):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def parse_number(text: str | None) -> float | None:
+    """A decimal number, NaN or an infinity."""
+    if text is None or not re.fullmatch(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?|NaN|[+-]?Infinity", text.strip(), re.IGNORECASE):
+        return None
+    return float(text)
+
+
+def check(raw: dict, domain: Domain) -> Verdict:
+    """A row by itself."""
+    if raw["read_error"] in UNREAD:
+        day = service_date_of(raw["arrived_at"], domain.calendar)
+        return Verdict(raw, day, False, {raw["read_error"]})
+    reasons = {raw["read_error"]} - {None}
+    reasons |= {f"missing_{name}" for name in REQUIRED if not (raw[name] or "").strip()}
+    moment = parse_moment(raw["event_ts"])
+    duration, position = parse_number(raw["duration_s"]), parse_number(raw["position_s"])
+    for name, value in (("event_ts", moment), ("duration_s", duration), ("position_s", position)):
+        if value is None and (raw[name] or "").strip():
+            reasons.add(f"bad_type_{name}")
+    believable = False
+    if moment is not None:
+        ahead = (moment - raw["arrived_at"]).total_seconds()
+        believable = -seconds(domain.events.max_age) <= ahead <= seconds(domain.events.max_clock_skew)
+        reasons |= set() if believable else {"clock_skew"}
+    if raw["event_type"] is not None and raw["event_type"] not in domain.events.types:
+        reasons.add("unknown_event_type")
+    if duration is not None and not 0 <= duration <= seconds(domain.events.max_duration):
+        reasons.add("bad_duration")
+    if position is not None and not 0 <= position < math.inf:
+        reasons.add("bad_position")
+    for name in domain.events.signals:
+        text = (raw["extra"] or {}).get(name)
+        value = parse_number(text)
+        if text is not None and (value is None or not math.isfinite(value)):
+            reasons.add(f"bad_signal_{name}")
+    day = service_date_of(moment if believable and moment else raw["arrived_at"], domain.calendar)
+    return Verdict(raw, day, believable, reasons)
+
+
+def judge(
+    rows: list[dict], snapshots: dict[date, set[str]], start: date, end: date, domain: Domain, include_late: bool
+) -> list[Verdict]:
+    """Every row's fate in a run of [start, end)."""
+    verdicts = [check(row, domain) for row in rows]
+    for verdict in verdicts:
+        week_end = week_start_of(verdict.event_date, domain.calendar) + timedelta(days=7)
+        deadline = day_start_of(week_end, domain.calendar) + timedelta(seconds=seconds(domain.calendar.lateness))
+        if verdict.believable and not include_late and verdict.raw["arrived_at"] > deadline:
+            verdict.fate = "late"
+        elif not start <= verdict.event_date < end:
+            verdict.fate = "outside"
+        else:
+            listed = snapshots[max(day for day in snapshots if day <= verdict.event_date)]
+            if (verdict.raw["item_id"] or "").strip() and verdict.raw["item_id"] not in listed:
+                verdict.reasons.add("unknown_item")
+            if verdict.reasons:
+                verdict.fate = "quarantined"
+    _compare([verdict for verdict in verdicts if not verdict.fate], domain)
+    return verdicts
+
+
+def _compare(valid: list[Verdict], domain: Domain) -> None:
+    """Fates that depend on other rows: copies, contradictions, user-days too long."""
+    same = defaultdict(list)
+    for verdict in valid:
+        same[verdict.raw["event_id"], week_start_of(verdict.event_date, domain.calendar)].append(verdict)
+    days = defaultdict(list)
+    for group in same.values():
+        group.sort(key=lambda v: (v.raw["arrived_at"], v.raw["source_file"], v.raw["source_line"]))
+        if len({_content(verdict.raw) for verdict in group}) > 1:
+            for verdict in group:
+                verdict.fate = "quarantined"
+                verdict.reasons.add("conflicting_duplicate")
+            continue
+        for verdict in group[1:]:
+            verdict.fate = "duplicates"
+        days[group[0].raw["user_id"], group[0].event_date].append(group[0])
+    for group in days.values():
+        engaged = sum(parse_number(verdict.raw["duration_s"]) or 0 for verdict in group)
+        inhuman = engaged > domain.events.max_hours_per_day * 3600
+        for verdict in group:
+            verdict.fate = "quarantined" if inhuman else "accepted"
+            verdict.reasons |= {"inhuman_activity"} if inhuman else set()
+
+
+def _content(raw: dict) -> tuple:
+    texts = tuple(raw[name] for name in ("user_id", "account_id", "item_id", "event_type", "surface", "device"))
+    numbers = (parse_number(raw["duration_s"]), parse_number(raw["position_s"]))
+    return (*texts, parse_moment(raw["event_ts"]), *numbers, tuple(sorted((raw["extra"] or {}).items())))
