@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from intentrec.model.blocks import Encoder
-from intentrec.model.clock import ago_buckets, causal_mask, window_mask
+from intentrec.model.clock import AgoBias, ago_buckets, causal_mask, window_mask
 from intentrec.model.features import Batch, Items
 from intentrec.model.items import TitleEmbedding, TokenEmbedding
 from intentrec.model.loss import intent_loss, item_loss
@@ -65,6 +65,27 @@ class IntentMixture(nn.Module):
         return (attention_BLM.unsqueeze(-1) * projected_BLMP).sum(-2), attention_BLM
 
 
+class HistoryPath(nn.Module):
+    """Not in the paper: the history's own title vectors, added to the output as far as E^item asks for them.
+
+    People return to titles. Through the encoders a title must first learn to survive projections before it can be
+    recommended again; its output vector can simply be weighed and added, and stays a part of the user vector.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.ago = AgoBias(1)
+        self.gate = nn.Linear(dim, 1)
+
+    def forward(self, item_BLD: Tensor, title_BLD: Tensor, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
+        """(B, L, D)."""
+        score_BLL = self.query(item_BLD) @ self.key(item_BLD).mT * item_BLD.shape[-1] ** -0.5
+        weight_BLL = (score_BLL + self.ago(ago_BLL, causal_BLL).squeeze(1)).softmax(-1)
+        return nn.functional.softplus(self.gate(item_BLD)) * (weight_BLL @ title_BLD)
+
+
 class IntentRec(nn.Module):
     """The model of a spec and a vocabulary."""
 
@@ -85,24 +106,34 @@ class IntentRec(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(spec.dim, c) for c in classes)  # FC_i
         self.item_encoder = Encoder(width, spec, spec.layers)
         self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
+        self.history = HistoryPath(spec.dim) if spec.history_path else None
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next intents and the next item at every position."""
         ago_BLL, causal_BLL = ago_buckets(batch.time_BL), causal_mask(batch)
         # §3.2: F_k (+) S_k
-        f_BLF = self.features(self.titles(batch.title_BL, batch.tokens), batch)
+        title_BLD = self.titles(batch.title_BL, batch.tokens)
+        f_BLF = self.features(title_BLD, batch)
         s = [encode(f_BLF, batch, ago_BLL, window_mask(batch, h)) for h, encode in self.short_term.items()]
         x_BLX = torch.cat([f_BLF, *s], -1)
         if not self.spec.hierarchical:
             shared_BLD = self.item_encoder(x_BLX, batch, ago_BLL, causal_BLL)
-            return Output(self.to_item(shared_BLD), self._intents(shared_BLD), None, None)
+            item_BLD = self._item(shared_BLD, title_BLD, ago_BLL, causal_BLL)
+            return Output(item_BLD, self._intents(shared_BLD), None, None)
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
         logits = self._intents(intent_BLD)
         z_BLP, attention_BLM = self.mixture([logit_BLC.softmax(-1) for logit_BLC in logits.values()])
         # §3.4: F_k (+) S_k (+) Z_k, E^item
-        item_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
-        return Output(self.to_item(item_BLD), logits, z_BLP, attention_BLM)
+        encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
+        item_BLD = self._item(encoded_BLD, title_BLD, ago_BLL, causal_BLL)
+        return Output(item_BLD, logits, z_BLP, attention_BLM)
+
+    def _item(self, encoded_BLD: Tensor, title_BLD: Tensor, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
+        item_BLD = self.to_item(encoded_BLD)
+        return (
+            item_BLD if self.history is None else item_BLD + self.history(encoded_BLD, title_BLD, ago_BLL, causal_BLL)
+        )
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}

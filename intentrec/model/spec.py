@@ -45,6 +45,7 @@ class ModelSpec:
     dropout: float = 0.1
     intent_weight: float = 0.2
     weight_side: str = "k"
+    history_path: bool = False
 
     def __post_init__(self) -> None:
         """Refuse combinations that are no variant of the paper.

@@ -25,6 +25,7 @@ def model_spec(domain: Domain) -> ModelSpec:
         dropout=model.dropout,
         intent_weight=model.intent_weight,
         weight_side=domain.sequences.weight.side,
+        history_path=model.history_path,
     )
 
 
