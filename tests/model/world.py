@@ -4,9 +4,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.model.features import Encoded, FeatureEncoder
+from intentrec.model.intentrec import IntentRec
+from intentrec.model.spec import IntentSpec, ModelSpec
+from intentrec.model.vocabulary import Vocabulary
 
 START = datetime(2026, 8, 3, 11, tzinfo=UTC)  # Monday 04:00 in Los Angeles
 HOURS = {"1h": 3_600, "1d": 86_400, "7d": 604_800, "30d": 2_592_000}
@@ -116,3 +121,40 @@ def learnable_weeks(seed: int, users: int, weeks: int, titles: int = 24) -> pa.T
                 past.append({**each, "action_type": ACTIONS[step], "is_target": True, "weight": 1.0})
             rows.append(row(f"u{u:04d}", (monday + timedelta(weeks=1)).date(), n_new, past[-50:]))
     return table(rows)
+
+
+INTENTS = (
+    IntentSpec("action_type", "action_type"),
+    IntentSpec("genre", "genres", multi_label=True),
+    IntentSpec("kind", "kind"),
+    IntentSpec("age", "release_age_days", bins=(7.0, 30.0), labels=("week", "month", "older")),
+)
+
+
+def spec(variant: str = "v3", intents: tuple[IntentSpec, ...] = INTENTS, windows: tuple[str, ...] = ("7d",)) -> ModelSpec:
+    """A small spec of a variant."""
+    return ModelSpec(
+        variant=variant,
+        intents=() if variant == "v0" else intents,
+        windows=windows if variant == "v3" else (),
+        categorical=("action_type", "kind", "surface"),
+        multi_label=("genres",),
+        numeric=("duration_s", "release_age_days"),
+        item_features=("creator", "genres", "kind"),
+        dim=16,
+        dim_intent=8,
+        heads=2,
+        layers=2,
+    )
+
+
+def model_of(chosen: ModelSpec, sequences: pa.Table, seed: int = 0) -> tuple[IntentRec, FeatureEncoder, Encoded]:
+    """A model with random weights everywhere (also where training starts from zero), and the rows encoded for it."""
+    torch.manual_seed(seed)
+    vocabulary = Vocabulary.fit(sequences, catalog(25), chosen)
+    model = IntentRec(chosen, vocabulary).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    encoder = FeatureEncoder(chosen, vocabulary)
+    return model, encoder, encoder.encode(sequences)
