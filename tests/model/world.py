@@ -131,7 +131,9 @@ INTENTS = (
 )
 
 
-def spec(variant: str = "v3", intents: tuple[IntentSpec, ...] = INTENTS, windows: tuple[str, ...] = ("7d",)) -> ModelSpec:
+def spec(
+    variant: str = "v3", intents: tuple[IntentSpec, ...] = INTENTS, windows: tuple[str, ...] = ("7d",)
+) -> ModelSpec:
     """A small spec of a variant."""
     return ModelSpec(
         variant=variant,
