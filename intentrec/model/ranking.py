@@ -11,13 +11,13 @@ def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int) -> Tensor:
     """Rank of row `title_N` of `item_ID` among all of them: (N,) float64, 1 is best.
 
     Ties share the mean of the ranks they span, so a model that scores everything alike gets the rank of a coin, not
-    the best one.
+    the best one. Whatever is not a number beats the target, so a model that diverged does not look perfect.
     """
     found = []
     for begin in range(0, len(h_ND), chunk):
         logit_NI = h_ND[begin : begin + chunk] @ item_ID.T
         true_N1 = logit_NI.gather(-1, title_N[begin : begin + chunk, None])
-        better_N = (logit_NI > true_N1).sum(-1)
+        better_N = (~(logit_NI <= true_N1)).sum(-1)
         tied_N = (logit_NI == true_N1).sum(-1)  # the target among them
         found.append(better_N.double() + (tied_N.double() + 1) / 2)
     return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)

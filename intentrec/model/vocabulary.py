@@ -18,7 +18,7 @@ FIRST = 2  # index of the first token
 class Vocabulary:
     """Tokens in the order of their indices, which begin at 2; 0 is padding and 1 any token that is not here.
 
-    Titles that occur in the training sequences come first (`n_seen` of them), then those that the catalogue alone
+    Titles that training learns from come first (`n_seen` of them), then those that only the catalogue or validation
     knows; both parts, and every other list, are sorted, so that the same data give the same indices. The empty text
     stands for an unknown fact and is never a token.
     """
@@ -29,19 +29,30 @@ class Vocabulary:
     numeric: dict[str, tuple[float, float]]
 
     @classmethod
-    def fit(cls, sequences: Rows, catalog: Rows, spec: ModelSpec) -> "Vocabulary":
+    def fit(cls, sequences: Rows, catalog: Rows, spec: ModelSpec, learned: pa.Array | None = None) -> "Vocabulary":
         """Fit on `sequences` rows and the catalogue of the same cut-off.
+
+        Args:
+            sequences: rows of the table.
+            catalog: snapshots; every title gets an index.
+            spec: names the columns.
+            learned: which interactions, all rows in a line, training learns from (default: all). The others are not
+                looked at, except that their titles get an index.
 
         Raises:
             ValueError: a column that the spec names is missing.
         """
-        seen = _sorted_tokens(flat(sequences, "title_id"))
-        listed = _sorted_tokens(column(catalog, "title_id"))
+
+        def values(name: str) -> pa.Array:
+            return flat(sequences, name) if learned is None else flat(sequences, name).filter(learned)
+
+        seen = _sorted_tokens(values("title_id"))
+        named = {*_sorted_tokens(flat(sequences, "title_id")), *_sorted_tokens(column(catalog, "title_id"))}
         return cls(
-            titles=(*seen, *sorted(set(listed) - set(seen))),
+            titles=(*seen, *sorted(named - set(seen))),
             n_seen=len(seen),
-            tokens={name: _sorted_tokens(_leaves(flat(sequences, name))) for name in token_columns(spec)},
-            numeric={name: _log_statistics(flat(sequences, name)) for name in spec.numeric},
+            tokens={name: _sorted_tokens(_leaves(values(name))) for name in token_columns(spec)},
+            numeric={name: _log_statistics(values(name)) for name in spec.numeric},
         )
 
     def index(self, name: str, values: pa.Array) -> np.ndarray:

@@ -91,6 +91,11 @@ def service_start(calendar: Calendar, day: date) -> datetime:
     return datetime.combine(day, calendar.day_start, ZoneInfo(calendar.zone)).astimezone(UTC)
 
 
+def validation_start(domain: Domain, cutoff: date) -> datetime:
+    """The UTC moment from which on targets are for validation: the last `validation_days` before the cut-off."""
+    return service_start(domain.calendar, cutoff - timedelta(days=domain.training.validation_days))
+
+
 def split(encoded: Encoded, domain: Domain, cutoff: date) -> tuple[Encoded, Encoded]:
     """Training and validation targets of the same rows.
 
@@ -99,7 +104,7 @@ def split(encoded: Encoded, domain: Domain, cutoff: date) -> tuple[Encoded, Enco
     Raises:
         NothingToTrain: one of the two is empty.
     """
-    begin = service_start(domain.calendar, cutoff - timedelta(days=domain.training.validation_days))
+    begin = validation_start(domain, cutoff)
     late_N = encoded.flat.time_BL >= int(begin.timestamp())
     known_N = encoded.flat.target_BL & (encoded.flat.title_BL >= FIRST)
     parts = known_N & ~late_N, known_N & late_N

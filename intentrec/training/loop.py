@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import nn
 
 from intentrec.config import Domain, fingerprint
+from intentrec.errors import PipelineError
+from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.ranking import ranks
 from intentrec.model.titles import in_order, titles_of, with_played_titles
 from intentrec.model.vocabulary import FIRST, Vocabulary
 from intentrec.training.checkpoint import load_checkpoint, save_checkpoint, save_model
-from intentrec.training.data import NothingToTrain, batches, chained, split
+from intentrec.training.data import NothingToTrain, batches, chained, split, validation_start
 from intentrec.training.spec import model_spec
 from intentrec.training.threads import device
 
@@ -74,6 +77,7 @@ def fit(
 
     Raises:
         NothingToTrain: no training or no validation target.
+        PipelineError: the loss diverged.
         ValueError: rows after the cut-off.
     """
     setup = _prepare(domain, sequences, catalog, cutoff)
@@ -114,7 +118,8 @@ def _prepare(domain: Domain, sequences: pa.Table, catalog: pa.Table, cutoff: dat
     sequences = chained(sequences)
     spec = model_spec(domain)
     titles = with_played_titles(titles_of(catalog), sequences)
-    vocabulary = Vocabulary.fit(sequences, catalog, spec)
+    learned = pc.less(flat(sequences, "end_ts"), pa.scalar(validation_start(domain, cutoff), pa.timestamp("us", "UTC")))
+    vocabulary = Vocabulary.fit(sequences, catalog, spec, learned)
     encoder = FeatureEncoder(spec, vocabulary)
     encoded = encoder.encode(sequences)
     train, validation = split(encoded, domain, cutoff)
@@ -178,6 +183,11 @@ def _epoch(
         optimizer.step()
         for name, value in parts.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(order)
+    if not math.isfinite(totals["loss"]):
+        raise PipelineError(
+            f"the loss of epoch {epoch + 1} is no finite number: lower training.learning_rate "
+            f"(now {settings.learning_rate:g}) and train again"
+        )
     found = validate(model, setup.validation, catalog, settings.chunk, hardware)
     row = {"epoch": epoch + 1, **{f"train_{name}": value for name, value in totals.items()}}
     row |= {f"val_{name}": value for name, value in found.items()}
