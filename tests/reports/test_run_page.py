@@ -1,0 +1,287 @@
+"""The page of an interval: complete, honest about what did not happen, and harmless whatever the data hold."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intentrec.config import Domain, Profile
+from intentrec.contracts import TABLES
+from intentrec.reports import run_facts, run_page
+from intentrec.runs import Run, _record
+
+START, END = date(2026, 8, 10), date(2026, 8, 17)
+HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=alert(1)>\"'&{{ 7*7 }}"
+COUNTS = {
+    "events.read": 1000,
+    "events.accepted": 700,
+    "events.quarantined": 40,
+    "events.duplicates": 100,
+    "events.late": 10,
+    "events.outside": 150,
+    "quarantine.reason.bad_duration": 30,
+    "quarantine.reason.unknown_item": 20,
+    "catalog.read": 12,
+    "catalog.accepted": 11,
+    "catalog.quarantined": 1,
+}
+MINUS = "\N{MINUS SIGN}"
+NETWORK = re.compile(r"https?:|//[a-z]|@import|url\(", re.IGNORECASE)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+
+@pytest.fixture
+def attempt(profile: Profile, streaming: Domain) -> Callable[..., Run]:
+    """Record an attempt of a job in the ledger."""
+    minutes = iter(range(60))
+
+    def record(job: str, status: str, message: str | None = None, counts: dict[str, int] | None = None) -> Run:
+        run = Run(job, START, END, streaming, profile, counts=counts or {})
+        run.started = datetime(2026, 8, 18, 12, next(minutes), tzinfo=UTC)
+        _record(run, "running")
+        if status != "running":
+            _record(run, status, message)
+        return run
+
+    return record
+
+
+@pytest.fixture
+def page(profile: Profile, streaming: Domain) -> Callable[[], str]:
+    """Render the page and return its text."""
+    return lambda: run_page.render(profile, streaming, START, END).read_text("utf-8")
+
+
+def finding(**changes: Any) -> dict[str, Any]:
+    usual = {
+        "kind": "column_values_to_not_be_null",
+        "on": "user_id",
+        "severity": "critical",
+        "why": "a row of nobody",
+        "success": True,
+        "wanted": {},
+        "observed": None,
+        "unexpected": 0,
+        "raised": None,
+        "rows": [],
+        "critical": False,
+    }
+    return usual | changes
+
+
+def audited(run: Run, table: str, *findings: dict[str, Any], rows: int = 2) -> None:
+    content = {"job": run.job, "run_id": run.run_id, "start": str(run.start), "end": str(run.end), "table": table}
+    content |= {"rows": rows, "seconds": 1.25, "failed": any(each["critical"] for each in findings)}
+    path = run.report_dir / "audits" / f"{table}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content | {"findings": list(findings)}), "utf-8")
+
+
+def gate(run: Run, **content: Any) -> None:
+    run.report_dir.mkdir(parents=True, exist_ok=True)
+    (run.report_dir / "gate.json").write_text(json.dumps(content), "utf-8")
+
+
+def test_the_waterfall_is_the_ledgers_counts() -> None:
+    bars = run_page.waterfall(COUNTS | {"interactions.rows": 300, "sequences.rows": 20, "user_intents.rows": 20})
+    assert [(bar.label, bar.value) for bar in bars] == [
+        ("raw events read", 1000),
+        ("outside", 150),
+        ("late", 10),
+        ("duplicates", 100),
+        ("quarantined", 40),
+        ("accepted events", 700),
+        ("interactions", 300),
+        ("sequences", 20),
+        ("user_intents", 20),
+    ]
+    # 600 units wide from 190 on, 1000 rows: each loss ends where the rows that are left end.
+    spans = [(bar.x, bar.width) for bar in bars[:6]]
+    assert spans == [(190, 600), (700, 90), (694, 6), (634, 60), (610, 24), (190, 420)]
+    assert [bar.share for bar in bars[:6]] == [1.0, 0.15, 0.01, 0.1, 0.04, 0.7]
+    assert all(bar.share is None and bar.x == 190 for bar in bars[6:])
+
+
+def test_a_waterfall_of_little() -> None:
+    assert run_page.waterfall({}) == []
+    assert [bar.width for bar in run_page.waterfall({"events.read": 0})] == [0] * 6
+    one_among_many = {"events.read": 10_000_000, "events.late": 1, "events.accepted": 9_999_999}
+    assert run_page.waterfall(one_among_many)[2].width == run_page.THINNEST
+
+
+def test_a_good_run(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    ingest = attempt("ingest", "succeeded", counts=COUNTS)
+    audited(ingest, "engagement_events", finding(), rows=700)
+    attempt("build_interactions", "succeeded", counts={"interactions.rows": 4321})
+    text = page()
+    seen = Page(text).texts
+    for wanted in (
+        "1,000",
+        f"{MINUS}150",
+        f"{MINUS}10",
+        f"{MINUS}100",
+        f"{MINUS}40",
+        "700",
+        "4,321",
+        "70.00 %",
+        "bad_duration",
+        "30",
+    ):
+        assert wanted in seen
+    assert "Nothing. Every expectation of the tables written so far was met." in seen
+    assert "2 of 6 jobs succeeded; no warnings." in seen
+    assert seen.count("not run") == 4
+    assert "12 items read, 11 accepted, 1 quarantined" in text
+
+
+def test_rows_that_do_not_add_up_are_shown(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    attempt("ingest", "succeeded", counts=COUNTS | {"events.late": 3})
+    assert "7 of the raw events read have no fate or two" in page()
+
+
+def test_failures_warnings_and_skips_are_shown(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    ingest = attempt("ingest", "failed", message="AuditFailed: critical\nmore of it", counts=COUNTS)
+    bad = finding(success=False, critical=True, unexpected=3, rows=[{"event_id": "e7", "user_id": None}])
+    late = finding(success=False, severity="warning", unexpected=1, on="position_s", why="odd but usable")
+    broken = finding(success=False, severity="warning", critical=True, raised="no such column", on="nowhere")
+    audited(ingest, "engagement_events", bad, late, broken, finding(on="device"))
+    attempt("train", "skipped", message="no snapshot before 2026-08-10")
+    attempt("publish", "running")
+    text = page()
+    seen = Page(text).texts
+    assert "0 of 6 jobs succeeded; ingest failed; 2 critical expectations failed; 1 warning." in seen
+    assert "engagement_events: column_values_to_not_be_null on user_id" in seen
+    assert "3 rows" in seen
+    assert {"e7", "null", "AuditFailed: critical"} <= set(seen)
+    assert "could not be evaluated: no such column" in seen
+    assert "odd but usable" in text
+    assert {"skipped", "no snapshot before 2026-08-10", "running"} <= set(seen)
+    assert "not written yet: publish is running" in seen
+    assert "not written: ingest failed before it" in seen
+    assert "not written: build_sequences has not run" in seen
+
+
+def test_the_latest_attempt_counts(
+    attempt: Callable[..., Run], page: Callable[[], str], profile: Profile, streaming: Domain
+) -> None:
+    first = attempt("ingest", "failed", message="boom", counts={"events.read": 5})
+    audited(first, "engagement_events", finding())
+    attempt("ingest", "succeeded", counts=COUNTS)
+    facts = run_facts.collect(profile, streaming, START, END)
+    assert (facts.jobs[0].status, facts.jobs[0].number) == ("succeeded", 2)
+    assert facts.counts["events.read"] == 1000
+    assert facts.status == "succeeded"
+    text = page()
+    assert "boom" not in text
+    assert "audited by an earlier attempt; the latest ingest succeeded before it" in text
+
+
+def test_other_intervals_are_not_shown(attempt: Callable[..., Run], profile: Profile, streaming: Domain) -> None:
+    attempt("ingest", "succeeded", counts=COUNTS)
+    facts = run_facts.collect(profile, streaming, START - timedelta(days=7), START)
+    assert facts.status == "unknown"
+    assert facts.counts == {}
+    assert {job.status for job in facts.jobs} == {"not run"}
+    assert "Nothing has been counted for this interval yet." in run_page.html(facts)
+
+
+def test_the_gates_table(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    run = attempt("gate", "succeeded")
+    systems = [
+        {"system": "challenger", "label": "IntentRec 4", "mrr": 0.12345, "users": 1234},
+        {"system": "popularity_7d", "mrr": 0.1, "users": 1234, "coverage": None},
+    ]
+    intervals = {"challenger - champion": [0.001, 0.02]}
+    gate(run, decision="promote", reasons=["lower bound above 0"], rows=systems, intervals=intervals)
+    text = page()
+    seen = Page(text).texts
+    at = seen.index("Gate: promote")
+    table = ["lower bound above 0", "system", "mrr", "users", "coverage"]
+    table += ["IntentRec 4", "0.1235", "1,234", "n/a", "popularity_7d", "0.1000", "1,234", "n/a"]
+    assert seen[at + 1 : at + 1 + len(table)] == table
+    assert "challenger - champion: [0.0010, 0.0200]" in text
+
+
+def test_hostile_rows_stay_text(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    run = attempt("ingest", "failed", message=HOSTILE, counts=COUNTS | {f"quarantine.reason.{HOSTILE}": 1})
+    bad = finding(
+        success=False,
+        critical=True,
+        unexpected=1,
+        on=HOSTILE,
+        why=HOSTILE,
+        wanted={HOSTILE: HOSTILE},
+        rows=[{HOSTILE: HOSTILE}],
+    )
+    raised = finding(success=False, critical=True, raised=HOSTILE, observed=HOSTILE)
+    audited(run, "engagement_events", bad, raised, finding(success=False, severity="warning", observed=HOSTILE))
+    gate(run, decision=HOSTILE, reasons=[HOSTILE], rows=[{"system": HOSTILE, HOSTILE: HOSTILE}])
+    text = page()
+    parsed = Page(text)
+    assert "<script" not in text
+    assert "<img" not in text
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
+    assert HOSTILE in parsed.texts
+    assert "{{ 7*7 }}" in text
+
+
+def test_the_page_needs_no_network(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    run = attempt("ingest", "succeeded", counts=COUNTS)
+    audited(run, "engagement_events", finding())
+    plots = run.report_dir / "plots"
+    plots.mkdir(parents=True)
+    (plots / "loss_by_epoch.png").write_bytes(b"\x89PNG")
+    text = page()
+    parsed = Page(text)
+    sources = [value for _, attributes in parsed.tags for key, value in attributes.items() if key in ("src", "href")]
+    assert sources == ["data:image/png;base64,iVBORw=="]
+    assert "loss by epoch" in parsed.texts
+    assert not NETWORK.search(text)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in parsed.tags}
+    policy = next(attributes for _, attributes in parsed.tags if attributes.get("http-equiv"))["content"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_written_table_has_its_line(profile: Profile, streaming: Domain) -> None:
+    tables = [table.table for table in run_facts.collect(profile, streaming, START, END).tables]
+    assert tables == [name for name in TABLES if name != "run_ledger"]
+
+
+def test_a_page_is_replaced_whole(attempt: Callable[..., Run], page: Callable[[], str], profile: Profile) -> None:
+    attempt("ingest", "succeeded", counts=COUNTS)
+    assert page() == page()
+    assert [path.name for path in Path(profile.reports).rglob("*") if path.is_file()] == ["report.html"]
+
+
+def test_the_text_summary(attempt: Callable[..., Run], profile: Profile, streaming: Domain) -> None:
+    run = attempt("ingest", "failed", message="first line\nsecond line", counts=COUNTS)
+    audited(run, "catalog", finding(success=False, critical=True))
+    text = run_page.summary(run_facts.collect(profile, streaming, START, END))
+    lines = text.splitlines()
+    assert lines[0].startswith("streaming [2026-08-10, 2026-08-17): failed: 0 of 6 jobs succeeded; ingest failed;")
+    assert "first line" in lines[1]
+    assert "second line" not in text
+    assert "FAILED: catalog: column_values_to_not_be_null on user_id" in text
+    assert re.search(r"raw events read +1,000$", text, re.MULTILINE)
