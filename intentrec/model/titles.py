@@ -26,6 +26,7 @@ def titles_of(catalog: Rows) -> pa.Table:
     ends = items.group_by("title_id", use_threads=False).aggregate(
         [(name, function, pc.ScalarAggregateOptions(skip_nulls=False)) for name, function in _ENDS]
     )
+    ends = ends.sort_by("title_id")  # groups come in no particular order
     facts = first.select(["title_id", *FACTS])
     for name, function in _ENDS:
         facts = facts.append_column(name, ends[f"{name}_{function}"])

@@ -1,0 +1,194 @@
+"""Training: it learns, it repeats, it goes on where it stopped, and validation stays out of it."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+
+from intentrec.config import Domain
+from intentrec.training.checkpoint import CHECKPOINT
+from intentrec.training.data import NothingToTrain, batches, service_start, split
+from intentrec.training.loop import FitResult, _learning_rate, fit
+from intentrec.training.predictor import Predictor
+from intentrec.training.spec import model_spec, with_variant
+from intentrec.training.threads import set_threads
+from tests.model import world
+from tests.review.world import domain_of
+
+WEEKS = 3
+CUTOFF = (world.START + timedelta(weeks=WEEKS)).date()
+TITLES = 24
+
+
+@pytest.fixture(scope="module")
+def sequences() -> pa.Table:
+    return world.learnable_weeks(5, 40, WEEKS, TITLES)
+
+
+def train(domain: Domain, sequences: pa.Table, folder: Path, progress=lambda line: None) -> FitResult:  # type: ignore[no-untyped-def]
+    return fit(domain, sequences, world.catalog(TITLES), CUTOFF, folder, progress)
+
+
+def losses(result: FitResult) -> list[tuple[float, ...]]:
+    return [tuple(value for name, value in row.items() if name != "seconds") for row in result.history]
+
+
+@pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3"])
+def test_every_variant_learns_more_than_chance(
+    streaming: Domain, sequences: pa.Table, tmp_path: Path, variant: str
+) -> None:
+    domain = with_variant(domain_of(streaming, training={"epochs": 8, "learning_rate": 0.02}), variant)
+    result = train(domain, sequences, tmp_path)
+    chance = sum(1 / rank for rank in range(1, TITLES + 1)) / TITLES
+    assert result.metrics["val_mrr"] > 2 * chance
+    assert result.history[-1]["train_item"] < 0.8 * result.history[0]["train_item"]
+    assert {name for name in result.metrics if name.startswith("train_")} == {
+        "train_loss",
+        "train_item",
+        *(f"train_{intent.name}" for intent in model_spec(domain).intents),
+    }
+
+
+def test_first_steps_have_the_recorded_loss(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    """A golden run: a change of the model, the loss, the order of batches or the optimiser moves these numbers."""
+    result = train(domain_of(streaming), sequences, tmp_path)
+    found = [[row[name] for name in ("train_loss", "train_item", "val_loss", "val_mrr")] for row in result.history]
+    assert found == [pytest.approx(row, rel=2e-3) for row in GOLDEN]
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    """Bit for bit, dropout included, although other random numbers were drawn in between."""
+    domain = domain_of(streaming, model={"dropout": 0.2}, training={"epochs": 4})
+    whole = train(domain, sequences, tmp_path / "whole")
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 2/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(domain, sequences, tmp_path / "parts", stop)
+    torch.rand(100)
+    lines: list[str] = []
+    parts = train(domain, sequences, tmp_path / "parts", lines.append)
+    assert lines[0] == "going on after epoch 2"
+    assert losses(parts) == losses(whole)
+    for name in ("model.safetensors", "model.json"):
+        assert (parts.directory / name).read_bytes() == (whole.directory / name).read_bytes()
+    again = train(domain, sequences, tmp_path / "parts", lines.append)
+    assert losses(again) == losses(whole)
+    assert sum(line.startswith("epoch 4/") for line in lines) == 1, "a finished run trains nothing again"
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_not_continued(
+    streaming: Domain, sequences: pa.Table, tmp_path: Path
+) -> None:
+    domain = domain_of(streaming, training={"epochs": 1})
+    train(domain, sequences, tmp_path)
+    mark = torch.load(tmp_path / CHECKPOINT, weights_only=True)["fingerprint"]
+    lines: list[str] = []
+    train(domain, sequences.slice(0, len(sequences) - 2), tmp_path, lines.append)
+    train(domain_of(streaming, training={"epochs": 1, "seed": 8}), sequences, tmp_path, lines.append)
+    assert not any(line.startswith("going on") for line in lines)
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["fingerprint"] != mark
+
+
+def test_the_outside_random_state_is_left_alone(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train(domain_of(streaming, training={"epochs": 1}), sequences, tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_stops_when_validation_no_longer_improves(
+    streaming: Domain, sequences: pa.Table, tmp_path: Path
+) -> None:
+    domain = domain_of(streaming, training={"epochs": 40, "patience": 2, "learning_rate": 0.05})
+    result = train(domain, sequences, tmp_path)
+    best = max(result.history, key=lambda row: row["val_mrr"])
+    assert len(result.history) == result.best_epoch + 2 < 40
+    assert result.metrics["val_mrr"] == best["val_mrr"]
+    assert result.best_epoch == best["epoch"]
+
+
+def test_validation_targets_are_the_last_days_and_train_nothing(streaming: Domain, sequences: pa.Table) -> None:
+    domain = domain_of(streaming)
+    _, _, encoded = world.model_of(world.spec(), sequences)
+    train_part, validation = split(encoded, domain, CUTOFF)
+    begin = service_start(domain.calendar, CUTOFF - timedelta(days=domain.training.validation_days))
+    ends, late = [], []
+    for row in sequences.to_pylist():
+        length = len(row["title_id"])
+        for k in range(max(1, length - row["n_new"]), length):
+            (late if row["end_ts"][k] >= begin else ends).append(int(row["end_ts"][k].timestamp()))
+    for part, expected in ((train_part, ends), (validation, late)):
+        found = part.flat.time_BL[part.flat.target_BL]
+        assert sorted(found.tolist()) == sorted(expected)
+        last = part.offsets[1:] - 1
+        assert part.flat.target_BL[last].all(), "nothing after a row's last target is computed"
+    assert int(train_part.flat.time_BL.max()) < begin.timestamp()
+
+
+@pytest.mark.parametrize("change", ["no row", "no target", "no validation target"])
+def test_nothing_to_train_says_so(streaming: Domain, sequences: pa.Table, tmp_path: Path, change: str) -> None:
+    if change == "no row":
+        sequences = sequences.slice(0, 0)
+    elif change == "no target":
+        nothing = [[False] * len(values) for values in sequences["is_target"].to_pylist()]
+        at = sequences.schema.get_field_index("is_target")
+        sequences = sequences.set_column(
+            at, sequences.schema.field(at), pa.array(nothing, sequences.schema.field(at).type)
+        )
+    else:
+        first = CUTOFF - timedelta(weeks=WEEKS - 1)
+        sequences = sequences.filter([day == first for day in sequences["as_of"].to_pylist()])
+    with pytest.raises(NothingToTrain, match=r"no (sequences|training|validation)"):
+        train(domain_of(streaming), sequences, tmp_path)
+
+
+def test_rows_after_the_cutoff_are_refused(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lie after the cut-off"):
+        fit(domain_of(streaming), sequences, world.catalog(3), CUTOFF - timedelta(days=1), tmp_path)
+
+
+def test_batches_hold_every_row_once_and_rows_of_like_length() -> None:
+    lengths = torch.randint(1, 50, (1000,), generator=torch.Generator().manual_seed(0))
+    orders = []
+    for seed in (1, 1, 2):
+        found = list(batches(lengths, 32, torch.Generator().manual_seed(seed)))
+        assert sorted(torch.cat(found).tolist()) == list(range(1000))
+        assert max(map(len, found)) == 32
+        cells = sum(len(rows) * int(lengths[rows].max()) for rows in found)
+        assert cells < 1.15 * int(lengths.sum()), "padding"
+        orders.append([rows.tolist() for rows in found])
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    rates = [_learning_rate(step, 100, 1.0, 0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_a_model_directory_holds_all_and_no_pickle(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    result = train(domain_of(streaming, training={"epochs": 1}), sequences, tmp_path)
+    assert sorted(path.name for path in result.directory.iterdir()) == ["model.json", "model.safetensors"]
+    about = Predictor.load(result.directory).about
+    assert about["config_hash"] == domain_of(streaming, training={"epochs": 1}).hash
+    assert about["cutoff"] == str(CUTOFF)
+
+
+def test_threads_are_set() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(1) == torch.get_num_threads() == 1
+        assert set_threads() >= 1
+    finally:
+        torch.set_num_threads(before)
+
+
+GOLDEN: list[list[float]] = []
