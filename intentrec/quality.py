@@ -220,6 +220,9 @@ def _finding(result: "ExpectationValidationResult") -> Finding:
     by_query = config.type == "unexpected_rows_expectation"
     if by_query:
         wanted = {}
+    observed = None if by_query else seen.get("observed_value")
+    if observed is None and "missing_count" in seen and "unexpected_count" not in seen:  # of a set of wanted values
+        observed = f"{seen['missing_count']} missing"
     return Finding(
         kind=config.type.removeprefix("expect_"),
         on=config.description or ", ".join(columns) or "the table",
@@ -227,7 +230,7 @@ def _finding(result: "ExpectationValidationResult") -> Finding:
         why=config.meta["why"],
         success=bool(result.success),
         wanted=wanted,
-        observed=None if by_query else seen.get("observed_value"),
+        observed=observed,
         unexpected=seen.get("observed_value") if by_query else seen.get("unexpected_count"),
         raised=_raised(result.exception_info or {}),
     )
@@ -248,7 +251,11 @@ def _sample(batch: "Batch", expectation: Any, table: Table, values: dict[str, An
     detail: dict[str, Any] = {"result_format": "COMPLETE" if by_query else "SUMMARY"}
     detail |= {"partial_unexpected_count": SAMPLE, "unexpected_index_column_names": keys}
     seen = batch.validate(expectation, result_format=detail, expectation_parameters=values).to_json_dict()["result"]
-    rows = seen["details"]["unexpected_rows"] if by_query else seen.get("partial_unexpected_index_list", [])
+    if by_query:
+        rows = seen["details"]["unexpected_rows"]
+    else:
+        missing = [{"missing": value} for value in seen.get("partial_missing_list", [])]
+        rows = seen.get("partial_unexpected_index_list", missing)
     plain = [{key: _plain(value) for key, value in row.items()} for row in rows[:SAMPLE]]
     return sorted(plain, key=str)
 
