@@ -68,14 +68,17 @@ def weight(duration_s: Column, rule: DurationWeight) -> Column:
 
 def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
     """Each interaction once per as_of whose sequence holds it, with rank and window counts in the user's history."""
-    ended_on = service_date(F.col("end_ts"), domain.calendar)
     in_order = Window.partitionBy("user_id").orderBy("end_us", "start_ts", "tie", "title_id")
-    ranked = interactions.withColumns({"ended_on": ended_on, "end_us": F.unix_micros("end_ts")}).withColumns(
-        {
-            "rank": F.row_number().over(in_order) - 1,
-            "pushed_out_on": F.lead("ended_on", domain.sequences.length).over(in_order),
-            **{_older(h): _count_older(h) for h in domain.sequences.windows},
-        }
+    ranked = (
+        _of_active(interactions, as_ofs, domain)
+        .withColumn("end_us", F.unix_micros("end_ts"))
+        .withColumns(
+            {
+                "rank": F.row_number().over(in_order) - 1,
+                "pushed_out_on": F.lead("ended_on", domain.sequences.length).over(in_order),
+                **{_older(h): _count_older(h) for h in domain.sequences.windows},
+            }
+        )
     )
     week_end = F.date_add(week_start(F.col("ended_on"), domain.calendar), 7)
     first = F.greatest(week_end, F.lit(as_ofs[0]))
@@ -84,6 +87,14 @@ def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> 
     weeks = F.sequence(first, last, F.expr("interval 7 days"))
     # sequence() would count downwards where nothing is left.
     return ranked.where(first <= last).withColumn("as_of", F.explode(weeks))
+
+
+def _of_active(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
+    """All interactions of the users with a row to come: the windows below would sort everybody else's for nothing."""
+    dated = interactions.withColumn("ended_on", service_date(F.col("end_ts"), domain.calendar))
+    begin = as_ofs[0] - timedelta(days=7)
+    in_range = (F.col("ended_on") >= F.lit(begin)) & (F.col("ended_on") < F.lit(as_ofs[-1]))
+    return dated.join(dated.where(in_range).select("user_id"), "user_id", "left_semi")
 
 
 def _older(window: str) -> str:
