@@ -219,7 +219,7 @@ class Model(Strict):
     layers: PositiveInt = 2
     dropout: float = Field(0.1, ge=0, lt=1)
     intent_weight: float = Field(0.2, ge=0, description="lambda of Eq. 4")
-    history_path: bool = Field(False, description="not in the paper: weigh the history's titles into the user vector")
+    history_path: bool = Field(False, description="not in the paper: see intentrec.model.history")
 
     @model_validator(mode="after")
     def _columns(self) -> "Model":

@@ -1,8 +1,8 @@
 """The one encoder from Arrow to tensors: training, batch scoring and real time use it alike.
 
-Shape suffixes: N interactions of all rows in a line, B rows, L positions, G labels of one interaction, C channels,
-F numeric features, I titles. Rows are padded on the right: under a causal mask a real position never attends to
-padding, so padding changes nothing.
+Shape suffixes: N interactions of all rows in a line, B rows, L positions, W words of a code, G labels of one
+interaction, C channels, F numeric features, I titles. Rows are padded on the right: under a causal mask a real position
+never attends to padding, so padding changes nothing.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from intentrec.model.arrow import Rows, column, flat, map_entry, offsets_of, padded
+from intentrec.model.codes import code_words
 from intentrec.model.spec import IntentSpec, ModelSpec
 from intentrec.model.vocabulary import FIRST, PAD, Vocabulary, token_columns
 
@@ -34,6 +35,7 @@ class Batch:
 
     valid_BL: Tensor
     title_BL: Tensor
+    code_BLW: Tensor  # bits of the title's code, W = 0 without a history path
     tokens: dict[str, Tensor]  # column -> (B, L), or (B, L, G) where an interaction has several
     numeric_BLF: Tensor
     time_BL: Tensor  # T_k in seconds
@@ -96,9 +98,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Items:
-    """Titles as tensors: index of the id embedding (I,) and the facts that enter the item tower."""
+    """Titles as tensors: index of the id embedding (I,), bits of the code and the facts that enter the item tower."""
 
     title_I: Tensor
+    code_IW: Tensor
     tokens: dict[str, Tensor]
 
 
@@ -135,6 +138,7 @@ class FeatureEncoder:
         batch = Batch(
             valid_BL=torch.ones(len(title_N), dtype=torch.bool),
             title_BL=torch.from_numpy(title_N),
+            code_BLW=torch.from_numpy(code_words(flat(sequences, "title_id"), self.spec.code_words)),
             tokens=tokens,
             numeric_BLF=torch.from_numpy(self._numbers(sequences, len(title_N))),
             time_BL=torch.from_numpy(seconds_N),
@@ -151,6 +155,7 @@ class FeatureEncoder:
         """Encode a table of titles (`intentrec.model.titles`), in its order."""
         return Items(
             title_I=torch.from_numpy(self.vocabulary.index("title_id", column(titles, "title_id"))),
+            code_IW=torch.from_numpy(code_words(column(titles, "title_id"), self.spec.code_words)),
             tokens={
                 name: torch.from_numpy(self._tokens(column(titles, name), name)) for name in self.spec.item_features
             },

@@ -3,8 +3,9 @@
 Read it beside §3 of the paper; names follow its symbols. One code path serves V0 to V3 and any set of intents and
 windows: what a variant lacks is not built.
 
-Shape suffixes: B rows, L positions, D width (dim), P width of Z (dim_intent), M intents, C classes of an intent,
-I titles, N predicted positions. Position k, from 0, predicts interaction k + 1.
+Shape suffixes: B rows, L positions, D width (dim; of user and item vectors, where there is a history path, the code's
+more), P width of Z (dim_intent), M intents, C classes of an intent, I titles, N predicted positions. Position k, from
+0, predicts interaction k + 1.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from intentrec.model.blocks import Encoder
-from intentrec.model.clock import AgoBias, ago_buckets, causal_mask, window_mask
+from intentrec.model.clock import ago_buckets, causal_mask, window_mask
+from intentrec.model.codes import codes
 from intentrec.model.features import Batch, Items
+from intentrec.model.history import HistoryPath
 from intentrec.model.items import TitleEmbedding, TokenEmbedding
 from intentrec.model.loss import intent_loss, item_loss
 from intentrec.model.spec import ModelSpec
@@ -65,27 +68,6 @@ class IntentMixture(nn.Module):
         return (attention_BLM.unsqueeze(-1) * projected_BLMP).sum(-2), attention_BLM
 
 
-class HistoryPath(nn.Module):
-    """Not in the paper: the history's own title vectors, added to the output as far as E^item asks for them.
-
-    People return to titles. Through the encoders a title must first learn to survive projections before it can be
-    recommended again; its output vector can simply be weighed and added, and stays a part of the user vector.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim)
-        self.ago = AgoBias(1)
-        self.gate = nn.Linear(dim, 1)
-
-    def forward(self, item_BLD: Tensor, title_BLD: Tensor, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
-        """(B, L, D)."""
-        score_BLL = self.query(item_BLD) @ self.key(item_BLD).mT * item_BLD.shape[-1] ** -0.5
-        weight_BLL = (score_BLL + self.ago(ago_BLL, causal_BLL).squeeze(1)).softmax(-1)
-        return nn.functional.softplus(self.gate(item_BLD)) * (weight_BLL @ title_BLD)
-
-
 class IntentRec(nn.Module):
     """The model of a spec and a vocabulary."""
 
@@ -106,19 +88,18 @@ class IntentRec(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(spec.dim, c) for c in classes)  # FC_i
         self.item_encoder = Encoder(width, spec, spec.layers)
         self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
-        self.history = HistoryPath(spec.dim) if spec.history_path else None
+        self.history = HistoryPath(spec.dim, spec.heads) if spec.history_path else None
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next intents and the next item at every position."""
         ago_BLL, causal_BLL = ago_buckets(batch.time_BL), causal_mask(batch)
         # §3.2: F_k (+) S_k
-        title_BLD = self.titles(batch.title_BL, batch.tokens)
-        f_BLF = self.features(title_BLD, batch)
+        f_BLF = self.features(self.titles(batch.title_BL, batch.tokens), batch)
         s = [encode(f_BLF, batch, ago_BLL, window_mask(batch, h)) for h, encode in self.short_term.items()]
         x_BLX = torch.cat([f_BLF, *s], -1)
         if not self.spec.hierarchical:
             shared_BLD = self.item_encoder(x_BLX, batch, ago_BLL, causal_BLL)
-            item_BLD = self._item(shared_BLD, title_BLD, ago_BLL, causal_BLL)
+            item_BLD = self._item(shared_BLD, batch, ago_BLL, causal_BLL)
             return Output(item_BLD, self._intents(shared_BLD), None, None)
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
@@ -126,21 +107,23 @@ class IntentRec(nn.Module):
         z_BLP, attention_BLM = self.mixture([logit_BLC.softmax(-1) for logit_BLC in logits.values()])
         # §3.4: F_k (+) S_k (+) Z_k, E^item
         encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
-        item_BLD = self._item(encoded_BLD, title_BLD, ago_BLL, causal_BLL)
+        item_BLD = self._item(encoded_BLD, batch, ago_BLL, causal_BLL)
         return Output(item_BLD, logits, z_BLP, attention_BLM)
 
-    def _item(self, encoded_BLD: Tensor, title_BLD: Tensor, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
+    def _item(self, encoded_BLD: Tensor, batch: Batch, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
+        """The user vector: FC_item on E^item and, where there is a history path, the history's codes beside it."""
         item_BLD = self.to_item(encoded_BLD)
-        return (
-            item_BLD if self.history is None else item_BLD + self.history(encoded_BLD, title_BLD, ago_BLL, causal_BLL)
-        )
+        if self.history is None:
+            return item_BLD
+        return torch.cat([item_BLD, self.history(encoded_BLD, codes(batch.code_BLW), ago_BLL, causal_BLL)], -1)
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
 
     def item_vectors(self, items: Items) -> Tensor:
         """Output vectors (I, D) of titles, known to the vocabulary or not."""
-        return self.titles(items.title_I, items.tokens)
+        item_ID = self.titles(items.title_I, items.tokens)
+        return item_ID if self.history is None else torch.cat([item_ID, codes(items.code_IW)], -1)
 
     def loss(self, output: Output, batch: Batch, catalog: Items, chunk: int) -> dict[str, Tensor]:
         """Eq. 4 over the batch's targets: `loss`, and its parts `item` and one per intent.

@@ -227,7 +227,8 @@ def _copy(model: IntentRec) -> dict[str, torch.Tensor]:
 
 
 def _on(items: Items, hardware: torch.device) -> Items:
-    return Items(items.title_I.to(hardware), {name: value.to(hardware) for name, value in items.tokens.items()})
+    tokens = {name: value.to(hardware) for name, value in items.tokens.items()}
+    return Items(items.title_I.to(hardware), items.code_IW.to(hardware), tokens)
 
 
 def _summary(setup: _Setup, model: IntentRec) -> str:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -220,7 +221,7 @@ def test_input_titles_and_output_titles_are_tied() -> None:
     tower = vectors - model.titles.id[items.title_I]
     unseen = items.title_I == 1
     assert int(unseen.sum()) == 40 - len(encoder.vocabulary.titles)
-    new = model.item_vectors(type(items)(torch.ones_like(items.title_I), items.tokens))
+    new = model.item_vectors(replace(items, title_I=torch.ones_like(items.title_I)))
     torch.testing.assert_close(vectors[unseen], new[unseen])
     torch.testing.assert_close(new[~unseen], tower[~unseen], **CLOSE)
     assert vectors[unseen].unique(dim=0).shape[0] > 3, "facts tell new titles apart"
