@@ -31,7 +31,9 @@ def profile_under(home: Path) -> Profile:
         spark=Spark(
             conf={
                 "spark.sql.shuffle.partitions": "2",
-                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m",
+                "spark.driver.extraJavaOptions": (
+                    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
+                ),
                 "spark.sql.warehouse.dir": f"{home}/spark-warehouse",
             }
         ),
