@@ -63,19 +63,33 @@ def ingest_catalog(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
     )
 
 
-def judge(spark: SparkSession, warehouse: Warehouse, include_late: bool) -> DataFrame:
-    """Every raw event row that the run reads, with its fate."""
+def needed_snapshots(warehouse: Warehouse) -> list[date]:
+    """Catalogue snapshots that hold in the run's interval, oldest first.
+
+    Raises:
+        PipelineError: none holds on the first date.
+    """
     run = warehouse.run
-    catalog = warehouse.read(CATALOG, end=run.end)
-    snapshots = snapshot_dates(catalog, run.start, run.end)
-    if not snapshots or snapshots[0] > run.start:
+    dates = []
+    if warehouse.exists(CATALOG):
+        dates = snapshot_dates(warehouse.read(CATALOG, end=run.end), run.start, run.end)
+    if not dates or dates[0] > run.start:
         raise PipelineError(
             f"no catalogue snapshot on or before {run.start}, so every item of that day is unknown: deliver the "
             "snapshot of that date, or ingest the earlier weeks first"
         )
+    return dates
+
+
+def judge(spark: SparkSession, warehouse: Warehouse, include_late: bool) -> DataFrame:
+    """Every raw event row that the run reads, with its fate."""
+    run = warehouse.run
+    snapshots = needed_snapshots(warehouse)
+    catalog = warehouse.read(CATALOG, end=run.end)
     raw = load(run.domain.source.reader).read_events(spark, run, *arrivals(run, include_late))
-    checked = checked_events(raw, run.domain)
-    # The plan reads and numbers files: once is enough for the counts and both tables.
+    # Read and taken apart once: fates look at the rows several times, and so do the counts and both tables.
+    checked = checked_events(raw, run.domain).localCheckpoint()
+    run.counts["events.read"] = checked.count()
     return fates(checked, catalog, snapshots, run.start, run.end, run.domain, include_late).localCheckpoint()
 
 
@@ -87,7 +101,7 @@ def count(run: Run, judged: DataFrame, refused: DataFrame) -> None:
     """
     by_fate = {row["fate"]: row["count"] for row in judged.groupBy("fate").count().collect()}
     assert by_fate.keys() <= set(FATES), by_fate
-    run.counts["events.read"] = sum(by_fate.values())
+    assert sum(by_fate.values()) == run.counts["events.read"], (by_fate, run.counts["events.read"])
     run.counts |= {f"events.{fate}": by_fate.get(fate, 0) for fate in FATES}
     reasons = refused.select(F.explode("reasons").alias("reason")).groupBy("reason").count().orderBy("reason")
     run.counts |= {f"quarantine.reason.{row['reason']}": row["count"] for row in reasons.collect()}

@@ -98,14 +98,20 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
     log_start = datetime.combine(run.domain.calendar.history_start, time(), ZoneInfo(zone))
     fields = F.col("fields")
     millis = integer(fields["time_ms"])
-    began = F.timestamp_millis(F.when(millis.between(0, _LATEST_MS), millis))
-    hour = F.lpad(fields["hourmin"], 4, "0")
-    hour_start = F.to_utc_timestamp(F.try_to_timestamp(F.concat("fields.date", hour), F.lit("yyyyMMddHHmm")), zone)
+    hour = F.concat(fields["date"], F.lpad(fields["hourmin"], 4, "0"))
+    seconds = number(fields["play_time_ms"]) / 1000
+    values = F.struct(
+        F.timestamp_millis(F.when(millis.between(0, _LATEST_MS), millis)).alias("began"),
+        F.to_utc_timestamp(F.try_to_timestamp(hour, F.lit("yyyyMMddHHmm")), zone).alias("hour_start"),
+        seconds.alias("seconds"),
+        F.least(seconds, number(fields["duration_ms"]) / 1000).alias("position"),
+    )
+    began, hour_start, seconds, position = (
+        F.col(f"values.{n}") for n in ("began", "hour_start", "seconds", "position")
+    )
     hour_end = hour_start + F.make_dt_interval(hours=F.lit(1))
     arrived = F.when(hour_start.isNotNull(), F.least(F.greatest(hour_start, began), hour_end))
     unread_hour = F.when(arrived.isNull(), "bad_type_arrived_at")
-    seconds = number(fields["play_time_ms"]) / 1000
-    position = F.least(seconds, number(fields["duration_ms"]) / 1000)
     key = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in ("user_id", "video_id", "time_ms")])
     others = [name for name in rows.select("fields.*").columns if name not in (*_LOG_COLUMNS, _BROKEN)]
     extra = F.create_map(*[part for name in others for part in (F.lit(name), fields[name])]).cast("map<string,string>")
@@ -113,7 +119,7 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
     def taken_apart(value: Column) -> Column:
         return F.when(fields.isNotNull(), value)
 
-    frame = rows.select(
+    frame = parsed_once(rows, "values", values).select(
         "raw",
         "source_file",
         "source_line",

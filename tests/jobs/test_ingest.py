@@ -1,7 +1,7 @@
 """The ingest job over a small landing zone with every sort of bad row."""
 
 import argparse
-from collections.abc import Callable
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from intentrec.config import ROOT, Domain, Profile
-from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
+from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import PipelineError
 from intentrec.quality import AuditFailed
 from intentrec.runs import Run
@@ -68,35 +68,34 @@ ROWS: list[tuple[date, Line, str | list[str]]] = [
 ]
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
+def deliver_all(root: Path) -> None:
     """A landing zone of two weeks: all rows above, and a catalogue with faults of its own."""
-    root = tmp_path / "raw"
     for day in sorted({day for day, _, _ in ROWS}):
         deliver(events_of(root, day), [line for arrived, line, _ in ROWS if arrived == day])
     deliver(events_of(root, date(2026, 8, 6)), [])
     deliver(snapshot_of(root, W0), [item(), item(), item(item_id="broken", runtime_s=-1), "[]"])
     deliver(snapshot_of(root, W1), [item(), item(item_id="later", title_id="t2")])
-    return root
 
 
-@pytest.fixture
-def ingest(spark: SparkSession, streaming: Domain, raw: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
-    """Run the job over an interval; returns the attempt."""
-    monkeypatch.setenv("INTENTREC_DATA", str(raw))
-
-    def run(profile: Profile, start: date, end: date, include_late: bool = False) -> Run:
-        attempt = Run("ingest", start, end, streaming, profile)
-        body(attempt, argparse.Namespace(config=str(ROOT / "conf" / "streaming.yaml"), include_late=include_late))
-        return attempt
-
+def ingest(home: Path, domain: Domain, start: date, end: date, include_late: bool = False) -> Run:
+    """Run the job over an interval of home's landing zone; returns the attempt."""
+    run = Run("ingest", start, end, domain, profile_under(home))
+    body(run, argparse.Namespace(config=str(ROOT / "conf" / "streaming.yaml"), include_late=include_late))
     return run
 
 
+@pytest.fixture(scope="module")
+def whole(spark: SparkSession, streaming: Domain, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """Both weeks in one run: its home, and the attempt."""
+    home = tmp_path_factory.mktemp("whole")
+    deliver_all(home / "landing" / "streaming")
+    return home, ingest(home, streaming, W0, W2)
+
+
 @pytest.mark.slow
-def test_every_row_is_somewhere(spark: SparkSession, profile: Profile, ingest: Callable[..., Run]) -> None:
-    """Accepted and refused rows stand in the tables, the others in the counts; a second run changes nothing."""
-    run = ingest(profile, W0, W2)
+def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) -> None:
+    """Accepted and refused rows stand in the tables with their reasons and lines, the others in the counts."""
+    run = whole[1]
     counts = run.counts
     assert counts["events.read"] == len(ROWS) == sum(counts[f"events.{fate}"] for fate in FATES)
     for fate in ("accepted", "duplicates", "late"):
@@ -122,70 +121,68 @@ def test_every_row_is_somewhere(spark: SparkSession, profile: Profile, ingest: C
     }
     items = warehouse.current(QUARANTINE).where("record = 'catalog'").collect()
     assert sorted(row["reasons"] for row in items) == [["bad_runtime"], ["unreadable_line"]]
-    versions = {table.name: warehouse.version(table) for table in (CATALOG, QUARANTINE, ENGAGEMENT_EVENTS)}
-    again = ingest(profile, W0, W2)
-    assert again.outputs == versions
-    assert again.counts == counts
 
 
 @pytest.mark.slow
 def test_weeks_in_any_order_make_the_same_tables(
-    spark: SparkSession, profile: Profile, tmp_path: Path, ingest: Callable[..., Run]
+    spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
-    whole = Warehouse(spark, ingest(profile, W0, W2)).checksums()
-    apart = profile_under(tmp_path / "apart")
-    ingest(apart, W1, W2)
-    assert Warehouse(spark, ingest(apart, W0, W1)).checksums() == whole
-
-
-@pytest.mark.slow
-def test_late_rows_are_taken_in_on_demand(profile: Profile, ingest: Callable[..., Run]) -> None:
-    """What belongs to the other week is outside; the late row is accepted once it is asked for."""
-    run = ingest(profile, W0, W1)
-    assert (run.counts["events.late"], run.counts["events.outside"]) == (0, 1), "what arrives later is not even read"
-    late = ingest(profile, W0, W1, include_late=True)
-    assert late.counts["events.accepted"] == run.counts["events.accepted"] + 1
-    assert late.counts["events.read"] == sum(late.counts[f"events.{fate}"] for fate in FATES) == len(ROWS)
+    """And late rows are taken in where they are asked for, rows of the other week never."""
+    shutil.copytree(whole[0] / "landing", tmp_path / "landing")
+    warehouse = Warehouse(spark, ingest(tmp_path, streaming, W0, W1))
+    counts = warehouse.run.counts
+    assert (counts["events.late"], counts["events.outside"]) == (0, 1), "what arrives later is not even read"
+    ingest(tmp_path, streaming, W1, W2)
+    late = ingest(tmp_path, streaming, W0, W1, include_late=True).counts
+    assert late["events.accepted"] == counts["events.accepted"] + 1
+    assert late["events.read"] == sum(late[f"events.{fate}"] for fate in FATES) == len(ROWS)
+    ingest(tmp_path, streaming, W0, W1)
+    assert warehouse.checksums() == Warehouse(spark, whole[1]).checksums()
 
 
 @pytest.mark.slow
 def test_a_failed_run_leaves_the_events_as_they_were(
-    spark: SparkSession, profile: Profile, raw: Path, ingest: Callable[..., Run]
+    spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
-    """A truncated file, an empty landing zone and a week of nothing but refused rows: one error each, no change."""
-    run = ingest(profile, W0, W1)
-    warehouse = Warehouse(spark, run)
-    before = warehouse.checksums()
+    """A truncated file, an empty landing zone and nothing but refused rows: one error each; then all is as before."""
+    shutil.copytree(whole[0] / "landing", tmp_path / "landing")
+    shutil.copytree(whole[0] / "warehouse", tmp_path / "warehouse")
+    warehouse = Warehouse(spark, Run("ingest", W0, W2, streaming, profile_under(tmp_path)))
+    before, versions = warehouse.checksums(), dict(whole[1].outputs)
+    raw = tmp_path / "landing" / "streaming"
     good = {path: path.read_bytes() for path in raw.glob("events/*/*")}
     first = min(good)
     first.write_bytes(good[first][:-9])
     with pytest.raises(PipelineError, match=f"{first}: cannot be read"):
-        ingest(profile, W0, W1)
+        ingest(tmp_path, streaming, W0, W2)
     assert warehouse.checksums() == before
     for path in good:
         path.unlink()
     with pytest.raises(PipelineError, match=f"{raw}/events: no raw events"):
-        ingest(profile, W0, W1)
+        ingest(tmp_path, streaming, W0, W2)
     assert warehouse.checksums() == before
     deliver(first.parent, [event(user_id=None)])
     with pytest.raises(AuditFailed, match="engagement_events"):
-        ingest(profile, W0, W1)
+        ingest(tmp_path, streaming, W0, W2)
     after = warehouse.checksums()
     assert (after["engagement_events"], after["catalog"]) == (before["engagement_events"], before["catalog"])
     refused = warehouse.current(QUARANTINE).where("record = 'event'").collect()
     assert [row["reasons"] for row in refused] == [["missing_user_id"]], "the quarantine shows why"
     for path, content in good.items():
         path.write_bytes(content)
-    ingest(profile, W0, W1)
+    again = ingest(tmp_path, streaming, W0, W2)
     assert warehouse.checksums() == before
+    unchanged = ("catalog", "engagement_events")
+    assert [again.outputs[name] for name in unchanged] == [versions[name] for name in unchanged], "no commit was made"
 
 
-@pytest.mark.slow
-def test_no_snapshot_yet(profile: Profile, raw: Path, ingest: Callable[..., Run]) -> None:
-    """A snapshot in the middle of a week says nothing about its first days."""
-    snapshot_of(raw, W0).rename(snapshot_of(raw, date(2026, 8, 5)))
+def test_no_snapshot_yet(spark: SparkSession, streaming: Domain, tmp_path: Path) -> None:
+    """No catalogue at all, and nothing is written."""
+    raw = tmp_path / "landing" / "streaming"
+    deliver_all(raw)
+    shutil.rmtree(snapshot_of(raw, W0))
     with pytest.raises(PipelineError, match="no catalogue snapshot on or before 2026-08-03"):
-        ingest(profile, W0, W1)
+        ingest(tmp_path, streaming, W0, W1)
 
 
 @pytest.mark.slow
