@@ -1,0 +1,54 @@
+"""Reading pinned versions, and the service day."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.config import Calendar
+from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.errors import PipelineError
+from intentrec.training.data import read_catalog, read_sequences, service_start
+from tests.model import world
+
+WEEK = timedelta(weeks=1)
+FIRST = (world.START + WEEK).date()
+
+
+def test_sequences_at_a_version_up_to_a_cutoff(tmp_path: Path) -> None:
+    rows = world.learnable_weeks(1, 5, 4)
+    path = f"{tmp_path}/{SEQUENCES.name}"
+    write_deltalake(path, rows.take(list(reversed(range(len(rows))))), partition_by=["as_of"])
+    write_deltalake(path, rows.slice(0, 0), mode="overwrite")
+    found = read_sequences(str(tmp_path), 0, FIRST + 2 * WEEK, weeks=2)
+    assert found.schema == to_arrow_schema(SEQUENCES.schema)
+    expected = [row for row in rows.to_pylist() if FIRST < row["as_of"] <= FIRST + 2 * WEEK]
+    assert found.to_pylist() == sorted(expected, key=lambda row: (row["as_of"], row["user_id"]))
+    assert set(read_sequences(str(tmp_path), 0, FIRST)["as_of"].to_pylist()) == {FIRST}
+    assert len(read_sequences(str(tmp_path), DeltaTable(path).version(), FIRST)) == 0
+    with pytest.raises(PipelineError, match="sequences at version 7 cannot be read"):
+        read_sequences(str(tmp_path), 7, FIRST)
+    with pytest.raises(PipelineError, match="catalog at version 0 cannot be read"):
+        read_catalog(str(tmp_path), 0, FIRST)
+
+
+def test_catalogue_of_a_date_is_what_was_known_before_it(tmp_path: Path) -> None:
+    path = f"{tmp_path}/{CATALOG.name}"
+    for week in (1, 0, 2):
+        write_deltalake(path, world.catalog(2, FIRST + week * WEEK), mode="append", partition_by=["snapshot_date"])
+    found = read_catalog(str(tmp_path), 2, FIRST + 2 * WEEK)
+    assert found.schema == to_arrow_schema(CATALOG.schema)
+    assert found["snapshot_date"].to_pylist() == [FIRST] * 4 + [FIRST + WEEK] * 4
+    assert len(read_catalog(str(tmp_path), 0, FIRST + 2 * WEEK)) == 4
+
+
+@pytest.mark.parametrize(
+    ("day", "hour"),
+    [(date(2026, 8, 3), 11), (date(2026, 12, 7), 12), (date(2026, 3, 8), 11), (date(2026, 11, 1), 12)],
+    ids=["summer", "winter", "clocks forward", "clocks back"],
+)
+def test_service_day_begins_at_the_zones_hour(day: date, hour: int) -> None:
+    calendar = Calendar(zone="America/Los_Angeles", day_start=time(4), history_start=day)
+    assert service_start(calendar, day) == datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
