@@ -13,8 +13,9 @@ from datetime import date, timedelta
 from functools import reduce
 from operator import and_
 
-from delta.exceptions.captured import DeltaConcurrentModificationException
+from delta.exceptions import captured
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
@@ -23,6 +24,19 @@ from intentrec import quality
 from intentrec.contracts import TABLES, Table
 from intentrec.errors import PipelineError
 from intentrec.runs import Run, code_version
+
+# What Delta raises where another commit came first; the Python classes share no base class of their own.
+CONFLICTS = (
+    captured.ConcurrentAppendException,
+    captured.ConcurrentDeleteDeleteException,
+    captured.ConcurrentDeleteReadException,
+    captured.ConcurrentTransactionException,
+    captured.ConcurrentWriteException,
+    captured.DeltaConcurrentModificationException,
+    captured.MetadataChangedException,
+    captured.ProtocolChangedException,
+)
+STRAY_ROWS = "DELTA_REPLACE_WHERE_MISMATCH"  # what Delta calls rows outside replaceWhere
 
 
 @dataclass(frozen=True)
@@ -183,10 +197,17 @@ class Warehouse:
     def _conflicts(self, table: Table, what: str) -> Iterator[None]:
         try:
             yield
-        except DeltaConcurrentModificationException as error:
+        except CONFLICTS as error:
             raise PipelineError(
                 f"{table.name} {what}: another run wrote this at the same time and won; "
                 f"this run changed nothing. Run it again. ({str(error).splitlines()[0]})"
+            ) from error
+        except AnalysisException as error:
+            if error.getCondition() != STRAY_ROWS:
+                raise
+            raise PipelineError(
+                f"{table.name} {what}: the job made rows with {table.partition} outside the interval it owns; "
+                f"nothing was changed. Check --start and --end of what the rows were made from"
             ) from error
 
 

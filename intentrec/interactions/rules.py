@@ -106,19 +106,17 @@ def _check_condition(frame: DataFrame, condition: str, where: str, available: st
     text = f"({condition})"
     try:
         selected = frame.select(F.expr(text).alias("condition"))
+        found = selected.schema["condition"].dataType
+        if not isinstance(found, BooleanType):
+            raise ConfigError(f"{where}: {condition!r} is {found.simpleString()}, not true or false")
         frame.where(F.expr(text)).schema  # noqa: B018  analysing it as a filter refuses aggregates and generators
     except ParseException as error:
         raise ConfigError(f"{where}: {condition!r} is not Spark SQL: {_first_line(error)}") from error
     except AnalysisException as error:
         raise ConfigError(f"{where}: {condition!r}: {_first_line(error)} Columns: {available}") from error
-    found = selected.schema["condition"].dataType
-    if not isinstance(found, BooleanType):
-        raise ConfigError(f"{where}: {condition!r} is {found.simpleString()}, not true or false")
     plan = selected._jdf.queryExecution().analyzed()
     if not plan.deterministic() or _CLOCK.search(plan.toString()):
-        raise ConfigError(
-            f"{where}: {condition!r} depends on the clock or on chance: the same run must give the same rows"
-        )
+        raise ConfigError(f"{where}: {condition!r} depends on the clock or on chance; a label must not")
 
 
 def _first_line(error: Exception) -> str:

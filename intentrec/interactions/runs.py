@@ -33,12 +33,13 @@ def runs(events: DataFrame, domain: Domain) -> DataFrame:
         list change touches a title but says nothing about how far a user is in it.
     """
     played = F.col("event_type").isin(domain.events.play_types)
-    known_length = F.col("runtime_s") > 0
+    # least() and greatest() pass over nulls: without this an unknown position would count as the very beginning.
+    known = (F.col("runtime_s") > 0) & F.col("position_s").isNotNull()
     share = F.least(F.lit(1.0), F.greatest(F.lit(0.0), F.col("position_s") / F.col("runtime_s")))
     marked = with_runs(events, domain.calendar).withColumns(
         {
             "play_n": F.when(played, F.col("n")),
-            "share": F.when(played & known_length, share),
+            "share": F.when(played & known, share),
             "list_change": _list_change(domain),
         }
     )
