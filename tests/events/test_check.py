@@ -41,7 +41,8 @@ CASES: list[tuple[dict, list[str]]] = [
         ({name: None}, [f"missing_{name}"])
         for name in ("event_id", "user_id", "account_id", "item_id", "surface", "device")
     ),
-    *(({name: " "}, [f"missing_{name}"]) for name in ("event_id", "user_id", "event_ts", "event_type", "duration_s")),
+    *(({name: " "}, [f"missing_{name}"]) for name in ("event_id", "user_id", "event_ts", "duration_s")),
+    ({"event_type": " "}, ["missing_event_type", "unknown_event_type"]),
     ({"event_ts": "2026-08-04"}, ["bad_type_event_ts"]),
     ({"event_ts": "2026-08-04T12:00:00"}, ["bad_type_event_ts"]),  # without a zone
     ({"event_ts": "2026-02-30T12:00:00Z"}, ["bad_type_event_ts"]),

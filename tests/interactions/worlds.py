@@ -1,4 +1,4 @@
-"""Small random worlds that are dense in the awkward cases: ties, overlaps, days and weeks crossed, gaps to the second."""
+"""Small random worlds that are dense in the awkward cases: ties, overlaps, days and weeks crossed, exact gaps."""
 
 import random
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ from pyspark.sql import DataFrame, SparkSession
 from intentrec.config import Domain
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS
 from intentrec.events.calendar import day_start_of, service_date_of
+from intentrec.events.snapshots import snapshot_dates
+from intentrec.interactions import facts
+from intentrec.interactions.runs import runs
 
 GENRES = ("crime", "drama", "kids", "news", "war")
 
@@ -105,3 +108,29 @@ def _catalog(dice: random.Random, start: date, weeks: int) -> list[dict]:
                     }
                 )
     return rows
+
+
+def spark_runs(spark: SparkSession, world: World, domain: Domain) -> DataFrame:
+    """`runs` over all events of a world."""
+    start = domain.calendar.history_start
+    catalog = world.catalog_frame(spark)
+    dates = snapshot_dates(catalog, start, start + timedelta(weeks=52))
+    return runs(facts.with_facts(world.event_frame(spark), catalog, dates), domain)
+
+
+def rows_of(result: DataFrame) -> list[dict]:
+    """Rows as dictionaries that compare: moments aware, floats to nine decimals."""
+    return [plain(row.asDict(recursive=True)) for row in result.collect()]
+
+
+def plain(value: object) -> object:
+    """See `rows_of`; applied to what the oracles return, too."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float):
+        return round(value, 9)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value

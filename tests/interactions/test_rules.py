@@ -1,0 +1,127 @@
+"""Rules of the domain file: refused with file and key, applied in order, no implicit else."""
+
+from collections.abc import Callable
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from intentrec.config import ConfigError, Domain
+from intentrec.interactions import rules
+
+FILE = "conf/some.yaml"
+
+
+def with_rule(domain: Domain, when: str) -> Domain:
+    """The domain with its second rule changed."""
+    action_types = list(domain.interactions.action_types)
+    action_types[1] = action_types[1].model_copy(update={"when": when})
+    return domain.model_copy(
+        update={"interactions": domain.interactions.model_copy(update={"action_types": action_types})}
+    )
+
+
+def with_target(domain: Domain, when: str) -> Domain:
+    return domain.model_copy(update={"interactions": domain.interactions.model_copy(update={"target_when": when})})
+
+
+@pytest.mark.parametrize("name", ["streaming", "kuairand"])
+def test_rules_of_the_repository_pass(spark: SparkSession, request: pytest.FixtureRequest, name: str) -> None:
+    rules.check(spark, request.getfixturevalue(name), f"conf/{name}.yaml")
+
+
+@pytest.mark.parametrize(
+    ("when", "complaint"),
+    [
+        ("r.duration_s <", "not Spark SQL"),
+        ("r.no_such > 1", "no_such.*Columns: r.event_date"),
+        ("s.genres is null", "genres"),
+        ("action_type = 'save'", "action_type"),
+        ("r.duration_s", "is double, not true or false"),
+        ("null", "not true or false"),
+        ("sum(r.duration_s) > 1", "INVALID_WHERE_CONDITION"),
+        ("rand() > 0.5", "clock or on chance"),
+        ("r.end_ts < now()", "clock or on chance"),
+        ("r.event_date < current_date", "clock or on chance"),
+        ("true) THEN 'x' WHEN (true", "not Spark SQL"),
+    ],
+)
+def test_a_wrong_rule_is_named(spark: SparkSession, streaming: Domain, when: str, complaint: str) -> None:
+    key = r"^conf/some.yaml: interactions.action_types.1.when \(sample\): "
+    with pytest.raises(ConfigError, match=f"(?s){key}.*{complaint}"):
+        rules.check(spark, with_rule(streaming, when), FILE)
+
+
+@pytest.mark.parametrize(
+    ("when", "complaint"),
+    [("r.duration_s > 1", "duration_s"), ("duration_s", "not true or false"), ("is_target", "is_target")],
+)
+def test_a_wrong_target_is_named(spark: SparkSession, streaming: Domain, when: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s)^conf/some.yaml: interactions.target_when: .*{complaint}"):
+        rules.check(spark, with_target(streaming, when), FILE)
+
+
+def test_a_signal_must_not_hide_a_column(spark: SparkSession, kuairand: Domain) -> None:
+    events = kuairand.events.model_copy(update={"signals": ["duration_s"]})
+    with pytest.raises(ConfigError, match=r"events.signals: duration_s is already a column"):
+        rules.check(spark, kuairand.model_copy(update={"events": events}), FILE)
+
+
+@pytest.fixture(scope="module")
+def label(spark: SparkSession, streaming: Domain) -> Callable[..., str | None]:
+    """Label of one run of 600 seconds, all else unknown but what is given as SQL: label(s_listed="true")."""
+    scopes = {"r": rules.run_scope(streaming), "s": rules.TITLE_SCOPE, "u": rules.USER_SCOPE}
+    usual = {"r_duration_s": "600.0D", "s_last_finished": "false", "s_listed": "false", "u_genres": "array()"}
+    usual |= {"r_genres": "array('drama')"} | {f"r_n_{kind}": "0L" for kind in streaming.events.types}
+
+    def apply(**given: str) -> str | None:
+        values = usual | given
+        structs = []
+        for scope, of in scopes.items():
+            fields = [F.expr(values.get(f"{scope}_{f.name}", "null")).cast(f.dataType).alias(f.name) for f in of]
+            structs.append(F.struct(*fields).alias(scope))
+        row = spark.range(1).select(*structs).select(rules.action_type(streaming)).first()
+        assert row is not None
+        return row[0]
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        ("save", {"r_duration_s": "119.9D", "r_n_list_add": "1L", "r_n_play": "1L"}),
+        ("sample", {"r_duration_s": "119.9D", "r_n_trailer": "1L"}),
+        ("browse", {"r_duration_s": "0D", "r_n_list_remove": "1L"}),
+        ("resume", {"s_days_since_play": "30D", "r_first_item_id": "'a'", "s_last_item_id": "'a'"}),
+        ("next_episode", {"s_days_since_play": "1D", "r_episode": "3", "s_last_episode": "2"}),
+        ("return", {"s_days_since_play": "30.1D", "r_first_item_id": "'a'", "s_last_item_id": "'a'"}),
+        (
+            "rewatch",
+            {
+                "s_days_since_play": "1D",
+                "r_first_item_id": "'a'",
+                "s_last_item_id": "'a'",
+                "s_last_finished": "true",
+            },
+        ),
+        ("from_list", {"s_listed": "true", "r_n_search_play": "1L"}),
+        ("search_play", {"r_n_search_play": "1L"}),
+        ("explore", {"u_genres": "array('war')"}),
+        ("discover", {"u_genres": "array('war', 'drama')"}),
+        ("discover", {"r_genres": "array()"}),
+    ],
+)
+def test_the_streaming_rules(label: Callable[..., str | None], expected: str, given: dict[str, str]) -> None:
+    assert label(**given) == expected
+
+
+def test_what_no_rule_matches_has_no_label(spark: SparkSession, streaming: Domain) -> None:
+    only = streaming.interactions.action_types[:1]
+    domain = streaming.model_copy(
+        update={"interactions": streaming.interactions.model_copy(update={"action_types": only})}
+    )
+    run = F.struct(F.lit(600.0).alias("duration_s"), F.lit(1).alias("n_list_add")).alias("r")
+    row = spark.range(1).select(run).select(rules.action_type(domain)).first()
+    assert row is not None
+    assert row[0] is None

@@ -1,0 +1,151 @@
+"""Bodies of build_interactions and build_sequences: what they write depends on the events and on nothing else."""
+
+import argparse
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from intentrec import quality
+from intentrec.config import ROOT, Domain, Profile
+from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, SEQUENCES, TITLE_STATE, Table
+from intentrec.errors import PipelineError
+from intentrec.quality import Audit
+from intentrec.runs import Run
+from intentrec.warehouse import Warehouse, fingerprint, next_day
+from jobs import build_interactions, build_sequences
+from tests.conftest import profile_under
+from tests.interactions.worlds import World, random_world
+
+CONFIG = str(ROOT / "conf" / "streaming.yaml")
+ARGS = argparse.Namespace(config=CONFIG)
+WEEK = timedelta(days=7)
+WEEKS = 3
+
+
+def unaudited(table: Table, staged: DataFrame, run: Run) -> Audit:
+    """In place of audits, which have tests of their own and cost seconds each."""
+    return Audit(table.name, 0, 0.0, [])
+
+
+@pytest.fixture(autouse=True)
+def _no_audits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "audit", unaudited)
+
+
+@pytest.fixture(scope="module")
+def world(streaming: Domain) -> World:
+    return random_world(51, streaming, weeks=WEEKS, users=5, per_week=15)
+
+
+def week(domain: Domain, number: int) -> date:
+    return domain.calendar.history_start + number * WEEK
+
+
+def ingested(spark: SparkSession, domain: Domain, profile: Profile, world: World) -> Warehouse:
+    """A warehouse that holds the world's events and catalogue."""
+    start, end = week(domain, 0), week(domain, WEEKS)
+    warehouse = Warehouse(spark, Run("ingest", start, end, domain, profile))
+    warehouse.replace(ENGAGEMENT_EVENTS, world.event_frame(spark), start, end)
+    warehouse.replace(CATALOG, world.catalog_frame(spark), start, end)
+    return warehouse
+
+
+def build(domain: Domain, profile: Profile, first: int, last: int) -> list[Run]:
+    """Both jobs over the weeks [first, last)."""
+    runs = []
+    for job, body in (
+        ("build_interactions", build_interactions.body),
+        ("build_sequences", build_sequences.body),
+    ):
+        run = Run(job, week(domain, first), week(domain, last), domain, profile)
+        body(run, ARGS)
+        runs.append(run)
+    return runs
+
+
+def versions(warehouse: Warehouse) -> dict[str, int]:
+    return {table.name: warehouse.version(table) for table in (INTERACTIONS, TITLE_STATE, SEQUENCES)}
+
+
+@pytest.fixture(scope="module")
+def straight(
+    spark: SparkSession, streaming: Domain, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> Warehouse:
+    """The tables of all weeks, built in one run each."""
+    profile = profile_under(tmp_path_factory.mktemp("straight"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality, "audit", unaudited)
+        warehouse = ingested(spark, streaming, profile, world)
+        runs = build(streaming, profile, 0, WEEKS)
+    assert runs[0].counts["interactions.events"] == len(world.events)
+    assert runs[0].counts["interactions.rows"] == runs[0].counts["interactions.runs"] > 50
+    assert all(warehouse.current(table).count() for table in (TITLE_STATE, SEQUENCES))
+    return warehouse
+
+
+@pytest.mark.slow
+def test_however_a_range_is_split_and_repeated_the_tables_are_the_same(
+    spark: SparkSession, streaming: Domain, world: World, straight: Warehouse, profile: Profile
+) -> None:
+    lost = [event for event in world.events if event["event_date"] < week(streaming, 1)][::2]
+    less = replace(world, events=[event for event in world.events if event not in lost])
+    warehouse = ingested(spark, streaming, profile, less)
+    build(streaming, profile, 0, 2)
+    build(streaming, profile, 2, 3)
+    assert warehouse.checksums() != straight.checksums()
+
+    # The first week's events arrive after all: it is built again, and then the weeks that it made stale.
+    ingested(spark, streaming, profile, world)
+    build(streaming, profile, 0, 1)
+    assert warehouse.checksums() != straight.checksums()
+    build(streaming, profile, 1, 3)
+    assert warehouse.checksums() == straight.checksums()
+
+    at = versions(warehouse)
+    build(streaming, profile, 1, 2)
+    assert (warehouse.checksums(), versions(warehouse)) == (straight.checksums(), at)
+
+
+def test_a_missing_state_is_an_error_with_the_command(
+    spark: SparkSession, streaming: Domain, world: World, profile: Profile
+) -> None:
+    warehouse = ingested(spark, streaming, profile, world)
+    start, wanted = week(streaming, 0), week(streaming, 2)
+    command = rf"build_interactions --start {start} --end {wanted} --config .*streaming.yaml"
+    with pytest.raises(PipelineError, match=rf"title_state has no rows as of {wanted}.*{command}"):
+        build(streaming, profile, 2, 3)
+    assert not warehouse.exists(INTERACTIONS)
+    with pytest.raises(PipelineError, match=r"interactions does not exist"):
+        build_sequences.body(Run("build_sequences", start, wanted, streaming, profile), ARGS)
+
+
+def test_part_of_a_week_is_refused(streaming: Domain, profile: Profile) -> None:
+    start = week(streaming, 0)
+    for job, body in (("build_interactions", build_interactions.body), ("build_sequences", build_sequences.body)):
+        with pytest.raises(PipelineError, match=r"not made of whole weeks"):
+            body(Run(job, start, start + timedelta(days=3), streaming, profile), ARGS)
+
+
+@pytest.mark.slow
+def test_events_after_a_moment_change_nothing_before_it(
+    spark: SparkSession, streaming: Domain, world: World, straight: Warehouse, profile: Profile
+) -> None:
+    """Other events and other catalogue facts from the last week on: what is known before stays to the bit."""
+    cut = week(streaming, 2)
+    other = random_world(52, streaming, weeks=WEEKS, users=7, per_week=15)
+    changed = World(
+        [event for event in world.events if event["event_date"] < cut]
+        + [event for event in other.events if event["event_date"] >= cut],
+        [row for row in world.catalog if row["snapshot_date"] < cut]
+        + [row for row in other.catalog if row["snapshot_date"] >= cut],
+    )
+
+    second = ingested(spark, streaming, profile, changed)
+    build(streaming, profile, 0, WEEKS)
+    for table, end in ((INTERACTIONS, cut), (TITLE_STATE, next_day(cut)), (SEQUENCES, next_day(cut))):
+        known = fingerprint(straight.current(table, end=end))
+        assert known.rows
+        assert fingerprint(second.current(table, end=end)) == known
+        assert fingerprint(second.current(table)) != fingerprint(straight.current(table))
