@@ -4,7 +4,7 @@ Nothing here is a table of dates, so weeks never seen in training mean something
 are periodic, durations are logarithmic. An additive embedding says *when* an interaction was; a bias on the attention
 scores, by T_k - T_i, says *how long ago* it was as seen from k. Both use nothing later than T_k.
 
-Shape suffixes: B rows, L positions, D width, C channels, H heads.
+Shape suffixes: B rows, L positions, D width, C channels, H heads, T rows of a table.
 """
 
 import torch
@@ -29,6 +29,23 @@ class TimeEmbedding(nn.Module):
         return time_BLD if self.gap is None else time_BLD + self.gap(batch.gap_BL)
 
 
+class _Lookup(torch.autograd.Function):
+    """`table[index]` for a short table and a long index: the gradient is a histogram, not a scatter row by row."""
+
+    @staticmethod
+    def forward(ctx, table_TH, index):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(index)
+        ctx.rows = len(table_TH)
+        return table_TH[index]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        (index,) = ctx.saved_tensors
+        columns = [torch.bincount(index.flatten(), part.flatten(), ctx.rows) for part in grad.unbind(-1)]
+        return torch.stack(columns, -1).to(grad.dtype), None
+
+
 class AgoBias(nn.Module):
     """A learned score per head for "i lies about 2^b seconds before k"."""
 
@@ -38,7 +55,7 @@ class AgoBias(nn.Module):
 
     def forward(self, ago_BLL: Tensor, allowed_BLL: Tensor) -> Tensor:
         """Additive attention mask (B, H, L, L): the bias, and minus infinity where attention is not allowed."""
-        bias_BHLL = nn.functional.embedding(ago_BLL, self.table).permute(0, 3, 1, 2)
+        bias_BHLL = _Lookup.apply(self.table, ago_BLL).permute(0, 3, 1, 2)
         return bias_BHLL.masked_fill(~allowed_BLL[:, None], float("-inf"))
 
 

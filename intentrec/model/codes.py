@@ -26,6 +26,7 @@ def code_words(title_ids: pa.Array, words: int) -> np.ndarray:
 
 
 def codes(word: Tensor) -> Tensor:
-    """Bits (..., W) as directions of length 1: (..., 64 W), plus or minus the same number in every channel."""
-    bit = (word.unsqueeze(-1) >> torch.arange(BITS, device=word.device)) & 1
-    return (2 * bit - 1).flatten(-2).float() * max(1, BITS * word.shape[-1]) ** -0.5
+    """Bits (..., W) as directions of length 1: (..., 64 W), plus or minus the same number in every channel; W > 0."""
+    byte = word.contiguous().view(torch.uint8)
+    bit = (byte.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8, device=word.device)) & 1
+    return bit.flatten(-2).float().mul_(2).sub_(1) * (BITS * word.shape[-1]) ** -0.5
