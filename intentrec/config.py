@@ -22,10 +22,13 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from intentrec.errors import PipelineError
+from intentrec.model.spec import RIVALS, VARIANTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +38,7 @@ MULTI_LABEL = ("genres",)
 NUMERIC = ("duration_s", "release_age_days")
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
+COMPARISON = "comparison"  # context of validation in which the model may be a rival
 
 
 class ConfigError(PipelineError):
@@ -206,7 +210,7 @@ class Intent(Strict):
 class Model(Strict):
     """Sizes and variant of IntentRec (Tables 2 and 3 of the paper)."""
 
-    variant: Literal["v0", "v1", "v2", "v3"] = "v3"
+    variant: str = Field("v3", description="v0 to v3")
     intents: list[Name] = Field([], description="which of the domain's intents to predict; empty means all")
     windows: list[Duration] = Field(["7d"], description="H of S_k, V3 only; each must be one of sequences.windows")
     categorical: list[str] = Field(["action_type", "kind", "surface"])
@@ -220,6 +224,15 @@ class Model(Strict):
     dropout: float = Field(0.1, ge=0, lt=1)
     intent_weight: float = Field(0.2, ge=0, description="lambda of Eq. 4")
     history_path: bool = Field(False, description="not in the paper: see intentrec.model.history")
+
+    @field_validator("variant")
+    @classmethod
+    def _known(cls, variant: str, info: ValidationInfo) -> str:
+        if variant in RIVALS and info.context != COMPARISON:
+            raise ValueError(f"{variant} is a rival, trained for comparison only: the weekly model is v0 to v3")
+        if variant not in (*VARIANTS, *RIVALS):
+            raise ValueError(f"{variant!r} is none of {', '.join(VARIANTS)}")
+        return variant
 
     @model_validator(mode="after")
     def _columns(self) -> "Model":

@@ -16,7 +16,7 @@ from intentrec.training.predictor import Predictor
 
 
 class ModelSystem:
-    """Scores `titles` with the facts that `catalog` knows of them. Being causal, one pass serves all prefixes of a row.
+    """Scores `titles` with the facts that `catalog` knows of them. One pass of a causal model serves all prefixes.
 
     A title without facts in the catalogue cannot be scored and ranks last.
     """
@@ -57,11 +57,9 @@ class ModelSystem:
             now is not then for now, then in zip((sequences, rows, ends), self._last, strict=True)
         ):
             encoded = self.predictor.encoder.encode(sequences)
-            output = self.predictor.model(encoded.pad(torch.arange(len(encoded))))
-            at = torch.from_numpy(rows), torch.from_numpy(ends) - 1
-            probabilities = {
-                name: logits_BLC[at].softmax(-1).numpy() for name, logits_BLC in output.intent_logit.items()
-            }
+            batch = encoded.pad(torch.arange(len(encoded)))
+            answer = self.predictor.model.at(batch, torch.from_numpy(rows), torch.from_numpy(ends) - 1)
+            probabilities = {name: logit_EC.softmax(-1).numpy() for name, logit_EC in answer.intent_logit.items()}
             self._last = (sequences, rows, ends)
-            self._states = (output.item_BLD[at], probabilities)
+            self._states = (answer.h_ND, probabilities)
         return self._states

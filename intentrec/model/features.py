@@ -46,6 +46,11 @@ class Batch:
     weight_BL: Tensor
     target_BL: Tensor  # whether this interaction is to be predicted
 
+    def questions(self) -> tuple[Tensor, Tensor]:
+        """Rows and positions (N,) from which interaction k + 1 is to be predicted, in the order of the rows."""
+        row_N, k_N = self.target_BL[:, 1:].nonzero(as_tuple=True)
+        return row_N, k_N
+
     def tensors(self) -> list[Tensor]:
         """Every tensor, in a fixed order."""
         found: list[Tensor] = []
@@ -103,6 +108,11 @@ class Items:
     title_I: Tensor
     code_IW: Tensor
     tokens: dict[str, Tensor]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Items":
+        """Apply a function to every tensor, such as one that picks some of the titles."""
+        tokens = {name: function(value) for name, value in self.tokens.items()}
+        return Items(function(self.title_I), function(self.code_IW), tokens)
 
 
 class FeatureEncoder:

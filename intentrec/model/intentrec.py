@@ -4,11 +4,9 @@ Read it beside §3 of the paper; names follow its symbols. One code path serves 
 windows: what a variant lacks is not built.
 
 Shape suffixes: B rows, L positions, D width (dim; of user and item vectors, where there is a history path, the code's
-more), P width of Z (dim_intent), M intents, C classes of an intent, I titles, N predicted positions. Position k, from
-0, predicts interaction k + 1.
+more), P width of Z (dim_intent), M intents, C classes of an intent, I titles. Position k, from 0, predicts interaction
+k + 1. Eq. 3 and 4 are in `network` and `loss`, which the rivals share.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,19 +17,9 @@ from intentrec.model.codes import codes
 from intentrec.model.features import Batch, Items
 from intentrec.model.history import HistoryPath
 from intentrec.model.items import TitleEmbedding, TokenEmbedding
-from intentrec.model.loss import intent_loss, item_loss
+from intentrec.model.network import Network, Output
 from intentrec.model.spec import ModelSpec
-from intentrec.model.vocabulary import FIRST, Vocabulary
-
-
-@dataclass(frozen=True)
-class Output:
-    """Predictions at every position."""
-
-    item_BLD: Tensor  # dot products with item vectors are the logits of p^item
-    intent_logit: dict[str, Tensor]  # intent -> (B, L, C); p^intent is their softmax
-    z_BLP: Tensor | None  # Eq. 2; V2 and V3
-    attention_BLM: Tensor | None  # sigma(alpha): the weight of each intent
+from intentrec.model.vocabulary import Vocabulary
 
 
 class InputFeatures(nn.Module):
@@ -68,12 +56,11 @@ class IntentMixture(nn.Module):
         return (attention_BLM.unsqueeze(-1) * projected_BLMP).sum(-2), attention_BLM
 
 
-class IntentRec(nn.Module):
+class IntentRec(Network):
     """The model of a spec and a vocabulary."""
 
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.titles = TitleEmbedding(spec, vocabulary)
         self.features = InputFeatures(spec, vocabulary)
         # Eq. 1. One block, because a band mask over two would reach beyond the window; no gap embedding, because the
@@ -100,7 +87,7 @@ class IntentRec(nn.Module):
         if not self.spec.hierarchical:
             shared_BLD = self.item_encoder(x_BLX, batch, ago_BLL, causal_BLL)
             item_BLD = self._item(shared_BLD, batch, ago_BLL, causal_BLL)
-            return Output(item_BLD, self._intents(shared_BLD), None, None)
+            return Output(item_BLD, self._intents(shared_BLD))
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
         logits = self._intents(intent_BLD)
@@ -124,19 +111,3 @@ class IntentRec(nn.Module):
         """Output vectors (I, D) of titles, known to the vocabulary or not."""
         item_ID = self.titles(items.title_I, items.tokens)
         return item_ID if self.history is None else torch.cat([item_ID, codes(items.code_IW)], -1)
-
-    def loss(self, output: Output, batch: Batch, catalog: Items, chunk: int) -> dict[str, Tensor]:
-        """Eq. 4 over the batch's targets: `loss`, and its parts `item` and one per intent.
-
-        `catalog` are the vocabulary's titles in the order of their indices. Position k counts with the duration weight
-        of k, or of k + 1 where the spec says so; what weighs nothing is left out before the softmax.
-        """
-        weight_BL = batch.weight_BL[:, 1:] if self.spec.weight_side == "k+1" else batch.weight_BL[:, :-1]
-        row_N, k_N = (batch.target_BL[:, 1:] & (weight_BL > 0)).nonzero(as_tuple=True)
-        weight_N = weight_BL[row_N, k_N]
-        title_N = batch.title_BL[row_N, k_N + 1] - FIRST
-        parts = {"item": item_loss(output.item_BLD[row_N, k_N], self.item_vectors(catalog), title_N, weight_N, chunk)}
-        for name, logit_BLC in output.intent_logit.items():
-            parts[name] = intent_loss(logit_BLC[row_N, k_N], batch.label[name][row_N, k_N + 1], weight_N)
-        intents = sum((parts[name] for name in output.intent_logit), torch.zeros_like(parts["item"]))
-        return {"loss": parts["item"] + self.spec.intent_weight * intents, **parts}

@@ -46,14 +46,15 @@ class TitleEmbedding(nn.Module):
         self.facts = nn.ModuleDict(
             {name: TokenEmbedding(vocabulary.size(name), spec.dim_token) for name in self.features}
         )
-        self.tower = nn.Sequential(
-            nn.Linear(max(1, len(self.features)) * spec.dim_token, spec.dim), nn.GELU(), nn.Linear(spec.dim, spec.dim)
+        wide = len(self.features) * spec.dim_token
+        self.tower = (
+            nn.Sequential(nn.Linear(wide, spec.dim), nn.GELU(), nn.Linear(spec.dim, spec.dim)) if wide else None
         )
 
     def forward(self, title: Tensor, tokens: dict[str, Tensor]) -> Tensor:
         """Vectors (..., D) of title indices (...) with the facts of `tokens`."""
         id_D = nn.functional.embedding(title, self.id) * (title > OOV).unsqueeze(-1)
-        if not self.features:
+        if self.tower is None:
             return id_D
         facts = [self.facts[name](tokens[name], tokens[name].dim() > title.dim()) for name in self.features]
         return id_D + self.tower(torch.cat(facts, -1))

@@ -4,6 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 VARIANTS = ("v0", "v1", "v2", "v3")
+RIVALS = ("lstm", "gru", "transformer", "sasrec", "bert4rec", "transact")  # intentrec.baselines; never published
+PLAIN = ("v0", "sasrec", "bert4rec")  # predict the next item and no intent
+WITH_INTENTS = ("v1", "v2", "v3")  # are nothing without one
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,15 @@ class IntentSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A variant of IntentRec (§4.3 of the paper).
+    """A variant of IntentRec (§4.3 of the paper), or a rival with the same inputs (§4.1.2).
 
     v0  next item only: no S_k, no heads
     v1  + intent heads on the item encoder, which the tasks share (simple multi-task learning)
     v2  two encoders in a hierarchy: the predicted intents Z_k enter the item encoder
     v3  + the short-term interest S_k, one for every window of `windows`
+
+    A rival has neither windows nor a history path. Without any fact among its inputs a spec is id-only, as the rivals
+    were in their papers.
     """
 
     variant: str
@@ -46,19 +52,24 @@ class ModelSpec:
     intent_weight: float = 0.2
     weight_side: str = "k"
     history_path: bool = False
+    length: int = 50  # of a row at most; only learned positions need to know it
 
     def __post_init__(self) -> None:
-        """Refuse combinations that are no variant of the paper.
+        """Refuse combinations that are no model of the paper.
 
         Raises:
             ValueError: names the combination.
         """
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant {self.variant!r} is none of {', '.join(VARIANTS)}")
-        if bool(self.intents) != (self.variant != "v0"):
-            raise ValueError("v0 has no intent heads, every other variant at least one")
+        if self.variant not in (*VARIANTS, *RIVALS):
+            raise ValueError(f"variant {self.variant!r} is none of {', '.join((*VARIANTS, *RIVALS))}")
+        if self.intents and self.variant in PLAIN:
+            raise ValueError(f"variant {self.variant} has no intent heads")
+        if not self.intents and self.variant in WITH_INTENTS:
+            raise ValueError(f"variant {self.variant} has at least one intent head")
         if bool(self.windows) != (self.variant == "v3"):
             raise ValueError("v3 has at least one short-term window, every other variant none")
+        if self.history_path and self.variant in RIVALS:
+            raise ValueError(f"variant {self.variant} has no history path")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
 
@@ -66,6 +77,11 @@ class ModelSpec:
     def hierarchical(self) -> bool:
         """Whether predicted intents enter the item encoder."""
         return self.variant in ("v2", "v3")
+
+    @property
+    def id_only(self) -> bool:
+        """Whether titles are all that the model sees of an interaction."""
+        return not (self.categorical or self.multi_label or self.numeric or self.item_features)
 
     @property
     def dim_token(self) -> int:

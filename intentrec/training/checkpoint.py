@@ -10,8 +10,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from intentrec.baselines import build
 from intentrec.errors import PipelineError
-from intentrec.model.intentrec import IntentRec
+from intentrec.model.network import Network
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
@@ -38,12 +39,12 @@ def read_model(directory: Path) -> dict[str, bytes]:
     return {name: (directory / name).read_bytes() for name in (WEIGHTS, ABOUT)}
 
 
-def model_from(files: dict[str, bytes]) -> tuple[IntentRec, Vocabulary, dict[str, Any]]:
+def model_from(files: dict[str, bytes]) -> tuple[Network, Vocabulary, dict[str, Any]]:
     """The model in evaluation mode, its vocabulary, and everything else that model.json says."""
     about = json.loads(files[ABOUT])
     vocabulary = Vocabulary.from_dict(about["vocabulary"])
     with torch.random.fork_rng(devices=[]):  # making the layers draws weights that are replaced at once
-        model = IntentRec(ModelSpec.from_dict(about["spec"]), vocabulary)
+        model = build(ModelSpec.from_dict(about["spec"]), vocabulary)
     model.load_state_dict(load_tensors(files[WEIGHTS]))
     return model.eval(), vocabulary, about
 

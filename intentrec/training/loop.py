@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
+from intentrec.baselines import build
 from intentrec.config import Domain, fingerprint
 from intentrec.errors import PipelineError
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder, Items
-from intentrec.model.intentrec import IntentRec
+from intentrec.model.loss import LossParts, LossSettings
+from intentrec.model.network import Network
 from intentrec.model.ranking import ranks
 from intentrec.model.titles import in_order, titles_of, with_played_titles
 from intentrec.model.vocabulary import FIRST, Vocabulary
@@ -84,7 +86,7 @@ def fit(
     hardware = device()
     with torch.random.fork_rng():
         torch.manual_seed(domain.training.seed)
-        model = IntentRec(model_spec(domain), setup.vocabulary).to(hardware)
+        model = build(model_spec(domain), setup.vocabulary).to(hardware)
         optimizer = _optimizer(model, domain)
         state = load_checkpoint(out_dir, setup.fingerprint) or _fresh(setup.fingerprint)
         if state["epoch"]:
@@ -137,7 +139,7 @@ def _fresh(mark: str) -> dict[str, Any]:
     return {"fingerprint": mark, "epoch": 0, "best": 0, "best_mrr": -1.0, "history": []}
 
 
-def _optimizer(model: IntentRec, domain: Domain) -> torch.optim.AdamW:
+def _optimizer(model: Network, domain: Domain) -> torch.optim.AdamW:
     """AdamW that decays the weights of linear layers only: neither embeddings nor norms nor biases."""
     decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
     groups = [
@@ -159,7 +161,7 @@ def _learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
 
 
 def _epoch(
-    setup: _Setup, model: IntentRec, optimizer: torch.optim.Optimizer, state: dict[str, Any], hardware: torch.device
+    setup: _Setup, model: Network, optimizer: torch.optim.Optimizer, state: dict[str, Any], hardware: torch.device
 ) -> None:
     """Train one epoch, validate, and bring the state up to date."""
     clock = time.monotonic()
@@ -167,7 +169,7 @@ def _epoch(
     torch.manual_seed(settings.seed * 100_003 + epoch + 1)
     generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch + 1)
     order = list(batches(setup.train.lengths, settings.batch_size, generator))
-    catalog = _on(setup.catalog, hardware)
+    catalog = setup.catalog.map(lambda tensor: tensor.to(hardware))
     model.train()
     totals: dict[str, float] = {}
     for place, rows in enumerate(order):
@@ -176,12 +178,13 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = setup.train.pad(rows).map(lambda tensor: tensor.to(hardware))
-        parts = model.loss(model(batch), batch, catalog, settings.chunk)
+        parts = model.loss(batch, catalog, LossSettings())
         optimizer.zero_grad(set_to_none=True)
-        parts["loss"].backward()
+        loss = parts.loss()
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
-        for name, value in parts.items():
+        for name, value in {"loss": loss, **parts.means()}.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(order)
     if not math.isfinite(totals["loss"]):
         raise PipelineError(
@@ -201,37 +204,28 @@ def _epoch(
 
 
 @torch.inference_mode()
-def validate(
-    model: IntentRec, encoded: Encoded, catalog: Items, chunk: int, hardware: torch.device
-) -> dict[str, float]:
+def validate(model: Network, encoded: Encoded, catalog: Items, chunk: int, hardware: torch.device) -> dict[str, float]:
     """Losses (Eq. 3 and 4) and unweighted next-event MRR over the encoded targets, full catalogue."""
     model.eval()
     item_ID = model.item_vectors(catalog)
     found: list[torch.Tensor] = []
-    totals: dict[str, float] = {}
-    n_batches = 0
+    parts: list[LossParts] = []
     for rows in batches(encoded.lengths, SCORE_ROWS, None):
         batch = encoded.pad(rows).map(lambda tensor: tensor.to(hardware))
-        output = model(batch)
-        row_N, k_N = batch.target_BL[:, 1:].nonzero(as_tuple=True)
-        found.append(ranks(output.item_BLD[row_N, k_N], item_ID, batch.title_BL[row_N, k_N + 1] - FIRST, chunk))
-        for name, value in model.loss(output, batch, catalog, chunk).items():
-            totals[name] = totals.get(name, 0.0) + float(value)
-        n_batches += 1
-    losses = {name: value / n_batches for name, value in totals.items()}
+        row_N, k_N = batch.questions()
+        answer = model.at(batch, row_N, k_N)
+        found.append(ranks(answer.h_ND, item_ID, batch.title_BL[row_N, k_N + 1] - FIRST, chunk))
+        parts.append(model.answer_loss(answer, batch, row_N, k_N, catalog, LossSettings()))
+    whole = sum(parts[1:], parts[0])
+    losses = {name: float(value) for name, value in {"loss": whole.loss(), **whole.means()}.items()}
     return {**losses, "mrr": float((1 / torch.cat(found)).mean())}
 
 
-def _copy(model: IntentRec) -> dict[str, torch.Tensor]:
+def _copy(model: Network) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
-def _on(items: Items, hardware: torch.device) -> Items:
-    tokens = {name: value.to(hardware) for name, value in items.tokens.items()}
-    return Items(items.title_I.to(hardware), items.code_IW.to(hardware), tokens)
-
-
-def _summary(setup: _Setup, model: IntentRec) -> str:
+def _summary(setup: _Setup, model: Network) -> str:
     return (
         f"{model.spec.variant}: {sum(p.numel() for p in model.parameters()):,} parameters, "
         f"{len(setup.vocabulary.titles):,} titles ({setup.vocabulary.n_seen:,} played), "

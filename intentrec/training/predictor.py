@@ -153,17 +153,16 @@ class Predictor:
         probability: dict[str, list[Tensor]] = {name: [] for name in self.labels}
         for rows in batches(encoded.lengths, ROWS, None):
             batch = encoded.pad(rows)
-            output = self.model(batch)
-            row_N, k_N = batch.target_BL[:, 1:].nonzero(as_tuple=True)
+            row_N, k_N = batch.questions()
+            answer = self.model.at(batch, row_N, k_N)
             at_N = encoded.offsets[rows[row_N]] + k_N + 1
             found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
             known_N = place_N[at_N] >= 0
-            h_ND = output.item_BLD[row_N, k_N][known_N]
-            found_N[known_N] = ranks(h_ND, items.vectors, place_N[at_N][known_N], chunk)
+            found_N[known_N] = ranks(answer.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk)
             at.append(at_N)
             rank.append(found_N)
-            for name, logit_BLC in output.intent_logit.items():
-                probability[name].append(logit_BLC[row_N, k_N].softmax(-1))
+            for name, logit_NC in answer.intent_logit.items():
+                probability[name].append(logit_NC.softmax(-1))
         at_N = torch.cat(at) if at else torch.empty(0, dtype=torch.long)
         order = at_N.argsort()
         at_N = at_N[order]
@@ -188,15 +187,14 @@ class Predictor:
 
     def _last(self, encoded: Encoded, rows: Tensor) -> dict[str, Tensor]:
         """The answer after each row's last interaction: user (B, D), z, attention and `p.INTENT` (B, C)."""
-        output = self.model(encoded.pad(rows))
-        last = torch.arange(len(rows)), encoded.lengths[rows] - 1
+        answer = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
         nothing = torch.zeros(len(rows), 0)
         return {
             "rows": rows,
-            "user": output.item_BLD[last],
-            "z": nothing if output.z_BLP is None else output.z_BLP[last],
-            "attention": nothing if output.attention_BLM is None else output.attention_BLM[last],
-            **{f"p.{name}": logit_BLC[last].softmax(-1) for name, logit_BLC in output.intent_logit.items()},
+            "user": answer.h_ND,
+            "z": nothing if answer.z_NP is None else answer.z_NP,
+            "attention": nothing if answer.attention_NM is None else answer.attention_NM,
+            **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in answer.intent_logit.items()},
         }
 
     def _assemble(

@@ -1,14 +1,16 @@
 """From the domain file to a model's spec."""
 
-from intentrec.config import Domain, Intent
-from intentrec.model.spec import IntentSpec, ModelSpec
+from intentrec.config import COMPARISON, Domain, Intent
+from intentrec.model.spec import PLAIN, RIVALS, IntentSpec, ModelSpec
+
+FACTS = ("categorical", "multi_label", "numeric", "item_features")
 
 
 def model_spec(domain: Domain) -> ModelSpec:
     """The spec of the domain's model section; what a variant does not use is left out."""
     model = domain.model
     chosen = (
-        [] if model.variant == "v0" else [i for i in domain.intents if not model.intents or i.name in model.intents]
+        [] if model.variant in PLAIN else [i for i in domain.intents if not model.intents or i.name in model.intents]
     )
     return ModelSpec(
         variant=model.variant,
@@ -25,14 +27,23 @@ def model_spec(domain: Domain) -> ModelSpec:
         dropout=model.dropout,
         intent_weight=model.intent_weight,
         weight_side=domain.sequences.weight.side,
-        history_path=model.history_path,
+        history_path=model.history_path and model.variant not in RIVALS,
+        length=domain.sequences.length,
     )
 
 
-def with_variant(domain: Domain, variant: str) -> Domain:
-    """The same domain with another variant of the model, such as v0 for comparison."""
-    changed = {**domain.model_dump(mode="json"), "model": {**domain.model.model_dump(mode="json"), "variant": variant}}
-    return Domain.model_validate(changed)
+def with_variant(domain: Domain, variant: str, id_only: bool = False) -> Domain:
+    """The same domain with another variant of the model, or a rival, for comparison.
+
+    Args:
+        domain: everything else comes from here.
+        variant: one of `intentrec.model.spec.VARIANTS` or `RIVALS`.
+        id_only: take every fact away from the inputs, so that titles are all that the model sees.
+    """
+    model = {**domain.model.model_dump(mode="json"), "variant": variant}
+    if id_only:
+        model |= {name: [] for name in FACTS}
+    return Domain.model_validate({**domain.model_dump(mode="json"), "model": model}, context=COMPARISON)
 
 
 def _intent(intent: Intent) -> IntentSpec:

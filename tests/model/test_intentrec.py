@@ -13,6 +13,7 @@ from intentrec.model.blocks import Encoder
 from intentrec.model.clock import ago_buckets, causal_mask
 from intentrec.model.features import Batch, Encoded
 from intentrec.model.intentrec import IntentRec
+from intentrec.model.loss import LossSettings
 from intentrec.model.titles import in_order, titles_of, with_played_titles
 from intentrec.model.vocabulary import FIRST
 from tests.model import world
@@ -243,7 +244,7 @@ def test_loss_by_a_loop(variant: str, side: str) -> None:
     catalog = catalog_items(encoder, sequences)
     batch = encoded.pad(torch.arange(len(encoded)))
     output = model(batch)
-    parts = model.loss(output, batch, catalog, chunk=3)
+    parts = model.loss(batch, catalog, LossSettings(cells=100))
     items = model.item_vectors(catalog)
     sums = {name: [0.0, 0.0] for name in ("item", *output.intent_logit)}
     for b, row in enumerate(sequences.to_pylist()):
@@ -261,7 +262,8 @@ def test_loss_by_a_loop(variant: str, side: str) -> None:
                 add(sums[intent.name], weight, [-float(log_p[classes.index(label)]) for label in true])
     expected = {name: total / weight for name, (total, weight) in sums.items()}
     expected["loss"] = expected["item"] + spec.intent_weight * sum(expected[i.name] for i in spec.intents)
-    assert {name: float(value) for name, value in parts.items()} == pytest.approx(expected, rel=1e-4)
+    found = {**parts.means(), "loss": parts.loss()}
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, rel=1e-4)
 
 
 def add(total: list[float], weight: float, losses: list[float]) -> None:
@@ -290,7 +292,7 @@ def test_targets_without_weight_move_no_parameter() -> None:
     def gradients(rows: Encoded) -> list[Tensor]:
         batch = rows.pad(torch.arange(len(rows)))
         model.zero_grad()
-        model.loss(model(batch), batch, catalog, 100)["loss"].backward()
+        model.loss(batch, catalog, LossSettings()).loss().backward()
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
     weight_N, target_N = encoded.flat.weight_BL, encoded.flat.target_BL

@@ -18,23 +18,23 @@ def problem(seed: int, n: int, titles: int, dtype: torch.dtype) -> tuple[torch.T
     return h.requires_grad_(), items.requires_grad_(), torch.randint(titles, (n,), generator=g), weight
 
 
-@given(seed=st.integers(0, 99), n=st.integers(1, 40), titles=st.integers(2, 30), chunk=st.integers(1, 50))
+@given(seed=st.integers(0, 99), n=st.integers(1, 40), titles=st.integers(2, 30), cells=st.integers(1, 1500))
 @settings(max_examples=30, deadline=None)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_chunks_equal_cross_entropy_in_value_and_gradient(
-    seed: int, n: int, titles: int, chunk: int, dtype: torch.dtype, tolerance: float
+    seed: int, n: int, titles: int, cells: int, dtype: torch.dtype, tolerance: float
 ) -> None:
     h, items, title, weight = problem(seed, n, titles, dtype)
     weight[0] = 0.5  # at least one that counts
-    ours = item_loss(h, items, title, weight, chunk)
+    ours = item_loss(h, items, title, weight, cells)
     each = F.cross_entropy(h @ items.T, title, reduction="none")
-    theirs = (weight * each).sum() / weight.sum()
+    theirs = (weight * each).sum()
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
     found = torch.autograd.grad(3 * ours, (h, items))  # a factor, as lambda or a scaled loss would put there
     expected = torch.autograd.grad(3 * theirs, (h, items))
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
     with torch.no_grad():
-        assert torch.equal(item_loss(h, items, title, weight, chunk), ours)
+        assert torch.equal(item_loss(h, items, title, weight, cells), ours)
 
 
 def test_gradient_by_finite_differences() -> None:
@@ -69,8 +69,8 @@ def test_logits_of_one_chunk_exist_at_a_time() -> None:
 
     h, items, title, weight = problem(3, 400, 300, torch.float32)
     with Watch():
-        item_loss(h, items, title, weight, 10).backward()
-    assert largest <= max(10 * 300, 400 * 6)
+        item_loss(h, items, title, weight, 3000).backward()
+    assert largest <= 3000
 
 
 def test_intent_loss_by_a_loop() -> None:
@@ -84,16 +84,17 @@ def test_intent_loss_by_a_loop() -> None:
         p = [float(x) for x in logit[n].exp() / logit[n].exp().sum()]
         total += float(weight[n]) * -sum(torch.tensor(p[c]).double().log().item() for c in true)
         weights += float(weight[n]) if true else 0.0
-    torch.testing.assert_close(float(intent_loss(logit, padded, weight)), total / weights)
+    found = intent_loss(logit, padded, weight)
+    assert [float(value) for value in found] == pytest.approx([total, weights])
 
 
 def test_unknown_label_and_zero_weight_give_no_gradient() -> None:
     logit = torch.randn(3, 4, requires_grad=True)
-    intent_loss(logit, torch.tensor([[1, 2], [-1, -1], [0, -1]]), torch.tensor([1.0, 1.0, 0.0])).backward()
+    intent_loss(logit, torch.tensor([[1, 2], [-1, -1], [0, -1]]), torch.tensor([1.0, 1.0, 0.0]))[0].backward()
     assert logit.grad[0].any()
     assert not logit.grad[1:].any()
     logit.grad = None
-    intent_loss(logit, torch.full((3, 1), -1), torch.ones(3)).backward()
+    intent_loss(logit, torch.full((3, 1), -1), torch.ones(3))[0].backward()
     assert torch.equal(logit.grad, torch.zeros(3, 4))
 
 
@@ -109,7 +110,7 @@ def test_positives_only_need_a_softmax() -> None:
     for _ in range(300):
         optimizer.zero_grad()
         positives_only = -(hot * F.logsigmoid(sigmoid(x))).sum()
-        (intent_loss(soft(x), labels, torch.ones(3)) + positives_only).backward()
+        (intent_loss(soft(x), labels, torch.ones(3))[0] + positives_only).backward()
         optimizer.step()
     p_sigmoid, p_soft = sigmoid(x).sigmoid(), soft(x).softmax(-1)
     assert p_sigmoid[:, :4].min() > 0.8, "every label that was ever positive is predicted for every input"

@@ -1,0 +1,94 @@
+"""What training, evaluation and serving ask of any system: IntentRec and its rivals answer to the same calls.
+
+Shape suffixes: B rows, L positions, N asked positions, D width of user and item vectors, P width of Z, M intents,
+C classes of an intent, I titles. Position k, from 0, predicts interaction k + 1.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from intentrec.model.features import Batch, Items
+from intentrec.model.loss import LossParts, LossSettings, intent_loss, item_loss
+from intentrec.model.spec import ModelSpec
+from intentrec.model.vocabulary import FIRST
+
+
+@dataclass(frozen=True)
+class Output:
+    """Predictions at every position."""
+
+    item_BLD: Tensor  # dot products with item vectors are the logits of p^item
+    intent_logit: dict[str, Tensor]  # intent -> (B, L, C); p^intent is their softmax
+    z_BLP: Tensor | None = None  # Eq. 2; V2 and V3
+    attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Predictions at the positions that were asked for."""
+
+    h_ND: Tensor  # dot products with item vectors are the logits of p^item
+    intent_logit: dict[str, Tensor]  # intent -> (N, C)
+    z_NP: Tensor | None = None
+    attention_NM: Tensor | None = None
+
+
+class Network(nn.Module, ABC):
+    """A system that predicts the next interaction. A causal one has `forward` and `item_vectors`; the rest follows."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Output:
+        """Predict at every position; of a causal system, from this and earlier interactions alone."""
+
+    @abstractmethod
+    def item_vectors(self, items: Items) -> Tensor:
+        """Output vectors (I, D) of titles, known to the vocabulary or not; with a user's vector, their logit."""
+
+    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Answer:
+        """The answers after position k of a row, from interactions up to k alone."""
+        output = self(batch)
+        at = row_N, k_N
+        return Answer(
+            output.item_BLD[at],
+            {name: logit_BLC[at] for name, logit_BLC in output.intent_logit.items()},
+            None if output.z_BLP is None else output.z_BLP[at],
+            None if output.attention_BLM is None else output.attention_BLM[at],
+        )
+
+    def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
+        """The loss that training descends: here that of the batch's targets; what weighs nothing is left out first."""
+        row_N, k_N = batch.questions()
+        counts_N = self.weight(batch, row_N, k_N) > 0
+        row_N, k_N = row_N[counts_N], k_N[counts_N]
+        return self.answer_loss(self.at(batch, row_N, k_N), batch, row_N, k_N, catalog, settings)
+
+    def answer_loss(
+        self, answer: Answer, batch: Batch, row_N: Tensor, k_N: Tensor, catalog: Items, settings: LossSettings
+    ) -> LossParts:
+        """Eq. 3 and 4 of answers given after position k of a row, against interaction k + 1.
+
+        `catalog` are the vocabulary's titles in the order of their indices.
+        """
+        weight_N = self.weight(batch, row_N, k_N)
+        title_N = batch.title_BL[row_N, k_N + 1] - FIRST
+        sums = {"item": self.title_loss(answer.h_ND, title_N, weight_N, catalog, settings)}
+        weights = {"item": weight_N.sum()}
+        for name, logit_NC in answer.intent_logit.items():
+            sums[name], weights[name] = intent_loss(logit_NC, batch.label[name][row_N, k_N + 1], weight_N)
+        return LossParts(sums, weights, self.spec.intent_weight)
+
+    def title_loss(
+        self, h_ND: Tensor, title_N: Tensor, weight_N: Tensor, catalog: Items, settings: LossSettings
+    ) -> Tensor:
+        """The weighted sum of Eq. 3 for the next item, over all titles of the catalogue or a sample of them."""
+        return item_loss(h_ND, self.item_vectors(catalog), title_N, weight_N, settings.cells)
+
+    def weight(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Tensor:
+        """The duration weight of Eq. 3: of interaction k or, where the spec says so, of k + 1."""
+        return batch.weight_BL[row_N, k_N + 1 if self.spec.weight_side == "k+1" else k_N]
