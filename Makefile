@@ -19,13 +19,14 @@ RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-$(READY): requirements.lock pyproject.toml intentrec/spark.py
+$(READY): requirements.lock pyproject.toml intentrec/spark.py intentrec/class_archive.py
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is %s" % sys.version'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	$(BIN)/python -m intentrec.spark
+	$(BIN)/python -m intentrec.class_archive
 	touch $(READY)
 
 setup: $(READY)  ## environment and Delta jars under .venv, once

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DELTA = "io.delta:delta-spark_4.1_2.13:4.3.1"
 JARS = ("delta-spark_4.1_2.13-4.3.1.jar", "delta-storage-4.3.1.jar")
 JAR_DIR = Path(sys.prefix) / "share" / "intentrec" / "jars"
+CLASS_ARCHIVE = JAR_DIR.parent / "spark.jsa"  # see intentrec.class_archive
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 _BASE = {
     "spark.ui.enabled": "false",
@@ -56,6 +58,8 @@ def start(profile: "Profile", app: str) -> "SparkSession":
 
     builder = SparkSession.builder.appName(app).master(profile.spark.master)
     settings = {**_BASE, "spark.jars": ",".join(map(str, delta_jars())), **profile.spark.conf}
+    if CLASS_ARCHIVE.exists():
+        settings[JAVA_OPTIONS] = f"-XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds=off {settings.get(JAVA_OPTIONS, '')}"
     for key, value in settings.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
