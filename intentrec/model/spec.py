@@ -53,6 +53,8 @@ class ModelSpec:
     weight_side: str = "k"
     history_path: bool = False
     length: int = 50  # of a row at most; only learned positions need to know it
+    mask_share: float = 0.2  # BERT4Rec: of the targets that training hides
+    recent: int = 100  # TransAct: interactions of its short-term window
 
     def __post_init__(self) -> None:
         """Refuse combinations that are no model of the paper.

@@ -1,0 +1,44 @@
+"""Attention as the rivals' papers have it: post-norm blocks, with dropout on the attention weights too.
+
+Shape suffixes: B rows, L positions, D width, H heads (or 1: all alike), K width of a head.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose queries may differ from its keys and values."""
+
+    def __init__(self, dim: int, heads: int, dropout: float, project: bool = True) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim) if project else nn.Identity()
+
+    def forward(self, query_BLD: Tensor, x_BLD: Tensor, mask_BHLL: Tensor | None) -> Tensor:
+        """(B, L, D). A mask is added to the scores or, of booleans, true where allowed; None is everything up to k."""
+        q_BHLK = self.query(query_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k_BHLK, v_BHLK = self.key_value(x_BLD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        y_BHLK = F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, mask_BHLL, dropout, is_causal=mask_BHLL is None)
+        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+
+
+class PostNormBlock(nn.Module):
+    """norm(x + attention(x)), then norm(x + mlp(x)) (Vaswani et al., 2017)."""
+
+    def __init__(self, dim: int, heads: int, hidden: int, dropout: float, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads, dropout)
+        self.norm_attention = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor, mask_BHLL: Tensor | None) -> Tensor:
+        """(B, L, D)."""
+        x_BLD = self.norm_attention(x_BLD + self.dropout(self.attention(x_BLD, x_BLD, mask_BHLL)))
+        return self.norm_mlp(x_BLD + self.dropout(self.mlp(x_BLD)))
