@@ -6,11 +6,14 @@ C classes of an intent, I titles. Position k, from 0, predicts interaction k + 1
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from operator import itemgetter
 
+import torch
 from torch import Tensor, nn
 
 from intentrec.model.features import Batch, Items
-from intentrec.model.loss import LossParts, LossSettings, intent_loss, item_loss
+from intentrec.model.loss import LossParts, LossSettings, intent_loss
+from intentrec.model.softmax import draw, in_blocks, item_loss, sampled_item_loss
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import FIRST
 
@@ -87,7 +90,15 @@ class Network(nn.Module, ABC):
         self, h_ND: Tensor, title_N: Tensor, weight_N: Tensor, catalog: Items, settings: LossSettings
     ) -> Tensor:
         """The weighted sum of Eq. 3 for the next item, over all titles of the catalogue or a sample of them."""
-        return item_loss(h_ND, self.item_vectors(catalog), title_N, weight_N, settings.cells)
+        if not settings.sampled:
+            return item_loss(h_ND, in_blocks(self.item_vectors, catalog), title_N, weight_N, settings.cells)
+        alike_I = torch.ones_like(catalog.title_I, dtype=weight_N.dtype)
+        drawn = draw(settings.sampled, alike_I if settings.proposal is None else settings.proposal)
+
+        def vectors(title: Tensor) -> Tensor:
+            return self.item_vectors(catalog.map(itemgetter(title)))
+
+        return sampled_item_loss(h_ND, vectors, title_N, weight_N, drawn, settings.cells)
 
     def weight(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Tensor:
         """The duration weight of Eq. 3: of interaction k or, where the spec says so, of k + 1."""

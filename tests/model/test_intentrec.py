@@ -4,7 +4,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from intentrec.model.clock import ago_buckets, causal_mask
 from intentrec.model.features import Batch, Encoded
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.loss import LossSettings
-from intentrec.model.titles import in_order, titles_of, with_played_titles
+from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import FIRST
 from tests.model import world
 
@@ -189,11 +188,14 @@ def test_input_features_by_a_loop() -> None:
         torch.testing.assert_close(f_LF[k], expected, **CLOSE)
 
 
+@pytest.mark.parametrize("windows", [("7d",), ("1h", "30d")], ids=str)
+@pytest.mark.parametrize("history", [False, True], ids=["", "history"])
 @pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3"])
 @torch.no_grad()
-def test_the_future_changes_nothing(variant: str) -> None:
+def test_the_future_changes_nothing(variant: str, history: bool, windows: tuple[str, ...]) -> None:
     """Also other padding: the rows beside a row, and its own later interactions."""
-    model, _, encoded = world.model_of(world.spec(variant), world.random_sequences(11, users=4, longest=20))
+    spec = replace(world.spec(variant, windows=windows), history_path=history)
+    model, _, encoded = world.model_of(spec, world.random_sequences(11, users=4, longest=20))
     batch = encoded.pad(torch.arange(4))
     for cut in (1, 3, 7):
         row = int(encoded.lengths.argmax())
@@ -241,7 +243,7 @@ def test_loss_by_a_loop(variant: str, side: str) -> None:
     spec = world.spec(variant)
     spec = type(spec)(**{**vars(spec), "weight_side": side})
     model, encoder, encoded = world.model_of(spec, sequences)
-    catalog = catalog_items(encoder, sequences)
+    catalog = world.catalog_of(encoder, sequences)
     batch = encoded.pad(torch.arange(len(encoded)))
     output = model(batch)
     parts = model.loss(batch, catalog, LossSettings(cells=100))
@@ -280,14 +282,9 @@ def true_labels(row: dict, k: int, column: str) -> list[str]:
     return [] if age < 0 else ["week" if age <= 7 else "month" if age <= 30 else "older"]
 
 
-def catalog_items(encoder, sequences: pa.Table):  # type: ignore[no-untyped-def]
-    titles = with_played_titles(titles_of(world.catalog(25)), sequences)
-    return encoder.items(in_order(titles, encoder.vocabulary.titles))
-
-
 def test_targets_without_weight_move_no_parameter() -> None:
     model, encoder, encoded = world.model_of(world.spec(), world.random_sequences(17))
-    catalog = catalog_items(encoder, world.random_sequences(17))
+    catalog = world.catalog_of(encoder, world.random_sequences(17))
 
     def gradients(rows: Encoded) -> list[Tensor]:
         batch = rows.pad(torch.arange(len(rows)))

@@ -8,9 +8,10 @@ import torch
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.contracts import CATALOG, SEQUENCES
-from intentrec.model.features import Encoded, FeatureEncoder
+from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.spec import IntentSpec, ModelSpec
+from intentrec.model.titles import in_order, titles_of, with_played_titles
 from intentrec.model.vocabulary import Vocabulary
 
 START = datetime(2026, 8, 3, 11, tzinfo=UTC)  # Monday 04:00 in Los Angeles
@@ -160,3 +161,10 @@ def model_of(chosen: ModelSpec, sequences: pa.Table, seed: int = 0) -> tuple[Int
             parameter += 0.1 * torch.randn_like(parameter)
     encoder = FeatureEncoder(chosen, vocabulary)
     return model, encoder, encoder.encode(sequences)
+
+
+def catalog_of(encoder: FeatureEncoder, sequences: pa.Table | None = None) -> Items:
+    """The vocabulary's titles as a loss takes them; their facts from `catalog(25)` or else from where they occur."""
+    titles = titles_of(catalog(25))
+    titles = titles if sequences is None else with_played_titles(titles, sequences)
+    return encoder.items(in_order(titles, encoder.vocabulary.titles))

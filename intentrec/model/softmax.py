@@ -1,0 +1,168 @@
+"""Cross-entropy over the catalogue, in memory that does not grow as positions x titles: whole, or over a sample.
+
+Both compute in float32 at least, also where the vectors come from a half-precision model.
+
+Shape suffixes: N predicted positions, D width, I titles, J titles of a tile, S titles drawn, U the same, each once.
+"""
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from intentrec.model.features import Items
+
+# Logits at once: what a processor's cache holds, and enough work for each kernel of a GPU.
+CELLS = {"cpu": 2**19, "cuda": 2**27}
+FEW, ROWS = 16, 256  # positions of a tile: fewer than that, and the catalogue is cut instead; then this many
+BLOCK = 2**17  # titles whose tower is computed at once
+
+
+def item_loss(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, weight_N: Tensor, cells: int | None = None) -> Tensor:
+    """The weighted sum of Eq. 3 for the next item, over all titles.
+
+    Equals the weighted sum of `F.cross_entropy(h_ND @ item_ID.T, title_N, reduction="none")`, in value and in
+    gradient, but no more than `cells` logits exist at once.
+
+    Args:
+        h_ND: user vectors.
+        item_ID: output vectors of the whole catalogue.
+        title_N: the true titles, as rows of `item_ID`.
+        weight_N: not negative; a weight of zero gives a gradient of zero.
+        cells: positions x titles of a tile, at most; by default what suits the device.
+    """
+    cells = cells or CELLS[h_ND.device.type]
+    with torch.autocast(h_ND.device.type, enabled=False):
+        return _TiledCrossEntropy.apply(wide(h_ND), wide(item_ID), title_N, weight_N, cells, torch.is_grad_enabled())
+
+
+class _TiledCrossEntropy(torch.autograd.Function):
+    """Forward and gradient in one go, tile by tile; no logit is kept for the backward pass.
+
+    The gradient of a logit is w (p - y): tiles serve w p, the true titles y.
+    """
+
+    @staticmethod
+    def forward(ctx, h_ND, item_ID, title_N, weight_N, cells, with_gradient):  # type: ignore[no-untyped-def]
+        rows, tiles = _tiles(len(item_ID), cells)
+        whole = len(tiles) == 1
+        loss = h_ND.new_zeros(())
+        grad_ND, grad_ID = (torch.zeros_like(h_ND), torch.zeros_like(item_ID)) if with_gradient else (None, None)
+        for part in _slices(len(h_ND), rows):
+            h, weight = h_ND[part], weight_N[part]
+            if whole:
+                logit_NI = h @ item_ID.T
+                wp_NJ = logit_NI.softmax(-1)
+                log_norm = logit_NI.amax(-1) - wp_NJ.amax(-1).log()
+                wp_NJ.mul_(weight[:, None])
+            else:
+                log_norm = _log_norm(h, item_ID, tiles)
+            loss += weight @ (log_norm - (h * item_ID[title_N[part]]).sum(-1))
+            if grad_ND is None or grad_ID is None:
+                continue
+            for tile in tiles:
+                if not whole:  # the same logits once more, which is cheaper than to keep them
+                    wp_NJ = torch.addmm((weight.log() - log_norm)[:, None], h, item_ID[tile].T).exp_()
+                grad_ND[part].addmm_(wp_NJ, item_ID[tile])
+                grad_ID[tile].addmm_(wp_NJ.T, h)
+        if grad_ND is not None and grad_ID is not None:
+            grad_ND.addcmul_(item_ID[title_N], weight_N[:, None], value=-1)
+            grad_ID.index_add_(0, title_N, h_ND * weight_N[:, None], alpha=-1)
+        ctx.save_for_backward(grad_ND, grad_ID)
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_loss):  # type: ignore[no-untyped-def]
+        grad_ND, grad_ID = ctx.saved_tensors
+        return grad_loss * grad_ND, grad_loss * grad_ID, None, None, None, None
+
+
+def draw(n: int, proposal_I: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw `n` of the titles with replacement, by a proposal that need not add up to 1.
+
+    Returns:
+        The titles drawn, each once (U,), and what to add to their logits (U,): log of how often each was drawn minus
+        log of how often it was expected to be. exp(logit + this), added up, then estimates the sum over the catalogue
+        without bias, however the proposal favours some titles (the logQ correction; Bengio and Senécal, 2008).
+    """
+    below_I = proposal_I.double().cumsum(0)
+    place_S = torch.rand(n, dtype=torch.double, device=below_I.device) * below_I[-1]
+    drawn_U, count_U = torch.searchsorted(below_I, place_S, right=True).unique(return_counts=True)
+    expected_U = n * proposal_I[drawn_U].double() / below_I[-1]
+    return drawn_U, (count_U / expected_U).log().float()
+
+
+def sampled_item_loss(
+    h_ND: Tensor,
+    vectors: Callable[[Tensor], Tensor],
+    title_N: Tensor,
+    weight_N: Tensor,
+    drawn: tuple[Tensor, Tensor],
+    cells: int | None = None,
+) -> Tensor:
+    """The weighted sum of Eq. 3 for the next item, over the true title and a sample of the others.
+
+    A drawn title that is a position's true one is left out there: it counts once, as itself. No vector is made but of
+    true and drawn titles.
+
+    Args:
+        h_ND: user vectors.
+        vectors: output vectors of the titles with these numbers.
+        title_N: the true titles' numbers.
+        weight_N: not negative.
+        drawn: what `draw` returns.
+        cells: positions x titles drawn that exist at once, at most; by default what suits the device.
+    """
+    drawn_U, log_q_U = drawn
+    rows = max(1, (cells or CELLS[h_ND.device.type]) // (1 + len(drawn_U)))
+    true_ND, item_UD = wide(vectors(title_N)), wide(vectors(drawn_U))
+
+    def part(h: Tensor, true: Tensor, title: Tensor, weight: Tensor) -> Tensor:
+        other_NU = (h @ item_UD.T + log_q_U).masked_fill(title[:, None] == drawn_U, -torch.inf)
+        logit = torch.cat([(h * true).sum(-1, keepdim=True), other_NU], -1)
+        return weight @ F.cross_entropy(logit, torch.zeros_like(title), reduction="none")
+
+    with torch.autocast(h_ND.device.type, enabled=False):
+        h_ND = wide(h_ND)
+        loss = h_ND.new_zeros(())
+        for some in _slices(len(h_ND), rows):
+            inputs = h_ND[some], true_ND[some], title_N[some], weight_N[some]
+            loss = loss + checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return loss
+
+
+def in_blocks(vectors: Callable[[Items], Tensor], items: Items, titles: int = BLOCK) -> Tensor:
+    """`vectors(items)`, some titles at a time, computed again for the gradient: only the result takes memory."""
+    if len(items.title_I) <= titles:
+        return vectors(items)
+    blocks = [items.map(itemgetter(block)) for block in _slices(len(items.title_I), titles)]
+    return torch.cat([checkpoint(vectors, each, use_reentrant=False, preserve_rng_state=False) for each in blocks])
+
+
+def _tiles(titles: int, cells: int) -> tuple[int, list[slice]]:
+    """Positions of a tile, and the titles of each: the whole catalogue as long as some positions are left."""
+    rows = cells // titles
+    if rows < FEW:
+        rows = min(ROWS, cells)
+    return rows, list(_slices(titles, cells // rows))
+
+
+def _log_norm(h_ND: Tensor, item_ID: Tensor, tiles: list[slice]) -> Tensor:
+    """log of the sum of exp(logit) over the catalogue: (N,)."""
+    log_norm_N = h_ND.new_full((len(h_ND),), -torch.inf)
+    for tile in tiles:
+        log_norm_N = torch.logaddexp(log_norm_N, (h_ND @ item_ID[tile].T).logsumexp(-1))
+    return log_norm_N
+
+
+def _slices(n: int, size: int) -> Iterator[slice]:
+    return (slice(begin, begin + size) for begin in range(0, n, size))
+
+
+def wide(value: Tensor) -> Tensor:
+    """In float32 at least."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value

@@ -1,0 +1,155 @@
+"""What every system answers to: answers at positions, sums of losses that add up, samples, half precision."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from intentrec.config import Domain, load_domain
+from intentrec.errors import PipelineError
+from intentrec.model.features import Items
+from intentrec.model.loss import LossParts, LossSettings
+from intentrec.model.spec import RIVALS, ModelSpec
+from intentrec.training.spec import model_spec, with_variant
+from tests.model import two_processes, world
+from tests.model.test_intentrec import outputs, part
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3"])
+@torch.no_grad()
+def test_answers_are_those_of_rows_that_end_there(variant: str) -> None:
+    model, _, encoded = world.model_of(world.spec(variant), world.random_sequences(21, users=4))
+    batch = encoded.pad(torch.arange(4))
+    row_N = torch.tensor([2, 0, 1, 1, 3])
+    k_N = torch.tensor([min(k, int(encoded.lengths[row]) - 1) for k, row in zip((5, 0, 3, 1, 2), row_N, strict=True)])
+    answer = model.at(batch, row_N, k_N)
+    found = [answer.h_ND, *answer.intent_logit.values(), answer.z_NP, answer.attention_NM]
+    for n, (row, k) in enumerate(zip(row_N.tolist(), k_N.tolist(), strict=True)):
+        alone = outputs(model, part(batch, row, 0, k))
+        for ours, theirs in zip([value for value in found if value is not None], alone, strict=True):
+            torch.testing.assert_close(ours[n], theirs[0, k], rtol=1e-4, atol=1e-5)
+
+
+def test_questions_ask_from_one_position_earlier() -> None:
+    _, _, encoded = world.model_of(world.spec(), world.random_sequences(2))
+    batch = encoded.pad(torch.arange(len(encoded)))
+    expected = [
+        (b, k)
+        for b in range(len(encoded))
+        for k in range(batch.target_BL.shape[1] - 1)
+        if bool(batch.target_BL[b, k + 1])
+    ]
+    row_N, k_N = batch.questions()
+    assert list(zip(row_N.tolist(), k_N.tolist(), strict=True)) == expected
+
+
+def grown(model: torch.nn.Module, parts: LossParts, totals: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    model.zero_grad()
+    parts.loss(totals).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_sums_of_two_batches_are_the_loss_of_both() -> None:
+    model, encoded, catalog = two_processes.problem()
+    settings = LossSettings()
+    whole = model.loss(encoded.pad(torch.arange(len(encoded))), catalog, settings)
+    halves = [model.loss(encoded.pad(torch.arange(r, len(encoded), 2)), catalog, settings) for r in (0, 1)]
+    both = halves[0] + halves[1]
+    torch.testing.assert_close(both.loss(), whole.loss())
+    for name, value in whole.means().items():
+        torch.testing.assert_close(both.means()[name], value)
+    expected = grown(model, whole)
+    by_hand = [grown(model, half, whole.weights) for half in halves]
+    for name, gradient in expected.items():
+        torch.testing.assert_close(by_hand[0][name] + by_hand[1][name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_two_processes_have_the_loss_and_the_gradients_of_one(tmp_path: Path) -> None:
+    """Their intents even have labels in different shares; averaging the processes' means would be wrong."""
+    other = subprocess.Popen([sys.executable, "-m", "tests.model.two_processes", str(tmp_path)], cwd=ROOT)
+    loss, gradients = two_processes.together(0, tmp_path)
+    assert other.wait(60) == 0
+    model, encoded, catalog = two_processes.problem()
+    whole = model.loss(encoded.pad(torch.arange(len(encoded))), catalog, LossSettings())
+    torch.testing.assert_close(loss, whole.loss().detach())
+    for name, gradient in grown(model, whole).items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_nothing_that_counts_is_a_loss_of_zero() -> None:
+    model, encoded, catalog = two_processes.problem()
+    batch = encoded.pad(torch.arange(len(encoded)))
+    for changed in (
+        replace(batch, weight_BL=torch.zeros_like(batch.weight_BL)),
+        replace(batch, target_BL=torch.zeros_like(batch.target_BL)),
+    ):
+        parts = model.loss(changed, catalog, LossSettings())
+        assert float(parts.loss().detach()) == 0
+        assert not any(value.any() for value in grown(model, parts).values())
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_a_large_sample_trains_like_the_whole_catalogue(history: bool) -> None:
+    """By title vectors of the drawn and the true titles alone."""
+    sequences = world.random_sequences(9)
+    model, encoder, encoded = world.model_of(replace(world.spec(), history_path=history), sequences)
+    catalog, batch = world.catalog_of(encoder), encoded.pad(torch.arange(len(encoded)))
+    torch.manual_seed(1)
+    n = 300_000
+    proposal = torch.rand(len(catalog.title_I)) + 0.2
+    asked: list[Items] = []
+    whole_of = model.item_vectors
+    model.item_vectors = lambda items: asked.append(items) or whole_of(items)  # type: ignore[func-returns-value,method-assign]
+    sampled = model.loss(batch, catalog, LossSettings(sampled=n, proposal=proposal))
+    known = sum(len(items.title_I) for items in asked)
+    model.item_vectors = whole_of  # type: ignore[method-assign]
+    whole = model.loss(batch, catalog, LossSettings())
+    assert known <= len(catalog.title_I) + int(batch.target_BL.sum())
+    torch.testing.assert_close(sampled.sums["item"], whole.sums["item"], rtol=0.01, atol=0)
+    assert sampled.weights == whole.weights
+    few = model.loss(batch, catalog, LossSettings(sampled=3))
+    assert 0 < float(few.sums["item"].detach()) < float("inf")
+    ours, theirs = grown(model, sampled), grown(model, whole)
+    for name, gradient in theirs.items():
+        assert float((ours[name] - gradient).norm()) < 0.03 * float(gradient.norm()) + 1e-4, name
+
+
+@pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3"])
+def test_half_precision_trains_like_float32(variant: str) -> None:
+    spec = replace(world.spec(variant), history_path=variant == "v2")
+    model, encoder, encoded = world.model_of(spec, world.random_sequences(9))
+    catalog, batch = world.catalog_of(encoder), encoded.pad(torch.arange(len(encoded)))
+    expected = model.loss(batch, catalog, LossSettings())
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = model.loss(batch, catalog, LossSettings())
+    for name, value in parts.sums.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, expected.sums[name], rtol=0.03, atol=0)
+    ours, theirs = grown(model, parts), grown(model, expected)
+    flat = [torch.cat([each[name].flatten() for name in theirs]) for each in (ours, theirs)]
+    assert torch.nn.functional.cosine_similarity(*flat, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("variant", RIVALS)
+def test_a_rival_is_for_comparison_and_not_for_the_domain_file(streaming: Domain, tmp_path: Path, variant: str) -> None:
+    compared = with_variant(streaming, variant)
+    spec = model_spec(compared)
+    assert (spec.variant, spec.windows, spec.history_path) == (variant, (), False)
+    assert bool(spec.intents) == (variant not in ("sasrec", "bert4rec"))
+    assert spec.length == streaming.sequences.length
+    alone = model_spec(with_variant(streaming, variant, id_only=True))
+    assert alone.id_only
+    assert not spec.id_only
+    assert ModelSpec.from_dict(alone.to_dict()) == alone
+    text = (ROOT / "conf" / "streaming.yaml").read_text()
+    path = tmp_path / "streaming.yaml"
+    path.write_text(text.replace("  variant: v3", f"  variant: {variant}"))
+    assert path.read_text() != text
+    with pytest.raises(PipelineError, match=f"model.variant: .*{variant} is a rival"):
+        load_domain(path)
