@@ -1,0 +1,158 @@
+"""BERT4Rec: masks in training and behind a cut row, by the definition."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from intentrec.baselines import bert4rec
+from intentrec.baselines.bert4rec import cut_rows, draw_hidden
+from intentrec.model.features import Batch
+from intentrec.model.loss import LossSettings
+from tests.baselines.rivals import CLOSE, ago, all_rows, made, reference, spec
+from tests.model import world
+
+forms = pytest.mark.parametrize("id_only", [True, False], ids=["id-only", "facts"])
+
+
+def slow_vectors(model, one: Batch, hidden: list[int]) -> Tensor:  # type: ignore[no-untyped-def]
+    """User vectors (L, D) of one unpadded row with some interactions hidden, by torch's layers."""
+    what_LD = model.inputs.what(model.titles(one.title_BL, one.tokens), one)[0]
+    length, seconds = len(what_LD), one.time_BL[0].tolist()
+    what_LD = torch.stack([model.hidden if k in hidden else what_LD[k] for k in range(length)])
+    bias_HLL = torch.zeros(model.spec.heads, length, length)
+    if model.spec.id_only:
+        x_LD = what_LD + model.inputs.position.weight[:length]
+    else:
+        known = [max(i for i in range(k + 1) if i not in hidden) for k in range(length)]
+        gaps = [0 if k in hidden else int(one.gap_BL[0, k]) for k in range(length)]
+        time = model.inputs.time
+        x_LD = what_LD + time.periodic(one.periodic_BLC[0, known]) + time.gap.weight[gaps]
+        seconds = [seconds[i] for i in known]
+        before, after = (torch.zeros_like(bias_HLL) for _ in range(2))
+        ago(model.mask.before.table, seconds, before)
+        ago(model.mask.after.table, [-s for s in seconds], after)
+        bias_HLL = before.tril() + after.triu(1)
+    x_LD = torch.nn.functional.layer_norm(x_LD, (model.spec.dim,), model.norm.weight, model.norm.bias)
+    for block in model.blocks:
+        x_LD = reference(block, "gelu")(x_LD[None], bias_HLL)[0]
+    dense, _, norm = model.to_item
+    h_LD = torch.nn.functional.gelu(x_LD @ dense.weight.T + dense.bias)
+    h_LD = torch.nn.functional.layer_norm(h_LD, (model.spec.dim,), norm.weight, norm.bias)
+    return torch.cat([h_LD, torch.ones(length, 1)], 1)
+
+
+@forms
+@pytest.mark.parametrize("length", [6, 20])
+@torch.no_grad()
+def test_answers_are_a_mask_behind_each_cut_row(id_only: bool, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows cut in the table itself, one by one. With 6 positions, the 5 latest interactions and the mask."""
+    monkeypatch.setattr(bert4rec, "CELLS", 50)  # several chunks
+    sequences = world.random_sequences(5, users=3, longest=15)
+    model, encoder, encoded = made(spec("bert4rec", id_only, length=length), sequences)
+    batch = all_rows(encoded)
+    row_N, k_N = batch.valid_BL.nonzero(as_tuple=True)
+    found = model.at(batch, row_N, k_N).h_ND
+    output = model(batch) if length == 20 else None
+    for n, (b, k) in enumerate(zip(row_N.tolist(), k_N.tolist(), strict=True)):
+        row = sequences.to_pylist()[b]
+        kept = slice(max(0, k + 1 - (length - 1)), k + 1)
+        cut = {name: value[kept] if isinstance(value, list) else value for name, value in row.items()}
+        cut |= {"window_start": [(h, starts[kept]) for h, starts in row["window_start"]], "n_new": 1}
+        one = encoder.encode(world.table([cut])).pad(torch.tensor([0]))
+        with_mask = one.map(lambda value: torch.cat([value, value[:, -1:]], 1))
+        places = with_mask.title_BL.shape[1]
+        torch.testing.assert_close(found[n], slow_vectors(model, with_mask, [places - 1])[-1], **CLOSE)
+        if output is not None:
+            torch.testing.assert_close(output.item_BLD[b, k], found[n], **CLOSE)
+
+
+@forms
+@torch.no_grad()
+def test_loss_is_that_of_the_hidden_targets(id_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequences = world.random_sequences(13, users=5)
+    model, encoder, encoded = made(spec("bert4rec", id_only), sequences)
+    catalog, batch = world.catalog_of(encoder, sequences), all_rows(encoded)
+    torch.manual_seed(4)
+    hidden_BL = draw_hidden(batch.target_BL, 0.5)
+    monkeypatch.setattr(bert4rec, "draw_hidden", lambda target, share: hidden_BL)
+    parts = model.loss(batch, catalog, LossSettings())
+    items = model.titles(catalog.title_I, catalog.tokens)
+    total = weights = 0.0
+    for b, row in enumerate(sequences.to_pylist()):
+        length = len(row["title_id"])
+        one = batch.map(lambda value, b=b, length=length: value[b : b + 1, :length])
+        hidden = hidden_BL[b].nonzero().flatten().tolist()
+        vectors = slow_vectors(model, one, hidden)
+        for k in hidden:
+            logit = items @ vectors[k, :-1] + model.bias[catalog.title_I]
+            truth = encoder.vocabulary.titles.index(row["title_id"][k])
+            total -= row["weight"][k - 1] * float(logit.log_softmax(0)[truth])
+            weights += row["weight"][k - 1]
+    assert weights > 0
+    assert float(parts.sums["item"]) == pytest.approx(total, rel=1e-4)
+    assert float(parts.weights["item"]) == pytest.approx(weights, rel=1e-5)
+    assert list(parts.sums) == ["item"]
+
+
+@forms
+@torch.no_grad()
+def test_what_is_hidden_tells_nothing(id_only: bool) -> None:
+    model, _, encoded = made(spec("bert4rec", id_only), world.random_sequences(6, users=3))
+    batch = all_rows(encoded)
+    hidden_BL = torch.zeros_like(batch.target_BL)
+    hidden_BL[:, 1:3] = batch.valid_BL[:, 1:3]
+
+    def changed(value: Tensor) -> Tensor:
+        where = hidden_BL.view(*hidden_BL.shape, *[1] * (value.dim() - 2))
+        return torch.where(where, torch.ones_like(value), value)
+
+    other = batch.map(changed)
+    ours, theirs = model.encode(batch, hidden_BL), model.encode(other, hidden_BL)
+    torch.testing.assert_close(ours[batch.valid_BL], theirs[batch.valid_BL], **CLOSE)
+
+
+def test_attention_looks_to_both_sides() -> None:
+    model, _, encoded = made(spec("bert4rec", id_only=True), world.random_sequences(6, users=1, longest=12))
+    batch = all_rows(encoded)
+    hidden_BL = torch.zeros_like(batch.target_BL)
+    hidden_BL[:, 2] = True
+    for side in (1, 3):
+        title_BL = batch.title_BL.clone()
+        title_BL[0, side] = title_BL[0, side] % 20 + 3
+        other = Batch(**{**vars(batch), "title_BL": title_BL})
+        assert not torch.allclose(model.encode(other, hidden_BL)[0, 2], model.encode(batch, hidden_BL)[0, 2])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=6),
+    st.floats(0, 1),
+    st.integers(0, 99),
+)
+def test_hidden_are_targets_and_every_row_with_one_hides_one(
+    targets: list[list[bool]], share: float, seed: int
+) -> None:
+    target_BL = torch.tensor(targets)
+    torch.manual_seed(seed)
+    hidden_BL = draw_hidden(target_BL, share)
+    assert not (hidden_BL & ~target_BL).any()
+    assert torch.equal(hidden_BL.any(1), target_BL.any(1))
+
+
+def test_a_share_is_hidden_or_the_last_target_alone() -> None:
+    torch.manual_seed(0)
+    target_BL = torch.ones(20_000, 40, dtype=torch.bool)
+    target_BL[:, -1] = False
+    hidden_BL = draw_hidden(target_BL, 0.2)
+    last_alone_B = hidden_BL[:, 38] & (hidden_BL.sum(1) == 1)
+    assert float(last_alone_B.double().mean()) == pytest.approx(1 / 11, abs=0.01)
+    assert float(hidden_BL[~last_alone_B, :39].double().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_cutting_nothing() -> None:
+    _, _, encoded = made(spec("bert4rec"), world.random_sequences(6, users=2))
+    nothing = torch.empty(0, dtype=torch.long)
+    cut, behind_N = cut_rows(all_rows(encoded), nothing, nothing, 20)
+    assert len(cut.title_BL) == len(behind_N) == 0
