@@ -258,11 +258,13 @@ class Training(Strict):
     validation_days: PositiveInt = 2
     epochs: PositiveInt = 30
     patience: PositiveInt = 3
-    batch_size: PositiveInt = 128
+    tokens: PositiveInt = Field(4096, description="positions of a step at most, padding included, of all processes")
     learning_rate: PositiveFloat = 1e-3
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.1, ge=0, lt=1, description="share of steps before the cosine falls")
-    chunk: PositiveInt = Field(8192, description="targets x titles computed at once is chunk x catalogue at most")
+    sampled: int = Field(0, ge=0, description="titles drawn for the softmax of a step; 0: the whole catalogue")
+    bf16: bool | Literal["auto"] = Field("auto", description="multiply matrices in bfloat16; auto: on a GPU")
+    compile: bool | Literal["auto"] = Field("auto", description="compile the model; auto: on a GPU")
     seed: int = 7
 
 
@@ -343,7 +345,8 @@ class Profile(Strict):
     mlflow: str
     mlflow_artifacts: str
     spark: Spark = Spark()
-    threads: PositiveInt | None = Field(None, description="torch threads; default: the machine's cores")
+    threads: PositiveInt | None = Field(None, description="torch threads of a process; default: its share of the cores")
+    processes: PositiveInt = Field(1, description="processes that train together, such as one per GPU of the machine")
 
 
 def fingerprint(value: Any) -> str:

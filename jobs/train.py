@@ -1,13 +1,19 @@
 """Train the challenger of the week that ends at --end, on what was known a week before, and register it.
 
 The week [end - 7d, end) stays unseen, for the gate. Needs no Spark. The same inputs are never trained twice.
+Several processes train together where the profile says so, or where torchrun starts this job.
 """
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
+from intentrec.config import load_profile
+from intentrec.errors import PipelineError
 from intentrec.review.challenger import make_challenger
-from intentrec.runs import Run, main
+from intentrec.runs import Run, arguments, main
+from intentrec.training.distributed import launch, launched, together
+from intentrec.training.loop import train
 
 
 def body(run: Run, args: argparse.Namespace) -> None:
@@ -15,5 +21,15 @@ def body(run: Run, args: argparse.Namespace) -> None:
     make_challenger(run, Path(args.config))
 
 
+def processes() -> int:
+    """How many the profile wants; `main` says what is wrong with a profile that cannot be read."""
+    with suppress(PipelineError):
+        return load_profile(arguments(__doc__).parse_args().profile).processes
+    return 1
+
+
 if __name__ == "__main__":
-    main("train", __doc__, body)
+    if processes() > 1 and not launched():
+        launch(processes())
+    else:
+        together(lambda: main("train", __doc__, body), follow=train)

@@ -35,7 +35,7 @@ def tiny(folder: Path) -> Path:
     domain["calendar"]["censored_weeks"] = 1
     domain["sequences"]["length"] = 20
     domain["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1}
-    domain["training"] |= {"epochs": 2, "batch_size": 32}
+    domain["training"] |= {"epochs": 2, "tokens": 1280}
     domain["gate"] |= {"floors": [], "bootstrap": 50}
     domain["publishing"] |= {"top_k": 5, "clusters": 2}
     path = folder / "tiny.yaml"

@@ -89,7 +89,7 @@ class Encoded:
 
     def pad(self, rows: Tensor) -> Batch:
         """The chosen rows side by side, padded on the right to the longest."""
-        kept = self.lengths[rows]
+        kept = self.offsets[rows + 1] - self.offsets[rows]
         position_L = torch.arange(int(kept.max()))
         valid_BL = position_L < kept[:, None]
         index_BL = torch.where(valid_BL, self.offsets[rows, None] + position_L, 0)

@@ -35,13 +35,29 @@ def titles_of(catalog: Rows) -> pa.Table:
 
 def with_played_titles(titles: pa.Table, sequences: Rows) -> pa.Table:
     """Add titles that occur in sequences but not in the catalogue, with the facts of their last interaction."""
+    return with_titles(titles, last_played(titles, sequences))
+
+
+def last_played(titles: pa.Table, sequences: Rows, others: pa.Table | None = None) -> pa.Table:
+    """title_id, end_ts and facts of the last interaction with each title that `titles` lacks.
+
+    Args:
+        titles: as `titles_of` gives them.
+        sequences: rows of the table.
+        others: what this function found in other rows, to be merged.
+    """
     played = pa.table({name: flat(sequences, name) for name in ("title_id", "end_ts", *FACTS)})
     played = played.filter(pc.invert(pc.is_in(played["title_id"], value_set=titles["title_id"].combine_chunks())))
+    played = played if others is None else pa.concat_tables([others, played])
     order = pc.sort_indices(
         played.select(["title_id", "end_ts"]), sort_keys=[("title_id", "ascending"), ("end_ts", "descending")]
     )
     played = played.take(order)
-    played = played.filter(pa.array(_first_of_run(played["title_id"])))
+    return played.filter(pa.array(_first_of_run(played["title_id"])))
+
+
+def with_titles(titles: pa.Table, played: pa.Table) -> pa.Table:
+    """Titles and those of `last_played`, sorted."""
     for name, _ in _ENDS:
         played = played.append_column(name, pa.nulls(len(played), titles[name].type))
     return pa.concat_tables([titles, played.select(titles.column_names).cast(titles.schema)]).sort_by("title_id")

@@ -1,5 +1,6 @@
 """Token to index, and the statistics of numbers: fitted on training data only, saved with the model."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,18 +43,9 @@ class Vocabulary:
         Raises:
             ValueError: a column that the spec names is missing.
         """
-
-        def values(name: str) -> pa.Array:
-            return flat(sequences, name) if learned is None else flat(sequences, name).filter(learned)
-
-        seen = _sorted_tokens(values("title_id"))
-        named = {*_sorted_tokens(flat(sequences, "title_id")), *_sorted_tokens(column(catalog, "title_id"))}
-        return cls(
-            titles=(*seen, *sorted(named - set(seen))),
-            n_seen=len(seen),
-            tokens={name: _sorted_tokens(_leaves(values(name))) for name in token_columns(spec)},
-            numeric={name: _log_statistics(values(name)) for name in spec.numeric},
-        )
+        tally = Tally(spec)
+        tally.add(sequences, learned)
+        return tally.vocabulary(catalog)
 
     def index(self, name: str, values: pa.Array) -> np.ndarray:
         """Indices of tokens of a column (`title_id` or one of `tokens`): int64, OOV where unknown."""
@@ -84,6 +76,48 @@ class Vocabulary:
         )
 
 
+class Tally:
+    """What a vocabulary is made of, gathered from any number of parts of the sequences: no larger than it."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._seen: set[str] = set()
+        self._named: set[str] = set()
+        self._tokens: dict[str, set[str]] = {name: set() for name in token_columns(spec)}
+        # Per numeric column, of log(1 + x) over known values: how many, their mean, squared distances to it.
+        self._logs: dict[str, tuple[int, float, float]] = dict.fromkeys(spec.numeric, (0, 0.0, 0.0))
+
+    def add(self, sequences: Rows, learned: pa.Array | None = None) -> None:
+        """Take in rows; `learned` as in `Vocabulary.fit`."""
+
+        def values(name: str) -> pa.Array:
+            return flat(sequences, name) if learned is None else flat(sequences, name).filter(learned)
+
+        self._seen |= _tokens(values("title_id"))
+        self._named |= _tokens(flat(sequences, "title_id"))
+        for name, tokens in self._tokens.items():
+            tokens |= _tokens(_leaves(values(name)))
+        for name, (count, mean, squares) in self._logs.items():
+            numbers = values(name).to_numpy(zero_copy_only=False)
+            logs = np.log1p(numbers[numbers >= 0])  # negative means unknown
+            if len(logs):
+                total, apart = count + len(logs), float(logs.mean()) - mean
+                squares += float(logs.var()) * len(logs) + apart**2 * count * len(logs) / total
+                self._logs[name] = total, mean + apart * len(logs) / total, squares
+
+    def vocabulary(self, catalog: Rows) -> Vocabulary:
+        """The vocabulary of all rows taken in and of the catalogue."""
+        named = self._named | _tokens(column(catalog, "title_id"))
+        return Vocabulary(
+            titles=(*sorted(self._seen), *sorted(named - self._seen)),
+            n_seen=len(self._seen),
+            tokens={name: tuple(sorted(tokens)) for name, tokens in self._tokens.items()},
+            numeric={
+                name: (mean, math.sqrt(squares / count) if squares else 1.0)
+                for name, (count, mean, squares) in self._logs.items()
+            },
+        )
+
+
 def token_columns(spec: ModelSpec) -> list[str]:
     """Columns that need a token list: inputs, facts of the item tower, categorical intents."""
     labels = [intent.column for intent in spec.intents if not intent.bins]
@@ -94,14 +128,5 @@ def _leaves(values: pa.Array) -> pa.Array:
     return values.flatten() if pa.types.is_list(values.type) else values
 
 
-def _sorted_tokens(values: pa.Array) -> tuple[str, ...]:
-    return tuple(sorted(token for token in pc.unique(values).to_pylist() if token))
-
-
-def _log_statistics(values: pa.Array) -> tuple[float, float]:
-    """Mean and standard deviation of log(1 + x) over known values; negative means unknown."""
-    numbers = values.to_numpy(zero_copy_only=False)
-    logs = np.log1p(numbers[numbers >= 0])
-    if not len(logs):
-        return 0.0, 1.0
-    return float(logs.mean()), float(logs.std()) or 1.0
+def _tokens(values: pa.Array) -> set[str]:
+    return {token for token in pc.unique(values).to_pylist() if token}

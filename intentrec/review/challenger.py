@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from intentrec.config import Domain
@@ -20,7 +22,7 @@ from intentrec.review.registry import Registry, Version
 from intentrec.runs import Run, code_version
 from intentrec.sources.simulator.write import MANIFEST
 from intentrec.training import clusters, tracking
-from intentrec.training.data import read_catalog, read_sequences
+from intentrec.training.data import open_sequences, read_catalog, read_sequences
 from intentrec.training.inputs import Inputs
 from intentrec.training.loop import FitResult, fit
 from intentrec.training.predictor import Predictor
@@ -75,7 +77,7 @@ def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:
 def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.LoggedRun:
     evidence = read_evidence(run)
     domain, root, cutoff = run.domain, run.warehouse, inputs.cutoff
-    sequences = read_sequences(root, inputs.sequences, cutoff, domain.training.weeks)
+    sequences = open_sequences(root, inputs.sequences, cutoff, domain.training.weeks)
     catalog = read_catalog(root, inputs.catalog, cutoff)
     set_threads(run.profile.threads)
     work.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,7 @@ def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.Logge
     for name, chosen in (("challenger", domain), (PLAIN, with_variant(domain, PLAIN))):
         fits[name] = fit(chosen, sequences, catalog, cutoff, work / name, run.say)
     predictors = {name: Predictor.load(found.directory) for name, found in fits.items()}
-    run.counts |= {"train.rows": len(sequences), "train.epochs": len(fits["challenger"].history)}
+    run.counts |= {"train.rows": sequences.count_rows(), "train.epochs": len(fits["challenger"].history)}
     run.say("comparing on the week that neither model has seen")
     results = compare(evidence, domain, predictors)
     draw(
@@ -166,11 +168,13 @@ def _clusters(predictor: Predictor, snapshot: pa.Table, catalog: pa.Table, domai
     clusters.save(clusters.fit(embeddings_UD, domain.publishing.clusters, domain.training.seed), path)
 
 
-def _facts(inputs: Inputs, sequences: pa.Table, found: FitResult) -> dict[str, str]:
+def _facts(inputs: Inputs, sequences: ds.Dataset, found: FitResult) -> dict[str, str]:
     """What the card says about data and training."""
-    weeks = sorted(set(sequences["as_of"].to_pylist()))
+    weeks = sorted(
+        {day for batch in sequences.to_batches(columns=["as_of"]) for day in pc.unique(batch["as_of"]).to_pylist()}
+    )
     return {
-        "sequences": f"version {inputs.sequences}, {len(sequences):,} rows of {len(weeks)} weekly snapshots "
+        "sequences": f"version {inputs.sequences}, {sequences.count_rows():,} rows of {len(weeks)} weekly snapshots "
         f"as of {weeks[0]} to {weeks[-1]}",
         "catalogue": f"version {inputs.catalog}, snapshots before {inputs.cutoff}",
         "nothing seen from": f"{inputs.cutoff} on",

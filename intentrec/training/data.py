@@ -1,12 +1,13 @@
 """Pinned table versions to Arrow, through delta-rs: training needs no Spark."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import torch
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -19,21 +20,34 @@ from intentrec.model.arrow import column, flat, offsets_of
 from intentrec.model.features import Encoded
 from intentrec.model.vocabulary import FIRST
 
+POOL = 16
+
 
 class NothingToTrain(Skip):
     """The stacked weeks hold no target to learn from, or none to validate on; the run is skipped."""
 
 
-def read_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -> pa.Table:
-    """Rows of `sequences` with as_of in (cutoff - weeks, cutoff], sorted by as_of and user.
+def open_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -> ds.Dataset:
+    """Rows of `sequences` with as_of in (cutoff - weeks, cutoff], to be read in record batches, in no order.
 
-    One week is one snapshot: the users to score or to judge. Nothing after the cut-off is read.
+    Nothing after the cut-off is read.
 
     Raises:
         PipelineError: the table or the version does not exist.
     """
     first = cutoff - timedelta(weeks=weeks)
-    table = _read(warehouse, SEQUENCES, version, [("as_of", ">", first), ("as_of", "<=", cutoff)])
+    return _open(warehouse, SEQUENCES, version).filter((ds.field("as_of") > first) & (ds.field("as_of") <= cutoff))
+
+
+def read_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -> pa.Table:
+    """The rows of `open_sequences`, sorted by as_of and user.
+
+    One week is one snapshot: the users to score or to judge.
+
+    Raises:
+        PipelineError: the table or the version does not exist.
+    """
+    table = _read(open_sequences(warehouse, version, cutoff, weeks), SEQUENCES)
     return table.sort_by([("as_of", "ascending"), ("user_id", "ascending")])
 
 
@@ -43,18 +57,21 @@ def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:
     Raises:
         PipelineError: the table or the version does not exist.
     """
-    table = _read(warehouse, CATALOG, version, [("snapshot_date", "<", before)])
+    table = _read(_open(warehouse, CATALOG, version).filter(ds.field("snapshot_date") < before), CATALOG)
     return table.sort_by([("snapshot_date", "ascending"), ("item_id", "ascending")])
 
 
-def _read(warehouse: str, table: Table, version: int, filters: list[tuple[str, str, date]]) -> pa.Table:
+def _open(warehouse: str, table: Table, version: int) -> ds.Dataset:
     path = f"{warehouse}/{table.name}"
     try:
-        delta = DeltaTable(path, version=version)
+        return DeltaTable(path, version=version).to_pyarrow_dataset()
     except DeltaError as error:
         raise PipelineError(f"{table.name} at version {version} cannot be read from {warehouse}: {error}") from error
+
+
+def _read(rows: ds.Dataset, table: Table) -> pa.Table:
     # Strings may arrive as string_view, which pyarrow's kernels only half support: cast once.
-    return delta.to_pyarrow_table(columns=table.names, filters=filters).cast(to_arrow_schema(table.schema))
+    return rows.to_table(columns=table.names).cast(to_arrow_schema(table.schema))
 
 
 def chained(sequences: pa.Table) -> pa.Table:
@@ -96,24 +113,11 @@ def validation_start(domain: Domain, cutoff: date) -> datetime:
     return service_start(domain.calendar, cutoff - timedelta(days=domain.training.validation_days))
 
 
-def split(encoded: Encoded, domain: Domain, cutoff: date) -> tuple[Encoded, Encoded]:
-    """Training and validation targets of the same rows.
-
-    Validation targets end in the last `validation_days` before the cut-off; they are kept out of the training loss.
-
-    Raises:
-        NothingToTrain: one of the two is empty.
-    """
-    begin = validation_start(domain, cutoff)
+def split(encoded: Encoded, begin: datetime) -> tuple[Encoded, Encoded]:
+    """Training and validation targets of the same rows: those that end before `begin`, and the others."""
     late_N = encoded.flat.time_BL >= int(begin.timestamp())
     known_N = encoded.flat.target_BL & (encoded.flat.title_BL >= FIRST)
     parts = known_N & ~late_N, known_N & late_N
-    for what, target_N in zip(("training", "validation"), parts, strict=True):
-        if not target_N.any():
-            raise NothingToTrain(
-                f"no {what} target before {cutoff} in {len(encoded)} rows of sequences "
-                f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
-            )
     return _rows_with_targets(encoded.with_targets(parts[0])), _rows_with_targets(encoded.with_targets(parts[1]))
 
 
@@ -131,14 +135,54 @@ def _rows_with_targets(encoded: Encoded) -> Encoded:
     return Encoded(encoded.flat.map(lambda flat: flat[keep_N]), offsets)
 
 
-def batches(lengths: torch.Tensor, batch_size: int, generator: torch.Generator | None) -> Iterable[torch.Tensor]:
+def batches(
+    lengths: torch.Tensor, tokens: int, generator: torch.Generator | None = None, rows: int | None = None
+) -> list[torch.Tensor]:
     """Row numbers of batches of similar lengths, so that little is padding; shuffled by the generator, if any.
 
-    Lengths are sorted inside pools of 16 random batches only, so that batches differ from epoch to epoch.
+    Lengths are sorted inside pools of about POOL random batches only, so that batches differ from epoch to epoch.
+
+    Args:
+        lengths: positions of each row.
+        tokens: positions of a batch at most, padding included; a longer row is a batch of its own.
+        generator: shuffles; none: all rows are sorted.
+        rows: rows of a batch at most.
     """
     n = len(lengths)
-    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-    pools = order.split(16 * batch_size) if generator is not None else [order]
-    found = [part for pool in pools for part in pool[lengths[pool].argsort(stable=True)].split(batch_size)]
-    places = range(len(found)) if generator is None else torch.randperm(len(found), generator=generator).tolist()
-    return [found[place] for place in places]
+    if generator is None:
+        pools = [torch.arange(n)]
+    else:
+        mean = max(1, int(lengths.sum()) // max(1, n))
+        pools = list(torch.randperm(n, generator=generator).split(POOL * max(1, tokens // mean)))
+    found = []
+    for pool in pools:
+        ascending = pool[lengths[pool].argsort(stable=True)]
+        found += ascending.split(_sizes(lengths[ascending], tokens, rows or n, even=generator is not None))
+    if generator is None:
+        return found
+    return [found[place] for place in torch.randperm(len(found), generator=generator).tolist()]
+
+
+def _sizes(ascending: torch.Tensor, tokens: int, rows: int, even: bool) -> list[int]:
+    """How many rows, shortest first, make each batch: as few batches as possible.
+
+    With `even` batches then are as small as this number of them allows: a last one of a few rows would move the weights
+    as far as any other.
+    """
+    found = _greedy(ascending, tokens, rows)
+    if even and len(found) > 1:
+        budgets = range(tokens // 2, tokens)
+        smaller = bisect_left(budgets, -len(found), key=lambda some: -len(_greedy(ascending, some, rows)))
+        found = _greedy(ascending, tokens // 2 + smaller, rows)
+    return found
+
+
+def _greedy(ascending: torch.Tensor, tokens: int, rows: int) -> list[int]:
+    sizes: list[int] = []
+    begin = 0
+    while begin < len(ascending):
+        some = ascending[begin : begin + min(rows, tokens)]
+        fits = int((some * torch.arange(1, len(some) + 1) <= tokens).sum())  # the left side only grows
+        sizes.append(max(1, fits))
+        begin += sizes[-1]
+    return sizes

@@ -21,7 +21,7 @@ from intentrec.model.titles import titles_of
 from intentrec.training.checkpoint import model_from, read_model
 from intentrec.training.data import batches, service_start
 
-ROWS = 512  # users scored at once
+TOKENS = 2**15  # positions of the users scored at once, at most
 CELLS = 2**25  # users x titles scored at once, at most
 
 _FLOATS = pa.list_(pa.float32())
@@ -126,8 +126,8 @@ class Predictor:
         offered = items.only_eligible()
         seen_N = _indices(flat(sequences, "title_id"), offered.title_ids) if exclude_seen else None
         found: list[dict[str, Tensor]] = []
-        chunk = max(1, min(ROWS, CELLS // max(1, len(offered.title_ids))))
-        for rows in batches(encoded.lengths, chunk, None):
+        chunk = max(1, CELLS // max(1, len(offered.title_ids)))
+        for rows in batches(encoded.lengths, TOKENS, rows=chunk):
             answer = self._last(encoded, rows)
             logit_BI = answer["user"] @ offered.vectors.T
             if seen_N is not None:
@@ -151,7 +151,7 @@ class Predictor:
         at: list[Tensor] = []
         rank: list[Tensor] = []
         probability: dict[str, list[Tensor]] = {name: [] for name in self.labels}
-        for rows in batches(encoded.lengths, ROWS, None):
+        for rows in batches(encoded.lengths, TOKENS):
             batch = encoded.pad(rows)
             row_N, k_N = batch.questions()
             answer = self.model.at(batch, row_N, k_N)

@@ -6,15 +6,19 @@ import torch
 
 
 def set_threads(threads: int | None = None) -> int:
-    """Use `threads` cores (default: the ones this process may use) and return how many.
+    """Use `threads` cores and return how many.
 
-    A fixed number also fixes the order of floating-point sums, so results repeat on the machine.
+    By default the cores that this process may use, divided among the processes that torchrun started on the machine. A
+    fixed number also fixes the order of floating-point sums, so results repeat on the machine.
     """
-    chosen = threads or len(os.sched_getaffinity(0))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    chosen = threads or max(1, len(os.sched_getaffinity(0)) // processes)
     torch.set_num_threads(chosen)
     return chosen
 
 
 def device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """A GPU where there is one; of several, this process's own."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")

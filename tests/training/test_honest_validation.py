@@ -11,13 +11,14 @@ from intentrec.errors import PipelineError
 from intentrec.model.ranking import ranks
 from intentrec.training import loop
 from intentrec.training.data import validation_start
+from intentrec.training.prepare import load, prepare
 from tests.model import world
 from tests.review.world import domain_of
 
 CUTOFF = world.START.date() + timedelta(weeks=3)
 
 
-def test_vocabulary_learns_nothing_from_validation(streaming: Domain) -> None:
+def test_vocabulary_learns_nothing_from_validation(streaming: Domain, tmp_path: Path) -> None:
     """Tokens and statistics are those of the interactions before validation begins; later titles have no id vector."""
     domain = domain_of(streaming)
     begin = validation_start(domain, CUTOFF)
@@ -27,14 +28,16 @@ def test_vocabulary_learns_nothing_from_validation(streaming: Domain) -> None:
         for k, moment in enumerate(row["end_ts"]):
             if moment >= begin:
                 row["title_id"][k], row["action_type"][k], row["duration_s"][k] = "t999", "new_label", 1e6
-    late = loop._prepare(domain, world.table(rows), world.catalog(24), CUTOFF).vocabulary
+    prepare(domain, world.table(rows), world.catalog(24), CUTOFF, tmp_path / "one")
+    late = load(tmp_path / "one").vocabulary
     early = {t for row in rows for t, m in zip(row["title_id"], row["end_ts"], strict=True) if m < begin}
     assert late.titles[: late.n_seen] == tuple(sorted(early))
     assert "t999" in late.titles[late.n_seen :]
     assert "new_label" not in late.tokens["action_type"]
     for row in rows:
         row["duration_s"] = [2e6 if m >= begin else d for d, m in zip(row["duration_s"], row["end_ts"], strict=True)]
-    assert loop._prepare(domain, world.table(rows), world.catalog(24), CUTOFF).vocabulary == late
+    prepare(domain, world.table(rows), world.catalog(24), CUTOFF, tmp_path / "two")
+    assert load(tmp_path / "two").vocabulary == late
 
 
 def test_a_number_that_is_none_loses() -> None:

@@ -1,0 +1,124 @@
+"""One training in several processes, as torchrun starts them: each takes a share of every batch.
+
+All hold the same weights and make the same step, so what comes out is what one process would have made, up to the
+order of floating-point sums. The first process decides and writes; the others follow it.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from intentrec.errors import PipelineError
+from intentrec.training.threads import device, set_threads
+
+PATIENCE = timedelta(hours=12)  # how long the others wait while the first one prepares the data
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return dist.is_torchelastic_launched()
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def count() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def launch(processes: int) -> None:
+    """Run this program again in `processes` processes of this machine, and exit as the first that failed did."""
+    # Torchrun's own imports cost a second, which a single process should not pay.
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["-m", spec.name] if spec is not None else [sys.argv[0]]
+    try:
+        torchrun(["--standalone", "--nproc-per-node", str(processes), *program, *sys.argv[1:]])
+    except ChildFailedError as error:
+        sys.exit(error.get_first_failure()[1].exitcode)
+
+
+def together(first: Callable[[], None], follow: Callable[..., object]) -> None:
+    """Run `first` in the first process while the others follow it; without torchrun, just run it.
+
+    Args:
+        first: what the program is for.
+        follow: what the others call, with the arguments that `leading` gets.
+    """
+    if not launched():
+        first()
+        return
+    hardware = device()
+    if hardware.type == "cuda":
+        torch.cuda.set_device(hardware)
+    dist.init_process_group("nccl" if hardware.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        if rank() > 0:
+            _listen(follow)
+            return
+        try:
+            first()
+        finally:
+            _tell()
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def leading(*task: Any) -> Iterator[None]:
+    """In the first process: have the others follow with these arguments while the body does the same here."""
+    global _listening
+    _tell(*task)
+    _listening = False
+    try:
+        yield
+    except PipelineError:
+        _listening = True  # it is the same in all of them
+        raise
+    _listening = True
+
+
+_listening = True  # whether the others wait to be told; where they are in the middle of something, torchrun stops them
+
+
+def _tell(*task: Any) -> None:
+    """Send the others a task; nothing lets them go."""
+    if count() > 1 and _listening:
+        dist.broadcast_object_list([(torch.get_num_threads(), task)], src=0)
+
+
+def _listen(follow: Callable[..., object]) -> None:
+    while True:
+        told: list[Any] = [None]
+        dist.broadcast_object_list(told, src=0)
+        threads, task = told[0]
+        if not task:
+            return
+        set_threads(threads)
+        try:
+            follow(*task)
+        except PipelineError:
+            continue  # the first process has met the same and says so
+
+
+def add_up(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by the sum of all processes' ones, in place."""
+    if count() > 1:
+        for waiting in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
+            waiting.wait()
+
+
+def share(rows: Tensor) -> Tensor:
+    """This process's part of a batch: every n-th row, so that the parts are of like length."""
+    return rows[rank() :: count()]

@@ -1,0 +1,155 @@
+"""From rows of `sequences` to what the training loop reads, in memory that grows with the titles but not the users.
+
+Three passes: buckets of users, whose weekly rows are chained and who show what the vocabulary holds; then the encoded
+rows, bucket by bucket, into files; the loop maps these into memory.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from intentrec.config import Domain, fingerprint
+from intentrec.model.arrow import flat
+from intentrec.model.features import Encoded, FeatureEncoder, Items
+from intentrec.model.spec import ModelSpec
+from intentrec.model.titles import in_order, last_played, titles_of, with_titles
+from intentrec.model.vocabulary import FIRST, Tally, Vocabulary
+from intentrec.training import mapped
+from intentrec.training.buckets import SCHEMA, buckets
+from intentrec.training.data import NothingToTrain, chained, split, validation_start
+from intentrec.training.spec import model_spec
+
+ABOUT, CATALOG, CHAINED = "about.json", "catalog.safetensors", "chained.arrow"
+TRAIN, VALIDATION = "train", "validation"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the training loop reads. The rows are mapped from files."""
+
+    vocabulary: Vocabulary
+    train: Encoded
+    validation: Encoded
+    catalog: Items  # the vocabulary's titles, in the order of their indices
+    asked_I: Tensor  # how many training targets each of them is
+    fingerprint: str  # of the rows and of all settings that decide what a model becomes
+    cutoff: date
+
+
+def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table, cutoff: date, folder: Path) -> None:
+    """Write what `load` reads. What the folder held is lost.
+
+    Raises:
+        NothingToTrain: no row, no training target or no validation target.
+        ValueError: rows after the cut-off.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    spec, begin = model_spec(domain), validation_start(domain, cutoff)
+    rows = ds.dataset(sequences) if isinstance(sequences, pa.Table) else sequences
+    titles, tally, longest = _chain(rows, titles_of(catalog), cutoff, begin, spec, folder)
+    vocabulary = tally.vocabulary(catalog)
+    encoder = FeatureEncoder(spec, vocabulary)
+    items = encoder.items(in_order(titles, vocabulary.titles))
+    parts = {name: mapped.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
+    asked_I = torch.zeros(len(vocabulary.titles), dtype=torch.long)
+    for bucket in _stored(folder / CHAINED):
+        train, validation = split(encoder.encode(bucket), begin)
+        for name, encoded in ((TRAIN, train), (VALIDATION, validation)):
+            parts[name].append(encoded)
+        title_N = train.flat.title_BL[train.flat.target_BL] - FIRST
+        asked_I += torch.bincount(title_N, minlength=len(asked_I))
+    (folder / CHAINED).unlink()
+    for name, part in parts.items():
+        part.close()
+        if not part.targets:
+            raise NothingToTrain(
+                f"no {'training' if name == TRAIN else name} target before {cutoff} in the rows of sequences "
+                f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
+            )
+    tensors = {"title_I": items.title_I, "code_IW": items.code_IW, "asked_I": asked_I}
+    save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
+    settings = {"spec": spec.to_dict(), "training": domain.training.model_dump(), "vocabulary": vocabulary.to_dict()}
+    digest = hashlib.sha256(fingerprint(settings).encode())
+    for part in parts.values():
+        digest.update(part.digest.digest())
+    about = {"vocabulary": vocabulary.to_dict(), "fingerprint": digest.hexdigest()[:16], "cutoff": str(cutoff)}
+    (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+
+
+def load(folder: Path) -> Prepared:
+    """What `prepare` wrote; any number of processes may read it."""
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    tensors = load_file(folder / CATALOG)
+    asked_I = tensors.pop("asked_I")
+    title_I, code_IW = tensors.pop("title_I"), tensors.pop("code_IW")
+    return Prepared(
+        Vocabulary.from_dict(about["vocabulary"]),
+        mapped.read(folder / TRAIN),
+        mapped.read(folder / VALIDATION),
+        Items(title_I, code_IW, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
+        asked_I,
+        about["fingerprint"],
+        date.fromisoformat(about["cutoff"]),
+    )
+
+
+def _chain(
+    rows: ds.Dataset, titles: pa.Table, cutoff: date, begin: datetime, spec: ModelSpec, folder: Path
+) -> tuple[pa.Table, Tally, Counter]:
+    """Chain every user's rows into one file, a record batch per bucket.
+
+    Returns:
+        All titles with their facts, what the vocabulary is made of, and the most labels that an interaction has, by
+        column.
+    """
+    tally, played = Tally(spec), None
+    longest: Counter[str] = Counter()
+    moment = pa.scalar(begin, pa.timestamp("us", "UTC"))
+    with pa.ipc.new_file(str(folder / CHAINED), SCHEMA) as file:
+        for bucket in buckets(rows, folder):
+            if not len(bucket):
+                continue
+            newest = pc.max(bucket["as_of"]).as_py()
+            if newest > cutoff:
+                raise ValueError(f"sequences as of {newest} lie after the cut-off {cutoff}")
+            chain = chained(bucket).combine_chunks()
+            tally.add(chain, pc.less(flat(chain, "end_ts"), moment))
+            played = last_played(titles, chain, played)
+            for name in _several(spec):
+                longest[name] = max(longest[name], pc.max(pc.list_value_length(flat(chain, name))).as_py())
+            file.write_batch(chain.to_batches()[0])
+    if played is None:
+        raise NothingToTrain(f"no sequences before {cutoff}: build them for the weeks before it")
+    return with_titles(titles, played), tally, longest
+
+
+def _stored(path: Path) -> Iterator[pa.RecordBatch]:
+    """The record batches of a file, one at a time."""
+    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+        for i in range(file.num_record_batches):
+            yield file.get_batch(i)
+
+
+def _several(spec: ModelSpec) -> set[str]:
+    """Columns of which an interaction has several labels."""
+    used = {*spec.multi_label, *spec.item_features, *(intent.column for intent in spec.intents)}
+    return {name for name in used if pa.types.is_list(SCHEMA.field(name).type.value_type)}
+
+
+def _widths(spec: ModelSpec, longest: Counter) -> dict[str, int]:
+    """The widest that any bucket makes a tensor of labels."""
+    labels = {f"label.{intent.name}": longest[intent.column] for intent in spec.intents if intent.multi_label}
+    return {f"tokens.{name}": longest[name] for name in _several(spec)} | labels

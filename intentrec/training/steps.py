@@ -1,0 +1,131 @@
+"""What is done with one batch after the other: a step of the optimiser, or an answer to validate.
+
+Every process has its share of each batch; sums, and gradients, are added up over all of them.
+Shape suffixes: N asked positions, D width, I titles.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor, nn
+
+from intentrec.model.features import Batch, Encoded, Items
+from intentrec.model.loss import LossParts, LossSettings
+from intentrec.model.network import Network
+from intentrec.model.ranking import ranks
+from intentrec.model.vocabulary import FIRST
+from intentrec.training.data import batches
+from intentrec.training.distributed import add_up, rank, share
+
+CLIP = 1.0
+SCORE_TOKENS = 2**14  # positions scored at once
+SCORE_CELLS = 2**25  # positions x titles ranked at once, at most
+
+
+def tasks(model: Network) -> list[str]:
+    """The tasks of Eq. 4, as `LossParts` names them."""
+    return ["item", *(intent.name for intent in model.spec.intents)]
+
+
+def loaded(encoded: Encoded, order: list[Tensor], hardware: torch.device) -> Iterator[Batch | None]:
+    """This process's share of each batch on its device; none where a batch has fewer rows than there are processes.
+
+    For a GPU the next batch is padded and copied while it works on this one.
+    """
+
+    def load(rows: Tensor) -> Batch | None:
+        mine = share(rows)
+        if not len(mine):
+            return None
+        batch = encoded.pad(mine)
+        if hardware.type == "cpu":
+            return batch
+        return batch.map(lambda tensor: tensor.pin_memory().to(hardware, non_blocking=True))
+
+    if hardware.type == "cpu" or not order:
+        yield from map(load, order)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(load, order[0])
+        for rows in order[1:]:
+            ready, waiting = waiting.result(), pool.submit(load, rows)
+            yield ready
+        yield waiting.result()
+
+
+def step(
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch | None,
+    catalog: Items,
+    settings: LossSettings,
+    half: bool,
+    seed: str,
+) -> Tensor:
+    """One step of the optimiser on all processes' shares of a batch.
+
+    Args:
+        model: in training mode.
+        optimizer: of its parameters.
+        batch: this process's share, if it has one.
+        catalog: the vocabulary's titles.
+        settings: of the loss.
+        half: whether matrices are multiplied in bfloat16.
+        seed: of all that is random in this step.
+
+    Returns:
+        The loss and its parts, in the order of `tasks`, as float64.
+    """
+    names = tasks(model)
+    device_type = catalog.title_I.device.type
+    torch.manual_seed(int.from_bytes(hashlib.blake2b(f"{seed} {rank()}".encode(), digest_size=8).digest()))
+    optimizer.zero_grad(set_to_none=True)
+    if batch is None:
+        nothing = dict.fromkeys(names, torch.zeros((), device=catalog.title_I.device))
+        parts = LossParts(nothing, nothing, model.spec.intent_weight)
+    else:
+        with torch.autocast(device_type, torch.bfloat16, enabled=half):
+            parts = model.loss(batch, catalog, settings)
+    totals = {name: parts.weights[name].clone() for name in names}
+    add_up(totals.values())
+    loss = parts.loss(totals)
+    if batch is not None:
+        loss.backward()
+    for parameter in model.parameters():
+        # Without a gradient here it would be missing from the sum of those that have one.
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    add_up(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    optimizer.step()
+    means = parts.means(totals)
+    found = torch.stack([loss, *(means[name] for name in names)]).detach().double()
+    add_up([found])
+    return found
+
+
+@torch.inference_mode()
+def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.device) -> dict[str, float]:
+    """Losses (Eq. 3 and 4) and unweighted next-event MRR over the encoded targets, full catalogue."""
+    model.eval()
+    names = tasks(model)
+    item_ID = model.item_vectors(catalog)
+    chunk = max(1, SCORE_CELLS // len(item_ID))
+    found = torch.zeros(2 + 2 * len(names), dtype=torch.float64, device=hardware)
+    for batch in loaded(encoded, batches(encoded.lengths, SCORE_TOKENS), hardware):
+        if batch is None:
+            continue
+        row_N, k_N = batch.questions()
+        answer = model.at(batch, row_N, k_N)
+        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, k_N + 1] - FIRST, chunk)
+        parts = model.answer_loss(answer, batch, row_N, k_N, catalog, LossSettings())
+        values = [(1 / rank_N).sum(), torch.ones_like(rank_N).sum()]
+        values += [part[name].double() for part in (parts.sums, parts.weights) for name in names]
+        found += torch.stack(values)
+    add_up([found])
+    reciprocal, n, *values = found
+    sums, weights = (dict(zip(names, half, strict=True)) for half in (values[: len(names)], values[len(names) :]))
+    whole = LossParts(sums, weights, model.spec.intent_weight)
+    losses = {name: float(value) for name, value in {"loss": whole.loss(), **whole.means()}.items()}
+    return {**losses, "mrr": float(reciprocal / n)}

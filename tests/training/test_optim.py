@@ -1,0 +1,29 @@
+"""The learning rate, and what is decayed."""
+
+import pytest
+import torch
+
+from intentrec.config import Training
+from intentrec.training.optim import learning_rate, optimizer_of
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    rates = [learning_rate((step + 0.5) / 100, 2.0, 0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([2.0 * (step + 0.5) / 10 for step in range(10)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[10] == pytest.approx(2.0, rel=1e-3)
+    assert rates[54] + rates[55] == pytest.approx(2.0, rel=1e-3), "half way down in the middle"
+    assert 0 < rates[-1] < 0.01
+    assert learning_rate(1e-9, 2.0, 0.0) == pytest.approx(2.0)
+
+
+def test_only_weights_of_linear_layers_decay() -> None:
+    """With a gradient of zero AdamW moves nothing but what decays."""
+    model = torch.nn.Sequential(torch.nn.Embedding(3, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = optimizer_of(model, Training(learning_rate=0.1, weight_decay=0.5))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, value in model.state_dict().items():
+        assert torch.allclose(value, before[name] * (1 - 0.1 * 0.5 if name == "1.weight" else 1)), name

@@ -1,0 +1,131 @@
+"""From rows to mapped files: nothing changes on the way, however many buckets it takes."""
+
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intentrec.config import Domain
+from intentrec.model.arrow import flat
+from intentrec.model.features import Encoded, FeatureEncoder
+from intentrec.model.titles import in_order, last_played, titles_of, with_played_titles, with_titles
+from intentrec.model.vocabulary import Tally, Vocabulary
+from intentrec.training import buckets
+from intentrec.training.data import chained, split, validation_start
+from intentrec.training.prepare import load, prepare
+from intentrec.training.spec import model_spec
+from tests.model import world
+from tests.review.world import domain_of
+
+WEEKS, TITLES = 3, 24
+CUTOFF = (world.START + timedelta(weeks=WEEKS)).date()
+FIELDS = ("title_BL", "code_BLW", "numeric_BLF", "time_BL", "periodic_BLC", "gap_BL", "weight_BL", "target_BL")
+
+
+@pytest.fixture(scope="module")
+def sequences() -> pa.Table:
+    """The catalogue lacks some of the titles, and only a few interactions have two genres."""
+    rows = world.learnable_weeks(5, 50, WEEKS, TITLES).to_pylist()
+    for row in rows:
+        row["genres"] = [labels if user_of(row) < 2 else labels[:1] for labels in row["genres"]]
+    return world.table(rows)
+
+
+def user_of(row: dict) -> int:
+    return int(row["user_id"][1:])
+
+
+def rows_of(encoded: Encoded) -> dict[tuple, list]:
+    """Every tensor of each row, by the row's times and titles."""
+    found = {}
+    ends = encoded.offsets.tolist()
+    flats = [getattr(encoded.flat, name) for name in FIELDS]
+    flats += [
+        each for several in (encoded.flat.tokens, encoded.flat.window, encoded.flat.label) for each in several.values()
+    ]
+    for begin, end in pairwise(ends):
+        key = *encoded.flat.time_BL[begin:end].tolist(), *encoded.flat.title_BL[begin:end].tolist()
+        found[key] = [tensor[begin:end].tolist() for tensor in flats]
+    assert len(found) == len(encoded)
+    return found
+
+
+@pytest.mark.parametrize("rows", [10_000, 12])
+def test_files_hold_what_memory_would(
+    streaming: Domain, sequences: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(buckets, "ROWS", rows)
+    domain = domain_of(streaming, model={"windows": ["1d", "7d"]})
+    spec, begin, catalog = model_spec(domain), validation_start(domain, CUTOFF), world.catalog(TITLES - 6)
+    prepare(domain, sequences, catalog, CUTOFF, tmp_path / "data")
+    found = load(tmp_path / "data")
+
+    whole = chained(sequences)
+    learned = pc.less(flat(whole, "end_ts"), pa.scalar(begin, pa.timestamp("us", "UTC")))
+    vocabulary = Vocabulary.fit(whole, catalog, spec, learned)
+    assert found.vocabulary.titles == vocabulary.titles
+    assert found.vocabulary.n_seen == vocabulary.n_seen
+    assert found.vocabulary.tokens == vocabulary.tokens
+    for name, values in vocabulary.numeric.items():
+        assert found.vocabulary.numeric[name] == pytest.approx(values, rel=1e-12)
+    encoder = FeatureEncoder(spec, found.vocabulary)
+    train, validation = split(encoder.encode(whole), begin)
+    assert rows_of(found.train) == rows_of(train)
+    assert rows_of(found.validation) == rows_of(validation)
+    items = encoder.items(in_order(with_played_titles(titles_of(catalog), whole), vocabulary.titles))
+    assert torch.equal(found.catalog.title_I, items.title_I)
+    assert torch.equal(found.catalog.code_IW, items.code_IW)
+    assert found.catalog.tokens.keys() == items.tokens.keys()
+    assert all(torch.equal(found.catalog.tokens[name], items.tokens[name]) for name in items.tokens)
+    asked = np.bincount(train.flat.title_BL[train.flat.target_BL].numpy() - 2, minlength=len(vocabulary.titles))
+    assert found.asked_I.tolist() == asked.tolist()
+
+
+def test_the_fingerprint_is_of_rows_and_settings(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    def mark(domain: Domain, rows: pa.Table) -> str:
+        prepare(domain, rows, world.catalog(TITLES), CUTOFF, tmp_path)
+        return load(tmp_path).fingerprint
+
+    domain = domain_of(streaming)
+    first = mark(domain, sequences)
+    assert mark(domain, sequences.take(list(reversed(range(len(sequences)))))) == first, "no order of rows matters"
+    assert mark(domain_of(streaming, training={"seed": 8}), sequences) != first
+    assert mark(domain_of(streaming, model={"dim": 32}), sequences) != first
+    heavier = [[0.5 * w for w in row] for row in sequences["weight"].to_pylist()]
+    at = sequences.schema.get_field_index("weight")
+    field = sequences.schema.field(at)
+    assert mark(domain, sequences.set_column(at, field, pa.array(heavier, field.type))) != first
+
+
+@given(st.lists(st.integers(0, 5), min_size=14, max_size=14), st.booleans())
+def test_a_vocabulary_from_parts_is_that_of_the_whole(place: list[int], partly: bool) -> None:
+    rows = world.random_sequences(3, users=14)
+    spec, catalog = world.spec(), world.catalog(5)
+    moment = pa.scalar(world.START + timedelta(days=2), pa.timestamp("us", "UTC"))
+
+    def learned(part: pa.Table) -> pa.Array | None:
+        return pc.less(flat(part, "end_ts"), moment) if partly else None
+
+    tally, played = Tally(spec), None
+    for part in (rows.filter(pa.array([each == i for each in place])) for i in range(6)):
+        tally.add(part, learned(part))
+        played = last_played(titles_of(catalog), part, played)
+    found, whole = tally.vocabulary(catalog), Vocabulary.fit(rows, catalog, spec, learned(rows))
+    assert (found.titles, found.n_seen, found.tokens) == (whole.titles, whole.n_seen, whole.tokens)
+    for name, values in whole.numeric.items():
+        assert found.numeric[name] == pytest.approx(values, rel=1e-9)
+    logs = [np.log1p(d) for row in rows.to_pylist() for d, t in zip(row["duration_s"], row["end_ts"], strict=True)
+            if not partly or t < moment.as_py()]  # fmt: skip
+    assert found.numeric["duration_s"] == pytest.approx((np.mean(logs), np.std(logs)), rel=1e-9)
+    assert played is not None
+    facts = {name: with_titles(titles_of(catalog), played)[name].to_pylist() for name in ("title_id", "kind", "genres")}
+    expected = with_played_titles(titles_of(catalog), rows)
+    assert facts == {name: expected[name].to_pylist() for name in facts}
+    assert facts["title_id"] == sorted(found.titles)
