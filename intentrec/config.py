@@ -268,6 +268,17 @@ class Training(Strict):
     seed: int = 7
 
 
+Floor = Literal["popularity_7d", "repeat_last", "most_frequent", "markov", "item_knn"]
+
+
+class ItemKnn(Strict):
+    """How item-kNN reads a history; tuned for a domain as its model is."""
+
+    window: PositiveInt = Field(20, description="latest interactions that speak for a next title")
+    decay: float = Field(0.9, gt=0, le=1, description="weight of an interaction relative to the one after it")
+    alike: float = Field(0.5, ge=0, le=1, description="0 favours popular titles, 0.5 is the cosine")
+
+
 class Gate(Strict):
     """When a challenger becomes champion."""
 
@@ -275,7 +286,8 @@ class Gate(Strict):
     threshold: float = Field(0.0, description="the paired bootstrap's lower bound of the relative lift must exceed it")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     bootstrap: PositiveInt = 1000
-    floors: list[Literal["popularity_7d", "repeat_last", "most_frequent"]] = ["popularity_7d", "repeat_last"]
+    floors: list[Floor] = ["popularity_7d", "repeat_last"]
+    item_knn: ItemKnn = ItemKnn()
     guardrails: dict[Name, float] = Field({}, description="metric: largest relative loss against the champion")
 
 

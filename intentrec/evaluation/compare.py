@@ -6,12 +6,13 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intentrec.config import Domain
+from intentrec.config import Domain, ItemKnn
 from intentrec.evaluation.evidence import Evidence
-from intentrec.evaluation.floors import ITEM_FLOORS, popularity
+from intentrec.evaluation.floors import HISTORY_FLOORS, popularity
 from intentrec.evaluation.metrics import Floats
+from intentrec.evaluation.neighbours import MARKOV, Method, Neighbours, learn
 from intentrec.evaluation.next_event import System, label_counts, next_event
-from intentrec.evaluation.ranking import floor_scorer
+from intentrec.evaluation.ranking import Scorer, floor_scorer
 from intentrec.evaluation.result import Result
 from intentrec.evaluation.systems import ModelSystem
 from intentrec.evaluation.titles import Titles
@@ -21,6 +22,7 @@ from intentrec.training.data import service_start
 from intentrec.training.predictor import Predictor
 
 ROWS = 256  # users encoded at once
+ITEM_FLOORS = (*HISTORY_FLOORS, "markov", "item_knn")
 INTENT_FLOORS = ("majority", "repeat_last_intent")
 
 
@@ -29,14 +31,24 @@ def compare(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor])
 
     Week ahead: titles offered at the cut. Next event: every title that the catalogue knows by the week's end.
     """
-    return _merged(_week_ahead(evidence, domain, models), _next_event(evidence, domain, models))
+    everything = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
+    learned = learn(evidence.learned(), everything, learned_floors(domain.gate.item_knn))
+    return _merged(
+        _week_ahead(evidence, domain, models, learned), _next_event(evidence, domain, models, learned, everything)
+    )
 
 
-def _week_ahead(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor]) -> dict[str, Result]:
+def learned_floors(item_knn: ItemKnn) -> dict[str, Method]:
+    """The floors that learn."""
+    return {"markov": MARKOV, "item_knn": Method(item_knn.window, item_knn.decay, item_knn.alike)}
+
+
+def _week_ahead(
+    evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], learned: Mapping[str, Neighbours]
+) -> dict[str, Result]:
     moment = service_start(domain.calendar, evidence.cut)
     titles = Titles.of(offered(evidence.catalog_before, moment))
-    popular_N = _popularity(evidence, titles)
-    systems = {name: floor_scorer(name, titles, popular_N) for name in ITEM_FLOORS}
+    systems = _floors(evidence, titles, learned)
     for name, predictor in models.items():
         systems[name] = ModelSystem(predictor, evidence.catalog_before, evidence.cut, titles).titles
     return week_ahead(
@@ -44,10 +56,14 @@ def _week_ahead(evidence: Evidence, domain: Domain, models: Mapping[str, Predict
     )
 
 
-def _next_event(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor]) -> dict[str, Result]:
-    titles = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
-    popular_N = _popularity(evidence, titles)
-    systems = {name: System(floor_scorer(name, titles, popular_N)) for name in ITEM_FLOORS}
+def _next_event(
+    evidence: Evidence,
+    domain: Domain,
+    models: Mapping[str, Predictor],
+    learned: Mapping[str, Neighbours],
+    titles: Titles,
+) -> dict[str, Result]:
+    systems = {name: System(scorer) for name, scorer in _floors(evidence, titles, learned).items()}
     for name, predictor in models.items():
         systems[name] = ModelSystem(predictor, evidence.catalog, evidence.end, titles).system
     past = label_counts(evidence.before.to_batches(ROWS), domain.intents)
@@ -61,6 +77,12 @@ def offered(catalog: pa.Table, moment: datetime) -> Sequence[str]:
     begun = pc.fill_null(pc.less_equal(titles["available_from"], now), True)
     not_over = pc.fill_null(pc.greater(titles["available_to"], now), True)
     return titles.filter(pc.and_(begun, not_over))["title_id"].to_pylist()
+
+
+def _floors(evidence: Evidence, titles: Titles, learned: Mapping[str, Neighbours]) -> dict[str, Scorer]:
+    popular_N = _popularity(evidence, titles)
+    unlearned = {name: floor_scorer(name, titles, popular_N) for name in HISTORY_FLOORS}
+    return unlearned | {name: floor.scorer(titles, popular_N) for name, floor in learned.items()}
 
 
 def _popularity(evidence: Evidence, titles: Titles) -> Floats:

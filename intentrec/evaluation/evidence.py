@@ -1,7 +1,9 @@
 """The week that models are judged on, read once at pinned versions through delta-rs."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,7 @@ from intentrec.runs import Run
 from intentrec.training.data import read_catalog, read_sequences
 from intentrec.training.inputs import WEEK, content, pin
 
+ROWS = 4096  # of a batch of stacked rows
 _COLUMNS = ["event_date", "user_id", "title_id", "release_age_days", "is_target", "left_censored"]
 
 
@@ -29,6 +32,7 @@ class Evidence:
     week: pa.Table  # `sequences` as of T
     targets: pa.Table  # target interactions of the week: user_id, title_id, release_age_days
     past_targets: pa.Table  # the same of the seven days before it
+    learned: Callable[[], Iterator[pa.RecordBatch]]  # the stacked weeks that models learn from, a week at a time
     fingerprint: dict[str, str]
 
 
@@ -39,6 +43,7 @@ def read_evidence(run: Run) -> Evidence:
         Skip: there is no snapshot before the week, or nothing happened in it.
     """
     end, cut = run.end, run.end - WEEK
+    first = cut - run.domain.training.weeks * WEEK + timedelta(days=1)
     versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS)}
     before = read_sequences(run.warehouse, versions["sequences"], cut)
     week = read_sequences(run.warehouse, versions["sequences"], end)
@@ -55,12 +60,18 @@ def read_evidence(run: Run) -> Evidence:
         week,
         targets,
         _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
+        partial(_stacked, run, versions["sequences"], cut),
         {
-            "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], cut, end),
+            "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], first, end),
             "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, _before(end)),
             "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, _before(end)),
         },
     )
+
+
+def _stacked(run: Run, version: int, cut: date) -> Iterator[pa.RecordBatch]:
+    for ago in reversed(range(run.domain.training.weeks)):
+        yield from read_sequences(run.warehouse, version, cut - ago * WEEK).to_batches(ROWS)
 
 
 def _targets(warehouse: str, version: int, start: date, end: date) -> pa.Table:

@@ -48,7 +48,8 @@ def most_frequent(histories: Histories, popular_N: Floats) -> NDArray:
     return np.where(counts_BN > 0, 1.0 + counts_BN + recency_BN, popular_N)
 
 
-ITEM_FLOORS = {"popularity_7d": popularity_7d, "repeat_last": repeat_last, "most_frequent": most_frequent}
+# Those that need nothing but popularity and the history; `neighbours` has those that learn.
+HISTORY_FLOORS = {"popularity_7d": popularity_7d, "repeat_last": repeat_last, "most_frequent": most_frequent}
 
 
 def majority(past: Counter[str]) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from intentrec.evaluation.floors import ITEM_FLOORS
+from intentrec.evaluation.floors import HISTORY_FLOORS
 from intentrec.evaluation.metrics import CUTS, Floats, Ints, pair_ranks, top_mask
 from intentrec.evaluation.titles import Histories, Titles
 
@@ -28,11 +28,11 @@ class Ranked:
 
 
 def floor_scorer(name: str, titles: Titles, popular_N: Floats) -> Scorer:
-    """One of `ITEM_FLOORS` as a system."""
+    """One of `HISTORY_FLOORS` as a system."""
 
     def scorer(sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> Part:
         histories = Histories.of(sequences, titles)
-        return lambda i, j: ITEM_FLOORS[name](histories.prefixes(rows[i:j], ends[i:j]), popular_N)
+        return lambda i, j: HISTORY_FLOORS[name](histories.prefixes(rows[i:j], ends[i:j]), popular_N)
 
     return scorer
 

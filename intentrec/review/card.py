@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from intentrec.config import Domain
-from intentrec.evaluation.compare import INTENT_FLOORS
-from intentrec.evaluation.floors import ITEM_FLOORS
+from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS
 from intentrec.evaluation.result import Result
 
 AHEAD = ("ndcg_at_10", "recall_at_10", "hit_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "ndcg_at_10_cold")

@@ -12,9 +12,8 @@ from rich.table import Table
 
 from intentrec.config import Gate, fingerprint
 from intentrec.errors import PipelineError
-from intentrec.evaluation.compare import compare
+from intentrec.evaluation.compare import ITEM_FLOORS, compare
 from intentrec.evaluation.evidence import read_evidence
-from intentrec.evaluation.floors import ITEM_FLOORS
 from intentrec.evaluation.result import Result
 from intentrec.evaluation.significance import Lift, paired_lift
 from intentrec.review.challenger import PLAIN
