@@ -1,0 +1,130 @@
+"""Figures that others published, and what is reached here by their protocol. One command per data set:
+
+    python -m benchmarks.published games --data DIR
+    python -m benchmarks.published movielens --data DIR
+
+A run that was interrupted goes on where it stopped. What was measured before stays in the results, so that systems and
+seeds can be measured one by one.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+
+from benchmarks.blocks import BLOCKS, Block
+from benchmarks.held_out import CUTOFF, VALIDATION, VALIDATION_DAYS, Split, split
+from benchmarks.published_report import write
+from intentrec.config import COMPARISON, ROOT, Domain, ItemKnn, load_domain
+from intentrec.evaluation.compare import learned_floors
+from intentrec.evaluation.floors import popularity
+from intentrec.evaluation.leave_one_out import leave_one_out
+from intentrec.evaluation.neighbours import learn
+from intentrec.evaluation.next_event import Events
+from intentrec.evaluation.ranking import Scorer, floor_scorer
+from intentrec.evaluation.systems import ModelSystem
+from intentrec.evaluation.titles import Histories, Titles
+from intentrec.runs import code_version
+from intentrec.training.loop import fit
+from intentrec.training.predictor import Predictor
+from intentrec.training.spec import with_variant
+from intentrec.training.threads import set_threads
+
+app = typer.Typer(add_completion=False)
+WORK, RESULTS = ROOT / "var" / "published", ROOT / "docs" / "results"
+
+
+@app.command(help=__doc__)
+def main(
+    name: Annotated[str, typer.Argument(help="games or movielens")],
+    data: Annotated[Path, typer.Option(help="folder of the data set")],
+    system: Annotated[list[str] | None, typer.Option(help="only these, and no floors")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="of the weights, the order and dropout")] = None,
+    work: Annotated[Path, typer.Option(help="checkpoints and models")] = WORK,
+    results: Annotated[Path, typer.Option(help="folder of published.json and published.md")] = RESULTS,
+) -> None:
+    """Measure a block."""
+    if name not in BLOCKS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(BLOCKS)}")
+    block = BLOCKS[name]
+    threads = set_threads()
+    parts = split(block.read(data), block.length + 1, block.stride)
+    titles = Titles.of(parts.catalog["title_id"].to_pylist())
+    typer.echo(f"{len(parts.before):,} users to test, {len(titles):,} titles, {len(parts.train):,} rows to train on")
+    if system is None:
+        for floor, scorer in floors(parts, titles).items():
+            row = {"system": floor, "seed": 0, "metrics": judge(block, parts, titles, scorer)}
+            write(results, name, row | {"commit": code_version()})
+    for chosen in system or block.systems:
+        for number in seed or [1]:
+            folder = work / name / f"{chosen}-{number}"
+            row = train(domain_of(name, block, chosen, number), parts, folder)
+            scorer = ModelSystem(Predictor.load(folder / "model"), parts.catalog, CUTOFF, titles).titles
+            row |= {"system": chosen, "seed": number, "threads": threads, "commit": code_version()}
+            row["metrics"] = judge(block, parts, titles, scorer)
+            typer.echo(f"{chosen}, seed {number}: {row['metrics'][next(iter(block.candidates))]}")
+            write(results, name, row)
+
+
+def domain_of(name: str, block: Block, system: str, seed: int) -> Domain:
+    """The configuration of a system of a block: titles in their order are all that it knows."""
+    value = load_domain(ROOT / "conf" / "streaming.yaml").model_dump(mode="json")
+    value["domain"] = name
+    value["calendar"]["zone"] = "UTC"
+    value["sequences"]["length"] = block.length + 1
+    value["sequences"]["weight"] = {"transform": "none"}
+    # The heads of the rivals that have them: one label, so that there is nothing to learn from it.
+    value["intents"] = [{"name": "action_type", "column": "action_type"}]
+    value["model"] |= {"history_path": False, "intent_weight": 0.0, **block.model, **block.own.get(system, {})}
+    value["training"] |= {"validation_days": VALIDATION_DAYS, "seed": seed, **block.training}
+    return with_variant(Domain.model_validate(value, context=COMPARISON), system, id_only=True)
+
+
+def train(domain: Domain, parts: Split, folder: Path) -> dict[str, Any]:
+    """Train into a folder, or go on with it, and say how it went."""
+    clock = time.monotonic()
+    found = fit(domain, parts.train, parts.catalog, CUTOFF, folder, typer.echo)
+    return {
+        "epochs": len(found.history),
+        "best_epoch": found.best_epoch,
+        "validation_mrr": found.metrics["val_mrr"],
+        "seconds_per_epoch": float(np.median([row["seconds"] for row in found.history])),
+        "seconds": sum(row["seconds"] for row in found.history),
+        "seconds_this_time": time.monotonic() - clock,
+        "settings": {"model": domain.model.model_dump(mode="json"), "training": domain.training.model_dump()},
+    }
+
+
+def judge(block: Block, parts: Split, titles: Titles, scorer: Scorer) -> dict[str, dict[str, float]]:
+    """Metrics by what the held-out title competes with."""
+    return {
+        against: leave_one_out(parts.before, parts.held_out, titles, {"it": scorer}, candidates)["it"].metrics
+        for against, candidates in block.candidates.items()
+    }
+
+
+def floors(parts: Split, titles: Titles) -> Mapping[str, Scorer]:
+    """Systems that learn from the same targets as the models, by counting."""
+    learned = learn(training_rows(parts.train), titles, learned_floors(ItemKnn()))
+    engaged = [Histories.of(rows, titles).titles[Events.of(rows).flat] for rows in training_rows(parts.train)]
+    popular_N = popularity(np.concatenate(engaged), len(titles))
+    fitted = {name: floor.scorer(titles, popular_N) for name, floor in learned.items()}
+    return {"popularity": floor_scorer("popularity_7d", titles, popular_N), **fitted}
+
+
+def training_rows(train: pa.Table) -> Iterator[pa.RecordBatch]:
+    """The rows with training targets only: what validates is no target."""
+    place = train.schema.get_field_index("is_target")
+    ends = train["end_ts"].combine_chunks()
+    early = pc.less(ends.flatten(), pa.scalar(VALIDATION, ends.type.value_type))
+    masked = pa.ListArray.from_arrays(ends.offsets, early).cast(train.schema.field(place).type)
+    yield from train.set_column(place, train.schema.field(place), masked).to_batches()
+
+
+if __name__ == "__main__":
+    app()
