@@ -96,9 +96,12 @@ class Rival(Network):
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next item and, where the spec has intents, each of them, at every position."""
-        x_BLD = self.encode(batch)
-        logits = {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
-        return Output(self.to_item(x_BLD), logits)
+        return Output(*self.predict(self.encode(batch)))
+
+    def predict(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The user vector and the logits of each intent, from what is known (..., D)."""
+        logits = {intent.name: head(x) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
+        return self.to_item(x), logits
 
     def item_vectors(self, items: Items) -> Tensor:
         """Output vectors (I, D) of titles, the same as at the input."""

@@ -4,7 +4,8 @@ As there: item embeddings times sqrt(dim) plus learned positions, blocks of caus
 feed-forward net as wide as its input, a last normalisation, and the dot product with the very item embeddings of the
 input. Where the paper's text and the authors' code differ, the code is followed, because its figures are the
 published ones: only queries are normalised, not keys and values; what the residual path carries on is the normalised
-input; and heads are put side by side without a projection.
+input; heads are put side by side without a projection; and item embeddings begin small, as Glorot's rule for the
+whole table has it: a title that is seen rarely would keep much of a larger start, which is noise to its score.
 
 Two differences. The loss is the softmax over all titles that every system here descends, not a binary one against one
 sampled title. And positions count from a row's start, not from its end: counted from the end, they would tell an
@@ -13,6 +14,7 @@ earlier position how many interactions are still to come.
 Shape suffixes: B rows, L positions, D width.
 """
 
+import torch
 from torch import Tensor, nn
 
 from intentrec.baselines.blocks import Attention
@@ -50,6 +52,8 @@ class SASRec(Rival):
         self.blocks = nn.ModuleList(SASRecBlock(spec.dim, spec.heads, spec.dropout) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(spec.dim)
         self.to_item = nn.Identity()
+        with torch.no_grad():
+            self.titles.id.mul_((2 * spec.dim / sum(self.titles.id.shape)) ** 0.5)  # from a deviation of dim^-0.5
 
     def encode(self, batch: Batch) -> Tensor:
         """(B, L, D)."""

@@ -14,7 +14,7 @@ user's vector at the end, as everywhere else, and "now" is each position in turn
 attention is causal: the output of an earlier action does not know the later ones. In rows longer than the window an
 output inside it may know of actions before it, through the first block.
 
-Shape suffixes: B rows, L positions, D width, K latest outputs, X width of all features.
+Shape suffixes: B rows, L positions, N asked positions, D width, K latest outputs, X width of all features.
 """
 
 import torch
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from intentrec.baselines.blocks import PostNormBlock
 from intentrec.baselines.rival import CausalMask, Rival
 from intentrec.model.features import Batch
+from intentrec.model.network import Answer
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
@@ -40,9 +41,9 @@ class Cross(nn.Module):
         self.v = nn.Linear(width, rank, bias=False)
         self.u = nn.Linear(rank, width)
 
-    def forward(self, first_BLX: Tensor, x_BLX: Tensor) -> Tensor:
-        """(B, L, X)."""
-        return first_BLX * self.u(self.v(x_BLX)) + x_BLX
+    def forward(self, first: Tensor, x: Tensor) -> Tensor:
+        """(..., X)."""
+        return first * self.u(self.v(x)) + x
 
 
 class TransAct(Rival):
@@ -62,13 +63,28 @@ class TransAct(Rival):
 
     def encode(self, batch: Batch) -> Tensor:
         """(B, L, D)."""
+        return self.cross(*self.window(batch))
+
+    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Answer:
+        """The answers after position k of a row. Features meet at the asked positions only: it is most of the work."""
+        return Answer(*self.predict(self.cross(*(value[row_N, k_N] for value in self.window(batch)))))
+
+    def window(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The latest outputs of the blocks (B, L, D, K) and the greatest of the window (B, L, D), at every position."""
         x_BLD, mask_BHLL = self.embed(batch), self.mask(batch, self.visible(batch))
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_BHLL)
-        features_BLX = first_BLX = torch.cat([latest(x_BLD, LATEST), self.pooled(self._maximum(x_BLD))], -1)
+        width = min(self.spec.recent, x_BLD.shape[1])
+        padded_BDL = F.pad(x_BLD.transpose(1, 2), (width - 1, 0), value=-torch.inf)
+        greatest_BLD = F.max_pool1d(padded_BDL, width, stride=1).transpose(1, 2)
+        return F.pad(x_BLD, (0, 0, LATEST - 1, 0)).unfold(1, LATEST, 1), greatest_BLD
+
+    def cross(self, latest: Tensor, greatest: Tensor) -> Tensor:
+        """What comes of the features: (..., D) from (..., D, K) and (..., D)."""
+        first = features = torch.cat([latest.flatten(-2), self.pooled(greatest)], -1)
         for cross in self.crosses:
-            features_BLX = cross(first_BLX, features_BLX)
-        return self.shared(features_BLX)
+            features = cross(first, features)
+        return self.shared(features)
 
     def visible(self, batch: Batch) -> Tensor:
         """What position k may attend to: the window and, in training, nothing of late but itself: (B, L, L)."""
@@ -80,14 +96,3 @@ class TransAct(Rival):
         late_B11 = torch.rand(len(batch.time_BL), 1, 1, device=batch.time_BL.device) * WINDOW_SECONDS
         ago_BLL = batch.time_BL[:, :, None] - batch.time_BL[:, None, :]
         return window_LL & ((ago_BLL >= late_B11) | (back_LL == 0))
-
-    def _maximum(self, x_BLD: Tensor) -> Tensor:
-        """The greatest value of each channel inside the window of each position: (B, L, D)."""
-        width = min(self.spec.recent, x_BLD.shape[1])
-        padded_BDL = F.pad(x_BLD.transpose(1, 2), (width - 1, 0), value=-torch.inf)
-        return F.max_pool1d(padded_BDL, width, stride=1).transpose(1, 2)
-
-
-def latest(x_BLD: Tensor, k: int) -> Tensor:
-    """Each position and the k - 1 before it side by side, channel by channel, zeros before the row: (B, L, D x k)."""
-    return F.pad(x_BLD, (0, 0, k - 1, 0)).unfold(1, k, 1).flatten(2)

@@ -29,6 +29,8 @@ def model_spec(domain: Domain) -> ModelSpec:
         weight_side=domain.sequences.weight.side,
         history_path=model.history_path and model.variant not in RIVALS,
         length=domain.sequences.length,
+        mask_share=model.mask_share,
+        recent=model.recent,
     )
 
 

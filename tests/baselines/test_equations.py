@@ -128,13 +128,19 @@ def sasrec_at(block, x: list[Tensor], k: int, heads: int) -> Tensor:  # type: ig
 def test_transact_step_by_step(recent: int) -> None:
     sequences = world.random_sequences(7, users=3, longest=20)
     model, encoder, encoded = made(spec("transact", id_only=True, recent=recent), sequences)
-    output = model(all_rows(encoded))
+    batch = all_rows(encoded)
+    output = model(batch)
     for b, row in enumerate(sequences.to_pylist()):
         x_LD = title_vectors(model, encoder, row)
         outside = torch.full((len(x_LD), len(x_LD)), -torch.inf)
         for block in model.blocks:
             x_LD = reference(block, "relu")(x_LD[None], outside.triu(1) + outside.tril(-recent))[0]
         compare_heads(model, slow_features(model, x_LD), b, output)
+    row_N, k_N = batch.questions()
+    answer = model.at(batch, row_N, k_N)
+    torch.testing.assert_close(answer.h_ND, output.item_BLD[row_N, k_N], **CLOSE)
+    for name, logit_NC in answer.intent_logit.items():
+        torch.testing.assert_close(logit_NC, output.intent_logit[name][row_N, k_N], **CLOSE)
 
 
 def slow_features(model: Network, x_LD: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from intentrec.baselines import build
 from intentrec.config import Domain
 from intentrec.model.features import Batch
 from intentrec.model.loss import LossSettings
@@ -16,11 +17,11 @@ from intentrec.model.network import Network
 from intentrec.model.ranking import ranks
 from intentrec.model.spec import RIVALS
 from intentrec.model.titles import titles_of
-from intentrec.model.vocabulary import FIRST
+from intentrec.model.vocabulary import FIRST, Vocabulary
 from intentrec.training.checkpoint import model_from, read_model, save_model
 from intentrec.training.loop import fit
 from intentrec.training.predictor import Predictor
-from intentrec.training.spec import with_variant
+from intentrec.training.spec import model_spec, with_variant
 from tests.baselines.rivals import CAUSAL, CLOSE, all_rows, made, spec
 from tests.model import world
 from tests.review.world import domain_of
@@ -184,6 +185,18 @@ def test_a_rival_trains_and_predicts_like_any_model(
         score = [float(torch.tensor(answer["user_vector"]) @ vectors[title]) for title in answer["title_ids"]]
         assert score == pytest.approx(answer["scores"], abs=1e-4)
         assert score == sorted(score, reverse=True)
+
+
+def test_settings_of_rivals_come_from_the_domain(streaming: Domain) -> None:
+    chosen = model_spec(with_variant(domain_of(streaming, model={"mask_share": 0.4, "recent": 7}), "transact"))
+    assert (chosen.mask_share, chosen.recent) == (0.4, 7)
+
+
+def test_sasrec_begins_as_its_code_does() -> None:
+    """Glorot's variance over the whole table: 2 / (titles + dim)."""
+    vocabulary = Vocabulary(tuple(f"t{i}" for i in range(3_998)), 3_998, {}, {})
+    titles = build(spec("sasrec", id_only=True, dim=64), vocabulary).titles.id[FIRST:]
+    assert float(titles.var()) == pytest.approx(2 / (4_000 + 64), rel=0.02)
 
 
 def test_more_interactions_than_positions_are_refused() -> None:
