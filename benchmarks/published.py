@@ -80,8 +80,10 @@ def domain_of(name: str, block: Block, system: str, seed: int) -> Domain:
     value["sequences"]["weight"] = {"transform": "none"}
     # The heads of the rivals that have them: one label, so that there is nothing to learn from it.
     value["intents"] = [{"name": "action_type", "column": "action_type"}]
-    value["model"] |= {"history_path": False, "intent_weight": 0.0, **block.model, **block.own.get(system, {})}
+    value["model"] |= {"history_path": False, "intent_weight": 0.0, **block.model}
     value["training"] |= {"validation_days": VALIDATION_DAYS, "seed": seed, **block.training}
+    for section, own in block.own.get(system, {}).items():
+        value[section] |= own
     return with_variant(Domain.model_validate(value, context=COMPARISON), system, id_only=True)
 
 

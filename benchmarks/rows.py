@@ -19,6 +19,7 @@ def sequences(
     second_N: np.ndarray,
     as_of: date,
     facts: Mapping[str, pa.Array] | None = None,
+    windows: Mapping[str, np.ndarray] | None = None,
 ) -> pa.Table:
     """A row per user, in which every interaction is new and a target.
 
@@ -28,6 +29,7 @@ def sequences(
         second_N: when each interaction ended, in seconds from START.
         as_of: of all rows.
         facts: what is known of the interactions, (N,) by column; the others say nothing.
+        windows: where each interaction's window begins, (N,) by its width, as positions of the row.
     """
     n, users = int(offsets[-1]), len(offsets) - 1
     micros_N = (int(START.timestamp()) + second_N.astype(np.int64)) * 1_000_000
@@ -38,18 +40,24 @@ def sequences(
     flat |= {"duration_s": pa.repeat(1.0, n), "weight": pa.repeat(1.0, n), "release_age_days": pa.repeat(-1.0, n)}
     flat |= facts or {}
     names = pa.array([f"u{user:08d}" for user in range(users)])
-    no_window = pa.MapArray.from_arrays(np.zeros(users + 1, np.int32), pa.array([], pa.string()), pa.array([], _STARTS))
     columns = {
         "as_of": pa.repeat(pa.scalar(as_of), users),
         "user_id": names,
         "account_id": names,
         "n_new": pa.array(np.diff(offsets)),
-        "window_start": no_window,
+        "window_start": _maps(offsets, windows or {}),
     } | {name: pa.ListArray.from_arrays(offsets.astype(np.int32), values) for name, values in flat.items()}
     return pa.table({name: columns[name] for name in SEQUENCES.names}).cast(to_arrow_schema(SEQUENCES.schema))
 
 
-_STARTS = pa.list_(pa.int32())
+def _maps(offsets: np.ndarray, windows: Mapping[str, np.ndarray]) -> pa.MapArray:
+    """Per user a map from each width to the starts of its own interactions."""
+    users, count = len(offsets) - 1, len(windows)
+    by_width = [np.split(start_N.astype(np.int32), offsets[1:-1]) for start_N in windows.values()]
+    starts = [by_width[w][user] for user in range(users) for w in range(count)]
+    keys = pa.array(list(windows) * users, pa.string())
+    ends = np.arange(users + 1, dtype=np.int32) * count
+    return pa.MapArray.from_arrays(ends, keys, pa.array(starts, pa.list_(pa.int32())))
 
 
 def catalog(titles: Sequence[str], facts: Mapping[str, pa.Array] | None = None) -> pa.Table:

@@ -47,6 +47,7 @@ def measure(pythons: Mapping[str, Path], task: Task, folder: Path, warmup: int) 
         for _ in range(task.epochs + task.scorings):
             for name, system in systems.items():
                 seconds[name].append(system.turn())
+                print(f"{name}: {seconds[name][-1]:.2f} s", flush=True)
                 abouts[name] = system.answer()
     finally:
         for system in systems.values():

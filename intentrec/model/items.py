@@ -25,11 +25,10 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, index: Tensor, several: bool) -> Tensor:
         """(..., D) of indices (...), or of (..., G) padded with 0 where `several`."""
-        found = nn.functional.embedding(index, self.weight)
         if not several:
-            return found
-        present = (index > 0).unsqueeze(-1)
-        return (found * present).sum(-2) / present.sum(-2).clamp(min=1)
+            return nn.functional.embedding(index, self.weight)
+        mean_ND = nn.functional.embedding_bag(index.flatten(0, -2), self.weight, mode="mean", padding_idx=0)
+        return mean_ND.unflatten(0, index.shape[:-1])
 
 
 class TitleEmbedding(nn.Module):

@@ -44,7 +44,7 @@ def main(titles: int, targets: int) -> None:
     catalog = Items(torch.arange(FIRST, FIRST + titles), torch.zeros(titles, 0, dtype=torch.long), facts)
     h_ND = torch.randn(targets, 64, requires_grad=True)
     title_N, weight_N = torch.randint(titles, (targets,)), torch.rand(targets)
-    model.title_loss(h_ND[:2], title_N[:2], weight_N[:2], catalog.map(lambda value: value[:50]), LossSettings())
+    model.title_loss(h_ND[:2], title_N[:2] % 50, weight_N[:2], catalog.map(lambda value: value[:50]), LossSettings())
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the preparations
     before, clock = megabytes("VmRSS"), time.monotonic()
     model.title_loss(h_ND, title_N, weight_N, catalog, LossSettings()).backward()
