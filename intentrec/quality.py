@@ -11,7 +11,9 @@ columns share one Spark job; only the failed ones run again, for the keys of the
 import json
 import time
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -81,6 +83,11 @@ class Audit:
     def warnings(self) -> list[Finding]:
         """Findings that are reported only."""
         return [finding for finding in self.findings if not finding.success and not finding.critical]
+
+
+def get_ready() -> None:
+    """Import Great Expectations beside whatever comes next: seconds of a job that mostly waits for Spark."""
+    Thread(target=import_module, args=("great_expectations",), daemon=True).start()
 
 
 def parameters(run: Run) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from functools import reduce
 from operator import and_
 
+import deltalake
 from delta.exceptions import captured
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
@@ -20,7 +21,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
-from intentrec import quality
+from intentrec import quality, spark
 from intentrec.contracts import TABLES, Table
 from intentrec.errors import PipelineError
 from intentrec.runs import Run, code_version
@@ -73,6 +74,12 @@ class Warehouse:
         self.run = run
         self.root = run.warehouse
 
+    @classmethod
+    def open(cls, run: Run) -> "Warehouse":
+        """Start Spark for a run that is going to write."""
+        quality.get_ready()
+        return cls(spark.start(run.profile, run.job), run)
+
     def path(self, table: Table) -> str:
         """Location of a table."""
         return f"{self.root}/{table.name}"
@@ -83,9 +90,7 @@ class Warehouse:
 
     def version(self, table: Table) -> int:
         """The table's latest version."""
-        row = DeltaTable.forPath(self.spark, self.path(table)).history(1).select("version").first()
-        assert row is not None
-        return row["version"]
+        return deltalake.DeltaTable(self.path(table)).version()  # as the ledger does, without a Spark job
 
     def read(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
         """Rows of [start, end) at the latest version, which the run records as an input. Either end may be open.

@@ -18,7 +18,6 @@ from intentrec.interactions import rules, state
 from intentrec.interactions.build import build, require_all
 from intentrec.interactions.weeks import weeks
 from intentrec.runs import Run, main
-from intentrec.spark import start
 from intentrec.warehouse import Warehouse, next_day
 
 
@@ -55,9 +54,8 @@ def one(frame: DataFrame, value: Column) -> date | None:
 def body(run: Run, args: argparse.Namespace) -> None:
     """Build, check that no event was lost, write both tables."""
     run_weeks = weeks(run.start, run.end, run.domain.calendar)
-    spark = start(run.profile, run.job)
-    rules.check(spark, run.domain, args.config)
-    warehouse = Warehouse(spark, run)
+    warehouse = Warehouse.open(run)
+    rules.check(warehouse.spark, run.domain, args.config)
     events = warehouse.read(ENGAGEMENT_EVENTS, run.start, run.end)
     catalog = warehouse.read(CATALOG, end=run.end)
     snapshots = snapshot_dates(catalog, run.start, run.end)

@@ -6,15 +6,13 @@ from intentrec.contracts import INTERACTIONS, SEQUENCES
 from intentrec.interactions.weeks import WEEK, weeks
 from intentrec.runs import Run, main
 from intentrec.sequences.build import build, read_from
-from intentrec.spark import start
 from intentrec.warehouse import Warehouse, next_day
 
 
 def body(run: Run, args: argparse.Namespace) -> None:
     """Build and write."""
     as_ofs = [week + WEEK for week in weeks(run.start, run.end, run.domain.calendar)]
-    spark = start(run.profile, run.job)
-    warehouse = Warehouse(spark, run)
+    warehouse = Warehouse.open(run)
     interactions = warehouse.read(INTERACTIONS, read_from(as_ofs[0], run.domain), run.end)
     sequences = build(interactions, as_ofs, run.domain)
     warehouse.replace(SEQUENCES, sequences, next_day(run.start), next_day(run.end))

@@ -6,7 +6,7 @@ Rows count that arrived until the end of their week plus the domain's lateness; 
 import argparse
 from datetime import date, timedelta
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.config import Domain, seconds
@@ -21,7 +21,6 @@ from intentrec.interactions import rules
 from intentrec.interactions.weeks import weeks
 from intentrec.runs import Run, main
 from intentrec.sources import load
-from intentrec.spark import start
 from intentrec.warehouse import Warehouse
 
 
@@ -39,10 +38,10 @@ def arrivals(run: Run, include_late: bool) -> tuple[date, date]:
     return first.date(), date.max if include_late else last.date() + timedelta(days=1)
 
 
-def ingest_catalog(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
+def ingest_catalog(warehouse: Warehouse) -> DataFrame:
     """Write the interval's snapshots, if there are any. Returns the refused rows as QUARANTINE has them."""
     run = warehouse.run
-    items = checked_items(load(run.domain.source.reader).read_catalog(spark, run)).localCheckpoint()
+    items = checked_items(load(run.domain.source.reader).read_catalog(warehouse.spark, run)).localCheckpoint()
     refused = F.size("reasons") > 0
     counted = items.agg(F.count("*"), F.count_if(refused), F.count_if("is_copy")).first()
     assert counted is not None
@@ -81,12 +80,12 @@ def needed_snapshots(warehouse: Warehouse) -> list[date]:
     return dates
 
 
-def judge(spark: SparkSession, warehouse: Warehouse, include_late: bool) -> DataFrame:
+def judge(warehouse: Warehouse, include_late: bool) -> DataFrame:
     """Every raw event row that the run reads, with its fate."""
     run = warehouse.run
     snapshots = needed_snapshots(warehouse)
     catalog = warehouse.read(CATALOG, end=run.end)
-    raw = load(run.domain.source.reader).read_events(spark, run, *arrivals(run, include_late))
+    raw = load(run.domain.source.reader).read_events(warehouse.spark, run, *arrivals(run, include_late))
     # Read and taken apart once: fates look at the rows several times, and so do the counts and both tables.
     checked = checked_events(raw, run.domain).localCheckpoint()
     run.counts["events.read"] = checked.count()
@@ -110,11 +109,10 @@ def count(run: Run, judged: DataFrame, refused: DataFrame) -> None:
 def body(run: Run, args: argparse.Namespace) -> None:
     """Catalogue, refused rows, accepted rows, in this order: after a failed audit a rerun replaces all three."""
     weeks(run.start, run.end, run.domain.calendar)
-    spark = start(run.profile, run.job)
-    rules.check(spark, run.domain, args.config)
-    warehouse = Warehouse(spark, run)
-    refused_items = ingest_catalog(spark, warehouse)
-    judged = judge(spark, warehouse, args.include_late)
+    warehouse = Warehouse.open(run)
+    rules.check(warehouse.spark, run.domain, args.config)
+    refused_items = ingest_catalog(warehouse)
+    judged = judge(warehouse, args.include_late)
     refused_events = judged.where(F.col("fate") == QUARANTINED).withColumn("record", F.lit("event"))
     refused = refused_events.select(*QUARANTINE.names).unionByName(refused_items.select(*QUARANTINE.names))
     count(run, judged, refused)

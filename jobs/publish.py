@@ -4,7 +4,7 @@ import argparse
 
 from intentrec.publishing.publish import publish
 from intentrec.runs import Run, main
-from intentrec.spark import start
+from intentrec.warehouse import Warehouse
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def body(run: Run, args: argparse.Namespace) -> None:
     """Publish."""
-    publish(start(run.profile, run.job), run, args.activate, args.even_if_older)
+    publish(Warehouse.open(run), args.activate, args.even_if_older)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES, SEQUENCES, USER_INTENTS, USER_VECTORS
@@ -18,20 +18,19 @@ from intentrec.training.scorer import read_files
 from intentrec.warehouse import Warehouse, fingerprint, next_day
 
 
-def publish(spark: SparkSession, run: Run, activate: bool, even_if_older: bool) -> Release:
+def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Release:
     """Publish the snapshot as of the run's end with the champion of that date.
 
     Raises:
         Skip: there is no champion for that date.
         PipelineError: there is no such snapshot.
     """
-    as_of = run.end
+    run, as_of = warehouse.run, warehouse.run.end
     registry = Registry(run.profile, run.domain)
     champion = registry.champion_for(as_of)
     if champion is None:
         raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")
     run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
-    warehouse = Warehouse(spark, run)
     sequences = warehouse.read(SEQUENCES, as_of, next_day(as_of))
     catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
     content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
@@ -48,9 +47,8 @@ def publish(spark: SparkSession, run: Run, activate: bool, even_if_older: bool) 
     row = _release(run, registry, champion, release)
     existing = _existing(warehouse)
     rows = updated(existing, row, activate, even_if_older, rewritten)
-    warehouse.merge(
-        RELEASES, spark.createDataFrame([tuple(r[n] for n in RELEASES.names) for r in rows], RELEASES.schema)
-    )
+    frame = warehouse.spark.createDataFrame([tuple(r[n] for n in RELEASES.names) for r in rows], RELEASES.schema)
+    warehouse.merge(RELEASES, frame)
     active = next((r["as_of"] for r in rows if r["active"]), None)
     run.say(f"release {release} as of {as_of}; the active release is as of {active}")
     return row

@@ -32,9 +32,15 @@ def buckets(sequences: ds.Dataset, folder: Path) -> Iterator[pa.Table]:
         folder: for files, which are gone when the iteration is over.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # One fragment and one batch ahead: by default dozens of them wait in memory.
-    batches = sequences.to_batches(columns=SCHEMA.names, batch_size=READ, batch_readahead=1, fragment_readahead=1)
-    yield from _taken_apart(batches, sequences.count_rows(), folder, 0)
+    yield from _taken_apart(_batches(sequences), sequences.count_rows(), folder, 0)
+
+
+def _batches(sequences: ds.Dataset) -> Iterator[pa.RecordBatch]:
+    """All rows, a row group at a time: a scan of a dataset reads on and on while its rows wait to be written."""
+    for file in sequences.get_fragments():
+        groups = file.split_by_row_group() if isinstance(file, ds.ParquetFileFragment) else [file]
+        for group in groups:
+            yield from group.to_batches(sequences.schema, columns=SCHEMA.names, batch_size=READ)
 
 
 def _taken_apart(batches: Iterable[pa.RecordBatch], rows: int, folder: Path, level: int) -> Iterator[pa.Table]:

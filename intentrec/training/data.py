@@ -36,7 +36,10 @@ def open_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -
         PipelineError: the table or the version does not exist.
     """
     first = cutoff - timedelta(weeks=weeks)
-    return _open(warehouse, SEQUENCES, version).filter((ds.field("as_of") > first) & (ds.field("as_of") <= cutoff))
+    found = _open(warehouse, SEQUENCES, version)
+    # Whole files, because as_of is the partition: unlike filtered rows they can be read a row group at a time.
+    within = found.get_fragments(filter=(ds.field("as_of") > first) & (ds.field("as_of") <= cutoff))
+    return ds.FileSystemDataset(within, found.schema, found.format, found.filesystem)
 
 
 def read_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -> pa.Table:
@@ -61,7 +64,7 @@ def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:
     return table.sort_by([("snapshot_date", "ascending"), ("item_id", "ascending")])
 
 
-def _open(warehouse: str, table: Table, version: int) -> ds.Dataset:
+def _open(warehouse: str, table: Table, version: int) -> ds.FileSystemDataset:
     path = f"{warehouse}/{table.name}"
     try:
         return DeltaTable(path, version=version).to_pyarrow_dataset()

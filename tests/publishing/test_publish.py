@@ -20,17 +20,22 @@ from intentrec.contracts import (
 from intentrec.errors import PipelineError, Skip
 from intentrec.publishing.publish import publish
 from intentrec.publishing.release import PUBLISHED
+from intentrec.runs import Run
 from intentrec.warehouse import Warehouse
 from tests.review import world
 from tests.review.judged import Judged
 
 
+def published(spark: SparkSession, run: Run) -> None:
+    publish(Warehouse(spark, run), activate=True, even_if_older=False)
+
+
 @pytest.fixture(scope="module")
 def released(spark: SparkSession, judged: Judged) -> Warehouse:
     """The warehouse after the newest snapshot, and then the one before it, were published."""
-    publish(spark, judged.run("publish", world.LATER), activate=True, even_if_older=False)
+    published(spark, judged.run("publish", world.LATER))
     run = judged.run("publish")
-    publish(spark, run, activate=True, even_if_older=False)
+    published(spark, run)
     return Warehouse(spark, run)
 
 
@@ -103,15 +108,15 @@ def test_an_older_date_does_not_become_active(released: Warehouse) -> None:
 @pytest.mark.slow
 def test_publishing_again_changes_no_table(spark: SparkSession, judged: Judged, released: Warehouse) -> None:
     before = versions(released)
-    publish(spark, judged.run("publish"), activate=True, even_if_older=False)
+    published(spark, judged.run("publish"))
     assert versions(released) == before
 
 
 def test_no_champion_of_that_date_is_skipped(spark: SparkSession, judged: Judged) -> None:
     with pytest.raises(Skip, match="no champion for 2026-08-24"):
-        publish(spark, judged.run("publish", world.END - timedelta(days=7)), activate=True, even_if_older=False)
+        published(spark, judged.run("publish", world.END - timedelta(days=7)))
 
 
 def test_missing_snapshot_is_named(spark: SparkSession, judged: Judged) -> None:
     with pytest.raises(PipelineError, match="no snapshot as of 2026-09-14"):
-        publish(spark, judged.run("publish", world.LATER + timedelta(days=7)), activate=True, even_if_older=False)
+        published(spark, judged.run("publish", world.LATER + timedelta(days=7)))

@@ -1,5 +1,7 @@
 """From rows to mapped files: nothing changes on the way, however many buckets it takes."""
 
+import subprocess
+import sys
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -7,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intentrec.config import Domain
+from intentrec.config import ROOT, Domain
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.titles import in_order, last_played, titles_of, with_played_titles, with_titles
@@ -129,3 +132,25 @@ def test_a_vocabulary_from_parts_is_that_of_the_whole(place: list[int], partly: 
     expected = with_played_titles(titles_of(catalog), rows)
     assert facts == {name: expected[name].to_pylist() for name in facts}
     assert facts["title_id"] == sorted(found.titles)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_users(tmp_path: Path) -> None:
+    """Thirty times the users need hardly more than a bucket of them."""
+    some = world.learnable_weeks(5, 500, 2, TITLES)
+    size = {}
+    for name, times in (("few", 4), ("many", 120)):
+        parts = []
+        for i in range(times):
+            users = pc.binary_join_element_wise(some["user_id"], str(i), "-")
+            parts.append(some.set_column(some.schema.get_field_index("user_id"), "user_id", users))
+        whole = pa.concat_tables(parts)
+        (tmp_path / name).mkdir()
+        pq.write_table(whole, tmp_path / name / "rows.parquet", row_group_size=1000)
+        size[name] = whole.nbytes / 2**20
+    folders = [str(tmp_path / name) for name in ("few", "many", "data")]
+    command = [sys.executable, "-m", "tests.training.memory", *folders]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert size["many"] > 100
+    assert float(done.stdout) < size["many"] / 4
