@@ -7,6 +7,7 @@ everything that was derived from that version.
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -172,7 +173,9 @@ class Warehouse:
     def checksums(self) -> dict[str, Fingerprint]:
         """Fingerprint of every existing table but the ledger, which grows with each attempt."""
         tables = [table for table in TABLES.values() if table.name != "run_ledger" and self.exists(table)]
-        return {table.name: fingerprint(self.current(table)) for table in tables}
+        with ThreadPoolExecutor(2) as beside:  # one is planned while another one computes
+            found = beside.map(lambda table: fingerprint(self.current(table)), tables)
+            return {table.name: each for table, each in zip(tables, found, strict=True)}
 
     def _delete(self, path: str) -> None:
         """Delete a folder through Hadoop, so that it works on any warehouse URI."""

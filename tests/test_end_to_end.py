@@ -51,7 +51,7 @@ class World:
     config: Path
 
     def run(self, end: date, /, **conf: object) -> None:
-        weekly.run(self.home, DAG, end, {"config": str(self.config), **conf}, Progress())
+        weekly.run(self.home, DAG, [(end, {"config": str(self.config), **conf})], Progress())
 
     def table(self, name: str) -> str:
         return f"{self.home.path}/warehouse/streaming/{name}"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -53,15 +54,20 @@ def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulat
     domain, dag = load_domain(config), f"intentrec_weekly_{config.stem}"
     began, progress = datetime.now(UTC), Progress()
     progress.say(f"preparing Airflow under {home.airflow}")
-    home.prepare()
-    if simulate:
-        progress.say(f"simulating {schedule.start}..{schedule.intervals[-1][1]}")
-        _simulate(home, config, schedule)
+    with ThreadPoolExecutor(1) as beside:
+        ready = beside.submit(home.prepare)
+        if simulate:
+            progress.say(f"simulating {schedule.start}..{schedule.intervals[-1][1]}")
+            _simulate(home, config, schedule)
+        ready.result()
+    runs: list[tuple[date, dict]] = []
     for start, end in schedule.intervals:
         is_history = (start, end) == schedule.history
-        conf = {"start": str(start), "end": str(end), "train": False, "publish": False} if is_history else {}
         progress.say(f"{'history' if is_history else 'weekly run'} {start}..{end}: {dag}")
-        weekly.run(home, dag, end, conf, progress)
+        runs.append(
+            (end, {"start": str(start), "end": str(end), "train": False, "publish": False} if is_history else {})
+        )
+    weekly.run(home, dag, runs, progress)
     progress.say("adding up the tables")
     checksums = summary.checksums(config, home)
     changed = remember(home, domain, checksums)

@@ -1,26 +1,30 @@
-"""One run of a weekly DAG through Airflow itself, in this terminal, without a scheduler."""
+"""Runs of a weekly DAG through Airflow itself, in this terminal, without a scheduler."""
 
 import json
 import subprocess
+import sys
+from collections.abc import Sequence
 from datetime import date
 
 from intentrec.errors import PipelineError
 from intentrec.operate import processes
-from intentrec.operate.home import BIN, Home
+from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
 
 
-def run(home: Home, dag: str, end: date, conf: dict, progress: Progress) -> None:
-    """Run `dag` for the week that ends at `end` (or the range that `conf` names) and show what the jobs say.
+def run(home: Home, dag: str, runs: Sequence[tuple[date, dict]], progress: Progress) -> None:
+    """Run `dag` for each week that ends at the date (or the range that its conf names) and show what the jobs say.
 
-    The run's date is Monday 01:00, an hour into the next week: midnight is the date of that week's own scheduled or
+    A run's date is Monday 01:00, an hour into the next week: midnight is the date of that week's own scheduled or
     backfilled run, whose record this one would replace.
 
     Raises:
-        PipelineError: a task failed; the message holds its last lines.
+        PipelineError: a task failed; the message holds its last lines. Later runs were not begun.
     """
-    log = home.logs / f"{dag}_{end}.jsonl"
-    command = [str(BIN / "airflow"), "dags", "test", dag, f"{end}T01:00:00+00:00", "--conf", json.dumps(conf)]
+    log = home.logs / f"{dag}_{runs[-1][0]}.jsonl"
+    command = [sys.executable, "-m", "intentrec.operate.in_turn", dag]
+    for end, conf in runs:
+        command += [f"{end}T01:00:00+00:00", json.dumps(conf)]
     environment = home.environment() | {"INTENTREC_RETRIES": "0"}
     progress.tail.clear()
     with log.open("w") as file:
@@ -43,4 +47,4 @@ def run(home: Home, dag: str, end: date, conf: dict, progress: Progress) -> None
             raise
     if status:
         said = progress.last_words() or "    (no job said anything)"
-        raise PipelineError(f"run of {dag} up to {end} failed. Its last lines:\n{said}\nEverything: {log}")
+        raise PipelineError(f"run of {dag} failed. Its last lines:\n{said}\nEverything: {log}")

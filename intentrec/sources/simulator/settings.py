@@ -27,7 +27,7 @@ class Settings:
 
     epoch: date
     seed: int = 7
-    users: int = 1200
+    users: int = 1000
     titles: int = 1000
     world: World = "intent"
     zone: str = "America/Los_Angeles"
