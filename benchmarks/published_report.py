@@ -62,19 +62,19 @@ def _line(system: str, rows: Rows, against: str, names: list[str]) -> str:
 
 def _verdict(block: Block, systems: dict[str, Rows], against: str) -> str:
     """Whether the published figures were reached, and by how much not."""
-    metric = next(iter(block.published))
     trained = {name: rows for name, rows in systems.items() if "epochs" in rows[0]}
     if block.system != "best":
         trained = {name: rows for name, rows in trained.items() if name == block.system}
     if not trained:
         return "Not measured yet."
-    chosen = max(trained, key=lambda system: _mean(trained[system], against, metric))
+    chosen = max(trained, key=lambda system: [_mean(trained[system], against, metric) for metric in block.published])
     said = []
     for name, published in block.published.items():
         found = _mean(trained[chosen], against, name)
         word = "reached" if found >= published else "missed"
         said.append(f"{name} {found:.4f} against {published:.4f}: {word}, {found - published:+.4f}")
-    return f"{chosen}: {'; '.join(said)}."
+    of = f", the best of {len(trained)}," if block.system == "best" else ""
+    return f"{chosen}{of}: {'; '.join(said)}."
 
 
 def _mean(rows: Rows, against: str, metric: str) -> float:
