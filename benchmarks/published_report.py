@@ -73,7 +73,7 @@ def _verdict(block: Block, systems: dict[str, Rows], against: str) -> str:
         found = _mean(trained[chosen], against, name)
         word = "reached" if found >= published else "missed"
         said.append(f"{name} {found:.4f} against {published:.4f}: {word}, {found - published:+.4f}")
-    of = f", the best of {len(trained)}," if block.system == "best" else ""
+    of = f", the best of {len(trained)}" if block.system == "best" else ""
     return f"{chosen}{of}: {'; '.join(said)}."
 
 
