@@ -25,6 +25,8 @@ from intentrec.warehouse import Warehouse, fingerprint
 from tests.conftest import profile_under
 from tests.good_rows import END, START, frame, rows
 
+pytestmark = pytest.mark.slow
+
 WEEK = timedelta(days=7)
 
 

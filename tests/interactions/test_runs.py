@@ -15,6 +15,8 @@ from intentrec.interactions.weeks import weeks
 from tests.interactions import oracle
 from tests.interactions.worlds import World, plain, random_world, rows_of, spark_runs
 
+pytestmark = pytest.mark.slow
+
 KEY = ("user_id", "start_ts", "title_id")
 
 

@@ -16,6 +16,8 @@ from intentrec.interactions.build import Built, build, require_all
 from tests.interactions import oracle
 from tests.interactions.worlds import World, plain, random_world, rows_of
 
+pytestmark = pytest.mark.slow
+
 WEEK = timedelta(days=7)
 
 

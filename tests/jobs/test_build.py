@@ -18,6 +18,8 @@ from jobs import build_interactions, build_sequences
 from tests.conftest import profile_under
 from tests.interactions.worlds import World, random_world
 
+pytestmark = pytest.mark.slow
+
 CONFIG = str(ROOT / "conf" / "streaming.yaml")
 ARGS = argparse.Namespace(config=CONFIG)
 WEEK = timedelta(days=7)

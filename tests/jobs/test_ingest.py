@@ -19,6 +19,8 @@ from jobs.ingest import body
 from tests.conftest import profile_under
 from tests.sources.landing import Line, deliver, event, events_of, item, snapshot_of
 
+pytestmark = pytest.mark.slow
+
 W0, W1, W2 = (date(2026, 8, 3) + timedelta(weeks=week) for week in range(3))
 FATES = ("accepted", "quarantined", "duplicates", "late", "outside")
 

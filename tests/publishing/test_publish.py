@@ -25,6 +25,8 @@ from intentrec.warehouse import Warehouse
 from tests.review import world
 from tests.review.judged import Judged
 
+pytestmark = pytest.mark.slow
+
 
 def published(spark: SparkSession, run: Run) -> None:
     publish(Warehouse(spark, run), activate=True, even_if_older=False)
