@@ -63,10 +63,10 @@ def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulat
     runs: list[tuple[date, dict]] = []
     for start, end in schedule.intervals:
         is_history = (start, end) == schedule.history
-        progress.say(f"{'history' if is_history else 'weekly run'} {start}..{end}: {dag}")
         runs.append(
             (end, {"start": str(start), "end": str(end), "train": False, "publish": False} if is_history else {})
         )
+    progress.say(f"{dag}, one after the other: " + ", ".join(f"{start}..{end}" for start, end in schedule.intervals))
     weekly.run(home, dag, runs, progress)
     progress.say("adding up the tables")
     checksums = summary.checksums(config, home)
