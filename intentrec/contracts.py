@@ -263,7 +263,11 @@ ITEM_VECTORS = Table(
         Column("as_of", DATE, "offered on this date"),
         _RELEASE,
         Column("title_id", TEXT, "the title"),
-        Column("vector", array(FLOAT), "its dot product with a user vector is the model's logit"),
+        Column(
+            "vector",
+            array(FLOAT),
+            "its dot product with a user vector, and the user's boost of the title, are the logit",
+        ),
     ),
 )
 
@@ -277,7 +281,8 @@ USER_VECTORS = Table(
         _RELEASE,
         Column("user_id", TEXT, "the user"),
         Column("account_id", TEXT, "whom erasure concerns"),
-        Column("vector", array(FLOAT), "its dot product with an item vector is the model's logit"),
+        Column("vector", array(FLOAT), "its dot product with an item vector, and that title's boost, are the logit"),
+        Column("boosts", text_map(FLOAT), "by title of the user's history: what to add to its dot product"),
     ),
 )
 

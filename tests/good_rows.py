@@ -160,7 +160,7 @@ def _item_vector(n: int) -> dict[str, Any]:
 
 
 def _user_vector(n: int) -> dict[str, Any]:
-    return {**_published(n), "vector": [0.5, 1.0]}
+    return {**_published(n), "vector": [0.5, 1.0], "boosts": {"t1": 2.5}}
 
 
 def _release(n: int) -> dict[str, Any]:

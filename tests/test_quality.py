@@ -126,6 +126,7 @@ def test_good_rows_pass(spark: SparkSession, run: Run) -> None:
         ("user_intents", {"attention": {"action_type": 0.2}}, "unexpected_rows_expectation", {"user_id": "u1"}),
         ("recommendations", {"rank": 7}, "unexpected_rows_expectation", {"user_id": "u0"}),
         ("user_vectors", {"vector": [float("nan"), 1.0]}, "unexpected_rows_expectation", {"user_id": "u1"}),
+        ("user_vectors", {"boosts": {"t1": float("nan")}}, "unexpected_rows_expectation", {"user_id": "u1"}),
         ("releases", {"table_versions": {"user_intents": 1}}, "unexpected_rows_expectation", {"release_id": "r1"}),
         ("quarantine", {"reasons": []}, "unexpected_rows_expectation", {"source_file": "events.jsonl.gz"}),
     ],

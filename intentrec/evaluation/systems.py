@@ -1,6 +1,7 @@
 """A trained model as a system of the protocols: scores of titles and probabilities of labels for any prefixes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -12,7 +13,18 @@ from intentrec.evaluation.metrics import Ints
 from intentrec.evaluation.next_event import System
 from intentrec.evaluation.ranking import Part
 from intentrec.evaluation.titles import Titles
-from intentrec.training.predictor import Predictor
+from intentrec.model.arrow import flat
+from intentrec.model.boosts import Boosts, logits
+from intentrec.training.predictor import Predictor, padded_indices
+
+
+@dataclass(frozen=True)
+class _States:
+    """Answers for E prefixes: user vectors, boosts of candidates, intent -> probabilities [E, labels]."""
+
+    user_ED: torch.Tensor
+    boosts: Boosts | None
+    probabilities: dict[str, NDArray]
 
 
 class ModelSystem:
@@ -26,8 +38,9 @@ class ModelSystem:
         items = predictor.items(catalog, as_of)
         self.known_N = Titles(items.title_ids.cast(pa.string())).index(titles.ids)
         self.vectors_ND = items.vectors[torch.from_numpy(np.maximum(self.known_N, 0))]
+        self.candidates = titles
         self._last: tuple[pa.RecordBatch, Ints, Ints] | None = None
-        self._states: tuple[torch.Tensor, dict[str, NDArray]] = (torch.empty(0), {})
+        self._states = _States(torch.empty(0), None, {})
 
     @property
     def system(self) -> System:
@@ -36,10 +49,11 @@ class ModelSystem:
 
     def titles(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> Part:
         """A `Scorer`."""
-        states_ED, _ = self._run(sequences, rows, ends)
+        states = self._run(sequences, rows, ends)
 
         def part(start: int, end: int) -> NDArray:
-            scores_BN = (states_ED[start:end] @ self.vectors_ND.T).numpy()
+            boosts = None if states.boosts is None else states.boosts.part(slice(start, end))
+            scores_BN = logits(states.user_ED[start:end], self.vectors_ND, boosts).numpy()
             scores_BN[:, self.known_N < 0] = -np.inf
             return scores_BN
 
@@ -47,12 +61,12 @@ class ModelSystem:
 
     def intents(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> dict[str, tuple[Sequence[str], NDArray]]:
         """An `IntentScorer`."""
-        _, probabilities = self._run(sequences, rows, ends)
-        return {name: (self.predictor.labels[name], found) for name, found in probabilities.items()}
+        found = self._run(sequences, rows, ends).probabilities
+        return {name: (self.predictor.labels[name], each) for name, each in found.items()}
 
     @torch.inference_mode()
-    def _run(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> tuple[torch.Tensor, dict[str, NDArray]]:
-        """Item states [E, D] and intent probabilities after `ends` interactions; the last answer is kept."""
+    def _run(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> "_States":
+        """What the model says after `ends` interactions of `rows`; the last answer is kept."""
         if self._last is None or any(
             now is not then for now, then in zip((sequences, rows, ends), self._last, strict=True)
         ):
@@ -60,6 +74,8 @@ class ModelSystem:
             batch = encoded.pad(torch.arange(len(encoded)))
             answer = self.predictor.model.at(batch, torch.from_numpy(rows), torch.from_numpy(ends) - 1)
             probabilities = {name: logit_EC.softmax(-1).numpy() for name, logit_EC in answer.intent_logit.items()}
+            place = torch.from_numpy(self.candidates.index(flat(sequences, "title_id")))
+            boosts = answer.boosts(padded_indices(place, encoded, torch.from_numpy(rows), batch.title_BL.shape[1]))
             self._last = (sequences, rows, ends)
-            self._states = (answer.h_ND, probabilities)
+            self._states = _States(answer.h_ND, boosts, probabilities)
         return self._states

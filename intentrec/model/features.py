@@ -1,8 +1,8 @@
 """The one encoder from Arrow to tensors: training, batch scoring and real time use it alike.
 
-Shape suffixes: N interactions of all rows in a line, B rows, L positions, W words of a code, G labels of one
-interaction, C channels, F numeric features, I titles. Rows are padded on the right: under a causal mask a real position
-never attends to padding, so padding changes nothing.
+Shape suffixes: N interactions of all rows in a line, B rows, L positions, G labels of one interaction, C channels, F
+numeric features, I titles. Rows are padded on the right: under a causal mask a real position never attends to padding,
+so padding changes nothing.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from intentrec.model.arrow import Rows, column, flat, map_entry, offsets_of, padded
-from intentrec.model.codes import code_words
 from intentrec.model.spec import IntentSpec, ModelSpec
 from intentrec.model.vocabulary import FIRST, PAD, Vocabulary, token_columns
 
@@ -35,7 +35,7 @@ class Batch:
 
     valid_BL: Tensor
     title_BL: Tensor
-    code_BLW: Tensor  # bits of the title's code, W = 0 without a history path
+    first_BL: Tensor  # where the title occurs first in its row: equal where titles are, known or not
     tokens: dict[str, Tensor]  # column -> (B, L), or (B, L, G) where an interaction has several
     numeric_BLF: Tensor
     time_BL: Tensor  # T_k in seconds
@@ -103,16 +103,14 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Items:
-    """Titles as tensors: index of the id embedding (I,), bits of the code and the facts that enter the item tower."""
+    """Titles as tensors: index of the id embedding (I,) and the facts that enter the item tower."""
 
     title_I: Tensor
-    code_IW: Tensor
     tokens: dict[str, Tensor]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Items":
         """Apply a function to every tensor, such as one that picks some of the titles."""
-        tokens = {name: function(value) for name, value in self.tokens.items()}
-        return Items(function(self.title_I), function(self.code_IW), tokens)
+        return Items(function(self.title_I), {name: function(value) for name, value in self.tokens.items()})
 
 
 class FeatureEncoder:
@@ -148,7 +146,7 @@ class FeatureEncoder:
         batch = Batch(
             valid_BL=torch.ones(len(title_N), dtype=torch.bool),
             title_BL=torch.from_numpy(title_N),
-            code_BLW=torch.from_numpy(code_words(flat(sequences, "title_id"), self.spec.code_words)),
+            first_BL=torch.from_numpy(first_positions(flat(sequences, "title_id"), offsets)),
             tokens=tokens,
             numeric_BLF=torch.from_numpy(self._numbers(sequences, len(title_N))),
             time_BL=torch.from_numpy(seconds_N),
@@ -165,7 +163,6 @@ class FeatureEncoder:
         """Encode a table of titles (`intentrec.model.titles`), in its order."""
         return Items(
             title_I=torch.from_numpy(self.vocabulary.index("title_id", column(titles, "title_id"))),
-            code_IW=torch.from_numpy(code_words(column(titles, "title_id"), self.spec.code_words)),
             tokens={
                 name: torch.from_numpy(self._tokens(column(titles, name), name)) for name in self.spec.item_features
             },
@@ -210,6 +207,16 @@ def _window(sequences: Rows, h: str, n: int) -> Tensor:
     if len(starts) != n:
         raise ValueError(f"window_start[{h!r}] is not as long as title_id in every row")
     return torch.from_numpy(starts)
+
+
+def first_positions(title_ids: pa.Array, offsets: np.ndarray) -> np.ndarray:
+    """The position in its row at which each interaction's title occurs first: (N,) int64."""
+    title_N = pc.dictionary_encode(title_ids).indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    row_N = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    _, first, place_N = np.unique(
+        row_N * (title_N.max(initial=0) + 1) + title_N, return_index=True, return_inverse=True
+    )
+    return first[place_N] - offsets[:-1][row_N]
 
 
 def periodic(seconds_N: np.ndarray) -> np.ndarray:

@@ -1,24 +1,27 @@
 """Titles that come back. Not in the paper; built where the spec's `history_path` asks for it.
 
 People return to titles, and a user vector as wide as the encoder cannot say which thirty of a thousand titles a user
-knows: added up, their embeddings drown one another. So every title also has a *code*, a long random direction that
-only this title has, and the user vector holds the sum of the codes of the history, each as strongly as E^item asks
-for. The product of the two is then large for the titles of the history and small noise for all others, and it is
-still a dot product. A title released after training has a code like any other (`intentrec.model.codes`).
+knows: added up, their embeddings drown one another. So the logit of a title that the user touched gets a boost of its
+own beside the dot product: a number per title of the history, which is few, and exact. It also says why a title was
+recommended, and works for a title released after training.
 
-Shape suffixes: B rows, L positions, D width of E^item, R width of a code, H heads, K width of a head.
+Shape suffixes: B rows, L positions, D width of E^item, H heads, K width of a head.
 """
 
+import torch
 from torch import Tensor, nn
 
 from intentrec.model.clock import AgoBias
 
+HIGHEST = 20.0  # exp of a score; beyond it the logarithm below is as good as linear
+
 
 class HistoryPath(nn.Module):
-    """The sum of the history's codes, weighed by head: gate_h(E^item_k) x sigmoid(score_h(k, i)).
+    """By head h, gate_h(E^item_k) x log(1 + sum of exp(score_h(k, i)) over the interactions i <= k with the title).
 
-    A sigmoid, not a softmax: that a title is known does not make another one less so, and a long history must not
-    thin out. A gate may be negative, for "something new".
+    No softmax over the history: that a title is known does not make another one less so. The logarithm, because a
+    title that was touched ten times is not ten times as likely as one that was touched once. A gate may be negative,
+    for "something new".
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -28,13 +31,28 @@ class HistoryPath(nn.Module):
         self.key = nn.Linear(dim, dim)
         self.ago = AgoBias(heads)
         self.gate = nn.Linear(dim, heads)
-        nn.init.ones_(self.gate.bias)  # known titles first: a better start than knowing nothing
 
-    def forward(self, item_BLD: Tensor, code_BLR: Tensor, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
-        """(B, L, R)."""
+    def forward(self, item_BLD: Tensor, first_BL: Tensor, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
+        """Boosts (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last.
+
+        `first_BL` is where each position's title occurs first in its row.
+        """
         q_BHLK, k_BHLK = (
             side(item_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2) for side in (self.query, self.key)
         )
         score_BHLL = q_BHLK @ k_BHLK.mT * q_BHLK.shape[-1] ** -0.5 + self.ago(ago_BLL, causal_BLL)
-        gate_BHL1 = self.gate(item_BLD).transpose(1, 2).unsqueeze(-1)
-        return (gate_BHL1 * score_BHLL.sigmoid()).sum(1) @ code_BLR
+        same_BLL = first_BL[:, :, None] == first_BL[:, None, :]
+        with torch.autocast(item_BLD.device.type, enabled=False):  # sums of exponentials need their digits
+            strength_BHLL = score_BHLL.float().clamp(max=HIGHEST).exp() @ same_BLL[:, None].float()
+            gate_BHL1 = self.gate(item_BLD).float().transpose(1, 2).unsqueeze(-1)
+            boost_BLL = (gate_BHL1 * strength_BHLL.log1p()).sum(1)
+        return boost_BLL * _last_touch(same_BLL)
+
+
+def _last_touch(same_BLL: Tensor) -> Tensor:
+    """Whether, as seen from k (second), position i <= k (third) is the last up to k that has its title."""
+    length = same_BLL.shape[-1]
+    position_L = torch.arange(length, device=same_BLL.device)
+    later_LL = position_L > position_L[:, None]
+    next_BL = torch.where(same_BLL & later_LL, position_L, length).amin(-1)
+    return ~later_LL & (position_L[:, None] < next_BL[:, None, :])

@@ -3,9 +3,8 @@
 Read it beside §3 of the paper; names follow its symbols. One code path serves V0 to V3 and any set of intents and
 windows: what a variant lacks is not built.
 
-Shape suffixes: B rows, L positions, D width (dim; of user and item vectors, where there is a history path, the code's
-more), P width of Z (dim_intent), M intents, C classes of an intent, I titles. Position k, from 0, predicts interaction
-k + 1. Eq. 3 and 4 are in `network` and `loss`, which the rivals share.
+Shape suffixes: B rows, L positions, D width (dim), P width of Z (dim_intent), M intents, C classes of an intent, I
+titles. Position k, from 0, predicts interaction k + 1. Eq. 3 and 4 are in `network` and `loss`, which the rivals share.
 """
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from intentrec.model.blocks import Encoder
 from intentrec.model.clock import ago_buckets, causal_mask, window_mask
-from intentrec.model.codes import codes
 from intentrec.model.features import Batch, Items
 from intentrec.model.history import HistoryPath
 from intentrec.model.items import TitleEmbedding, TokenEmbedding
@@ -86,28 +84,23 @@ class IntentRec(Network):
         x_BLX = torch.cat([f_BLF, *s], -1)
         if not self.spec.hierarchical:
             shared_BLD = self.item_encoder(x_BLX, batch, ago_BLL, causal_BLL)
-            item_BLD = self._item(shared_BLD, batch, ago_BLL, causal_BLL)
-            return Output(item_BLD, self._intents(shared_BLD))
+            boost_BLL = self._boost(shared_BLD, batch, ago_BLL, causal_BLL)
+            return Output(self.to_item(shared_BLD), self._intents(shared_BLD), boost_BLL=boost_BLL)
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
         logits = self._intents(intent_BLD)
         z_BLP, attention_BLM = self.mixture([logit_BLC.softmax(-1) for logit_BLC in logits.values()])
         # §3.4: F_k (+) S_k (+) Z_k, E^item
         encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
-        item_BLD = self._item(encoded_BLD, batch, ago_BLL, causal_BLL)
-        return Output(item_BLD, logits, z_BLP, attention_BLM)
+        boost_BLL = self._boost(encoded_BLD, batch, ago_BLL, causal_BLL)
+        return Output(self.to_item(encoded_BLD), logits, z_BLP, attention_BLM, boost_BLL)
 
-    def _item(self, encoded_BLD: Tensor, batch: Batch, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
-        """The user vector: FC_item on E^item and, where there is a history path, the history's codes beside it."""
-        item_BLD = self.to_item(encoded_BLD)
-        if self.history is None:
-            return item_BLD
-        return torch.cat([item_BLD, self.history(encoded_BLD, codes(batch.code_BLW), ago_BLL, causal_BLL)], -1)
+    def _boost(self, item_BLD: Tensor, batch: Batch, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor | None:
+        return None if self.history is None else self.history(item_BLD, batch.first_BL, ago_BLL, causal_BLL)
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
 
     def item_vectors(self, items: Items) -> Tensor:
         """Output vectors (I, D) of titles, known to the vocabulary or not."""
-        item_ID = self.titles(items.title_I, items.tokens)
-        return item_ID if self.history is None else torch.cat([item_ID, codes(items.code_IW)], -1)
+        return self.titles(items.title_I, items.tokens)

@@ -11,6 +11,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor, nn
 
+from intentrec.model.boosts import Boosts
 from intentrec.model.features import Batch, Items
 from intentrec.model.loss import LossParts, LossSettings, intent_loss
 from intentrec.model.softmax import draw, in_blocks, item_loss, sampled_item_loss
@@ -22,20 +23,26 @@ from intentrec.model.vocabulary import FIRST
 class Output:
     """Predictions at every position."""
 
-    item_BLD: Tensor  # dot products with item vectors are the logits of p^item
+    item_BLD: Tensor  # dot products with item vectors, and what is boosted, are the logits of p^item
     intent_logit: dict[str, Tensor]  # intent -> (B, L, C); p^intent is their softmax
     z_BLP: Tensor | None = None  # Eq. 2; V2 and V3
     attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent
+    boost_BLL: Tensor | None = None  # at position k (second), of the title at position i (third)
 
 
 @dataclass(frozen=True)
 class Answer:
     """Predictions at the positions that were asked for."""
 
-    h_ND: Tensor  # dot products with item vectors are the logits of p^item
+    h_ND: Tensor  # dot products with item vectors, and what is boosted, are the logits of p^item
     intent_logit: dict[str, Tensor]  # intent -> (N, C)
     z_NP: Tensor | None = None
     attention_NM: Tensor | None = None
+    boost_NL: Tensor | None = None  # of the titles at the positions of the row
+
+    def boosts(self, title_NL: Tensor) -> Boosts | None:
+        """The boosts, if any, of the titles at the rows' positions, given as numbers of candidates."""
+        return None if self.boost_NL is None else Boosts(title_NL, self.boost_NL)
 
 
 class Network(nn.Module, ABC):
@@ -62,6 +69,7 @@ class Network(nn.Module, ABC):
             {name: logit_BLC[at] for name, logit_BLC in output.intent_logit.items()},
             None if output.z_BLP is None else output.z_BLP[at],
             None if output.attention_BLM is None else output.attention_BLM[at],
+            None if output.boost_BLL is None else output.boost_BLL[at],
         )
 
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
@@ -80,25 +88,33 @@ class Network(nn.Module, ABC):
         """
         weight_N = self.weight(batch, row_N, k_N)
         title_N = batch.title_BL[row_N, k_N + 1] - FIRST
-        sums = {"item": self.title_loss(answer.h_ND, title_N, weight_N, catalog, settings)}
+        boosts = answer.boosts(batch.title_BL[row_N] - FIRST)
+        sums = {"item": self.title_loss(answer.h_ND, boosts, title_N, weight_N, catalog, settings)}
         weights = {"item": weight_N.sum()}
         for name, logit_NC in answer.intent_logit.items():
             sums[name], weights[name] = intent_loss(logit_NC, batch.label[name][row_N, k_N + 1], weight_N)
         return LossParts(sums, weights, self.spec.intent_weight)
 
     def title_loss(
-        self, h_ND: Tensor, title_N: Tensor, weight_N: Tensor, catalog: Items, settings: LossSettings
+        self,
+        h_ND: Tensor,
+        boosts: Boosts | None,
+        title_N: Tensor,
+        weight_N: Tensor,
+        catalog: Items,
+        settings: LossSettings,
     ) -> Tensor:
         """The weighted sum of Eq. 3 for the next item, over all titles of the catalogue or a sample of them."""
         if not settings.sampled:
-            return item_loss(h_ND, in_blocks(self.item_vectors, catalog), title_N, weight_N, settings.cells)
+            item_ID = in_blocks(self.item_vectors, catalog)
+            return item_loss(h_ND, item_ID, title_N, weight_N, settings.cells, boosts)
         alike_I = torch.ones_like(catalog.title_I, dtype=weight_N.dtype)
         drawn = draw(settings.sampled, alike_I if settings.proposal is None else settings.proposal)
 
         def vectors(title: Tensor) -> Tensor:
             return self.item_vectors(catalog.map(itemgetter(title)))
 
-        return sampled_item_loss(h_ND, vectors, title_N, weight_N, drawn, settings.cells)
+        return sampled_item_loss(h_ND, vectors, title_N, weight_N, drawn, settings.cells, boosts)
 
     def weight(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Tensor:
         """The duration weight of Eq. 3: of interaction k or, where the spec says so, of k + 1."""

@@ -6,8 +6,10 @@ Shape suffixes: N users or positions, D width, I titles, K length of a list.
 import torch
 from torch import Tensor
 
+from intentrec.model.boosts import Boosts, logits
 
-def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int) -> Tensor:
+
+def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, boosts: Boosts | None = None) -> Tensor:
     """Rank of row `title_N` of `item_ID` among all of them: (N,) float64, 1 is best.
 
     Ties share the mean of the ranks they span, so a model that scores everything alike gets the rank of a coin, not
@@ -15,8 +17,9 @@ def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int) -> Tensor:
     """
     found = []
     for begin in range(0, len(h_ND), chunk):
-        logit_NI = h_ND[begin : begin + chunk] @ item_ID.T
-        true_N1 = logit_NI.gather(-1, title_N[begin : begin + chunk, None])
+        some = slice(begin, begin + chunk)
+        logit_NI = logits(h_ND[some], item_ID, None if boosts is None else boosts.part(some))
+        true_N1 = logit_NI.gather(-1, title_N[some, None])
         better_N = (~(logit_NI <= true_N1)).sum(-1)
         tied_N = (logit_NI == true_N1).sum(-1)  # the target among them
         found.append(better_N.double() + (tied_N.double() + 1) / 2)

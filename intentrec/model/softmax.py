@@ -2,7 +2,8 @@
 
 Both compute in float32 at least, also where the vectors come from a half-precision model.
 
-Shape suffixes: N predicted positions, D width, I titles, J titles of a tile, S titles drawn, U the same, each once.
+Shape suffixes: N predicted positions, D width, I titles, J titles of a tile, L boosted ones, S titles drawn, U the
+same, each once.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from intentrec.model.boosts import Boosts, logits
 from intentrec.model.features import Items
 
 # Logits at once: what a processor's cache holds, and enough work for each kernel of a GPU.
@@ -21,11 +23,18 @@ FEW, ROWS = 16, 256  # positions of a tile: fewer than that, and the catalogue i
 BLOCK = 2**17  # titles whose tower is computed at once
 
 
-def item_loss(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, weight_N: Tensor, cells: int | None = None) -> Tensor:
+def item_loss(
+    h_ND: Tensor,
+    item_ID: Tensor,
+    title_N: Tensor,
+    weight_N: Tensor,
+    cells: int | None = None,
+    boosts: Boosts | None = None,
+) -> Tensor:
     """The weighted sum of Eq. 3 for the next item, over all titles.
 
-    Equals the weighted sum of `F.cross_entropy(h_ND @ item_ID.T, title_N, reduction="none")`, in value and in
-    gradient, but no more than `cells` logits exist at once.
+    Equals the weighted sum of `F.cross_entropy(logits(h_ND, item_ID, boosts), title_N, reduction="none")`, in value
+    and in gradient, but no more than `cells` logits exist at once.
 
     Args:
         h_ND: user vectors.
@@ -33,10 +42,14 @@ def item_loss(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, weight_N: Tensor, 
         title_N: the true titles, as rows of `item_ID`.
         weight_N: not negative; a weight of zero gives a gradient of zero.
         cells: positions x titles of a tile, at most; by default what suits the device.
+        boosts: of titles, as rows of `item_ID`.
     """
     cells = cells or CELLS[h_ND.device.type]
+    boosted, value_NL = (None, None) if boosts is None else (boosts.title_NL, wide(boosts.value_NL))
     with torch.autocast(h_ND.device.type, enabled=False):
-        return _TiledCrossEntropy.apply(wide(h_ND), wide(item_ID), title_N, weight_N, cells, torch.is_grad_enabled())
+        return _TiledCrossEntropy.apply(
+            wide(h_ND), wide(item_ID), value_NL, boosted, title_N, weight_N, cells, torch.is_grad_enabled()
+        )
 
 
 class _TiledCrossEntropy(torch.autograd.Function):
@@ -46,39 +59,49 @@ class _TiledCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, h_ND, item_ID, title_N, weight_N, cells, with_gradient):  # type: ignore[no-untyped-def]
+    def forward(ctx, h_ND, item_ID, value_NL, boosted_NL, title_N, weight_N, cells, with_gradient):  # type: ignore[no-untyped-def]
         rows, tiles = _tiles(len(item_ID), cells)
         whole = len(tiles) == 1
+        boosts = None if value_NL is None else Boosts(boosted_NL, value_NL)
         loss = h_ND.new_zeros(())
-        grad_ND, grad_ID = (torch.zeros_like(h_ND), torch.zeros_like(item_ID)) if with_gradient else (None, None)
+        gradients = [
+            torch.zeros_like(each) if with_gradient and each is not None else None for each in (h_ND, item_ID, value_NL)
+        ]
+        grad_ND, grad_ID, grad_NL = gradients
         for part in _slices(len(h_ND), rows):
-            h, weight = h_ND[part], weight_N[part]
+            h, weight, some = h_ND[part], weight_N[part], None if boosts is None else boosts.part(part)
             if whole:
-                logit_NI = h @ item_ID.T
+                logit_NI = logits(h, item_ID, some)
                 wp_NJ = logit_NI.softmax(-1)
                 log_norm = logit_NI.amax(-1) - wp_NJ.amax(-1).log()
                 wp_NJ.mul_(weight[:, None])
             else:
-                log_norm = _log_norm(h, item_ID, tiles)
-            loss += weight @ (log_norm - (h * item_ID[title_N[part]]).sum(-1))
+                log_norm = _log_norm(h, item_ID, tiles, some)
+            true = (h * item_ID[title_N[part]]).sum(-1)
+            loss += weight @ (log_norm - (true if some is None else true + some.of(title_N[part])))
             if grad_ND is None or grad_ID is None:
                 continue
             for tile in tiles:
+                here = None if some is None else some.within(tile.start, tile.stop)
                 if not whole:  # the same logits once more, which is cheaper than to keep them
-                    wp_NJ = torch.addmm((weight.log() - log_norm)[:, None], h, item_ID[tile].T).exp_()
+                    wp_NJ = (logits(h, item_ID[tile], here) + (weight.log() - log_norm)[:, None]).exp_()
                 grad_ND[part].addmm_(wp_NJ, item_ID[tile])
                 grad_ID[tile].addmm_(wp_NJ.T, h)
+                if here is not None and grad_NL is not None:
+                    grad_NL[part] += here.gradient(wp_NJ)
         if grad_ND is not None and grad_ID is not None:
             grad_ND.addcmul_(item_ID[title_N], weight_N[:, None], value=-1)
             grad_ID.index_add_(0, title_N, h_ND * weight_N[:, None], alpha=-1)
-        ctx.save_for_backward(grad_ND, grad_ID)
+            if grad_NL is not None:
+                grad_NL -= weight_N[:, None] * (boosted_NL == title_N[:, None])
+        ctx.save_for_backward(*gradients)
         return loss
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_loss):  # type: ignore[no-untyped-def]
-        grad_ND, grad_ID = ctx.saved_tensors
-        return grad_loss * grad_ND, grad_loss * grad_ID, None, None, None, None
+        found = [None if each is None else grad_loss * each for each in ctx.saved_tensors]
+        return (*found, None, None, None, None, None)
 
 
 def draw(n: int, proposal_I: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,6 +126,7 @@ def sampled_item_loss(
     weight_N: Tensor,
     drawn: tuple[Tensor, Tensor],
     cells: int | None = None,
+    boosts: Boosts | None = None,
 ) -> Tensor:
     """The weighted sum of Eq. 3 for the next item, over the true title and a sample of the others.
 
@@ -116,21 +140,30 @@ def sampled_item_loss(
         weight_N: not negative.
         drawn: what `draw` returns.
         cells: positions x titles drawn that exist at once, at most; by default what suits the device.
+        boosts: of titles, by number.
     """
     drawn_U, log_q_U = drawn
     rows = max(1, (cells or CELLS[h_ND.device.type]) // (1 + len(drawn_U)))
     true_ND, item_UD = wide(vectors(title_N)), wide(vectors(drawn_U))
 
-    def part(h: Tensor, true: Tensor, title: Tensor, weight: Tensor) -> Tensor:
-        other_NU = (h @ item_UD.T + log_q_U).masked_fill(title[:, None] == drawn_U, -torch.inf)
-        logit = torch.cat([(h * true).sum(-1, keepdim=True), other_NU], -1)
+    def part(h: Tensor, true: Tensor, title: Tensor, weight: Tensor, *boosted: Tensor) -> Tensor:
+        mine, others = None, None
+        if boosted:
+            place_NL = torch.searchsorted(drawn_U, boosted[0]).clamp(max=len(drawn_U) - 1)
+            place_NL = torch.where(drawn_U[place_NL] == boosted[0], place_NL, -1)
+            mine, others = Boosts(*boosted).of(title), Boosts(place_NL, boosted[1])
+        true_N = (h * true).sum(-1) if mine is None else (h * true).sum(-1) + mine
+        other_NU = (logits(h, item_UD, others) + log_q_U).masked_fill(title[:, None] == drawn_U, -torch.inf)
+        logit = torch.cat([true_N[:, None], other_NU], -1)
         return weight @ F.cross_entropy(logit, torch.zeros_like(title), reduction="none")
 
     with torch.autocast(h_ND.device.type, enabled=False):
         h_ND = wide(h_ND)
         loss = h_ND.new_zeros(())
         for some in _slices(len(h_ND), rows):
-            inputs = h_ND[some], true_ND[some], title_N[some], weight_N[some]
+            inputs = [h_ND[some], true_ND[some], title_N[some], weight_N[some]]
+            if boosts is not None:
+                inputs += [boosts.title_NL[some], wide(boosts.value_NL[some])]
             loss = loss + checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
     return loss
 
@@ -151,11 +184,12 @@ def _tiles(titles: int, cells: int) -> tuple[int, list[slice]]:
     return rows, list(_slices(titles, cells // rows))
 
 
-def _log_norm(h_ND: Tensor, item_ID: Tensor, tiles: list[slice]) -> Tensor:
+def _log_norm(h_ND: Tensor, item_ID: Tensor, tiles: list[slice], boosts: Boosts | None) -> Tensor:
     """log of the sum of exp(logit) over the catalogue: (N,)."""
     log_norm_N = h_ND.new_full((len(h_ND),), -torch.inf)
     for tile in tiles:
-        log_norm_N = torch.logaddexp(log_norm_N, (h_ND @ item_ID[tile].T).logsumexp(-1))
+        here = None if boosts is None else boosts.within(tile.start, tile.stop)
+        log_norm_N = torch.logaddexp(log_norm_N, logits(h_ND, item_ID[tile], here).logsumexp(-1))
     return log_norm_N
 
 

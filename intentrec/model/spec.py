@@ -90,11 +90,6 @@ class ModelSpec:
         """Width of the embedding of a categorical fact that is not the title."""
         return max(8, self.dim // 4)
 
-    @property
-    def code_words(self) -> int:
-        """Words of 64 bits of a title's code (`intentrec.model.codes`)."""
-        return 4 if self.history_path else 0
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)

@@ -29,6 +29,7 @@ SCORED = StructType(
         StructField("top_labels", text_map(array(TEXT)), False),
         StructField("top_probabilities", text_map(array(FLOAT)), False),
         StructField("user_vector", array(FLOAT), False),
+        StructField("boosts", text_map(FLOAT), False),
         StructField("title_ids", array(TEXT), False),
         StructField("scores", array(FLOAT), False),
         StructField("cluster", IntegerType(), False),

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from intentrec.config import Calendar
 from intentrec.model.arrow import Rows, column, flat
+from intentrec.model.boosts import Boosts, logits
 from intentrec.model.features import Batch, Encoded, FeatureEncoder
 from intentrec.model.ranking import ranks, top
 from intentrec.model.titles import titles_of
@@ -35,6 +37,7 @@ PREDICTIONS = pa.schema(
         ("top_labels", pa.map_(pa.string(), pa.list_(pa.string()))),
         ("top_probabilities", pa.map_(pa.string(), _FLOATS)),
         ("user_vector", _FLOATS),
+        ("boosts", pa.map_(pa.string(), pa.float32())),
         ("title_ids", pa.list_(pa.string())),
         ("scores", _FLOATS),
     ]
@@ -116,24 +119,27 @@ class Predictor:
     ) -> pa.RecordBatch:
         """Intents, user vector and the best eligible titles after each row's last interaction (schema PREDICTIONS).
 
-        The dot product of `user_vector` and an item vector is the logit, and `scores` are those logits. A variant
-        without an intent mixture (V0, V1) has an empty embedding, no attention and the primary intent ''.
+        The dot product of `user_vector` and an item vector, and what `boosts` has of that title, are the logit;
+        `scores` are those logits. A variant without an intent mixture (V0, V1) has an empty embedding, no attention
+        and the primary intent ''.
         Lists are shorter than `top_k` where fewer titles may be offered.
         """
         if len(sequences) == 0:
             return pa.RecordBatch.from_pylist([], PREDICTIONS)
         encoded = self.encoder.encode(sequences)
         offered = items.only_eligible()
-        seen_N = _indices(flat(sequences, "title_id"), offered.title_ids) if exclude_seen else None
+        place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
+        longest = int(encoded.lengths.max())
         found: list[dict[str, Tensor]] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
             answer = self._last(encoded, rows)
-            logit_BI = answer["user"] @ offered.vectors.T
-            if seen_N is not None:
-                _forbid(logit_BI, _pad_indices(seen_N, encoded, rows))
+            boosts = Boosts(padded_indices(place_N, encoded, rows, longest), answer["boost"])
+            logit_BI = logits(answer["user"], offered.vectors, boosts)
+            if exclude_seen:
+                _forbid(logit_BI, boosts.title_NL)
             score_BK, title_BK = top(logit_BI, top_k)
-            found.append({**answer, "score": score_BK, "title": title_BK})
+            found.append({**answer, "boosted": boosts.title_NL, "score": score_BK, "title": title_BK})
         order = torch.cat([answer.pop("rows") for answer in found]).argsort()
         joined = {name: torch.cat([answer[name] for answer in found])[order] for name in found[0]}
         return self._assemble(sequences, joined, offered, top_labels)
@@ -158,7 +164,9 @@ class Predictor:
             at_N = encoded.offsets[rows[row_N]] + k_N + 1
             found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
             known_N = place_N[at_N] >= 0
-            found_N[known_N] = ranks(answer.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk)
+            boosts = answer.boosts(padded_indices(place_N, encoded, rows)[row_N])
+            some = None if boosts is None else boosts.part(known_N)
+            found_N[known_N] = ranks(answer.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk, some)
             at.append(at_N)
             rank.append(found_N)
             for name, logit_NC in answer.intent_logit.items():
@@ -174,7 +182,7 @@ class Predictor:
             end_ts=flat(sequences, "end_ts").take(take),
             position=(at_N - encoded.offsets[row_N]).numpy(),
             weight=encoded.flat.weight_BL[at_N].numpy(),
-            seen=_seen_before(sequences, encoded)[at_N.numpy()],
+            seen=(encoded.flat.first_BL[at_N] < at_N - encoded.offsets[row_N]).numpy(),
             rank=(torch.cat(rank)[order] if rank else torch.empty(0)).numpy(),
             n_titles=len(items.title_ids),
             probabilities={name: torch.cat(parts)[order].numpy() for name, parts in probability.items() if parts},
@@ -186,12 +194,14 @@ class Predictor:
         return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=as_of)
 
     def _last(self, encoded: Encoded, rows: Tensor) -> dict[str, Tensor]:
-        """The answer after each row's last interaction: user (B, D), z, attention and `p.INTENT` (B, C)."""
+        """The answer after each row's last interaction: user (B, D), z, attention, `p.INTENT` (B, C), boost (B, L)."""
         answer = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
         nothing = torch.zeros(len(rows), 0)
+        boost_BL = nothing if answer.boost_NL is None else answer.boost_NL
         return {
             "rows": rows,
             "user": answer.h_ND,
+            "boost": F.pad(boost_BL, (0, int(encoded.lengths.max()) - boost_BL.shape[-1])),
             "z": nothing if answer.z_NP is None else answer.z_NP,
             "attention": nothing if answer.attention_NM is None else answer.attention_NM,
             **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in answer.intent_logit.items()},
@@ -215,6 +225,7 @@ class Predictor:
             "top_labels": _map_of_lists(names, labels, b, pa.string()),
             "top_probabilities": _map_of_lists(names, [best[name][0].numpy() for name in names], b, pa.float32()),
             "user_vector": _float_lists(answer["user"]),
+            "boosts": _boosts(Boosts(answer["boosted"], answer["boost"]), offered.title_ids),
             "title_ids": _lists(kept_BK.sum(-1), offered.title_ids.take(pa.array(answer["title"][kept_BK].numpy()))),
             "scores": _lists(kept_BK.sum(-1), pa.array(answer["score"][kept_BK].numpy())),
         }
@@ -228,9 +239,10 @@ def _indices(values: pa.Array, known: pa.Array) -> Tensor:
     return torch.from_numpy(found.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
-def _pad_indices(index_N: Tensor, encoded: Encoded, rows: Tensor) -> Tensor:
+def padded_indices(index_N: Tensor, encoded: Encoded, rows: Tensor, width: int = 0) -> Tensor:
+    """Of each position of the rows: (B, L), -1 where there is none; as wide as the longest row, or `width`."""
     lengths = encoded.lengths[rows]
-    position_L = torch.arange(int(lengths.max()))
+    position_L = torch.arange(width or int(lengths.max()))
     valid_BL = position_L < lengths[:, None]
     return torch.where(valid_BL, index_N[torch.where(valid_BL, encoded.offsets[rows, None] + position_L, 0)], -1)
 
@@ -241,16 +253,6 @@ def _forbid(logit_BI: Tensor, seen_BL: Tensor) -> None:
     mask = torch.zeros(len(logit_BI), width + 1, dtype=torch.bool)
     mask.scatter_(1, torch.where(seen_BL < 0, width, seen_BL), True)
     logit_BI.masked_fill_(mask[:, :width], -torch.inf)
-
-
-def _seen_before(sequences: Rows, encoded: Encoded) -> np.ndarray:
-    """Whether each interaction's title occurs earlier in its row."""
-    code_N = pc.dictionary_encode(flat(sequences, "title_id")).indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    row_N = np.repeat(np.arange(len(encoded)), encoded.lengths.numpy())
-    _, first = np.unique(row_N * (code_N.max(initial=0) + 1) + code_N, return_index=True)
-    seen_N = np.ones(len(code_N), bool)
-    seen_N[first] = False
-    return seen_N
 
 
 def _multi_hot(flat_batch: Batch, intent: str, classes: int, at_N: Tensor) -> np.ndarray:
@@ -268,6 +270,14 @@ def _lists(length_B: Tensor, values: pa.Array) -> pa.ListArray:
 def _float_lists(value_BD: Tensor) -> pa.ListArray:
     b, width = value_BD.shape
     return _lists(torch.full((b,), width), pa.array(value_BD.reshape(-1).numpy()))
+
+
+def _boosts(boosts: Boosts, title_ids: pa.Array) -> pa.MapArray:
+    """Per user a map from title to what its logit has on top, of titles that have any."""
+    kept_BL = (boosts.title_NL >= 0) & (boosts.value_NL != 0)
+    offsets = np.concatenate([[0], kept_BL.sum(-1).cumsum(0).numpy()]).astype(np.int32)
+    keys = title_ids.take(pa.array(boosts.title_NL[kept_BL].numpy()))
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(boosts.value_NL[kept_BL].numpy()))
 
 
 def _map_of_values(names: list[str], value_BM: Tensor) -> pa.MapArray:

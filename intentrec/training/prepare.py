@@ -79,7 +79,7 @@ def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table,
                 f"no {'training' if name == TRAIN else name} target before {cutoff} in the rows of sequences "
                 f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
             )
-    tensors = {"title_I": items.title_I, "code_IW": items.code_IW, "asked_I": asked_I}
+    tensors = {"title_I": items.title_I, "asked_I": asked_I}
     save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
     settings = {"spec": spec.to_dict(), "training": domain.training.model_dump(), "vocabulary": vocabulary.to_dict()}
     digest = hashlib.sha256(fingerprint(settings).encode())
@@ -94,12 +94,12 @@ def load(folder: Path) -> Prepared:
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tensors = load_file(folder / CATALOG)
     asked_I = tensors.pop("asked_I")
-    title_I, code_IW = tensors.pop("title_I"), tensors.pop("code_IW")
+    title_I = tensors.pop("title_I")
     return Prepared(
         Vocabulary.from_dict(about["vocabulary"]),
         mapped.read(folder / TRAIN),
         mapped.read(folder / VALIDATION),
-        Items(title_I, code_IW, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
+        Items(title_I, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
         asked_I,
         about["fingerprint"],
         date.fromisoformat(about["cutoff"]),

@@ -118,7 +118,8 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
             continue
         row_N, k_N = batch.questions()
         answer = model.at(batch, row_N, k_N)
-        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, k_N + 1] - FIRST, chunk)
+        boosts = answer.boosts(batch.title_BL[row_N] - FIRST)
+        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, k_N + 1] - FIRST, chunk, boosts)
         parts = model.answer_loss(answer, batch, row_N, k_N, catalog, LossSettings())
         values = [(1 / rank_N).sum(), torch.ones_like(rank_N).sum()]
         values += [part[name].double() for part in (parts.sums, parts.weights) for name in names]

@@ -210,6 +210,7 @@ def signature() -> Any:
             ColSpec(Map(Array(DataType.string)), "top_labels"),
             ColSpec(Map(Array(DataType.float)), "top_probabilities"),
             numbers("user_vector", DataType.float),
+            ColSpec(Map(DataType.float), "boosts"),
             texts("title_ids"),
             numbers("scores", DataType.float),
             ColSpec(DataType.integer, "cluster"),

@@ -3,7 +3,6 @@
 Nothing of `intentrec.model` computes here; only the names of its parameters are known.
 """
 
-import hashlib
 import math
 
 import numpy as np
@@ -43,10 +42,10 @@ class Slow:
         elif self.spec.variant == "v0":
             logits = {}
         item = [self.linear("to_item", e) for e in encoded]
+        boost = None
         if self.spec.history_path:
-            codes = [code(title) for title in row["title_id"]]
-            item = [np.concatenate([item[k], self.history(k, encoded, codes, times)]) for k in range(n)]
-        return {"item": item, "intents": logits, "z": z, "attention": attention}
+            boost = [self.history(k, encoded, row["title_id"], times) for k in range(n)]
+        return {"item": item, "intents": logits, "z": z, "attention": attention, "boost": boost}
 
     def at(self, row: dict, k: int) -> dict:
         """The facts of one interaction."""
@@ -138,32 +137,32 @@ class Slow:
         attention = softmax(np.array([self.linear("mixture.attend", p)[i] for i, p in enumerate(projected)]))
         return sum(a * p for a, p in zip(attention, projected, strict=True)), attention
 
-    def history(self, k: int, encoded: list, codes: list, times: list[float]) -> np.ndarray:
-        """Sum over heads and interactions up to k of gate x sigmoid(score) x code."""
+    def history(self, k: int, encoded: list, titles: list[str], times: list[float]) -> list[float]:
+        """Of each position's title as seen from k, where it was touched last: gates x log(1 + sum of exp(score))."""
         heads, width = self.spec.heads, self.spec.dim // self.spec.heads
         gates = self.linear("history.gate", encoded[k])
         query = self.linear("history.query", encoded[k])
-        out = np.zeros(256)
+        strength: dict[str, list[float]] = {}
         for i in range(k + 1):
             key = self.linear("history.key", encoded[i])
             for h in range(heads):
                 part = slice(h * width, (h + 1) * width)
                 score = query[part] @ key[part] / math.sqrt(width)
                 score += self.w["history.ago.table"][bucket(times[k] - times[i])][h]
-                out += gates[h] / (1 + math.exp(-score)) * codes[i]
-        return out
+                strength.setdefault(titles[i], [0.0] * heads)[h] += math.exp(min(score, 20))
+        boost = {
+            title: sum(g * math.log(1 + x) for g, x in zip(gates, each, strict=True))
+            for title, each in strength.items()
+        }
+        return [
+            boost[titles[i]] if i <= k and titles[i] not in titles[i + 1 : k + 1] else 0.0 for i in range(len(titles))
+        ]
 
     def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         return self.w[f"{name}.weight"] @ x + self.w[f"{name}.bias"]
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
         return (x - x.mean()) / math.sqrt(x.var() + 1e-5) * self.w[f"{name}.weight"] + self.w[f"{name}.bias"]
-
-
-def code(title: str) -> np.ndarray:
-    """The title's 256 random signs, of length 1: bit b of byte a is channel 8 a + b."""
-    digest = hashlib.blake2b(title.encode(), digest_size=32).digest()
-    return np.array([1.0 if byte >> b & 1 else -1.0 for byte in digest for b in range(8)]) / 16
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

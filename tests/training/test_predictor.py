@@ -49,7 +49,7 @@ def items(predictor: Predictor) -> ItemIndex:
 
 @torch.no_grad()
 def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
-    """User vector, scores, order, labels, attention; dot(user_vector, item_vector) is the logit."""
+    """User vector, boosts, scores, order, labels, attention; dot product and boost are the logit."""
     found = predictor.predict(rows, items, 5, exclude_seen=False, top_labels=2)
     assert found.schema.equals(PREDICTIONS)
     vectors = dict(zip(items.title_ids.to_pylist(), items.vectors, strict=True))
@@ -62,10 +62,16 @@ def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Tab
         output = predictor.model(predictor.encoder.encode(one).pad(torch.tensor([0])))
         user = output.item_BLD[0, -1]
         assert answer["user_vector"] == pytest.approx(user.tolist(), abs=1e-5)
-        logits = {title: float(vector @ user) for title, vector in vectors.items()}
+        boosts = dict(answer["boosts"])
+        last = {title: k for k, title in enumerate(one["title_id"][0].as_py())}
+        boost_L = output.boost_BLL[0, -1]
+        kept = {title: float(boost_L[k]) for title, k in last.items() if title in vectors and boost_L[k]}
+        assert boosts == pytest.approx(kept, abs=1e-5)
+        logits = {title: float(vector @ user) + boosts.get(title, 0.0) for title, vector in vectors.items()}
         assert answer["scores"] == pytest.approx(sorted(logits.values(), reverse=True)[:5], abs=1e-5)
         for title, score in zip(answer["title_ids"], answer["scores"], strict=True):
-            assert np.dot(answer["user_vector"], published[title]) == pytest.approx(score, abs=1e-5)
+            dot = np.dot(answer["user_vector"], published[title])
+            assert dot + boosts.get(title, 0.0) == pytest.approx(score, abs=1e-5)
             assert logits[title] == pytest.approx(score, abs=1e-5)
         attention = dict(answer["attention"])
         assert list(attention) == list(predictor.labels)
@@ -125,9 +131,8 @@ def test_titles_released_after_training_are_ranked_by_their_facts(
         ),
         CUTOFF,
     )
-    dim = predictor.spec.dim  # what follows is the code, which every title has
-    torch.testing.assert_close(twin.vectors[new, :dim], items.vectors[new, :dim])
-    assert len(items.vectors[new, :dim].unique(dim=0)) > 1
+    torch.testing.assert_close(twin.vectors[new], items.vectors[new])
+    assert len(items.vectors[new].unique(dim=0)) > 1
     top_ten = predictor.predict(rows, items, 10, exclude_seen=False)["title_ids"].to_pylist()
     assert {ids[i] for i in new} & {title for titles in top_ten for title in titles}
 
@@ -157,6 +162,9 @@ def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
         batch = predictor.encoder.encode(rows.slice(i, 1)).pad(torch.tensor([0])).map(lambda value, k=k: value[:, :k])
         output = predictor.model(batch)
         logits = (items.vectors @ output.item_BLD[0, -1]).tolist()
+        for j, boost in enumerate(output.boost_BLL[0, -1].tolist()):
+            if row["title_id"][j] in ids:
+                logits[ids.index(row["title_id"][j])] += boost
         if title in ids:
             own = logits[ids.index(title)]
             better = sum(logit > own + 1e-6 for logit in logits)

@@ -29,7 +29,7 @@ from tests.review.world import domain_of
 
 WEEKS, TITLES = 3, 24
 CUTOFF = (world.START + timedelta(weeks=WEEKS)).date()
-FIELDS = ("title_BL", "code_BLW", "numeric_BLF", "time_BL", "periodic_BLC", "gap_BL", "weight_BL", "target_BL")
+FIELDS = ("title_BL", "first_BL", "numeric_BLF", "time_BL", "periodic_BLC", "gap_BL", "weight_BL", "target_BL")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,6 @@ def test_files_hold_what_memory_would(
     assert rows_of(found.validation) == rows_of(validation)
     items = encoder.items(in_order(with_played_titles(titles_of(catalog), whole), vocabulary.titles))
     assert torch.equal(found.catalog.title_I, items.title_I)
-    assert torch.equal(found.catalog.code_IW, items.code_IW)
     assert found.catalog.tokens.keys() == items.tokens.keys()
     assert all(torch.equal(found.catalog.tokens[name], items.tokens[name]) for name in items.tokens)
     asked = np.bincount(train.flat.title_BL[train.flat.target_BL].numpy() - 2, minlength=len(vocabulary.titles))

@@ -1,0 +1,47 @@
+"""What some titles' logits have on top of the dot product: a few numbers per user, never one per title.
+
+Shape suffixes: N users or positions, L titles that are boosted, D width, J candidates.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Boosts:
+    """`value_NL` is added to the logit of candidate `title_NL`; a negative number stands for no candidate."""
+
+    title_NL: Tensor
+    value_NL: Tensor
+
+    def part(self, some: slice | Tensor) -> "Boosts":
+        """The boosts of some of the users or positions."""
+        return Boosts(self.title_NL[some], self.value_NL[some])
+
+    def within(self, begin: int, end: int) -> "Boosts":
+        """Those of candidates `begin` to `end`, counted from `begin`."""
+        inside_NL = (self.title_NL >= begin) & (self.title_NL < end)
+        return Boosts(torch.where(inside_NL, self.title_NL - begin, -1), self.value_NL)
+
+    def add_to(self, logit_NJ: Tensor) -> Tensor:
+        """Add to logits, in place."""
+        here_NL = self.title_NL >= 0
+        if not here_NL.any():  # there may be no candidate at all
+            return logit_NJ
+        return logit_NJ.scatter_add_(-1, self.title_NL.clamp(min=0), self.value_NL.to(logit_NJ) * here_NL)
+
+    def of(self, title_N: Tensor) -> Tensor:
+        """What one title of each user or position gets: (N,)."""
+        return (self.value_NL * (self.title_NL == title_N[:, None])).sum(-1)
+
+    def gradient(self, grad_NJ: Tensor) -> Tensor:
+        """The gradient of the values (N, L) from that of the logits they were added to."""
+        return grad_NJ.gather(-1, self.title_NL.clamp(min=0)) * (self.title_NL >= 0)
+
+
+def logits(h_ND: Tensor, item_JD: Tensor, boosts: Boosts | None) -> Tensor:
+    """The logits of all candidates: (N, J)."""
+    logit_NJ = h_ND @ item_JD.T
+    return logit_NJ if boosts is None else boosts.add_to(logit_NJ)
