@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two processes, a module to the one that is free; each has one Spark session and one prepared MLflow store.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DOMAIN ?= streaming
 CONFIG = conf/$(DOMAIN).yaml
 ifdef DATA
@@ -48,10 +50,10 @@ down: $(READY)  ## stop them
 	$(BIN)/intentrec down
 
 test: $(READY)  ## every test that continuous integration runs
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(READY)  ## the inner loop, under two minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

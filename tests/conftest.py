@@ -15,7 +15,14 @@ from intentrec.runs import Run
 if TYPE_CHECKING:
     from tests.review.judged import Judged
 
+# Modules that take minutes, the longest first: two processes that share all modules then end at about the same time.
+LONGEST = ("tests/test_end_to_end.py", "tests/operate/test_backfill.py", "tests/jobs/", "tests/publishing/")
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules of LONGEST first."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(begin) for begin in LONGEST])
 
 
 def profile_under(home: Path) -> Profile:
