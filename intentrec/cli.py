@@ -60,6 +60,17 @@ def demo(
 
 
 @_command
+def experiments(
+    study: Annotated[str, typer.Argument(help="a file of conf/experiments, without its ending")],
+    system: Annotated[list[str], typer.Option(help="train only these now; default: all")] = [],  # noqa: B006
+) -> None:
+    """Make the paper's tables for a data set; interrupted, it goes on where it was."""
+    from intentrec.experiments.main import experiments as make
+
+    make(study, system)
+
+
+@_command
 def plan(
     start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
     end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],

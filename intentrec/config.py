@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from intentrec.errors import PipelineError
-from intentrec.model.spec import RIVALS, VARIANTS
+from intentrec.model.spec import CONTROLS, RIVALS, VARIANTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -230,9 +230,9 @@ class Model(Strict):
     @field_validator("variant")
     @classmethod
     def _known(cls, variant: str, info: ValidationInfo) -> str:
-        if variant in RIVALS and info.context != COMPARISON:
-            raise ValueError(f"{variant} is a rival, trained for comparison only: the weekly model is v0 to v3")
-        if variant not in (*VARIANTS, *RIVALS):
+        if variant in (*CONTROLS, *RIVALS) and info.context != COMPARISON:
+            raise ValueError(f"{variant} is trained for comparison only: the weekly model is v0 to v3")
+        if variant not in (*VARIANTS, *CONTROLS, *RIVALS):
             raise ValueError(f"{variant!r} is none of {', '.join(VARIANTS)}")
         return variant
 
@@ -267,7 +267,15 @@ class Training(Strict):
     sampled: int = Field(0, ge=0, description="titles drawn for the softmax of a step; 0: the whole catalogue")
     bf16: bool | Literal["auto"] = Field("auto", description="multiply matrices in bfloat16; auto: on a GPU")
     compile: bool | Literal["auto"] = Field("auto", description="compile the model; auto: on a GPU")
+    permute_intents: bool = Field(False, description="for comparison: the intent labels of another user")
     seed: int = 7
+
+    @field_validator("permute_intents")
+    @classmethod
+    def _own(cls, permute: bool, info: ValidationInfo) -> bool:
+        if permute and info.context != COMPARISON:
+            raise ValueError("only for comparison: the weekly model learns from everybody's own intents")
+        return permute
 
 
 Floor = Literal["popularity_7d", "repeat_last", "most_frequent", "markov", "item_knn"]
@@ -373,7 +381,12 @@ def home() -> Path:
     return Path(os.environ.get("INTENTREC_HOME") or ROOT / "var").resolve()
 
 
-def _load(path: str | Path, schema: type[S], substitute: dict[str, str]) -> S:
+def load_file(path: str | Path, schema: type[S], substitute: dict[str, str]) -> S:
+    """Read a YAML file into a schema; `{key}` in its text is replaced by the value of `substitute`.
+
+    Raises:
+        ConfigError: names the file and every wrong key.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -401,7 +414,7 @@ def load_domain(path: str | Path) -> Domain:
     Raises:
         ConfigError: names the file and every wrong key.
     """
-    return _load(path, Domain, {})
+    return load_file(path, Domain, {})
 
 
 def load_profile(path: str | Path | None = None) -> Profile:
@@ -411,4 +424,4 @@ def load_profile(path: str | Path | None = None) -> Profile:
         ConfigError: names the file and every wrong key.
     """
     chosen = path or os.environ.get("INTENTREC_PROFILE") or ROOT / "conf" / "profiles" / "local.yaml"
-    return _load(chosen, Profile, {"home": str(home())})
+    return load_file(chosen, Profile, {"home": str(home())})

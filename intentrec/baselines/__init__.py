@@ -9,11 +9,11 @@ from intentrec.baselines.transact import TransAct
 from intentrec.baselines.transformer import Transformer
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.network import Network
-from intentrec.model.spec import VARIANTS, ModelSpec
+from intentrec.model.spec import CONTROLS, VARIANTS, ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
 _CLASSES: dict[str, Callable[[ModelSpec, Vocabulary], Network]] = {
-    **dict.fromkeys(VARIANTS, IntentRec),
+    **dict.fromkeys((*VARIANTS, *CONTROLS), IntentRec),
     "lstm": Recurrent,
     "gru": Recurrent,
     "transformer": Transformer,

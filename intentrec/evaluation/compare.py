@@ -31,10 +31,18 @@ def compare(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor])
 
     Week ahead: titles offered at the cut. Next event: every title that the catalogue knows by the week's end.
     """
+    return _merged(*protocols(evidence, domain, models, floors=True))
+
+
+def protocols(
+    evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], floors: bool
+) -> tuple[dict[str, Result], dict[str, Result]]:
+    """Week ahead and next event, each with its own per-user values; with or without the item floors."""
     everything = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
-    learned = learn(evidence.learned(), everything, learned_floors(domain.gate.item_knn))
-    return _merged(
-        _week_ahead(evidence, domain, models, learned), _next_event(evidence, domain, models, learned, everything)
+    learned = learn(evidence.learned(), everything, learned_floors(domain.gate.item_knn)) if floors else None
+    return (
+        _week_ahead(evidence, domain, models, learned),
+        _next_event(evidence, domain, models, learned, everything),
     )
 
 
@@ -44,7 +52,7 @@ def learned_floors(item_knn: ItemKnn) -> dict[str, Method]:
 
 
 def _week_ahead(
-    evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], learned: Mapping[str, Neighbours]
+    evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], learned: Mapping[str, Neighbours] | None
 ) -> dict[str, Result]:
     moment = service_start(domain.calendar, evidence.cut)
     titles = Titles.of(offered(evidence.catalog_before, moment))
@@ -60,7 +68,7 @@ def _next_event(
     evidence: Evidence,
     domain: Domain,
     models: Mapping[str, Predictor],
-    learned: Mapping[str, Neighbours],
+    learned: Mapping[str, Neighbours] | None,
     titles: Titles,
 ) -> dict[str, Result]:
     systems = {name: System(scorer) for name, scorer in _floors(evidence, titles, learned).items()}
@@ -79,7 +87,9 @@ def offered(catalog: pa.Table, moment: datetime) -> Sequence[str]:
     return titles.filter(pc.and_(begun, not_over))["title_id"].to_pylist()
 
 
-def _floors(evidence: Evidence, titles: Titles, learned: Mapping[str, Neighbours]) -> dict[str, Scorer]:
+def _floors(evidence: Evidence, titles: Titles, learned: Mapping[str, Neighbours] | None) -> dict[str, Scorer]:
+    if learned is None:
+        return {}
     popular_N = _popularity(evidence, titles)
     unlearned = {name: floor_scorer(name, titles, popular_N) for name in HISTORY_FLOORS}
     return unlearned | {name: floor.scorer(titles, popular_N) for name, floor in learned.items()}

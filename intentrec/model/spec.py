@@ -4,9 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 VARIANTS = ("v0", "v1", "v2", "v3")
+CONTROLS = ("v0s",)  # for comparison only: V0 with the short-term interest S_k
 RIVALS = ("lstm", "gru", "transformer", "sasrec", "bert4rec", "transact")  # intentrec.baselines; never published
-PLAIN = ("v0", "sasrec", "bert4rec")  # predict the next item and no intent
+PLAIN = ("v0", "v0s", "sasrec", "bert4rec")  # predict the next item and no intent
 WITH_INTENTS = ("v1", "v2", "v3")  # are nothing without one
+WITH_WINDOWS = ("v3", "v0s")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class ModelSpec:
     v1  + intent heads on the item encoder, which the tasks share (simple multi-task learning)
     v2  two encoders in a hierarchy: the predicted intents Z_k enter the item encoder
     v3  + the short-term interest S_k, one for every window of `windows`
+    v0s v0 + S_k: what of v3's lift is not the intents'
 
     A rival has neither windows nor a history path. Without any fact among its inputs a spec is id-only, as the rivals
     were in their papers.
@@ -62,14 +65,15 @@ class ModelSpec:
         Raises:
             ValueError: names the combination.
         """
-        if self.variant not in (*VARIANTS, *RIVALS):
-            raise ValueError(f"variant {self.variant!r} is none of {', '.join((*VARIANTS, *RIVALS))}")
+        known = (*VARIANTS, *CONTROLS, *RIVALS)
+        if self.variant not in known:
+            raise ValueError(f"variant {self.variant!r} is none of {', '.join(known)}")
         if self.intents and self.variant in PLAIN:
             raise ValueError(f"variant {self.variant} has no intent heads")
         if not self.intents and self.variant in WITH_INTENTS:
             raise ValueError(f"variant {self.variant} has at least one intent head")
-        if bool(self.windows) != (self.variant == "v3"):
-            raise ValueError("v3 has at least one short-term window, every other variant none")
+        if bool(self.windows) != (self.variant in WITH_WINDOWS):
+            raise ValueError(f"{', '.join(WITH_WINDOWS)} have at least one short-term window, every other variant none")
         if self.history_path and self.variant in RIVALS:
             raise ValueError(f"variant {self.variant} has no history path")
         if self.dim % self.heads:

@@ -1,6 +1,7 @@
 """Pinned table versions to Arrow, through delta-rs: training needs no Spark."""
 
 from bisect import bisect_left
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -122,6 +123,25 @@ def split(encoded: Encoded, begin: datetime) -> tuple[Encoded, Encoded]:
     known_N = encoded.flat.target_BL & (encoded.flat.title_BL >= FIRST)
     parts = known_N & ~late_N, known_N & late_N
     return _rows_with_targets(encoded.with_targets(parts[0])), _rows_with_targets(encoded.with_targets(parts[1]))
+
+
+def with_intents_of_others(encoded: Encoded, seed: int) -> Encoded:
+    """The same rows, but each has the intent labels of another one, stretched to its length.
+
+    How often each label occurs stays about the same, and what it says about its interaction is gone: a lift that a
+    model keeps with these labels is not one of intent.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order_B = torch.randperm(len(encoded), generator=generator)
+    donor_B = torch.empty_like(order_B)
+    donor_B[order_B] = order_B.roll(1)  # along one cycle through all rows: nobody is their own donor
+    lengths = encoded.lengths
+    row_N = torch.repeat_interleave(torch.arange(len(encoded)), lengths)
+    position_N = torch.arange(len(row_N)) - encoded.offsets[row_N]
+    given_N = donor_B[row_N]
+    from_N = encoded.offsets[given_N] + position_N * lengths[given_N] // lengths[row_N]
+    label = {name: value[from_N] for name, value in encoded.flat.label.items()}
+    return replace(encoded, flat=replace(encoded.flat, label=label))
 
 
 def _rows_with_targets(encoded: Encoded) -> Encoded:

@@ -128,16 +128,20 @@ class Predictor:
             return pa.RecordBatch.from_pylist([], PREDICTIONS)
         encoded = self.encoder.encode(sequences)
         offered = items.only_eligible()
-        place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
-        longest = int(encoded.lengths.max())
+        place_N, longest = None, int(encoded.lengths.max())
+        if exclude_seen or self.spec.history_path:
+            place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
         found: list[dict[str, Tensor]] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
             answer = self._last(encoded, rows)
-            boosts = Boosts(padded_indices(place_N, encoded, rows, longest), answer["boost"])
+            title_BL = torch.zeros(len(rows), 0, dtype=torch.long)
+            if place_N is not None:
+                title_BL = padded_indices(place_N, encoded, rows, longest)
+            boosts = Boosts(title_BL[:, : answer["boost"].shape[-1]], answer["boost"])
             logit_BI = logits(answer["user"], offered.vectors, boosts)
             if exclude_seen:
-                _forbid(logit_BI, boosts.title_NL)
+                _forbid(logit_BI, title_BL)
             score_BK, title_BK = top(logit_BI, top_k)
             found.append({**answer, "boosted": boosts.title_NL, "score": score_BK, "title": title_BK})
         order = torch.cat([answer.pop("rows") for answer in found]).argsort()
@@ -198,10 +202,11 @@ class Predictor:
         answer = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
         nothing = torch.zeros(len(rows), 0)
         boost_BL = nothing if answer.boost_NL is None else answer.boost_NL
+        missing = int(encoded.lengths.max()) - boost_BL.shape[-1] if boost_BL.shape[-1] else 0
         return {
             "rows": rows,
             "user": answer.h_ND,
-            "boost": F.pad(boost_BL, (0, int(encoded.lengths.max()) - boost_BL.shape[-1])),
+            "boost": F.pad(boost_BL, (0, missing)),
             "z": nothing if answer.z_NP is None else answer.z_NP,
             "attention": nothing if answer.attention_NM is None else answer.attention_NM,
             **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in answer.intent_logit.items()},

@@ -28,7 +28,7 @@ from intentrec.model.titles import in_order, last_played, titles_of, with_titles
 from intentrec.model.vocabulary import FIRST, Tally, Vocabulary
 from intentrec.training import mapped
 from intentrec.training.buckets import SCHEMA, buckets
-from intentrec.training.data import NothingToTrain, chained, split, validation_start
+from intentrec.training.data import NothingToTrain, chained, split, validation_start, with_intents_of_others
 from intentrec.training.spec import model_spec
 
 ABOUT, CATALOG, CHAINED = "about.json", "catalog.safetensors", "chained.arrow"
@@ -66,7 +66,10 @@ def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table,
     parts = {name: mapped.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
     asked_I = torch.zeros(len(vocabulary.titles), dtype=torch.long)
     for bucket in _stored(folder / CHAINED):
-        train, validation = split(encoder.encode(bucket), begin)
+        encoded = encoder.encode(bucket)
+        if domain.training.permute_intents:
+            encoded = with_intents_of_others(encoded, domain.training.seed)
+        train, validation = split(encoded, begin)
         for name, encoded in ((TRAIN, train), (VALIDATION, validation)):
             parts[name].append(encoded)
         title_N = train.flat.title_BL[train.flat.target_BL] - FIRST

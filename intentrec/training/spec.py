@@ -1,7 +1,7 @@
 """From the domain file to a model's spec."""
 
 from intentrec.config import COMPARISON, Domain, Intent
-from intentrec.model.spec import PLAIN, RIVALS, IntentSpec, ModelSpec
+from intentrec.model.spec import PLAIN, RIVALS, WITH_WINDOWS, IntentSpec, ModelSpec
 
 FACTS = ("categorical", "multi_label", "numeric", "item_features")
 
@@ -15,7 +15,7 @@ def model_spec(domain: Domain) -> ModelSpec:
     return ModelSpec(
         variant=model.variant,
         intents=tuple(_intent(intent) for intent in chosen),
-        windows=tuple(model.windows) if model.variant == "v3" else (),
+        windows=tuple(model.windows) if model.variant in WITH_WINDOWS else (),
         categorical=tuple(model.categorical),
         multi_label=tuple(model.multi_label),
         numeric=tuple(model.numeric),
@@ -39,7 +39,7 @@ def with_variant(domain: Domain, variant: str, id_only: bool = False) -> Domain:
 
     Args:
         domain: everything else comes from here.
-        variant: one of `intentrec.model.spec.VARIANTS` or `RIVALS`.
+        variant: one of `intentrec.model.spec.VARIANTS`, `CONTROLS` or `RIVALS`.
         id_only: take every fact away from the inputs, so that titles are all that the model sees.
     """
     model = {**domain.model.model_dump(mode="json"), "variant": variant}

@@ -1,0 +1,100 @@
+"""Every system of the tables: the paper's, its ablations, and the controls that say what a lift is due to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from intentrec.baselines import build
+from intentrec.config import COMPARISON, Domain
+from intentrec.experiments.study import Study
+from intentrec.model.spec import RIVALS, ModelSpec
+from intentrec.model.vocabulary import Vocabulary, token_columns
+from intentrec.training.spec import model_spec
+
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class System:
+    """A line of a table: what it has otherwise than the study's common settings."""
+
+    name: str
+    label: str
+    tables: tuple[str, ...]
+    model: Mapping[str, Any]
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def systems(study: Study) -> dict[str, System]:
+    """By name, in the order of the tables. The history path is not in the paper, so only `shipped` has it."""
+    base = study.base()
+    names = {"lstm": "LSTM", "gru": "GRU", "transformer": "Transformer", "sasrec": "SASRec", "bert4rec": "BERT4Rec"}
+    names["transact"] = "TransAct"
+    found = [System(name, names[name], ("1",), {"variant": name}) for name in RIVALS]
+    found += [
+        System("v0", "V0: next item only", ("1", "2", "3"), {"variant": "v0"}),
+        System("v1", "V1: simple multi-task", ("2",), {"variant": "v1"}),
+        System("v2", "V2: hierarchical multi-task", ("2",), {"variant": "v2"}),
+        System("v3", "IntentRec (V3)", ("1", "2", "3"), {"variant": "v3"}),
+        System("v0s", "control: V0 + S", ("2",), {"variant": "v0s"}),
+        System("v0deep", "control: V0 as large as V3", ("2",), {"variant": "v0", "layers": _as_large_as_v3(study)}),
+        System("v2free", "control: V2, lambda = 0", ("2",), {"variant": "v2", "intent_weight": 0.0}),
+        System(
+            "v3strangers", "control: V3, other users' intents", ("2",), {"variant": "v3"}, {"permute_intents": True}
+        ),
+    ]
+    found += [
+        System(f"v3only_{intent.name}", f"V3, only {intent.name}", ("3",), {"variant": "v3", "intents": [intent.name]})
+        for intent in base.intents
+    ]
+    found.append(System(SHIPPED, f"as shipped (conf/{study.domain}.yaml)", ("1", "2"), _shipped(base)))
+    return {system.name: system for system in found}
+
+
+def domain_of(study: Study, system: System, tuned: Mapping[str, float], seed: int) -> Domain:
+    """The domain's settings for one training of a system.
+
+    Args:
+        study: gives the budget and the common settings.
+        system: what differs.
+        tuned: values of what the study searches.
+        seed: of the training.
+    """
+    value = study.base().model_dump(mode="json")
+    value["model"] |= {"history_path": False, **study.model, "dropout": tuned["dropout"], **system.model}
+    value["training"] |= {
+        "epochs": study.epochs,
+        "patience": study.patience,
+        "tokens": study.tokens,
+        "learning_rate": tuned["learning_rate"],
+        "weight_decay": tuned["weight_decay"],
+        **system.training,
+        "seed": seed,
+    }
+    return Domain.model_validate(value, context=COMPARISON)
+
+
+def _shipped(base: Domain) -> dict[str, Any]:
+    """What the domain file has that the paper has not."""
+    return {"variant": base.model.variant, "history_path": base.model.history_path}
+
+
+def _as_large_as_v3(study: Study) -> int:
+    """Layers that give V0 at least the parameters of V3; what both embed is the same and cancels."""
+    value = study.base().model_dump(mode="json")
+
+    def size(variant: str, layers: int | None = None) -> int:
+        model = {**value["model"], "history_path": False, **study.model, "variant": variant}
+        model |= {} if layers is None else {"layers": layers}
+        spec = model_spec(Domain.model_validate({**value, "model": model}, context=COMPARISON))
+        return sum(parameter.numel() for parameter in build(spec, _smallest(spec)).parameters())
+
+    layers = 1
+    while size("v0", layers) < size("v3"):
+        layers += 1
+    return layers
+
+
+def _smallest(spec: ModelSpec) -> Vocabulary:
+    columns = token_columns(spec)
+    return Vocabulary(("a",), 1, dict.fromkeys(columns, ("a",)), dict.fromkeys(spec.numeric, (0.0, 1.0)))

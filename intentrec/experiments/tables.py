@@ -1,0 +1,125 @@
+"""From results on disk to tables: means and spread over seeds, relative to the paper's reference, with significance.
+
+Per user the seeds of a system are averaged first; systems are then compared user by user (bootstrap and t-test), so a
+p-value speaks of other users, and the spread beside the mean of other seeds.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from intentrec.evaluation.compare import ITEM_FLOORS
+from intentrec.evaluation.significance import paired_lift
+from intentrec.experiments.run import FLOORS
+
+REFERENCE = {"1": "transact", "2": "v1", "3": "v0"}  # what the paper's tables are relative to
+ITEM = ("next_event", "mrr")  # the paper's item-ID prediction accuracy; per user, as significance needs it
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All seeds of one system."""
+
+    name: str
+    label: str
+    results: Sequence[Mapping[str, Any]]
+    users: Mapping[str, pa.ChunkedArray]  # protocol -> ids
+    per_user: Mapping[str, NDArray]  # protocol.metric -> mean over seeds, in the order of users
+
+    def values(self, protocol: str, metric: str) -> NDArray:
+        """A metric of each seed; NaN where it was not measured."""
+        found = [result["metrics"].get(protocol, {}).get(metric) for result in self.results]
+        return np.array([np.nan if value is None else value for value in found], float)
+
+
+def read(folder: Path, mark: Mapping[str, Any], names: Sequence[str]) -> dict[str, Measured]:
+    """The systems of `names` and the floors that have results of this study and data."""
+    places = {name: sorted((folder / name).glob("*/")) for name in names}
+    places |= {floor.name: [floor] for floor in sorted((folder / FLOORS).glob("*/"))}
+    found = {}
+    for name, paths in places.items():
+        kept = [(path, json.loads((path / "result.json").read_text())) for path in paths if _valid(path, mark)]
+        if kept:
+            found[name] = _measured(name, kept)
+    return found
+
+
+def _valid(path: Path, mark: Mapping[str, Any]) -> bool:
+    file = path / "result.json"
+    if not file.exists():
+        return False
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    return all(stored.get(key) == value for key, value in mark.items())
+
+
+def _measured(name: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Measured:
+    users, per_user = {}, {}
+    for protocol in kept[0][1]["metrics"]:
+        loaded = [pq.read_table(path / f"{protocol}.parquet") for path, _ in kept]
+        users[protocol] = loaded[0]["user_id"]
+        assert all(each["user_id"].equals(users[protocol]) for each in loaded), f"{name}: other users by seed"
+        for metric in loaded[0].column_names[1:]:
+            per_user[f"{protocol}.{metric}"] = np.mean([each[metric].to_numpy() for each in loaded], axis=0)
+    return Measured(name, kept[0][1]["label"], [result for _, result in kept], users, per_user)
+
+
+def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: str = ITEM[1]) -> dict[str, Any]:
+    """Relative lift per user, its interval and p-value."""
+    key = f"{protocol}.{metric}"
+    assert ours.users[protocol].equals(theirs.users[protocol]), f"{ours.name} and {theirs.name}: other users"
+    return paired_lift(ours.per_user[key], theirs.per_user[key]).to_dict()
+
+
+def table(number: str, names: Sequence[str], measured: Mapping[str, Measured], intents: Sequence[str]) -> list[dict]:
+    """The lines of a table of the paper, for the systems that have results."""
+    reference = measured.get(REFERENCE[number])
+    return [_line(measured[name], reference, intents) for name in names if name in measured]
+
+
+def floors(measured: Mapping[str, Measured], intents: Sequence[str]) -> list[dict]:
+    """The lines of the item floors."""
+    return [_line(measured[name], None, intents) for name in ITEM_FLOORS if name in measured]
+
+
+def _line(system: Measured, reference: Measured | None, intents: Sequence[str]) -> dict[str, Any]:
+    line: dict[str, Any] = {"system": system.name, "label": system.label, "seeds": len(system.results)}
+    for protocol, metric in METRICS:
+        line[f"{protocol}.{metric}"] = _spread(system.values(protocol, metric))
+    for intent in intents:
+        line[f"intent.{intent}"] = _spread(system.values("next_event", f"intent_{intent}_accuracy"))
+    if reference is not None and reference.name != system.name:
+        line["lift"] = compared(system, reference)
+        line["lift_week_ahead"] = compared(system, reference, "week_ahead", "ndcg_at_10")
+        for intent in intents:
+            mine, theirs = (
+                line_of.values("next_event", f"intent_{intent}_accuracy") for line_of in (system, reference)
+            )
+            if np.isfinite(mine).all() and np.isfinite(theirs).all():
+                line[f"lift.{intent}"] = float(mine.mean() / theirs.mean() - 1)
+    return line
+
+
+METRICS = (
+    ("next_event", "next_mrr"),
+    ("next_event", "next_ndcg_at_10"),
+    ("week_ahead", "mrr"),
+    ("week_ahead", "ndcg_at_10"),
+    ("week_ahead", "ndcg_at_10_unseen"),
+    ("week_ahead", "recall_at_10_new"),
+    ("week_ahead", "ndcg_at_10_cold"),
+    ("week_ahead", "coverage_at_10"),
+)
+
+
+def _spread(values: NDArray) -> dict[str, float] | None:
+    """Mean and standard deviation over seeds; None where it was not measured."""
+    if not len(values) or not np.isfinite(values).all():
+        return None
+    return {"mean": float(values.mean()), "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0}

@@ -1,0 +1,63 @@
+"""The same small search for every system: validation MRR alone decides, and every trial is an MLflow run."""
+
+import tempfile
+from pathlib import Path
+
+import mlflow
+import optuna
+
+from intentrec.config import fingerprint
+from intentrec.experiments.run import Data, train_once
+from intentrec.experiments.study import Study
+from intentrec.experiments.systems import System, domain_of
+from intentrec.training import tracking
+
+SEED = 0  # of the search and of the trainings in it; no seed of a study's tables
+
+
+def tuned(study: Study, data: Data, system: System, storage: Path) -> dict[str, float]:
+    """The best values found, after making the trials that are still missing.
+
+    Args:
+        study: says what is searched, and how often.
+        data: only what lies before the judged week is read.
+        system: what is tuned.
+        storage: SQLite file that keeps finished trials.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    search = optuna.create_study(
+        study_name=f"{system.name} {fingerprint(data.mark(study))}",
+        storage=f"sqlite:///{storage}",
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=SEED, n_startup_trials=max(1, study.search.trials // 2)),
+        load_if_exists=True,
+    )
+    experiment = tracking.experiment(data.run.profile, data.run.domain)
+
+    def objective(trial: optuna.Trial) -> float:
+        values = _suggested(study, trial)
+        domain = domain_of(study, system, values, SEED)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mlflow.start_run(experiment_id=experiment, run_name=f"{system.name} {trial.number}"),
+        ):
+            mlflow.log_params({"system": system.name, **values})
+            found = train_once(domain, data, Path(folder), lambda line: None)
+            for row in found.history:
+                mlflow.log_metric("val_mrr", row["val_mrr"], step=int(row["epoch"]))
+            mlflow.log_metric("best_val_mrr", found.metrics["val_mrr"])
+        return found.metrics["val_mrr"]
+
+    finished = [trial for trial in search.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    search.optimize(objective, n_trials=max(0, study.search.trials - len(finished)))
+    return dict(search.best_params)
+
+
+def _suggested(study: Study, trial: optuna.Trial) -> dict[str, float]:
+    search = study.search
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", *search.learning_rate, log=True),
+        "dropout": trial.suggest_float("dropout", *search.dropout),
+        "weight_decay": trial.suggest_float("weight_decay", *search.weight_decay, log=True),
+    }

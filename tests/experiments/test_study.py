@@ -1,0 +1,163 @@
+"""A small study from the tables to the page: interrupted, gone on with, and added up by hand."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from intentrec.config import ConfigError, load_domain
+from intentrec.errors import PipelineError
+from intentrec.experiments import main, run
+from intentrec.experiments.run import Data
+from intentrec.experiments.study import FOLDER, Study, load_study
+from intentrec.experiments.systems import domain_of, systems
+from intentrec.operate.progress import Progress
+from tests.review import world
+from tests.review.judged import Judged
+
+NAMES = ["v0", "v1", "transact", "v3", "v3strangers"]
+
+
+def study_of(**changes: object) -> Study:
+    value = {
+        "title": "A small service",
+        "domain": "streaming",
+        "start": world.FIRST,
+        "end": world.END,
+        "seeds": [1, 2],
+        "epochs": 2,
+        "patience": 2,
+        "tokens": 512,
+        "model": {"dim": 16, "dim_intent": 8, "layers": 1},
+        "search": {"trials": 2, "learning_rate": [0.005, 0.02], "dropout": [0.0, 0.1], "weight_decay": [0.01, 0.1]},
+    }
+    return Study.model_validate({**value, **changes})
+
+
+@pytest.fixture(scope="module")
+def data(judged: Judged) -> Data:
+    return Data.of(judged.run("experiments"))
+
+
+@pytest.fixture(scope="module")
+def results(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's pages; its results lie in the work folder."""
+    folder = tmp_path_factory.mktemp("results")
+    main.carry_out("small", study_of(), data, folder, Progress(), NAMES)
+    return folder
+
+
+def stored(data: Data, system: str, seed: int) -> tuple[dict, dict[str, np.ndarray]]:
+    folder = Path(data.run.profile.work) / "experiments" / system / str(seed)
+    table = pq.read_table(folder / "next_event.parquet")
+    return json.loads((folder / "result.json").read_text()), {
+        name: table[name].to_numpy() for name in table.column_names
+    }
+
+
+def test_tables_are_those_of_the_results(data: Data, results: Path) -> None:
+    """Mean and spread over seeds; lift and p-value over users, whose seeds are averaged."""
+    content = json.loads((results / "small.json").read_text())
+    lines = {line["system"]: line for line in content["tables"]["2"]}
+    assert list(lines) == ["v0", "v1", "v3", "v3strangers"]
+    per_seed = {name: [stored(data, name, seed) for seed in (1, 2)] for name in NAMES}
+    for name, line in lines.items():
+        values = [about["metrics"]["next_event"]["next_mrr"] for about, _ in per_seed[name]]
+        assert line["next_event.next_mrr"] == pytest.approx({"mean": mean(values), "std": stdev(values)})
+    ours, theirs = (np.mean([users["mrr"] for _, users in per_seed[name]], axis=0) for name in ("v3", "v1"))
+    lift = lines["v3"]["lift"]
+    assert lift["estimate"] == pytest.approx(ours.mean() / theirs.mean() - 1)
+    assert lift["p_value"] == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
+    assert lift["lower"] <= lift["estimate"] <= lift["upper"]
+    assert "lift" not in lines["v1"], "the reference"
+    assert {line["system"] for line in content["tables"]["1"]} == {"transact", "v0", "v3"}
+    assert {line["system"] for line in content["floors"]} >= {"popularity_7d", "item_knn", "markov", "repeat_last"}
+    assert "lstm" in content["missing"]
+    assert "v3" not in content["missing"]
+    page = (results / "small.md").read_text()
+    assert "Unfinished" in page
+    assert f"{lift['estimate']:+.1%}" in page
+
+
+def test_every_system_had_the_same_search_and_a_training_per_seed(data: Data, results: Path) -> None:
+    tuned = json.loads((results / "small.json").read_text())["tuned"]
+    for name in NAMES:
+        for seed in (1, 2):
+            about, users = stored(data, name, seed)
+            assert about["tuned"] == tuned[name]
+            assert 1 <= len(about["history"]) <= 2
+            assert len(users["user_id"]) == len(users["mrr"]) > 30
+
+
+def test_interrupted_it_goes_on_where_it_was(
+    data: Data, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done is not done again, and what is new is; then everything is there."""
+    trained: list[str] = []
+    real = run.train_once
+
+    def counted(domain, *args):  # type: ignore[no-untyped-def]
+        trained.append(domain.model.variant)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real(domain, *args)
+
+    monkeypatch.setattr(run, "train_once", counted)
+    more = study_of(seeds=[1, 2, 3])
+    with pytest.raises(KeyboardInterrupt):
+        main.carry_out("small", more, data, tmp_path, Progress(), ["v0", "v1"])
+    main.carry_out("small", more, data, tmp_path, Progress(), ["v0", "v1"])
+    assert trained == ["v0", "v1", "v1"]
+    lines = {line["system"]: line for line in json.loads((tmp_path / "small.json").read_text())["tables"]["2"]}
+    assert lines["v0"]["seeds"] == lines["v1"]["seeds"] == 3
+
+
+def test_systems_differ_in_what_they_say_and_in_nothing_else() -> None:
+    study = study_of()
+    known = systems(study)
+    tuned = {"learning_rate": 0.01, "dropout": 0.1, "weight_decay": 0.1}
+    domains = {name: domain_of(study, system, tuned, 5) for name, system in known.items()}
+    for name, domain in domains.items():
+        assert (domain.training.learning_rate, domain.model.dropout, domain.training.seed) == (0.01, 0.1, 5)
+        assert domain.model.history_path == (name == "shipped")
+        same = {"variant", "layers", "intents", "intent_weight", "history_path"}
+        assert domain.model.model_dump(exclude=same) == domains["v0"].model.model_dump(exclude=same)
+        assert domain.training.permute_intents == (name == "v3strangers")
+    assert domains["v0deep"].model.layers > domains["v0"].model.layers == domains["v3"].model.layers
+    assert {name for name in known if name.startswith("v3only_")} == {f"v3only_{i.name}" for i in study.base().intents}
+
+
+def test_studies_of_the_repository_are_valid() -> None:
+    names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    assert "kuairand" in names
+    for name in names:
+        assert load_study(name).base().domain
+
+
+def test_what_cannot_be_studied_is_refused(tmp_path: Path, data: Data) -> None:
+    with pytest.raises(PipelineError, match=r"nothing\.yaml: no such study; there are .*kuairand"):
+        load_study("nothing")
+    (tmp_path / "bad.yaml").write_text("title: x\n")
+    with pytest.raises(PipelineError, match=r"bad\.yaml: domain: Field required"):
+        load_study("bad", tmp_path)
+    with pytest.raises(ValueError, match="whole weeks"):
+        study_of(end=world.END + timedelta(days=1))
+    with pytest.raises(PipelineError, match="v9: no such system; there are lstm"):
+        main.carry_out("small", study_of(), data, tmp_path, Progress(), ["v9"])
+
+
+def test_controls_are_not_for_the_weekly_run(tmp_path: Path) -> None:
+    text = (FOLDER.parent / "streaming.yaml").read_text()
+    for changed, message in (
+        (text.replace("variant: v3", "variant: v0s"), "for comparison only"),
+        (text.replace("  weeks: 26", "  weeks: 26\n  permute_intents: true"), "only for comparison"),
+    ):
+        path = tmp_path / "domain.yaml"
+        path.write_text(changed)
+        with pytest.raises(ConfigError, match=message):
+            load_domain(path)
