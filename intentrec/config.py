@@ -267,6 +267,9 @@ class Training(Strict):
     sampled: int = Field(0, ge=0, description="titles drawn for the softmax of a step; 0: the whole catalogue")
     bf16: bool | Literal["auto"] = Field("auto", description="multiply matrices in bfloat16; auto: on a GPU")
     compile: bool | Literal["auto"] = Field("auto", description="compile the model; auto: on a GPU")
+    title_start: Literal["random", "covisitation"] = Field(
+        "random", description="where id embeddings begin; covisitation: see intentrec.training.covisitation"
+    )
     permute_intents: bool = Field(False, description="for comparison: the intent labels of another user")
     seed: int = 7
 

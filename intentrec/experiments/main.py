@@ -62,7 +62,7 @@ def carry_out(name: str, study: Study, data: Data, results: Path, progress: Prog
 def _page(
     name: str, study: Study, data: Data, known: dict[str, System], chosen: dict[str, Any], out: Path, results: Path
 ) -> None:
-    page.write(name, study, data, read(out, data.mark(study), list(known)), chosen, results)
+    page.write(name, study, data, read(out, study, data, known), chosen, results)
 
 
 def _short(values: dict[str, float]) -> str:

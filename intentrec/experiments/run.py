@@ -25,7 +25,7 @@ from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, domain_of
 from intentrec.runs import Run, code_version
 from intentrec.training.data import open_sequences, read_catalog
-from intentrec.training.inputs import Inputs
+from intentrec.training.inputs import Inputs, settings
 from intentrec.training.loop import FitResult, fit
 from intentrec.training.predictor import Predictor
 
@@ -67,10 +67,10 @@ def train_once(domain: Any, data: Data, folder: Path, say: Callable[[str], None]
 
 def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float], seed: int, out: Path) -> bool:
     """Train and judge unless it was done; whether there was anything to do."""
-    mark = {**data.mark(study), "system": system.name, "seed": seed, "tuned": dict(tuned)}
+    domain = domain_of(study, system, tuned, seed)
+    mark = {**data.mark(study), "system": system.name, "seed": seed, "tuned": dict(tuned), "settings": settings(domain)}
     if is_done(out, mark):
         return False
-    domain = domain_of(study, system, tuned, seed)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         found = train_once(domain, data, Path(folder), lambda line: None)

@@ -11,8 +11,6 @@ from intentrec.model.spec import RIVALS, ModelSpec
 from intentrec.model.vocabulary import Vocabulary, token_columns
 from intentrec.training.spec import model_spec
 
-SHIPPED = "shipped"
-
 
 @dataclass(frozen=True)
 class System:
@@ -26,7 +24,10 @@ class System:
 
 
 def systems(study: Study) -> dict[str, System]:
-    """By name, in the order of the tables. The history path is not in the paper, so only `shipped` has it."""
+    """By name, in the order of the tables.
+
+    History path and start of the titles are not in the paper, so only what is shipped, and its control, have them.
+    """
     base = study.base()
     names = {"lstm": "LSTM", "gru": "GRU", "transformer": "Transformer", "sasrec": "SASRec", "bert4rec": "BERT4Rec"}
     names["transact"] = "TransAct"
@@ -47,7 +48,12 @@ def systems(study: Study) -> dict[str, System]:
         System(f"v3only_{intent.name}", f"V3, only {intent.name}", ("3",), {"variant": "v3", "intents": [intent.name]})
         for intent in base.intents
     ]
-    found.append(System(SHIPPED, f"as shipped (conf/{study.domain}.yaml)", ("1", "2"), _shipped(base)))
+    extra = {"history_path": base.model.history_path}, {"title_start": base.training.title_start}
+    shipped = {"variant": base.model.variant, **extra[0]}
+    found += [
+        System("shipped", f"as shipped (conf/{study.domain}.yaml)", ("1", "2"), shipped, extra[1]),
+        System("shippedv0", "control: as shipped, but V0", ("2",), {"variant": "v0", **extra[0]}, extra[1]),
+    ]
     return {system.name: system for system in found}
 
 
@@ -68,15 +74,11 @@ def domain_of(study: Study, system: System, tuned: Mapping[str, float], seed: in
         "tokens": study.tokens,
         "learning_rate": tuned["learning_rate"],
         "weight_decay": tuned["weight_decay"],
+        "title_start": "random",
         **system.training,
         "seed": seed,
     }
     return Domain.model_validate(value, context=COMPARISON)
-
-
-def _shipped(base: Domain) -> dict[str, Any]:
-    """What the domain file has that the paper has not."""
-    return {"variant": base.model.variant, "history_path": base.model.history_path}
 
 
 def _as_large_as_v3(study: Study) -> int:

@@ -15,9 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from intentrec.evaluation.compare import ITEM_FLOORS
+from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS
 from intentrec.evaluation.significance import paired_lift
-from intentrec.experiments.run import FLOORS
+from intentrec.experiments.run import FLOORS, Data, is_done
+from intentrec.experiments.study import Study
+from intentrec.experiments.systems import System, domain_of
+from intentrec.training.inputs import settings
 
 REFERENCE = {"1": "transact", "2": "v1", "3": "v0"}  # what the paper's tables are relative to
 ITEM = ("next_event", "mrr")  # the paper's item-ID prediction accuracy; per user, as significance needs it
@@ -39,24 +42,30 @@ class Measured:
         return np.array([np.nan if value is None else value for value in found], float)
 
 
-def read(folder: Path, mark: Mapping[str, Any], names: Sequence[str]) -> dict[str, Measured]:
-    """The systems of `names` and the floors that have results of this study and data."""
-    places = {name: sorted((folder / name).glob("*/")) for name in names}
-    places |= {floor.name: [floor] for floor in sorted((folder / FLOORS).glob("*/"))}
+def read(folder: Path, study: Study, data: Data, known: Mapping[str, System]) -> dict[str, Measured]:
+    """The systems and the floors that have results of this study, data and settings."""
     found = {}
-    for name, paths in places.items():
-        kept = [(path, json.loads((path / "result.json").read_text())) for path in paths if _valid(path, mark)]
+    for name, system in known.items():
+        kept = [each for seed in study.seeds if (each := _stored(folder / name / str(seed), study, data))]
+        kept = [(path, about) for path, about in kept if _as_now(about, study, system)]
         if kept:
             found[name] = _measured(name, kept)
+    for name in (*ITEM_FLOORS, *INTENT_FLOORS):
+        floor = _stored(folder / FLOORS / name, study, data)
+        if floor:
+            found[name] = _measured(name, [floor])
     return found
 
 
-def _valid(path: Path, mark: Mapping[str, Any]) -> bool:
-    file = path / "result.json"
-    if not file.exists():
-        return False
-    stored = json.loads(file.read_text(encoding="utf-8"))
-    return all(stored.get(key) == value for key, value in mark.items())
+def _stored(path: Path, study: Study, data: Data) -> tuple[Path, dict[str, Any]] | None:
+    if not is_done(path, data.mark(study)):
+        return None
+    return path, json.loads((path / "result.json").read_text(encoding="utf-8"))
+
+
+def _as_now(about: Mapping[str, Any], study: Study, system: System) -> bool:
+    """Whether the system would be trained with the same settings today."""
+    return about["settings"] == settings(domain_of(study, system, about["tuned"], about["seed"]))
 
 
 def _measured(name: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Measured:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import FIRST, OOV, Vocabulary
 
+CHANCE = 0.1
+
 
 class TokenEmbedding(nn.Module):
     """Embedding of a categorical column; several labels of one interaction are averaged (§3.2)."""
@@ -49,6 +51,11 @@ class TitleEmbedding(nn.Module):
         self.tower = (
             nn.Sequential(nn.Linear(wide, spec.dim), nn.GELU(), nn.Linear(spec.dim, spec.dim)) if wide else None
         )
+
+    @torch.no_grad()
+    def begin_at(self, start_ID: Tensor) -> None:
+        """Let the id embeddings of the vocabulary's titles begin there, with a little chance left to part equals."""
+        self.id[FIRST:] = start_ID + CHANCE * self.id[FIRST:]
 
     def forward(self, title: Tensor, tokens: dict[str, Tensor]) -> Tensor:
         """Vectors (..., D) of title indices (...) with the facts of `tokens`."""

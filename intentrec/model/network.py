@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from intentrec.model.boosts import Boosts
 from intentrec.model.features import Batch, Items
+from intentrec.model.items import TitleEmbedding
 from intentrec.model.loss import LossParts, LossSettings, intent_loss
 from intentrec.model.softmax import draw, in_blocks, item_loss, sampled_item_loss
 from intentrec.model.spec import ModelSpec
@@ -47,6 +48,8 @@ class Answer:
 
 class Network(nn.Module, ABC):
     """A system that predicts the next interaction. A causal one has `forward` and `item_vectors`; the rest follows."""
+
+    titles: TitleEmbedding  # at the input and, tied, at the output
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

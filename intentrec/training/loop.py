@@ -146,7 +146,10 @@ def train(domain: Domain, out_dir: Path, progress: Callable[[str], None] = lambd
 def _begin(domain: Domain, data: Prepared, out_dir: Path, progress: Callable[[str], None]) -> _Run:
     """A model with fresh weights, or everything as a checkpoint left it."""
     hardware, settings = device(), domain.training
-    model = build(model_spec(domain), data.vocabulary).to(hardware)
+    model = build(model_spec(domain), data.vocabulary)
+    if data.start_ID is not None:
+        model.titles.begin_at(data.start_ID)
+    model = model.to(hardware)
     if _wanted(settings.compile, hardware):
         model.compile(dynamic=True)
     run = _Run(

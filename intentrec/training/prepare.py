@@ -28,10 +28,12 @@ from intentrec.model.titles import in_order, last_played, titles_of, with_titles
 from intentrec.model.vocabulary import FIRST, Tally, Vocabulary
 from intentrec.training import mapped
 from intentrec.training.buckets import SCHEMA, buckets
+from intentrec.training.covisitation import factors
 from intentrec.training.data import NothingToTrain, chained, split, validation_start, with_intents_of_others
 from intentrec.training.spec import model_spec
 
 ABOUT, CATALOG, CHAINED = "about.json", "catalog.safetensors", "chained.arrow"
+START = "start_ID"
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -44,6 +46,7 @@ class Prepared:
     validation: Encoded
     catalog: Items  # the vocabulary's titles, in the order of their indices
     asked_I: Tensor  # how many training targets each of them is
+    start_ID: Tensor | None  # where their id embeddings begin, if not anywhere
     fingerprint: str  # of the rows and of all settings that decide what a model becomes
     cutoff: date
 
@@ -83,6 +86,8 @@ def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table,
                 f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
             )
     tensors = {"title_I": items.title_I, "asked_I": asked_I}
+    if domain.training.title_start == "covisitation":
+        tensors[START] = factors(mapped.read(folder / TRAIN), len(asked_I), spec.dim, domain.training.seed)
     save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
     settings = {"spec": spec.to_dict(), "training": domain.training.model_dump(), "vocabulary": vocabulary.to_dict()}
     digest = hashlib.sha256(fingerprint(settings).encode())
@@ -97,13 +102,14 @@ def load(folder: Path) -> Prepared:
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tensors = load_file(folder / CATALOG)
     asked_I = tensors.pop("asked_I")
-    title_I = tensors.pop("title_I")
+    title_I, start_ID = tensors.pop("title_I"), tensors.pop(START, None)
     return Prepared(
         Vocabulary.from_dict(about["vocabulary"]),
         mapped.read(folder / TRAIN),
         mapped.read(folder / VALIDATION),
         Items(title_I, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
         asked_I,
+        start_ID,
         about["fingerprint"],
         date.fromisoformat(about["cutoff"]),
     )
