@@ -151,5 +151,5 @@ def test_a_rival_is_for_comparison_and_not_for_the_domain_file(streaming: Domain
     path = tmp_path / "streaming.yaml"
     path.write_text(text.replace("  variant: v3", f"  variant: {variant}"))
     assert path.read_text() != text
-    with pytest.raises(PipelineError, match=f"model.variant: .*{variant} is a rival"):
+    with pytest.raises(PipelineError, match=f"model.variant: .*{variant} is trained for comparison only"):
         load_domain(path)

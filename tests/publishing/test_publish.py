@@ -79,10 +79,12 @@ def test_published_rows_are_the_registered_models_own_predictions(released: Ware
 
 def test_vectors_reproduce_scores_and_ranks(released: Warehouse) -> None:
     items = {row.title_id: np.array(row.vector) for row in rows(released, ITEM_VECTORS)}
-    users = {row.user_id: np.array(row.vector) for row in rows(released, USER_VECTORS)}
+    users = {row.user_id: (np.array(row.vector), row.boosts) for row in rows(released, USER_VECTORS)}
     assert len(items) == world.TITLES
+    assert any(boosts for _, boosts in users.values())
     for row in rows(released, RECOMMENDATIONS):
-        logits = {title: float(vector @ users[row.user_id]) for title, vector in items.items()}
+        user, boosts = users[row.user_id]
+        logits = {title: float(vector @ user) + boosts.get(title, 0.0) for title, vector in items.items()}
         assert logits[row.title_id] == pytest.approx(row.score, rel=1e-4, abs=1e-5)
         assert sum(value > row.score + 1e-4 for value in logits.values()) < row["rank"]
 
