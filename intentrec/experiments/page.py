@@ -28,9 +28,7 @@ HEADS = {
 }
 
 
-def write(
-    name: str, study: Study, data: Data, measured: Mapping[str, Measured], tuned: Mapping[str, Any], folder: Path
-) -> None:
+def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured], folder: Path) -> None:
     """Write what there is so far; unfinished systems are named as such."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "img").mkdir(exist_ok=True)
@@ -44,7 +42,7 @@ def write(
         "data": data.evidence.fingerprint,
         "judged": [str(data.evidence.cut), str(data.evidence.end)],
         "study": study.model_dump(mode="json"),
-        "tuned": dict(tuned),
+        "tuned": {system: measured[system].results[0]["tuned"] for system in known if system in measured},
         "seconds": sum(
             result["seconds"]["all"] for each in measured.values() for result in each.results if "seed" in result
         ),

@@ -1,8 +1,8 @@
 """One training of one system, judged on the week that nobody saw; what is done is never done again.
 
-Everything that a study makes lies in a folder per system and seed: `result.json` with metrics, curve, settings and
-commit, and a Parquet file per protocol with the values per user that significance is tested on. A result counts as long
-as the study and the data are the same.
+Finished parts are files that belong into the repository, so that any machine can go on: per system and seed
+`SYSTEM-SEED.json` with metrics, curve, settings and commit, and a Parquet file per protocol with the values per user
+that significance is tested on. A result counts as long as study, data and settings are the same.
 """
 
 import json
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from intentrec.config import Domain, fingerprint
 from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS, protocols
 from intentrec.evaluation.evidence import Evidence, read_evidence
 from intentrec.evaluation.result import Result
@@ -30,7 +31,7 @@ from intentrec.training.loop import FitResult, fit
 from intentrec.training.predictor import Predictor
 
 PROTOCOLS = ("week_ahead", "next_event")
-FLOORS = "floors"
+PER_USER = {"week_ahead": ("mrr", "ndcg_at_10"), "next_event": ("mrr", "ndcg_at_10")}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Data:
         return {"study": study.hash, "data": self.evidence.fingerprint}
 
 
-def train_once(domain: Any, data: Data, folder: Path, say: Callable[[str], None]) -> FitResult:
+def train_once(domain: Domain, data: Data, folder: Path, say: Callable[[str], None]) -> FitResult:
     """Fit on what was known before the judged week."""
     run, inputs = data.run, data.inputs
     sequences = open_sequences(run.warehouse, inputs.sequences, inputs.cutoff, domain.training.weeks)
@@ -66,10 +67,11 @@ def train_once(domain: Any, data: Data, folder: Path, say: Callable[[str], None]
 
 
 def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float], seed: int, out: Path) -> bool:
-    """Train and judge unless it was done; whether there was anything to do."""
+    """Train and judge into the folder `out` unless it was done; whether there was anything to do."""
     domain = domain_of(study, system, tuned, seed)
     mark = {**data.mark(study), "system": system.name, "seed": seed, "tuned": dict(tuned), "settings": settings(domain)}
-    if is_done(out, mark):
+    path = out / f"{system.name}-{seed}.json"
+    if stored(path, mark):
         return False
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -86,43 +88,53 @@ def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float]
         "seconds": {"training": trained, "all": time.monotonic() - began},
         "code": code_version(),
     }
-    write(out, about, {name: each[system.name] for name, each in zip(PROTOCOLS, results, strict=True)})
+    write(path, about, {name: each[system.name] for name, each in zip(PROTOCOLS, results, strict=True)})
     return True
 
 
 def measure_floors(study: Study, data: Data, out: Path) -> bool:
     """Judge what needs no training, once per study; whether there was anything to do."""
-    mark = {**data.mark(study), "system": FLOORS}
-    done = [is_done(out / name, {**mark, "floor": name}) for name in (*ITEM_FLOORS, *INTENT_FLOORS)]
-    if all(done):
+    marks = {name: {**data.mark(study), "floor": name} for name in (*ITEM_FLOORS, *INTENT_FLOORS)}
+    if all(stored(out / f"{name}.json", mark) for name, mark in marks.items()):
         return False
     results = protocols(data.evidence, study.base(), {}, floors=True)
-    for name in (*ITEM_FLOORS, *INTENT_FLOORS):
-        about = {**mark, "floor": name, "label": name, "code": code_version()}
+    for name, mark in marks.items():
+        about = {**mark, "label": name, "code": code_version()}
         found = {key: each[name] for key, each in zip(PROTOCOLS, results, strict=True) if name in each}
-        write(out / name, about, found)
+        write(out / f"{name}.json", about, found)
     return True
 
 
-def is_done(folder: Path, mark: Mapping[str, Any]) -> bool:
-    """Whether the folder holds a result of exactly this."""
-    path = folder / "result.json"
+def stored(path: Path, mark: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The file's content, if there is one of exactly this."""
     if not path.exists():
-        return False
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return all(stored.get(key) == value for key, value in mark.items())
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if all(content.get(key) == value for key, value in mark.items()) else None
 
 
-def write(folder: Path, about: Mapping[str, Any], results: Mapping[str, Result]) -> None:
-    """Values per user first: the result that names them comes last, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write(path: Path, about: Mapping[str, Any], results: Mapping[str, Result]) -> None:
+    """Values per user first: the JSON file that speaks of them comes last, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     for key, each in results.items():
-        pq.write_table(pa.table({"user_id": each.users, **each.per_user}), folder / f"{key}.parquet")
-    metrics = {key: _finite(each.metrics) for key, each in results.items()}
-    text = json.dumps({**about, "metrics": metrics}, indent=1, sort_keys=True) + "\n"
-    partial = folder / "result.json.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / "result.json")
+        kept = {name: each.per_user[name].astype(np.float32) for name in PER_USER[key] if name in each.per_user}
+        if kept:
+            pq.write_table(pa.table(kept), path.with_suffix(f".{key}.parquet"), compression="zstd")
+    save(
+        path,
+        {
+            **about,
+            "users": {key: fingerprint(each.users.to_pylist()) for key, each in results.items()},
+            "metrics": {key: _finite(each.metrics) for key, each in results.items()},
+        },
+    )
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:

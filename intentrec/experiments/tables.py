@@ -4,20 +4,18 @@ Per user the seeds of a system are averaged first; systems are then compared use
 p-value speaks of other users, and the spread beside the mean of other seeds.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS
 from intentrec.evaluation.significance import paired_lift
-from intentrec.experiments.run import FLOORS, Data, is_done
+from intentrec.experiments.run import Data, stored
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, domain_of
 from intentrec.training.inputs import settings
@@ -33,7 +31,7 @@ class Measured:
     name: str
     label: str
     results: Sequence[Mapping[str, Any]]
-    users: Mapping[str, pa.ChunkedArray]  # protocol -> ids
+    users: Mapping[str, str]  # protocol -> fingerprint of the users, in their order
     per_user: Mapping[str, NDArray]  # protocol.metric -> mean over seeds, in the order of users
 
     def values(self, protocol: str, metric: str) -> NDArray:
@@ -44,23 +42,18 @@ class Measured:
 
 def read(folder: Path, study: Study, data: Data, known: Mapping[str, System]) -> dict[str, Measured]:
     """The systems and the floors that have results of this study, data and settings."""
-    found = {}
+    mark, found = data.mark(study), {}
     for name, system in known.items():
-        kept = [each for seed in study.seeds if (each := _stored(folder / name / str(seed), study, data))]
-        kept = [(path, about) for path, about in kept if _as_now(about, study, system)]
+        paths = [folder / f"{name}-{seed}.json" for seed in study.seeds]
+        kept = [(path, about) for path in paths if (about := stored(path, mark)) and _as_now(about, study, system)]
         if kept:
             found[name] = _measured(name, kept)
     for name in (*ITEM_FLOORS, *INTENT_FLOORS):
-        floor = _stored(folder / FLOORS / name, study, data)
-        if floor:
-            found[name] = _measured(name, [floor])
+        path = folder / f"{name}.json"
+        about = stored(path, mark)
+        if about:
+            found[name] = _measured(name, [(path, about)])
     return found
-
-
-def _stored(path: Path, study: Study, data: Data) -> tuple[Path, dict[str, Any]] | None:
-    if not is_done(path, data.mark(study)):
-        return None
-    return path, json.loads((path / "result.json").read_text(encoding="utf-8"))
 
 
 def _as_now(about: Mapping[str, Any], study: Study, system: System) -> bool:
@@ -69,20 +62,21 @@ def _as_now(about: Mapping[str, Any], study: Study, system: System) -> bool:
 
 
 def _measured(name: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Measured:
-    users, per_user = {}, {}
-    for protocol in kept[0][1]["metrics"]:
-        loaded = [pq.read_table(path / f"{protocol}.parquet") for path, _ in kept]
-        users[protocol] = loaded[0]["user_id"]
-        assert all(each["user_id"].equals(users[protocol]) for each in loaded), f"{name}: other users by seed"
-        for metric in loaded[0].column_names[1:]:
-            per_user[f"{protocol}.{metric}"] = np.mean([each[metric].to_numpy() for each in loaded], axis=0)
-    return Measured(name, kept[0][1]["label"], [result for _, result in kept], users, per_user)
+    first, per_user = kept[0][1], {}
+    assert all(about["users"] == first["users"] for _, about in kept), f"{name}: other users by seed"
+    for protocol in first["metrics"]:
+        files = [path.with_suffix(f".{protocol}.parquet") for path, _ in kept]
+        loaded = [pq.read_table(file) for file in files if file.exists()]
+        for metric in loaded[0].column_names if loaded else []:
+            values = [each[metric].to_numpy().astype(float) for each in loaded]
+            per_user[f"{protocol}.{metric}"] = np.mean(values, axis=0)
+    return Measured(name, first["label"], [about for _, about in kept], first["users"], per_user)
 
 
 def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: str = ITEM[1]) -> dict[str, Any]:
     """Relative lift per user, its interval and p-value."""
     key = f"{protocol}.{metric}"
-    assert ours.users[protocol].equals(theirs.users[protocol]), f"{ours.name} and {theirs.name}: other users"
+    assert ours.users[protocol] == theirs.users[protocol], f"{ours.name} and {theirs.name}: other users"
     return paired_lift(ours.per_user[key], theirs.per_user[key]).to_dict()
 
 

@@ -7,27 +7,44 @@ import mlflow
 import optuna
 
 from intentrec.config import fingerprint
-from intentrec.experiments.run import Data, train_once
+from intentrec.experiments.run import Data, save, stored, train_once
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, domain_of
+from intentrec.runs import code_version
 from intentrec.training import tracking
+from intentrec.training.inputs import settings
 
+SEARCHED = ("learning_rate", "dropout", "weight_decay")
 SEED = 0  # of the search and of the trainings in it; no seed of a study's tables
 
 
-def tuned(study: Study, data: Data, system: System, storage: Path) -> dict[str, float]:
+def tuned(study: Study, data: Data, system: System, out: Path, trials: Path) -> dict[str, float]:
     """The best values found, after making the trials that are still missing.
 
     Args:
         study: says what is searched, and how often.
         data: only what lies before the judged week is read.
         system: what is tuned.
-        storage: SQLite file that keeps finished trials.
+        out: folder of results; a finished search is kept there as `SYSTEM-tuning.json`.
+        trials: SQLite file that keeps the trials of an unfinished one.
     """
+    middle = {key: sum(getattr(study.search, key)) / 2 for key in SEARCHED}
+    mark = {**data.mark(study), "system": system.name, "settings": settings(domain_of(study, system, middle, SEED))}
+    path = out / f"{system.name}-tuning.json"
+    known = stored(path, mark)
+    if known is not None:
+        return known["best"]
+    search = _searched(study, data, system, fingerprint(mark), trials)
+    found = [{**trial.params, "val_mrr": trial.value} for trial in search.trials if trial.value is not None]
+    save(path, {**mark, "best": search.best_params, "trials": found, "code": code_version()})
+    return dict(search.best_params)
+
+
+def _searched(study: Study, data: Data, system: System, name: str, storage: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage.parent.mkdir(parents=True, exist_ok=True)
     search = optuna.create_study(
-        study_name=f"{system.name} {fingerprint(data.mark(study))}",
+        study_name=name,
         storage=f"sqlite:///{storage}",
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=SEED, n_startup_trials=max(1, study.search.trials // 2)),
@@ -51,7 +68,7 @@ def tuned(study: Study, data: Data, system: System, storage: Path) -> dict[str, 
 
     finished = [trial for trial in search.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     search.optimize(objective, n_trials=max(0, study.search.trials - len(finished)))
-    return dict(search.best_params)
+    return search
 
 
 def _suggested(study: Study, trial: optuna.Trial) -> dict[str, float]:
