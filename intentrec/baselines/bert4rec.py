@@ -93,11 +93,11 @@ class Bert4Rec(Network):
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
         """That of the targets that a random mask hides (Eq. 8 of the paper), with the weights of Eq. 3."""
         hidden_BL = draw_hidden(batch.target_BL, self.spec.mask_share)
-        row_N, k_N = batch.questions()
-        asked_N = hidden_BL[row_N, k_N + 1] & (self.weight(batch, row_N, k_N) > 0)
-        row_N, k_N = row_N[asked_N], k_N[asked_N]
-        answer = Answer(self._vectors(self.encode(batch, hidden_BL)[row_N, k_N + 1]), {})
-        return self.answer_loss(answer, batch, row_N, k_N, catalog, settings)
+        row_N, k_N, j_N = batch.questions()
+        asked_N = hidden_BL[row_N, j_N] & (self.weight(batch, row_N, k_N, j_N) > 0)
+        row_N, k_N, j_N = row_N[asked_N], k_N[asked_N], j_N[asked_N]
+        answer = Answer(self._vectors(self.encode(batch, hidden_BL)[row_N, j_N]), {})
+        return self.answer_loss(answer, batch, row_N, k_N, j_N, catalog, settings)
 
     def encode(self, batch: Batch, hidden_BL: Tensor) -> Tensor:
         """(B, L, D) from rows whose `hidden_BL` interactions are replaced by the mask."""

@@ -3,6 +3,8 @@
 Shapes: U users, P (user, relevant title) pairs, E events, B rows scored at once, N titles.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,6 @@ def pair_ranks(scores_BN: NDArray, rows: Ints, titles: Ints) -> Floats:
     A title index below 0 stands for one that was not offered, as does a score of minus infinity; its rank is infinite.
     """
     ranks = np.full(len(rows), np.inf)
-    columns_N = np.arange(scores_BN.shape[1])
     step = max(1, 4_000_000 // max(1, scores_BN.shape[1]))
     offered = np.flatnonzero(titles >= 0)
     offered = offered[scores_BN[rows[offered], titles[offered]] > -np.inf]
@@ -26,21 +27,32 @@ def pair_ranks(scores_BN: NDArray, rows: Ints, titles: Ints) -> Floats:
         chosen = offered[start : start + step]
         all_scores = scores_BN[rows[chosen]]
         own = scores_BN[rows[chosen], titles[chosen]][:, None]
-        tied_before = (all_scores == own) & (columns_N < titles[chosen][:, None])
-        ranks[chosen] = 1 + (all_scores > own).sum(axis=1) + tied_before.sum(axis=1)
+        ranks[chosen] = 1 + np.count_nonzero(all_scores > own, axis=1)
+        equal = all_scores == own
+        for pair in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):
+            ranks[chosen[pair]] += np.count_nonzero(equal[pair, : titles[chosen[pair]]])
     return ranks
 
 
-def top_mask(scores_BN: NDArray, k: int) -> NDArray[np.bool_]:
-    """Which titles are among each row's best k, ties going to the earlier column; those not offered never are."""
-    k = min(k, scores_BN.shape[1])
-    if k == 0:
-        return np.zeros(scores_BN.shape, dtype=bool)
-    worst_B1 = np.partition(scores_BN, -k, axis=1)[:, [-k]]
-    above = scores_BN > worst_B1
-    tied = scores_BN == worst_B1
-    room_B1 = k - above.sum(axis=1, keepdims=True)
-    return (above | (tied & (np.cumsum(tied, axis=1) <= room_B1))) & (scores_BN > -np.inf)
+def top_masks(scores_BN: NDArray, cuts: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+    """Per cut k which titles are among each row's best k, ties going to the earlier column; not offered, never."""
+    offered = scores_BN > -np.inf
+    depth = {k: min(k, scores_BN.shape[1]) for k in cuts}
+    places = sorted({-k for k in depth.values() if k})
+    ordered_BN = np.partition(scores_BN, places, axis=1) if places else scores_BN
+    found = {}
+    for cut, k in depth.items():
+        if k == 0:
+            found[cut] = np.zeros(scores_BN.shape, dtype=bool)
+            continue
+        worst_B1 = ordered_BN[:, [-k]]
+        mask = scores_BN >= worst_B1
+        crowded = np.flatnonzero(mask.sum(axis=1) > k)  # more equals than there is room for
+        above, tied = scores_BN[crowded] > worst_B1[crowded], scores_BN[crowded] == worst_B1[crowded]
+        room = k - above.sum(axis=1, keepdims=True)
+        mask[crowded] = above | (tied & (np.cumsum(tied, axis=1) <= room))
+        found[cut] = mask & offered
+    return found
 
 
 def gain(ranks: Floats, k: int) -> Floats:

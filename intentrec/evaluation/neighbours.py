@@ -102,8 +102,9 @@ def _met(targets: Events, titles: Ints, method: Method, shape: tuple[int, int]) 
     """How often, and how near, each title came before each target."""
     before, after, weight = [], [], []
     for ago in range(method.window):
-        at = targets.flat[targets.ends > ago]
-        before.append(titles[at - 1 - ago])
+        far = targets.ends > ago
+        at = targets.flat[far]
+        before.append(titles[targets.last[far] - ago])
         after.append(titles[at])
         weight.append(np.full(len(at), method.decay**ago))
     i, j, value = np.concatenate(before), np.concatenate(after), np.concatenate(weight)

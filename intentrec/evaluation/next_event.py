@@ -21,6 +21,7 @@ from intentrec.evaluation.metrics import Floats, Ints, mean, pair_ranks, per_eve
 from intentrec.evaluation.ranking import Scorer, rank
 from intentrec.evaluation.result import Result
 from intentrec.evaluation.titles import Histories, Titles
+from intentrec.model.features import known_before
 
 # Per intent its labels and their probabilities [events, labels], for prefixes (row, number of interactions known).
 IntentScorer = Callable[[pa.RecordBatch, Ints, Ints], dict[str, tuple[Sequence[str], NDArray]]]
@@ -36,23 +37,29 @@ class System:
 
 @dataclass(frozen=True)
 class Events:
-    """Targets of a batch: row, position of the target (= interactions known before it), place in the flat batch."""
+    """Targets of a batch: row, interactions known before, own place and that of the last known one in the flat batch.
+
+    What ended at the same moment, such as the lines of a basket, is not known before it.
+    """
 
     rows: Ints
     ends: Ints
     flat: Ints
+    last: Ints
 
     @classmethod
     def of(cls, sequences: pa.RecordBatch) -> "Events":
-        """Targets among each row's n_new last positions that have something before them."""
+        """Targets among each row's n_new last positions before which something ended."""
         column = sequences.column(sequences.schema.get_field_index("is_target"))
         lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         positions = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         is_target = column.flatten().to_numpy(zero_copy_only=False)
         n_new = sequences.column(sequences.schema.get_field_index("n_new")).to_numpy(zero_copy_only=False)
-        flat = np.flatnonzero(is_target & (positions >= 1) & (positions >= (lengths - n_new)[rows]))
-        return cls(rows[flat], positions[flat], flat)
+        ended = sequences.column(sequences.schema.get_field_index("end_ts")).flatten()
+        known = known_before(ended.cast(pa.int64()).to_numpy(zero_copy_only=False), positions)
+        flat = np.flatnonzero(is_target & (known >= 1) & (positions >= (lengths - n_new)[rows]))
+        return cls(rows[flat], known[flat], flat, flat - positions[flat] + known[flat] - 1)
 
 
 def label_counts(snapshot: Iterable[pa.RecordBatch], intents: Iterable[Intent]) -> dict[str, Counter[str]]:
@@ -145,7 +152,7 @@ def _intents(
         labelled = np.unique(truth.at)
         guesses = {
             "majority": constant(majority(past.get(intent.name, Counter())), count),
-            "repeat_last_intent": every.select(events.flat - 1).first(count),
+            "repeat_last_intent": every.select(events.last).first(count),
         }
         for name, heads in predicted.items():
             if intent.name not in heads:

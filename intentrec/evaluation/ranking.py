@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from intentrec.evaluation.floors import HISTORY_FLOORS
-from intentrec.evaluation.metrics import CUTS, Floats, Ints, pair_ranks, top_mask
+from intentrec.evaluation.metrics import CUTS, Floats, Ints, pair_ranks, top_masks
 from intentrec.evaluation.titles import Histories, Titles
 
 CELLS = 4_000_000  # scores held at once
@@ -60,8 +60,8 @@ def rank(
             scores_BN = np.where(prefixes.between(i, j).seen(titles), -np.inf, scores_BN)
         inside = slice(*np.searchsorted(wanted_rows, [i, j]))
         ranks[inside] = pair_ranks(scores_BN, wanted_rows[inside] - i, wanted[inside])
-        for k in cuts:
-            shown[k] |= top_mask(scores_BN, k).any(axis=0)
+        for k, mask in top_masks(scores_BN, cuts).items():
+            shown[k] |= mask.any(axis=0)
     return Ranked(ranks, shown)
 
 

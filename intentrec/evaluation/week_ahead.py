@@ -102,7 +102,8 @@ def week_ahead(
         everyone = np.arange(len(who))
         for name, scorer in systems.items():
             part = scorer(batch, everyone, prefixes.lengths)
-            unseen = rank(part, prefixes, rows, wanted.titles[pairs], len(titles), only_unseen=True)
+            cuts = () if seen_titles else CUTS  # what is shown is asked of the domain's own task only
+            unseen = rank(part, prefixes, rows, wanted.titles[pairs], len(titles), only_unseen=True, cuts=cuts)
             served = rank(part, prefixes, rows, wanted.titles[pairs], len(titles)) if seen_titles else unseen
             tallies[name].add(served, unseen)
         count += len(who)

@@ -45,11 +45,15 @@ class Batch:
     label: dict[str, Tensor]  # intent -> (B, L, G) classes, filled up with NO_LABEL
     weight_BL: Tensor
     target_BL: Tensor  # whether this interaction is to be predicted
+    known_BL: Tensor  # how many interactions of the row ended before this one
 
-    def questions(self) -> tuple[Tensor, Tensor]:
-        """Rows and positions (N,) from which interaction k + 1 is to be predicted, in the order of the rows."""
-        row_N, k_N = self.target_BL[:, 1:].nonzero(as_tuple=True)
-        return row_N, k_N
+    def questions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, positions k and positions j (N,): interaction j is to be predicted after k; in the order of the rows.
+
+        j is k + 1 unless several ended at one moment, such as the lines of a basket: none of them knows the others.
+        """
+        row_N, j_N = self.target_BL.nonzero(as_tuple=True)
+        return row_N, self.known_BL[row_N, j_N] - 1, j_N
 
     def tensors(self) -> list[Tensor]:
         """Every tensor, in a fixed order."""
@@ -123,7 +127,7 @@ class FeatureEncoder:
     def encode(self, sequences: Rows) -> Encoded:
         """Encode rows of `sequences`.
 
-        A position is a target where `is_target` holds, it lies among the row's `n_new` last and something comes before
+        A position is a target where `is_target` holds, it lies among the row's `n_new` last and something ended before
         it.
 
         Raises:
@@ -138,8 +142,10 @@ class FeatureEncoder:
         n_new_N = np.repeat(column(sequences, "n_new").to_numpy(zero_copy_only=False), np.diff(offsets))
         title_N = self.vocabulary.index("title_id", flat(sequences, "title_id"))
         is_target_N = flat(sequences, "is_target").to_numpy(zero_copy_only=False)
-        target_N = is_target_N & (from_end_N <= n_new_N) & (position_N > 0)
-        seconds_N = flat(sequences, "end_ts").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // 1_000_000
+        moment_N = flat(sequences, "end_ts").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        known_N = known_before(moment_N, position_N)
+        target_N = is_target_N & (from_end_N <= n_new_N) & (known_N > 0)
+        seconds_N = moment_N // 1_000_000
         tokens = {
             name: torch.from_numpy(self._tokens(flat(sequences, name), name)) for name in token_columns(self.spec)
         }
@@ -156,6 +162,7 @@ class FeatureEncoder:
             label={intent.name: self._labels(sequences, intent, tokens) for intent in self.spec.intents},
             weight_BL=torch.from_numpy(flat(sequences, "weight").to_numpy(zero_copy_only=False).astype(np.float32)),
             target_BL=torch.from_numpy(target_N),
+            known_BL=torch.from_numpy(known_N),
         )
         return Encoded(batch, torch.from_numpy(offsets))
 
@@ -217,6 +224,13 @@ def first_positions(title_ids: pa.Array, offsets: np.ndarray) -> np.ndarray:
         row_N * (title_N.max(initial=0) + 1) + title_N, return_index=True, return_inverse=True
     )
     return first[place_N] - offsets[:-1][row_N]
+
+
+def known_before(moment_N: np.ndarray, position_N: np.ndarray) -> np.ndarray:
+    """How many interactions of the row ended before each one: (N,) int64, from moments that never fall in a row."""
+    begins_N = (position_N == 0) | np.append(True, moment_N[1:] != moment_N[:-1])[: len(moment_N)]
+    place_N = np.arange(len(moment_N))
+    return position_N - (place_N - np.maximum.accumulate(np.where(begins_N, place_N, 0)))
 
 
 def periodic(seconds_N: np.ndarray) -> np.ndarray:

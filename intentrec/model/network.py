@@ -77,25 +77,32 @@ class Network(nn.Module, ABC):
 
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
         """The loss that training descends: here that of the batch's targets; what weighs nothing is left out first."""
-        row_N, k_N = batch.questions()
-        counts_N = self.weight(batch, row_N, k_N) > 0
-        row_N, k_N = row_N[counts_N], k_N[counts_N]
-        return self.answer_loss(self.at(batch, row_N, k_N), batch, row_N, k_N, catalog, settings)
+        row_N, k_N, j_N = batch.questions()
+        counts_N = self.weight(batch, row_N, k_N, j_N) > 0
+        row_N, k_N, j_N = row_N[counts_N], k_N[counts_N], j_N[counts_N]
+        return self.answer_loss(self.at(batch, row_N, k_N), batch, row_N, k_N, j_N, catalog, settings)
 
     def answer_loss(
-        self, answer: Answer, batch: Batch, row_N: Tensor, k_N: Tensor, catalog: Items, settings: LossSettings
+        self,
+        answer: Answer,
+        batch: Batch,
+        row_N: Tensor,
+        k_N: Tensor,
+        j_N: Tensor,
+        catalog: Items,
+        settings: LossSettings,
     ) -> LossParts:
-        """Eq. 3 and 4 of answers given after position k of a row, against interaction k + 1.
+        """Eq. 3 and 4 of answers given after position k of a row, against interaction j, the next one.
 
         `catalog` are the vocabulary's titles in the order of their indices.
         """
-        weight_N = self.weight(batch, row_N, k_N)
-        title_N = batch.title_BL[row_N, k_N + 1] - FIRST
+        weight_N = self.weight(batch, row_N, k_N, j_N)
+        title_N = batch.title_BL[row_N, j_N] - FIRST
         boosts = answer.boosts(batch.title_BL[row_N] - FIRST)
         sums = {"item": self.title_loss(answer.h_ND, boosts, title_N, weight_N, catalog, settings)}
         weights = {"item": weight_N.sum()}
         for name, logit_NC in answer.intent_logit.items():
-            sums[name], weights[name] = intent_loss(logit_NC, batch.label[name][row_N, k_N + 1], weight_N)
+            sums[name], weights[name] = intent_loss(logit_NC, batch.label[name][row_N, j_N], weight_N)
         return LossParts(sums, weights, self.spec.intent_weight)
 
     def title_loss(
@@ -119,6 +126,6 @@ class Network(nn.Module, ABC):
 
         return sampled_item_loss(h_ND, vectors, title_N, weight_N, drawn, settings.cells, boosts)
 
-    def weight(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Tensor:
-        """The duration weight of Eq. 3: of interaction k or, where the spec says so, of k + 1."""
-        return batch.weight_BL[row_N, k_N + 1 if self.spec.weight_side == "k+1" else k_N]
+    def weight(self, batch: Batch, row_N: Tensor, k_N: Tensor, j_N: Tensor) -> Tensor:
+        """The duration weight of Eq. 3: of interaction k or, where the spec says so, of the next one."""
+        return batch.weight_BL[row_N, j_N if self.spec.weight_side == "k+1" else k_N]

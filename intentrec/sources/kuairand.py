@@ -28,13 +28,13 @@ from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.runs import Run
 from intentrec.sources import data_folder
-from intentrec.sources.files import Entry, first_line, listing, numbered_lines
+from intentrec.sources.delimited import BROKEN, csv_rows
+from intentrec.sources.files import listing
 from intentrec.sources.text import integer, iso, number, parsed_once
 
 VIDEOS = "video_features_basic_pure.csv"
 _LOG_COLUMNS = ("user_id", "video_id", "date", "hourmin", "time_ms", "play_time_ms", "duration_ms", "tab")
 _VIDEO_COLUMNS = ("video_id", "author_id", "upload_dt", "upload_type", "video_duration", "tag")
-_BROKEN = "_broken"  # where from_csv puts a line that does not fit the header
 _LATEST_MS = 253402300799999  # the last millisecond of the year 9999; beyond it a timestamp overflows
 
 
@@ -48,7 +48,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     logs = [f for f in listing(spark, folder) if f.name.startswith("log_standard_") and f.name.endswith(".csv.gz")]
     if not logs:
         raise PipelineError(f"{folder}: no log_standard_*.csv.gz. Name KuaiRand's folder with INTENTREC_DATA.")
-    frames = [_plays(_csv(spark, run, log, _LOG_COLUMNS), run) for log in logs]
+    frames = [_plays(csv_rows(spark, log, _LOG_COLUMNS), run) for log in logs]
     plays = reduce(DataFrame.unionByName, frames)
     arrived = F.to_date("arrived_at")
     return plays.where((arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until)))
@@ -72,7 +72,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     uploaded = F.to_utc_timestamp(fields["upload_dt"].try_cast("date").cast("timestamp"), calendar.zone)
     release = F.coalesce(iso(uploaded), fields["upload_dt"])
     seconds = number(fields["video_duration"]) / 1000
-    return _csv(spark, run, found[0], _VIDEO_COLUMNS).select(
+    return csv_rows(spark, found[0], _VIDEO_COLUMNS).select(
         "raw",
         "source_file",
         "source_line",
@@ -113,7 +113,7 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
     arrived = F.when(hour_start.isNotNull(), F.least(F.greatest(hour_start, began), hour_end))
     unread_hour = F.when(arrived.isNull(), "bad_type_arrived_at")
     key = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in ("user_id", "video_id", "time_ms")])
-    others = [name for name in rows.select("fields.*").columns if name not in (*_LOG_COLUMNS, _BROKEN)]
+    others = [name for name in rows.select("fields.*").columns if name not in (*_LOG_COLUMNS, BROKEN)]
     extra = F.create_map(*[part for name in others for part in (F.lit(name), fields[name])]).cast("map<string,string>")
 
     def taken_apart(value: Column) -> Column:
@@ -139,31 +139,3 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
     )
     assert frame.columns == RAW_EVENT.names
     return frame
-
-
-def _csv(spark: SparkSession, run: Run, file: Entry, required: tuple[str, ...]) -> DataFrame:
-    """A CSV file taken apart: raw, source_file, source_line, read_error, fields (a struct, null where that failed)."""
-    header = (first_line(spark, file) or "").rstrip("\r").split(",")
-    missing = sorted(set(required) - set(header))
-    if missing:
-        raise PipelineError(
-            f"{file.path}: column {', '.join(missing)} is missing (there are {', '.join(header)}). "
-            "Take the file of the original release."
-        )
-    if len({name.casefold() for name in header}) < len(header):
-        raise PipelineError(f"{file.path}: a column appears twice in {', '.join(header)}")
-    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*header, _BROKEN))
-    row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": _BROKEN})
-    lines = parsed_once(numbered_lines(spark, [file]).where("source_line > 1"), "row", row)
-    error = F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8").when(
-        # a blank line passes as a row of nothing
-        (F.trim("value") == "") | F.col("row").isNull() | F.col("row")[_BROKEN].isNotNull(),
-        "unreadable_line",
-    )
-    return lines.withColumn("read_error", error).select(
-        F.expr("make_valid_utf8(value)").alias("raw"),
-        "source_file",
-        "source_line",
-        "read_error",
-        F.when(F.col("read_error").isNull(), F.col("row")).alias("fields"),
-    )

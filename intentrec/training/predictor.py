@@ -163,9 +163,9 @@ class Predictor:
         probability: dict[str, list[Tensor]] = {name: [] for name in self.labels}
         for rows in batches(encoded.lengths, TOKENS):
             batch = encoded.pad(rows)
-            row_N, k_N = batch.questions()
+            row_N, k_N, j_N = batch.questions()
             answer = self.model.at(batch, row_N, k_N)
-            at_N = encoded.offsets[rows[row_N]] + k_N + 1
+            at_N = encoded.offsets[rows[row_N]] + j_N
             found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
             known_N = place_N[at_N] >= 0
             boosts = answer.boosts(padded_indices(place_N, encoded, rows)[row_N])

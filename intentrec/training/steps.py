@@ -116,11 +116,11 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
     for batch in loaded(encoded, batches(encoded.lengths, SCORE_TOKENS), hardware):
         if batch is None:
             continue
-        row_N, k_N = batch.questions()
+        row_N, k_N, j_N = batch.questions()
         answer = model.at(batch, row_N, k_N)
         boosts = answer.boosts(batch.title_BL[row_N] - FIRST)
-        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, k_N + 1] - FIRST, chunk, boosts)
-        parts = model.answer_loss(answer, batch, row_N, k_N, catalog, LossSettings())
+        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, j_N] - FIRST, chunk, boosts)
+        parts = model.answer_loss(answer, batch, row_N, k_N, j_N, catalog, LossSettings())
         values = [(1 / rank_N).sum(), torch.ones_like(rank_N).sum()]
         values += [part[name].double() for part in (parts.sums, parts.weights) for name in names]
         found += torch.stack(values)

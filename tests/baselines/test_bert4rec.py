@@ -88,8 +88,9 @@ def test_loss_is_that_of_the_hidden_targets(id_only: bool, monkeypatch: pytest.M
         for k in hidden:
             logit = items @ vectors[k, :-1] + model.bias[catalog.title_I]
             truth = encoder.vocabulary.titles.index(row["title_id"][k])
-            total -= row["weight"][k - 1] * float(logit.log_softmax(0)[truth])
-            weights += row["weight"][k - 1]
+            last = sum(end < row["end_ts"][k] for end in row["end_ts"]) - 1
+            total -= row["weight"][last] * float(logit.log_softmax(0)[truth])
+            weights += row["weight"][last]
     assert weights > 0
     assert float(parts.sums["item"]) == pytest.approx(total, rel=1e-4)
     assert float(parts.weights["item"]) == pytest.approx(weights, rel=1e-5)

@@ -115,10 +115,11 @@ def test_loss_by_a_loop(variant: str) -> None:
     total = weights = 0.0
     for b, row in enumerate(sequences.to_pylist()):
         length = len(row["title_id"])
-        for k in range(length - 1):
-            if row["is_target"][k + 1] and k + 1 >= length - row["n_new"]:
+        for j in range(length - row["n_new"], length):
+            k = sum(end < row["end_ts"][j] for end in row["end_ts"]) - 1
+            if row["is_target"][j] and k >= 0:
                 log_p = (items @ output.item_BLD[b, k]).log_softmax(0)
-                truth = encoder.vocabulary.titles.index(row["title_id"][k + 1])
+                truth = encoder.vocabulary.titles.index(row["title_id"][j])
                 total -= row["weight"][k] * float(log_p[truth])
                 weights += row["weight"][k]
     assert float(parts.sums["item"]) == pytest.approx(total, rel=1e-4)
@@ -142,12 +143,12 @@ def test_a_walk_through_the_catalogue_is_learned(variant: str, id_only: bool) ->
         model.loss(batch, catalog, LossSettings()).loss().backward()
         optimizer.step()
     model.eval()
-    row_N, k_N = batch.questions()
+    row_N, k_N, j_N = batch.questions()
     keep = k_N > 3  # before that nobody can tell how long the user's steps are
-    row_N, k_N = row_N[keep], k_N[keep]
+    row_N, k_N, j_N = row_N[keep], k_N[keep], j_N[keep]
     with torch.no_grad():
         found = ranks(
-            model.at(batch, row_N, k_N).h_ND, model.item_vectors(catalog), batch.title_BL[row_N, k_N + 1] - FIRST, 99
+            model.at(batch, row_N, k_N).h_ND, model.item_vectors(catalog), batch.title_BL[row_N, j_N] - FIRST, 99
         )
     assert float((found == 1).double().mean()) > 0.6
 

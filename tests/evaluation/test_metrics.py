@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from intentrec.evaluation.metrics import pair_ranks, per_event, per_user, top_mask
+from intentrec.evaluation.metrics import pair_ranks, per_event, per_user, top_masks
 
 
 def loop_rank(scores: list[float], wanted: int) -> float:
@@ -39,7 +39,7 @@ def test_ranks_equal_a_sorted_list(scores: np.ndarray, data: st.DataObject) -> N
 @given(tables(), st.integers(0, 14))
 @settings(max_examples=60, deadline=None)
 def test_top_is_what_ranks_within_k(scores: np.ndarray, k: int) -> None:
-    mask = top_mask(scores, k)
+    mask = top_masks(scores, (20, k))[k]
     for row, chosen in zip(scores.tolist(), mask, strict=True):
         assert chosen.tolist() == [loop_rank(row, j) <= k for j in range(len(row))]
 

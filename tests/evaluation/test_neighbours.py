@@ -1,6 +1,7 @@
 """Markov chain and item-kNN against plain loops over users."""
 
 from collections import Counter, defaultdict
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from intentrec.evaluation.floors import popularity
 from intentrec.evaluation.neighbours import MARKOV, Method, Neighbours, learn
 from intentrec.evaluation.titles import Titles
 from tests.evaluation.rows import sequences
+from tests.model import world
 
 ITEM_KNN = Method(10, 0.8, alike=0.5)
 TITLES = Titles.of("abcdefgh")
@@ -45,6 +47,14 @@ def test_only_new_targets_teach_but_anything_may_come_before_them() -> None:
     assert best(learned(MARKOV, rows), "b") == by_popularity()  # c is no target
     assert best(learned(MARKOV, rows), "a") == by_popularity()  # b is not new
     assert best(learned(MARKOV, rows), "c") == "d" + by_popularity("d")
+
+
+def test_the_lines_of_a_basket_do_not_speak_for_one_another() -> None:
+    """d, e and f ended together: each follows c, and none another."""
+    hours = [world.START + timedelta(hours=h) for h in (0, 1, 2, 2, 2)]
+    floor = learned(MARKOV, sequences({"u": list("bcdef")}, n_new=5, end_ts={"u": hours}))
+    assert set(best(floor, "c")[:3]) == set("def")
+    assert best(floor, "d") == best(floor, "e") == by_popularity()
 
 
 def test_a_title_that_is_no_longer_on_offer_still_says_what_follows_it() -> None:

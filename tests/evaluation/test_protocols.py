@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from intentrec.evaluation.ranking import floor_scorer
 from intentrec.evaluation.titles import Histories, Titles
 from intentrec.evaluation.week_ahead import week_ahead
 from tests.evaluation.rows import sequences
+from tests.model import world
 
 TITLES = Titles.of("abcdef")
 
@@ -110,7 +112,15 @@ def test_nobody_to_judge_is_an_error() -> None:
 def test_events_are_new_targets_with_a_prefix() -> None:
     batch = sequences({"u": list("abcd"), "v": list("ab")}, n_new=3, targets={"u": [True, True, False, True]})
     events = Events.of(batch)
-    assert list(zip(events.rows, events.ends, events.flat, strict=True)) == [(0, 1, 1), (0, 3, 3), (1, 1, 5)]
+    found = list(zip(events.rows, events.ends, events.flat, events.last, strict=True))
+    assert found == [(0, 1, 1, 0), (0, 3, 3, 2), (1, 1, 5, 4)]
+
+
+def test_the_lines_of_a_basket_do_not_know_one_another() -> None:
+    """b and c ended together: both are asked after a; the first basket, a alone, is not asked at all."""
+    hours = [world.START + timedelta(hours=h) for h in (0, 1, 1, 2)]
+    events = Events.of(sequences({"u": list("abcd")}, n_new=4, end_ts={"u": hours}))
+    assert list(zip(events.ends, events.flat, events.last, strict=True)) == [(1, 1, 0), (1, 2, 0), (3, 3, 2)]
 
 
 INTENTS = [

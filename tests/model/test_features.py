@@ -61,7 +61,10 @@ def test_encoder_by_a_loop(seed: int) -> None:
             assert batch.gap_BL[b, k] == min(gap, 31)
             for h in spec.windows:
                 assert batch.window[h][b, k] == dict(row["window_start"])[h][k]
-            assert bool(batch.target_BL[b, k]) == (row["is_target"][k] and 0 < k >= length - row["n_new"])
+            before = sum(end < row["end_ts"][k] for end in row["end_ts"])
+            assert batch.known_BL[b, k] == before
+            assert batch.first_BL[b, k] == row["title_id"].index(row["title_id"][k])
+            assert bool(batch.target_BL[b, k]) == (row["is_target"][k] and before > 0 and k >= length - row["n_new"])
             assert batch.weight_BL[b, k] == pytest.approx(row["weight"][k])
             assert labels(batch.label["action_type"][b, k]) == [
                 vocabulary.tokens["action_type"].index(row["action_type"][k])

@@ -251,15 +251,16 @@ def test_loss_by_a_loop(variant: str, side: str) -> None:
     sums = {name: [0.0, 0.0] for name in ("item", *output.intent_logit)}
     for b, row in enumerate(sequences.to_pylist()):
         length = len(row["title_id"])
-        for k in range(length - 1):
-            if not row["is_target"][k + 1] or k + 1 < length - row["n_new"]:
+        for j in range(length - row["n_new"], length):
+            k = sum(end < row["end_ts"][j] for end in row["end_ts"]) - 1
+            if not row["is_target"][j] or k < 0:
                 continue
-            weight = row["weight"][k if side == "k" else k + 1]
+            weight = row["weight"][k if side == "k" else j]
             log_p = (items @ output.item_BLD[b, k]).log_softmax(0)
-            add(sums["item"], weight, [-float(log_p[encoder.vocabulary.titles.index(row["title_id"][k + 1])])])
+            add(sums["item"], weight, [-float(log_p[encoder.vocabulary.titles.index(row["title_id"][j])])])
             for intent in spec.intents:
                 log_p = output.intent_logit[intent.name][b, k].log_softmax(0)
-                true = true_labels(row, k + 1, intent.column)
+                true = true_labels(row, j, intent.column)
                 classes = encoder.vocabulary.labels(intent)
                 add(sums[intent.name], weight, [-float(log_p[classes.index(label)]) for label in true])
     expected = {name: total / weight for name, (total, weight) in sums.items()}

@@ -36,17 +36,20 @@ def test_answers_are_those_of_rows_that_end_there(variant: str) -> None:
             torch.testing.assert_close(ours[n], theirs[0, k], rtol=1e-4, atol=1e-5)
 
 
-def test_questions_ask_from_one_position_earlier() -> None:
-    _, _, encoded = world.model_of(world.spec(), world.random_sequences(2))
-    batch = encoded.pad(torch.arange(len(encoded)))
-    expected = [
-        (b, k)
-        for b in range(len(encoded))
-        for k in range(batch.target_BL.shape[1] - 1)
-        if bool(batch.target_BL[b, k + 1])
-    ]
-    row_N, k_N = batch.questions()
-    assert list(zip(row_N.tolist(), k_N.tolist(), strict=True)) == expected
+def test_questions_ask_after_the_last_interaction_that_ended_before() -> None:
+    """What ended at the same moment knows nothing of one another, and what ended with the row's first is not asked."""
+    rows = world.random_sequences(2, users=12, longest=20)
+    _, _, encoded = world.model_of(world.spec(), rows)
+    expected = []
+    for b, row in enumerate(rows.to_pylist()):
+        ends, n = row["end_ts"], len(row["end_ts"])
+        for j in range(n - row["n_new"], n):
+            before = [i for i in range(n) if ends[i] < ends[j]]
+            if row["is_target"][j] and before:
+                expected.append((b, before[-1], j))
+    asked = zip(*(value.tolist() for value in encoded.pad(torch.arange(len(encoded))).questions()), strict=True)
+    assert list(asked) == expected
+    assert any(j > k + 1 for _, k, j in expected), "there are ties"
 
 
 def grown(model: torch.nn.Module, parts: LossParts, totals: dict[str, Tensor] | None = None) -> dict[str, Tensor]:

@@ -146,21 +146,23 @@ def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
     expected = []
     for i, row in enumerate(rows.to_pylist()):
         length = len(row["title_id"])
-        for k in range(max(1, length - row["n_new"]), length):
-            if row["is_target"][k]:
-                expected.append((i, k, row))
-    assert found.position.tolist() == [k for _, k, _ in expected]
+        for j in range(length - row["n_new"], length):
+            known = sum(end < row["end_ts"][j] for end in row["end_ts"])
+            if row["is_target"][j] and known:
+                expected.append((i, j, known, row))
+    assert found.position.tolist() == [j for _, j, _, _ in expected]
     assert found.n_titles == LATER - 3
     assert np.isinf(found.rank).any()
-    for n, (i, k, row) in enumerate(expected):
-        title = row["title_id"][k]
+    assert any(known < j for _, j, known, _ in expected), "there are ties"
+    for n, (i, at, known, row) in enumerate(expected):
+        title = row["title_id"][at]
         assert found.user_id[n].as_py() == row["user_id"]
         assert found.title_id[n].as_py() == title
-        assert found.end_ts[n].as_py() == row["end_ts"][k]
-        assert found.weight[n] == pytest.approx(row["weight"][k])
-        assert found.seen[n] == (title in row["title_id"][:k])
-        batch = predictor.encoder.encode(rows.slice(i, 1)).pad(torch.tensor([0])).map(lambda value, k=k: value[:, :k])
-        output = predictor.model(batch)
+        assert found.end_ts[n].as_py() == row["end_ts"][at]
+        assert found.weight[n] == pytest.approx(row["weight"][at])
+        assert found.seen[n] == (title in row["title_id"][:at])
+        batch = predictor.encoder.encode(rows.slice(i, 1)).pad(torch.tensor([0]))
+        output = predictor.model(batch.map(lambda value, known=known: value[:, :known]))
         logits = (items.vectors @ output.item_BLD[0, -1]).tolist()
         for j, boost in enumerate(output.boost_BLL[0, -1].tolist()):
             if row["title_id"][j] in ids:
@@ -176,9 +178,9 @@ def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
             p = output.intent_logit[intent.name][0, -1].softmax(-1)
             assert found.probabilities[intent.name][n].tolist() == pytest.approx(p.tolist(), abs=1e-5)
         hot = {name: {predictor.labels[name][c] for c in np.flatnonzero(found.truth[name][n])} for name in found.truth}
-        assert hot["genre"] == set(row["genres"][k])
-        assert hot["action_type"] == {row["action_type"][k]} & set(predictor.labels["action_type"])
-        assert bool(hot["age"]) == (row["release_age_days"][k] >= 0)
+        assert hot["genre"] == set(row["genres"][at])
+        assert hot["action_type"] == {row["action_type"][at]} & set(predictor.labels["action_type"])
+        assert bool(hot["age"]) == (row["release_age_days"][at] >= 0)
 
 
 def test_ties_share_their_mean_rank() -> None:

@@ -1,0 +1,116 @@
+"""Online Retail (D. Chen, UCI 2015, doi 10.24432/C5BW33): purchase lines of a British wholesaler of gifts.
+
+    {data}/online_retail.csv.gz     a row per line of an invoice
+
+An event is a line: its invoice, product, quantity and price; lines that agree in all of them are copies. All lines of
+an invoice carry the minute of the invoice, so they are known together and their order means nothing. A purchase takes
+no time that anyone measured: duration_s is 0, and quantity and price are signals.
+
+There is no catalogue. A product is known from the day of its first sale on, under the description of its first line of
+that day; nothing of it is known before. The data set has no surfaces, devices, languages, genres or kinds.
+"""
+
+from datetime import date
+
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from intentrec.contracts import RAW_EVENT, RAW_ITEM
+from intentrec.errors import PipelineError
+from intentrec.runs import Run
+from intentrec.sources import data_folder
+from intentrec.sources.delimited import csv_rows
+from intentrec.sources.files import listing
+from intentrec.sources.text import iso, parsed_once
+
+FILE = "online_retail.csv.gz"
+_COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
+_KEY = ("InvoiceNo", "StockCode", "Quantity", "UnitPrice", "CustomerID")
+
+
+def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
+    """Raw purchases of the UTC dates [arrived_from, arrived_until); they arrive as they happen.
+
+    Raises:
+        PipelineError: no such file, a missing column, an unreadable file.
+    """
+    fields = F.col("fields")
+    key = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in _KEY])
+    named = {"quantity": "Quantity", "unit_price": "UnitPrice"}
+    extra = F.create_map(*[part for name, column in named.items() for part in (F.lit(name), fields[column])])
+    lines = _lines(spark, run)
+    start = F.to_utc_timestamp(F.lit(run.domain.calendar.history_start).cast("timestamp"), run.domain.calendar.zone)
+    unread = F.when(F.col("moment").isNull(), "bad_type_arrived_at")
+    read = fields.isNotNull()
+    frame = lines.select(
+        "raw",
+        "source_file",
+        "source_line",
+        F.coalesce("moment", start).alias("arrived_at"),
+        F.coalesce("read_error", unread).alias("read_error"),
+        F.when(read, F.sha2(key, 256)).alias("event_id"),
+        fields["CustomerID"].alias("user_id"),
+        fields["CustomerID"].alias("account_id"),
+        fields["StockCode"].alias("item_id"),
+        F.coalesce(iso(F.col("moment")), fields["InvoiceDate"]).alias("event_ts"),
+        F.when(read, F.lit("purchase")).alias("event_type"),
+        F.when(read, F.lit("0")).alias("duration_s"),
+        F.lit(None).cast("string").alias("position_s"),
+        F.when(read, F.lit("shop")).alias("surface"),
+        F.when(read, F.lit("unknown")).alias("device"),
+        F.when(read, F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
+    )
+    assert frame.columns == RAW_EVENT.names
+    arrived = F.to_date("arrived_at")
+    return frame.where((arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until)))
+
+
+def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
+    """Products whose first sale lies on the service dates [run.start, run.end), each dated on that day.
+
+    Raises:
+        PipelineError: no such file, a missing column, an unreadable file.
+    """
+    zone = run.domain.calendar.zone
+    sold = _lines(spark, run).where(F.col("moment").isNotNull() & F.col("fields.StockCode").isNotNull())
+    first = Window.partitionBy("fields.StockCode").orderBy("moment", "source_line")
+    fields = F.col("fields")
+    nothing = F.lit(None).cast("string")
+    frame = (
+        sold.withColumn("place", F.row_number().over(first))
+        .where("place = 1")
+        .select(
+            "raw",
+            "source_file",
+            "source_line",
+            F.to_date(F.from_utc_timestamp("moment", zone)).alias("snapshot_date"),
+            "read_error",
+            fields["StockCode"].alias("item_id"),
+            fields["StockCode"].alias("title_id"),
+            F.lit("product").alias("kind"),
+            F.lit("[]").alias("genres"),
+            nothing.alias("creator"),
+            nothing.alias("episode"),
+            iso(F.to_utc_timestamp(F.to_date(F.from_utc_timestamp("moment", zone)).cast("timestamp"), zone)).alias(
+                "release_ts"
+            ),
+            nothing.alias("runtime_s"),
+            nothing.alias("language"),
+            fields["Description"].alias("text"),
+            nothing.alias("available_from"),
+            nothing.alias("available_to"),
+        )
+    )
+    assert frame.columns == RAW_ITEM.names
+    return frame.where(F.col("snapshot_date").between(F.lit(run.start), F.date_sub(F.lit(run.end), 1)))
+
+
+def _lines(spark: SparkSession, run: Run) -> DataFrame:
+    """The lines with `moment`, when their invoice was made; null where that cannot be read."""
+    folder = data_folder(run)
+    found = [file for file in listing(spark, folder) if file.name == FILE]
+    if not found:
+        raise PipelineError(f"{folder}/{FILE}: no such file. Name the folder of Online Retail with INTENTREC_DATA.")
+    local = F.try_to_timestamp(F.col("fields.InvoiceDate"), F.lit("yyyy-MM-dd HH:mm:ss"))
+    moment = F.to_utc_timestamp(local, run.domain.calendar.zone)
+    return parsed_once(csv_rows(spark, found[0], _COLUMNS), "moment", moment)

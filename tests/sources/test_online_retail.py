@@ -1,0 +1,132 @@
+"""Online Retail's file: a small one with faults, and the published one against DuckDB."""
+
+import gzip
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from intentrec.config import ROOT, Domain, load_domain
+from intentrec.contracts import RAW_EVENT, RAW_ITEM
+from intentrec.errors import PipelineError
+from intentrec.runs import Run
+from intentrec.sources import online_retail as reader
+
+WEEK = (date(2011, 5, 30), date(2011, 6, 6))
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
+GOOD = "536365,85123A,WHITE HEART,6,2011-06-01 08:26:00,2.55,17850,United Kingdom"
+
+
+@pytest.fixture(scope="module")
+def retail() -> Domain:
+    return load_domain(ROOT / "conf" / "online_retail.yaml")
+
+
+@pytest.fixture
+def run(new_run: Callable[..., Run], retail: Domain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """A run over tmp_path."""
+    monkeypatch.setenv("INTENTREC_DATA", str(tmp_path))
+    return new_run("ingest", *WEEK, retail)
+
+
+def write(folder: Path, *lines: str, header: str = HEADER) -> None:
+    (folder / reader.FILE).write_bytes(gzip.compress("".join(f"{line}\n" for line in (header, *lines)).encode()))
+
+
+def read(spark: SparkSession, run: Run) -> dict[int, dict]:
+    frame = reader.read_events(spark, run, date(2010, 11, 1), date(2011, 12, 31))
+    assert [(f.name, f.dataType) for f in frame.schema] == [(f.name, f.dataType) for f in RAW_EVENT]
+    return {row["source_line"]: row.asDict() for row in frame.collect()}
+
+
+def test_a_row_is_a_purchase(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+    """Half past eight on a summer morning in London is half past seven UTC."""
+    write(tmp_path, GOOD)
+    row = read(spark, run)[2]
+    assert len(row.pop("event_id")) == 64
+    assert row.pop("arrived_at").astimezone(UTC) == datetime(2011, 6, 1, 7, 26, tzinfo=UTC)
+    assert row == {
+        "raw": GOOD,
+        "source_file": reader.FILE,
+        "source_line": 2,
+        "read_error": None,
+        "user_id": "17850",
+        "account_id": "17850",
+        "item_id": "85123A",
+        "event_ts": "2011-06-01T07:26:00.000000Z",
+        "event_type": "purchase",
+        "duration_s": "0",
+        "position_s": None,
+        "surface": "shop",
+        "device": "unknown",
+        "extra": {"quantity": "6", "unit_price": "2.55"},
+    }
+
+
+def test_copies_and_faulty_rows(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+    """A line is the same event if invoice, product, quantity and price agree; what cannot be read says so."""
+    write(
+        tmp_path,
+        GOOD,
+        GOOD.replace("WHITE HEART", "white heart"),
+        GOOD.replace(",6,", ",7,"),
+        GOOD.replace("2011-06-01 08:26:00", "yesterday"),
+        "only,three,fields",
+        '536365,22752,"SET 7, BOXES",2,2011-06-01 08:26:00,7.65,17850,United Kingdom',
+    )
+    rows = read(spark, run)
+    assert len(rows) == 6
+    assert rows[2]["event_id"] == rows[3]["event_id"] != rows[4]["event_id"]
+    assert (rows[5]["read_error"], rows[5]["event_ts"]) == ("bad_type_arrived_at", "yesterday")
+    assert rows[6]["read_error"] == "unreadable_line"
+    assert rows[6]["event_id"] is None
+    assert rows[7]["item_id"] == "22752"
+
+
+def test_a_product_is_known_from_its_first_sale_on(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        GOOD.replace("2011-06-01", "2011-06-03").replace("WHITE HEART", "LATER NAME"),
+        GOOD,
+        GOOD.replace("85123A", "OLD").replace("2011-06-01", "2011-05-01"),
+        GOOD.replace("85123A", "NEXT").replace("2011-06-01", "2011-06-06"),
+    )
+    frame = reader.read_catalog(spark, run)
+    assert [(f.name, f.dataType) for f in frame.schema] == [(f.name, f.dataType) for f in RAW_ITEM]
+    (item,) = [row.asDict() for row in frame.collect()]
+    assert (item["item_id"], item["text"]) == ("85123A", "WHITE HEART")
+    assert item["snapshot_date"] == date(2011, 6, 1)
+    assert item["release_ts"] == "2011-05-31T23:00:00.000000Z"
+
+
+def test_files_that_are_not_it(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"online_retail\.csv\.gz: no such file.*INTENTREC_DATA"):
+        read(spark, run)
+    write(tmp_path, header="InvoiceNo,StockCode")
+    with pytest.raises(PipelineError, match=r"column Description, Quantity, .* is missing"):
+        read(spark, run)
+
+
+@pytest.mark.slow
+def test_the_published_file(spark: SparkSession, run: Run, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shared_data / "online-retail"
+    monkeypatch.setenv("INTENTREC_DATA", str(folder))
+    frame = reader.read_events(spark, run, date(2010, 11, 1), date(2011, 12, 31))
+    counts = frame.agg(
+        F.count("*"), F.count("read_error"), F.countDistinct("event_id"), F.countDistinct("user_id", "item_id")
+    ).first()
+    assert counts is not None
+    table = f"read_csv('{folder / reader.FILE}', all_varchar=true)"
+    keys = '"InvoiceNo", "StockCode", "Quantity", "UnitPrice", "CustomerID"'
+    (expected,) = duckdb.sql(
+        f"""select count(*), 0, count(distinct ({keys})), count(distinct ("CustomerID", "StockCode")) from {table}"""
+    ).fetchall()
+    assert tuple(counts) == expected
+    whole = Run("ingest", date(2010, 11, 29), date(2011, 12, 12), run.domain, run.profile)
+    items = {row["item_id"]: row["snapshot_date"] for row in reader.read_catalog(spark, whole).collect()}
+    first = duckdb.sql(f'select "StockCode", min("InvoiceDate")::date from {table} group by 1').fetchall()
+    assert items == dict(first)
