@@ -6,8 +6,10 @@ An event is a line: its invoice, product, quantity and price; lines that agree i
 an invoice carry the minute of the invoice, so they are known together and their order means nothing. A purchase takes
 no time that anyone measured: duration_s is 0, and quantity and price are signals.
 
-There is no catalogue. A product is known from the day of its first sale on, under the description of its first line of
-that day; nothing of it is known before. The data set has no surfaces, devices, languages, genres or kinds.
+There is no catalogue. A snapshot is made of every day of sales: the products sold until then, each under the
+description of its first line. So a product is known from the day of its first sale on, and nothing of it is known
+before; what was sold on the first day is known from the history's start. The data set has no surfaces, devices,
+languages, genres or kinds.
 """
 
 from datetime import date
@@ -66,24 +68,29 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
-    """Products whose first sale lies on the service dates [run.start, run.end), each dated on that day.
+    """The snapshots of the days of sales in [run.start, run.end).
 
     Raises:
         PipelineError: no such file, a missing column, an unreadable file.
     """
-    zone = run.domain.calendar.zone
-    sold = _lines(spark, run).where(F.col("moment").isNotNull() & F.col("fields.StockCode").isNotNull())
+    calendar, fields, nothing = run.domain.calendar, F.col("fields"), F.lit(None).cast("string")
+    day = F.to_date(F.from_utc_timestamp("moment", calendar.zone))
+    sold = _lines(spark, run).where(F.col("moment").isNotNull()).select("*", day.alias("day"))
+    opening = F.min("day").over(Window.partitionBy())  # a row per day
+    dated = F.when(F.col("day") == opening, F.lit(calendar.history_start)).otherwise(F.col("day"))
+    days = sold.select("day").distinct().select(dated.alias("snapshot_date"), F.col("day").alias("until"))
+    within = F.col("snapshot_date").between(F.lit(run.start), F.date_sub(F.lit(run.end), 1))
     first = Window.partitionBy("fields.StockCode").orderBy("moment", "source_line")
-    fields = F.col("fields")
-    nothing = F.lit(None).cast("string")
+    products = sold.where(fields["StockCode"].isNotNull()).withColumn("place", F.row_number().over(first))
+    known = F.col("day") <= F.col("until")
     frame = (
-        sold.withColumn("place", F.row_number().over(first))
-        .where("place = 1")
+        products.where("place = 1")
+        .join(F.broadcast(days.where(within)), known, "inner")
         .select(
             "raw",
             "source_file",
             "source_line",
-            F.to_date(F.from_utc_timestamp("moment", zone)).alias("snapshot_date"),
+            "snapshot_date",
             "read_error",
             fields["StockCode"].alias("item_id"),
             fields["StockCode"].alias("title_id"),
@@ -91,9 +98,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
             F.lit("[]").alias("genres"),
             nothing.alias("creator"),
             nothing.alias("episode"),
-            iso(F.to_utc_timestamp(F.to_date(F.from_utc_timestamp("moment", zone)).cast("timestamp"), zone)).alias(
-                "release_ts"
-            ),
+            iso(F.to_utc_timestamp(F.col("day").cast("timestamp"), calendar.zone)).alias("release_ts"),
             nothing.alias("runtime_s"),
             nothing.alias("language"),
             fields["Description"].alias("text"),
@@ -102,7 +107,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
         )
     )
     assert frame.columns == RAW_ITEM.names
-    return frame.where(F.col("snapshot_date").between(F.lit(run.start), F.date_sub(F.lit(run.end), 1)))
+    return frame
 
 
 def _lines(spark: SparkSession, run: Run) -> DataFrame:
