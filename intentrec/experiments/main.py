@@ -47,7 +47,7 @@ def carry_out(name: str, study: Study, data: Data, results: Path, progress: Prog
         progress.say("floors judged")
     chosen = {}
     for system in wanted:
-        chosen[system.name] = tuned(study, data, system, out, trials)
+        chosen[system.name] = tuned(study, data, system, out, trials, progress.say)
         progress.say(f"{system.name}: {study.search.trials} trials, {_short(chosen[system.name])}")
     for seed in study.seeds:
         for system in wanted:

@@ -5,6 +5,7 @@ Finished parts are files that belong into the repository, so that any machine ca
 that significance is tested on. A result counts as long as study, data and settings are the same.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intentrec.config import Domain, fingerprint
@@ -41,6 +44,7 @@ class Data:
     run: Run
     inputs: Inputs
     evidence: Evidence
+    content: str  # hash of all rows that training and judging read: the same wherever the tables were built
 
     @classmethod
     def of(cls, run: Run) -> "Data":
@@ -50,11 +54,37 @@ class Data:
             PipelineError: a table does not exist.
             Skip: there is nothing to judge on.
         """
-        return cls(run, Inputs.of(run), read_evidence(run))
+        evidence = read_evidence(run)
+        return cls(run, Inputs.of(run), evidence, content_of(evidence))
 
     def mark(self, study: Study) -> dict[str, Any]:
         """What a result is valid for."""
-        return {"study": study.hash, "data": self.evidence.fingerprint}
+        return {"study": study.hash, "data": self.content}
+
+
+def content_of(evidence: Evidence) -> str:
+    """Hash of the evidence's rows, in an order of their own."""
+    digest = hashlib.sha256()
+    for batch in evidence.learned():
+        _add(digest, pa.Table.from_batches([batch]))
+    ordered = evidence.targets.sort_by([(name, "ascending") for name in evidence.targets.column_names])
+    for table in (evidence.week, ordered, evidence.catalog):
+        _add(digest, table)
+    return digest.hexdigest()[:16]
+
+
+def _add(digest: Any, table: pa.Table) -> None:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.combine_chunks()
+        digest.update(name.encode())
+        while pa.types.is_list(values.type):
+            digest.update(pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False).tobytes())
+            values = values.flatten()
+        if pa.types.is_map(values.type):  # window starts, which follow from the moments
+            continue
+        digest.update(
+            pd.util.hash_array(values.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)).tobytes()
+        )
 
 
 def train_once(domain: Domain, data: Data, folder: Path, say: Callable[[str], None]) -> FitResult:

@@ -1,6 +1,7 @@
 """The same small search for every system: validation MRR alone decides, and every trial is an MLflow run."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -18,7 +19,9 @@ SEARCHED = ("learning_rate", "dropout", "weight_decay")
 SEED = 0  # of the search and of the trainings in it; no seed of a study's tables
 
 
-def tuned(study: Study, data: Data, system: System, out: Path, trials: Path) -> dict[str, float]:
+def tuned(
+    study: Study, data: Data, system: System, out: Path, trials: Path, say: Callable[[str], None]
+) -> dict[str, float]:
     """The best values found, after making the trials that are still missing.
 
     Args:
@@ -27,6 +30,7 @@ def tuned(study: Study, data: Data, system: System, out: Path, trials: Path) -> 
         system: what is tuned.
         out: folder of results; a finished search is kept there as `SYSTEM-tuning.json`.
         trials: SQLite file that keeps the trials of an unfinished one.
+        say: is told of every trial.
     """
     middle = {key: sum(getattr(study.search, key)) / 2 for key in SEARCHED}
     mark = {**data.mark(study), "system": system.name, "settings": settings(domain_of(study, system, middle, SEED))}
@@ -34,13 +38,15 @@ def tuned(study: Study, data: Data, system: System, out: Path, trials: Path) -> 
     known = stored(path, mark)
     if known is not None:
         return known["best"]
-    search = _searched(study, data, system, fingerprint(mark), trials)
+    search = _searched(study, data, system, fingerprint(mark), trials, say)
     found = [{**trial.params, "val_mrr": trial.value} for trial in search.trials if trial.value is not None]
     save(path, {**mark, "best": search.best_params, "trials": found, "code": code_version()})
     return dict(search.best_params)
 
 
-def _searched(study: Study, data: Data, system: System, name: str, storage: Path) -> optuna.Study:
+def _searched(
+    study: Study, data: Data, system: System, name: str, storage: Path, say: Callable[[str], None]
+) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage.parent.mkdir(parents=True, exist_ok=True)
     search = optuna.create_study(
@@ -64,6 +70,10 @@ def _searched(study: Study, data: Data, system: System, name: str, storage: Path
             for row in found.history:
                 mlflow.log_metric("val_mrr", row["val_mrr"], step=int(row["epoch"]))
             mlflow.log_metric("best_val_mrr", found.metrics["val_mrr"])
+        say(
+            f"{system.name}: trial {trial.number + 1} of {study.search.trials}, validation MRR "
+            f"{found.metrics['val_mrr']:.4f}, {sum(row['seconds'] for row in found.history):.0f} s"
+        )
         return found.metrics["val_mrr"]
 
     finished = [trial for trial in search.trials if trial.state == optuna.trial.TrialState.COMPLETE]

@@ -11,13 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from intentrec.config import ConfigError, load_domain
+from intentrec.config import ConfigError, Domain, load_domain
 from intentrec.errors import PipelineError
 from intentrec.experiments import main, run
 from intentrec.experiments.run import Data
 from intentrec.experiments.study import FOLDER, Study, load_study
 from intentrec.experiments.systems import domain_of, systems
 from intentrec.operate.progress import Progress
+from intentrec.runs import Run
+from tests.conftest import profile_under
 from tests.review import world
 from tests.review.judged import Judged
 
@@ -115,6 +117,21 @@ def test_interrupted_it_goes_on_where_it_was(
     assert trained == ["v0", "v1", "v1"]
     lines = {line["system"]: line for line in json.loads((tmp_path / "small.json").read_text())["tables"]["2"]}
     assert lines["v0"]["seeds"] == lines["v1"]["seeds"] == 3
+
+
+def test_a_result_is_of_its_rows_and_not_of_its_files(
+    data: Data, streaming: Domain, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Tables that were built again hold the same; another user's history, another week do not."""
+
+    def content(users: int, seed: int = 3) -> str:
+        profile = profile_under(tmp_path_factory.mktemp("again"))
+        again = Run("experiments", world.END - timedelta(days=7), world.END, data.run.domain, profile)
+        world.write(again.warehouse, users, seed)
+        return Data.of(again).content
+
+    assert content(60) == data.content
+    assert len({data.content, content(59), content(60, 4)}) == 3
 
 
 def test_systems_differ_in_what_they_say_and_in_nothing_else() -> None:
