@@ -27,9 +27,9 @@ class Boosts:
 
     def add_to(self, logit_NJ: Tensor) -> Tensor:
         """Add to logits, in place."""
-        here_NL = self.title_NL >= 0
-        if not here_NL.any():  # there may be no candidate at all
+        if not logit_NJ.shape[-1]:  # no candidate at all
             return logit_NJ
+        here_NL = self.title_NL >= 0
         return logit_NJ.scatter_add_(-1, self.title_NL.clamp(min=0), self.value_NL.to(logit_NJ) * here_NL)
 
     def of(self, title_N: Tensor) -> Tensor:
