@@ -55,6 +55,13 @@ def top_masks(scores_BN: NDArray, cuts: Sequence[int]) -> dict[int, NDArray[np.b
     return found
 
 
+def calibration_error(probability_E: Floats, truth_E: Floats, bins: int = 10) -> float:
+    """Expected calibration error (Guo et al., ICML 2017): over bins of equal width, |mean probability - mean truth|."""
+    place_E = np.minimum((probability_E * bins).astype(int), bins - 1)
+    gaps = np.bincount(place_E, weights=probability_E - truth_E, minlength=bins)
+    return float(np.abs(gaps).sum() / max(1, len(probability_E)))
+
+
 def gain(ranks: Floats, k: int) -> Floats:
     """Discounted gain 1 / log2(1 + rank) of each rank within k, else 0."""
     with np.errstate(divide="ignore"):

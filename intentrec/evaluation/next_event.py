@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from intentrec.config import Intent
 from intentrec.evaluation.floors import constant, majority
 from intentrec.evaluation.labels import Labels
-from intentrec.evaluation.metrics import Floats, Ints, mean, pair_ranks, per_event, per_user
+from intentrec.evaluation.metrics import Floats, Ints, calibration_error, mean, pair_ranks, per_event, per_user
 from intentrec.evaluation.ranking import Scorer, rank
 from intentrec.evaluation.result import Result
 from intentrec.evaluation.titles import Histories, Titles
@@ -76,10 +76,12 @@ def label_counts(snapshot: Iterable[pa.RecordBatch], intents: Iterable[Intent]) 
 
 @dataclass
 class _IntentTally:
-    """Hits per event that has a label; for a model also NDCG, and per class its hits and events."""
+    """Hits per event that has a label; for a model also NDCG, per class its hits and events, and calibration pairs:
+    the probability of the best label beside its share of the true ones."""
 
     hits: list[NDArray] = field(default_factory=list)
     ndcg: list[Floats] = field(default_factory=list)
+    calibration: list[Floats] = field(default_factory=list)
     by_class: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
 
 
@@ -92,8 +94,9 @@ def next_event(
 ) -> dict[str, Result]:
     """Metrics of every system, and of the intent floors `majority` and `repeat_last_intent`, over the week's events.
 
-    Names: `next_mrr`, `next_ndcg_at_10`, ... and `intent_NAME_accuracy`, `intent_NAME_ndcg`, and per class
-    `intent_NAME_accuracy_of_LABEL` (the share of its events whose most probable label it was).
+    Names: `next_mrr`, `next_ndcg_at_10`, ... and `intent_NAME_accuracy`, `intent_NAME_ndcg`,
+    `intent_NAME_calibration_error`, and per class `intent_NAME_accuracy_of_LABEL` (the share of its events whose most
+    probable label it was).
 
     Raises:
         ValueError: the week has no event.
@@ -160,14 +163,16 @@ def _intents(
             classes, probabilities = heads[intent.name]
             guesses[name] = pa.array(classes, pa.string()).take(pa.array(probabilities.argmax(axis=1)))
             tally = tallies[name, intent.name]
+            share = hits(truth, guesses[name], count) / np.maximum(np.bincount(truth.at, minlength=count), 1)
+            tally.calibration.append(np.stack([probabilities.max(axis=1), share])[:, labelled])
             if intent.multi_label:
                 tally.ndcg.append(_label_ndcg(truth, classes, probabilities)[labelled])
             _count_classes(tally, truth, guesses[name])
         for name, guess in guesses.items():
-            tallies[name, intent.name].hits.append(_hits(truth, guess, count)[labelled])
+            tallies[name, intent.name].hits.append(hits(truth, guess, count)[labelled])
 
 
-def _hits(truth: Labels, guess: pa.Array, count: int) -> NDArray:
+def hits(truth: Labels, guess: pa.Array, count: int) -> NDArray:
     """Whether each event's guess is one of its true labels."""
     right = pc.fill_null(pc.equal(guess.take(pa.array(truth.at)), truth.names), False).to_numpy(zero_copy_only=False)
     return np.bincount(truth.at, weights=right, minlength=count) > 0
@@ -194,6 +199,10 @@ def _intent_metrics(system: str, tallies: dict[tuple[str, str], _IntentTally]) -
         if name != system:
             continue
         metrics[f"intent_{intent}_accuracy"] = mean(np.concatenate(tally.hits).astype(float))
+        if tally.calibration:
+            metrics[f"intent_{intent}_calibration_error"] = calibration_error(
+                *np.concatenate(tally.calibration, axis=1)
+            )
         if tally.ndcg:
             metrics[f"intent_{intent}_ndcg"] = mean(np.concatenate(tally.ndcg))
         for label, (right, total) in sorted(tally.by_class.items()):

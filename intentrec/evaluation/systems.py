@@ -20,11 +20,12 @@ from intentrec.training.predictor import Predictor, padded_indices
 
 @dataclass(frozen=True)
 class _States:
-    """Answers for E prefixes: user vectors, boosts of candidates, intent -> probabilities [E, labels]."""
+    """Answers for E prefixes: user vectors, boosts of candidates, intent -> probabilities [E, labels], Z, attention."""
 
     user_ED: torch.Tensor
     boosts: Boosts | None
     probabilities: dict[str, NDArray]
+    mixture: tuple[NDArray, NDArray] | None
 
 
 class ModelSystem:
@@ -40,7 +41,7 @@ class ModelSystem:
         self.vectors_ND = items.vectors[torch.from_numpy(np.maximum(self.known_N, 0))]
         self.candidates = titles
         self._last: tuple[pa.RecordBatch, Ints, Ints] | None = None
-        self._states = _States(torch.empty(0), None, {})
+        self._states = _States(torch.empty(0), None, {}, None)
 
     @property
     def system(self) -> System:
@@ -64,6 +65,12 @@ class ModelSystem:
         found = self._run(sequences, rows, ends).probabilities
         return {name: (self.predictor.labels[name], each) for name, each in found.items()}
 
+    def mixture(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> tuple[NDArray, NDArray]:
+        """Z [E, width] and the attention weights [E, intents], of a model that has them (V2, V3)."""
+        found = self._run(sequences, rows, ends).mixture
+        assert found is not None, f"{self.predictor.spec.variant} has no intent mixture"
+        return found
+
     @torch.inference_mode()
     def _run(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> "_States":
         """What the model says after `ends` interactions of `rows`; the last answer is kept."""
@@ -77,5 +84,7 @@ class ModelSystem:
             place = torch.from_numpy(self.candidates.index(flat(sequences, "title_id")))
             boosts = answer.boosts(padded_indices(place, encoded, torch.from_numpy(rows), batch.title_BL.shape[1]))
             self._last = (sequences, rows, ends)
-            self._states = _States(answer.h_ND, boosts, probabilities)
+            z_NP, attention_NM = answer.z_NP, answer.attention_NM
+            mixture = None if z_NP is None or attention_NM is None else (z_NP.numpy(), attention_NM.numpy())
+            self._states = _States(answer.h_ND, boosts, probabilities, mixture)
         return self._states

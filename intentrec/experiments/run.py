@@ -25,6 +25,7 @@ from intentrec.config import Domain, fingerprint
 from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS, protocols
 from intentrec.evaluation.evidence import Evidence, read_evidence
 from intentrec.evaluation.result import Result
+from intentrec.experiments.insight import against_truth, aligned_on, figures
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, domain_of
 from intentrec.runs import Run, code_version
@@ -35,6 +36,7 @@ from intentrec.training.predictor import Predictor
 
 PROTOCOLS = ("week_ahead", "next_event")
 PER_USER = {"week_ahead": ("mrr", "ndcg_at_10"), "next_event": ("mrr", "ndcg_at_10")}
+DRAWN = "v3"  # whose clusters and attention are drawn, of the first seed
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,13 @@ def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float]
         found = train_once(domain, data, Path(folder), lambda line: None)
         trained = time.monotonic() - began
         predictor = Predictor.load(found.directory)
-        results = protocols(data.evidence, domain, {system.name: predictor}, floors=False)
+    results = protocols(data.evidence, domain, {system.name: predictor}, floors=False)
+    if system.name == DRAWN and seed == study.seeds[0]:
+        figures(data.evidence, domain, predictor, out.parent.parent / "img", f"{out.name}_")
     about = {
         **mark,
         "label": system.label,
+        "alignment": _alignment(study, data, domain, predictor) if predictor.spec.hierarchical else {},
         "parameters": sum(parameter.numel() for parameter in predictor.model.parameters()),
         "best_epoch": found.best_epoch,
         "history": found.history,
@@ -120,6 +125,16 @@ def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float]
     }
     write(path, about, {name: each[system.name] for name, each in zip(PROTOCOLS, results, strict=True)})
     return True
+
+
+def _alignment(study: Study, data: Data, domain: Domain, predictor: Predictor) -> dict[str, float | None]:
+    found = aligned_on(data.evidence, domain, predictor)
+    told = (
+        against_truth(found, Path(data.run.profile.work) / "truth" / data.run.domain.domain)
+        if study.simulated is not None
+        else {}
+    )
+    return _finite(found.metrics() | told)
 
 
 def measure_floors(study: Study, data: Data, out: Path) -> bool:
@@ -162,6 +177,7 @@ def write(path: Path, about: Mapping[str, Any], results: Mapping[str, Result]) -
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(partial, path)

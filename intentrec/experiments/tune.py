@@ -29,7 +29,7 @@ def tuned(
         data: only what lies before the judged week is read.
         system: what is tuned.
         out: folder of results; a finished search is kept there as `SYSTEM-tuning.json`.
-        trials: SQLite file that keeps the trials of an unfinished one.
+        trials: folder that keeps the trials of an unfinished one, a SQLite file per system: two may be tuned at once.
         say: is told of every trial.
     """
     middle = {key: sum(getattr(study.search, key)) / 2 for key in SEARCHED}
@@ -38,7 +38,7 @@ def tuned(
     known = stored(path, mark)
     if known is not None:
         return known["best"]
-    search = _searched(study, data, system, fingerprint(mark), trials, say)
+    search = _searched(study, data, system, fingerprint(mark), trials / f"{system.name}.db", say)
     found = [{**trial.params, "val_mrr": trial.value} for trial in search.trials if trial.value is not None]
     save(path, {**mark, "best": search.best_params, "trials": found, "code": code_version()})
     return dict(search.best_params)

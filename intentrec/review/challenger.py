@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from intentrec.config import Domain
 from intentrec.errors import PipelineError
@@ -18,6 +19,7 @@ from intentrec.evaluation.evidence import read_evidence
 from intentrec.evaluation.result import Result
 from intentrec.review.card import model_card
 from intentrec.review.plots import draw
+from intentrec.review.profile_plots import draw_profiles
 from intentrec.review.registry import Registry, Version
 from intentrec.runs import Run, code_version
 from intentrec.sources.simulator.write import MANIFEST
@@ -95,7 +97,7 @@ def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.Logge
         work / "plots",
     )
     latest = read_sequences(root, inputs.sequences, cutoff)
-    _clusters(predictors["challenger"], latest, catalog, domain, work / CLUSTERS)
+    _clusters(predictors["challenger"], latest, catalog, domain, work / CLUSTERS, work / "plots")
     pq.write_table(catalog, work / "catalog.parquet")
     facts = _facts(inputs, sequences, fits["challenger"])
     card = model_card(domain, inputs.trained_for, cutoff, results, facts, simulated(run))
@@ -159,13 +161,24 @@ def _params(domain: Domain) -> dict[str, Any]:
     }
 
 
-def _clusters(predictor: Predictor, snapshot: pa.Table, catalog: pa.Table, domain: Domain, path: Path) -> None:
-    """Fit the clusters on the last snapshot that the model may know."""
+def _clusters(
+    predictor: Predictor, snapshot: pa.Table, catalog: pa.Table, domain: Domain, path: Path, plots: Path
+) -> None:
+    """Fit the clusters on the last snapshot that the model may know, and draw them."""
     items = predictor.items(catalog, snapshot["as_of"][0].as_py())
-    found = predictor.predict(clusters.sample(snapshot), items, top_k=1, exclude_seen=False)
-    column = found.column(found.schema.get_field_index("intent_embedding"))
-    embeddings_UD = column.flatten().to_numpy(zero_copy_only=False).reshape(len(found), -1)
-    clusters.save(clusters.fit(embeddings_UD, domain.publishing.clusters, domain.training.seed), path)
+    users = clusters.sample(snapshot).combine_chunks().to_batches()[0]
+    found = predictor.predict(users, items, top_k=1, exclude_seen=False)
+    embedding_UP = _wide(found["intent_embedding"].flatten(), len(found))
+    centres_KP = clusters.fit(embedding_UP, domain.publishing.clusters, domain.training.seed)
+    clusters.save(centres_KP, path)
+    if predictor.spec.hierarchical:
+        attention_UM = _wide(found["attention"].items, len(found))
+        cluster_U = clusters.assign(embedding_UP, centres_KP)
+        draw_profiles(users, embedding_UP, attention_UM, cluster_U, list(predictor.labels), domain.intents, plots)
+
+
+def _wide(values: pa.Array, rows: int) -> NDArray:
+    return values.to_numpy(zero_copy_only=False).reshape(rows, -1)
 
 
 def _facts(inputs: Inputs, sequences: ds.Dataset, found: FitResult) -> dict[str, str]:
