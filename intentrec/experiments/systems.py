@@ -43,6 +43,7 @@ def systems(study: Study) -> dict[str, System]:
         System(
             "v3strangers", "control: V3, other users' intents", ("2",), {"variant": "v3"}, {"permute_intents": True}
         ),
+        System("v3oracle", "bound: V3, told the true next intents", ("2",), {"variant": "v3oracle"}),
     ]
     found += [
         System(f"v3only_{intent.name}", f"V3, only {intent.name}", ("3",), {"variant": "v3", "intents": [intent.name]})

@@ -16,6 +16,7 @@ from intentrec.model.features import Batch, Items
 from intentrec.model.history import HistoryPath
 from intentrec.model.items import TitleEmbedding, TokenEmbedding
 from intentrec.model.network import Network, Output
+from intentrec.model.oracle import true_next
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
@@ -89,7 +90,10 @@ class IntentRec(Network):
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
         logits = self._intents(intent_BLD)
-        z_BLP, attention_BLM = self.mixture([logit_BLC.softmax(-1) for logit_BLC in logits.values()])
+        p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
+        if self.spec.oracle:
+            p = {name: true_next(batch, name, p_BLC) for name, p_BLC in p.items()}
+        z_BLP, attention_BLM = self.mixture(list(p.values()))
         # §3.4: F_k (+) S_k (+) Z_k, E^item
         encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
         boost_BLL = self._boost(encoded_BLD, batch, ago_BLL, causal_BLL)

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 VARIANTS = ("v0", "v1", "v2", "v3")
-CONTROLS = ("v0s",)  # for comparison only: V0 with the short-term interest S_k
+CONTROLS = ("v0s", "v3oracle")  # for comparison only
 RIVALS = ("lstm", "gru", "transformer", "sasrec", "bert4rec", "transact")  # intentrec.baselines; never published
 PLAIN = ("v0", "v0s", "sasrec", "bert4rec")  # predict the next item and no intent
-WITH_INTENTS = ("v1", "v2", "v3")  # are nothing without one
-WITH_WINDOWS = ("v3", "v0s")
+WITH_INTENTS = ("v1", "v2", "v3", "v3oracle")  # are nothing without one
+WITH_WINDOWS = ("v3", "v0s", "v3oracle")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class ModelSpec:
     v2  two encoders in a hierarchy: the predicted intents Z_k enter the item encoder
     v3  + the short-term interest S_k, one for every window of `windows`
     v0s v0 + S_k: what of v3's lift is not the intents'
+    v3oracle  v3 that is told the true next intents: what intents could be worth at most
 
     A rival has neither windows nor a history path. Without any fact among its inputs a spec is id-only, as the rivals
     were in their papers.
@@ -82,7 +83,12 @@ class ModelSpec:
     @property
     def hierarchical(self) -> bool:
         """Whether predicted intents enter the item encoder."""
-        return self.variant in ("v2", "v3")
+        return self.variant in ("v2", "v3", "v3oracle")
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the true next intents stand in the place of the predicted ones."""
+        return self.variant == "v3oracle"
 
     @property
     def id_only(self) -> bool:

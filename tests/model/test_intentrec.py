@@ -13,6 +13,7 @@ from intentrec.model.clock import ago_buckets, causal_mask
 from intentrec.model.features import Batch, Encoded
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.loss import LossSettings
+from intentrec.model.oracle import true_next
 from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import FIRST
 from tests.model import world
@@ -322,3 +323,23 @@ def test_model_runs_where_torch_numpy_and_pyarrow_are() -> None:
     )
     code += "[importlib.import_module(f'intentrec.model.{x.name}') for x in pkgutil.iter_modules(m.__path__)]"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_oracle_is_told_the_next_labels_and_nothing_else(seed: int) -> None:
+    """By a loop over interactions, with ties: what ended next shares the weight; elsewhere the prediction stays."""
+    _, _, encoded = world.model_of(world.spec(), world.random_sequences(seed))
+    batch = encoded.pad(torch.arange(len(encoded)))
+    for intent, labels in batch.label.items():
+        classes = int(labels.max()) + 1
+        p_BLC = torch.rand(*batch.title_BL.shape, classes)
+        found_BLC = true_next(batch, intent, p_BLC)
+        for row, length in enumerate(encoded.lengths.tolist()):
+            for k in range(length):
+                following = [j for j in range(length) if int(batch.known_BL[row, j]) == k + 1]
+                told = torch.zeros(classes)
+                for j in following:
+                    present = labels[row, j][labels[row, j] >= 0]
+                    told[present] += 1 / max(1, len(present))
+                expected_C = told / told.sum() if told.sum() else p_BLC[row, k]
+                torch.testing.assert_close(found_BLC[row, k], expected_C)
