@@ -1,4 +1,6 @@
-"""Delimited text with a header, taken apart line by line."""
+"""Delimited text, taken apart line by line."""
+
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,9 +30,27 @@ def csv_rows(spark: SparkSession, file: Entry, required: tuple[str, ...]) -> Dat
         )
     if len({name.casefold() for name in header}) < len(header):
         raise PipelineError(f"{file.path}: a column appears twice in {', '.join(header)}")
-    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*header, BROKEN))
-    row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": BROKEN})
-    lines = parsed_once(numbered_lines(spark, [file]).where("source_line > 1"), "row", row)
+    return _fields(numbered_lines(spark, [file]).where("source_line > 1"), header, {})
+
+
+def bare_rows(
+    spark: SparkSession, file: Entry, names: Sequence[str], separator: str, charset: str = "UTF-8"
+) -> DataFrame:
+    """The same of a file without a header and without quotes, whose columns are `names`.
+
+    Raises:
+        PipelineError: the file cannot be read.
+    """
+    lines = numbered_lines(spark, [file])
+    if charset != "UTF-8":
+        lines = lines.withColumn("value", F.decode(F.col("value").cast("binary"), charset))
+    return _fields(lines, names, {"sep": separator, "quote": ""})
+
+
+def _fields(lines: DataFrame, names: Sequence[str], options: dict[str, str]) -> DataFrame:
+    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*names, BROKEN))
+    row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": BROKEN, **options})
+    lines = parsed_once(lines, "row", row)
     error = F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8").when(
         # a blank line passes as a row of nothing
         (F.trim("value") == "") | F.col("row").isNull() | F.col("row")[BROKEN].isNotNull(),
