@@ -5,26 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intentrec.experiments.run import Data
+from intentrec.experiments import further, markdown
+from intentrec.experiments.run import DRAWN, Data
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, systems
-from intentrec.experiments.tables import METRICS, REFERENCE, Measured, floors, table
+from intentrec.experiments.tables import Measured, floors, table
 from intentrec.runs import code_version
 
 TITLES = {
     "1": "Table 1: rivals. Relative to TransAct",
     "2": "Table 2: architecture, and controls. Relative to V1",
     "3": "Table 3: one intent at a time. Relative to V0",
-}
-HEADS = {
-    "next_event.next_mrr": "next MRR",
-    "next_event.next_ndcg_at_10": "next NDCG@10",
-    "week_ahead.mrr": "week MRR",
-    "week_ahead.ndcg_at_10": "week NDCG@10",
-    "week_ahead.ndcg_at_10_unseen": "unseen",
-    "week_ahead.recall_at_10_new": "new titles",
-    "week_ahead.ndcg_at_10_cold": "cold users",
-    "week_ahead.coverage_at_10": "coverage",
 }
 
 
@@ -49,6 +40,9 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
         "missing": [system for system in known if len(_results(measured, system)) < len(study.seeds)],
         "tables": {number: table(number, _of(known, number), measured, intents) for number in TITLES},
         "floors": floors(measured, intents),
+        "intents": further.intents(measured, intents),
+        "budgets": further.budgets(measured),
+        "alignment": further.alignment(measured),
         "curves": {
             system: [
                 [[row["val_mrr"], row["seconds"]] for row in result["history"]] for result in measured[system].results
@@ -59,7 +53,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
     }
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    (folder / f"{name}.md").write_text(_text(name, content, intents, known), encoding="utf-8")
+    (folder / f"{name}.md").write_text(_text(name, content, intents, known, folder), encoding="utf-8")
     _curves(content["curves"], known, folder / "img" / f"{name}_curves.png")
 
 
@@ -71,7 +65,9 @@ def _of(known: Mapping[str, System], number: str) -> list[str]:
     return [name for name, system in known.items() if number in system.tables]
 
 
-def _text(name: str, content: Mapping[str, Any], intents: Sequence[str], known: Mapping[str, System]) -> str:
+def _text(
+    name: str, content: Mapping[str, Any], intents: Sequence[str], known: Mapping[str, System], folder: Path
+) -> str:
     study = content["study"]
     simulated = "**Simulated data**, not a real service. " if content["simulated"] else ""
     head = [
@@ -79,53 +75,30 @@ def _text(name: str, content: Mapping[str, Any], intents: Sequence[str], known: 
         f"{simulated}Made by `{content['command']}`, code `{content['code']}`. Judged on [{content['judged'][0]}, "
         f"{content['judged'][1]}), which no system saw; {len(study['seeds'])} seeds; every system had "
         f"{study['search']['trials']} trials of the same search on validation days and up to {study['epochs']} epochs. "
-        f"{content['seconds'] / 3600:.1f} hours of training and judging on 2 cores.",
+        f"{content['seconds'] / 3600:.1f} hours of training and judging, one core each.",
         "Mean over seeds ± standard deviation. Lift: relative, of the next event's MRR (the paper's item-ID accuracy), "
-        "averaged per user; interval and p-value (Student's t) over users.",
+        "averaged per user; interval and p-value (Student's t) over users. The bound that is told the next intents is "
+        "told them in the next event only.",
     ]
     if content["missing"]:
         labels = ", ".join(known[system].label for system in content["missing"])
         head.append(f"**Unfinished**: seeds are missing of {labels}.")
     parts = [*head]
     for number, title in TITLES.items():
-        parts += [f"## {title}", _table(content["tables"][number], number, intents)]
-    parts += ["## Floors", _table(content["floors"], "", intents)]
-    parts += [
-        "## Learning curves",
-        f"Validation MRR by epoch and by training time, mean over seeds.\n\n![curves](img/{name}_curves.png)",
-    ]
+        parts += [f"## {title}", markdown.paper_table(content["tables"][number], number, intents)]
+    parts += ["## Floors", markdown.paper_table(content["floors"], "", intents)]
+    parts += [*markdown.intents(content["intents"]), *markdown.budgets(content["budgets"])]
+    parts += [f"![curves](img/{name}_curves.png)", *markdown.alignment(content["alignment"], intents)]
+    for figure, about in (
+        (
+            "intent_clusters",
+            "Figure 6: users by intent embedding, clusters named by what their users do more than others",
+        ),
+        ("attention", "Figure 7: attention weights of users, and by cluster"),
+    ):
+        if (folder / "img" / f"{name}_{figure}.png").exists():
+            parts.append(f"{about} ({known[DRAWN].label}, first seed).\n\n![{figure}](img/{name}_{figure}.png)")
     return "\n\n".join(parts) + "\n"
-
-
-def _table(lines: Sequence[Mapping[str, Any]], number: str, intents: Sequence[str]) -> str:
-    if not lines:
-        return "Nothing measured yet."
-    columns = [f"{protocol}.{metric}" for protocol, metric in METRICS]
-    head = ["system", *(HEADS[column] for column in columns), *(f"{intent} accuracy" for intent in intents)]
-    head += [f"lift over {REFERENCE[number]} [95 %], p"] if number else []
-    rows = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    for line in lines:
-        cells = [line["label"], *(_cell(line[column]) for column in columns)]
-        cells += [_cell(line[f"intent.{intent}"]) + _relative(line.get(f"lift.{intent}")) for intent in intents]
-        cells += [_lift(line.get("lift"))] if number else []
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
-
-
-def _cell(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return "N/A"
-    return f"{value['mean']:.4f}" + (f" ± {value['std']:.4f}" if value["std"] else "")
-
-
-def _relative(value: float | None) -> str:
-    return "" if value is None else f" ({value:+.1%})"
-
-
-def _lift(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return "reference"
-    return f"{value['estimate']:+.1%} [{value['lower']:+.1%}, {value['upper']:+.1%}], {value['p_value']:.2g}"
 
 
 def _curves(curves: Mapping[str, Sequence[Sequence[Sequence[float]]]], known: Mapping[str, System], path: Path) -> None:

@@ -85,6 +85,40 @@ def test_tables_are_those_of_the_results(results: Path) -> None:
     assert f"{lift['estimate']:+.1%}" in page
 
 
+def test_equal_budgets_and_intents_are_those_of_the_results(results: Path) -> None:
+    """Two epochs each: the best so far at as many epochs, and in as much time, as whoever stopped first had."""
+    content = json.loads((results / "small.json").read_text())
+    histories = {name: [stored(results, name, seed)[0]["history"] for seed in (1, 2)] for name in NAMES}
+    epochs = min(len(history) for seeds in histories.values() for history in seeds)
+    seconds = min(sum(row["seconds"] for row in history) for seeds in histories.values() for history in seeds)
+    for line in content["budgets"]:
+        at_epochs, at_time = [], []
+        for history in histories[line["system"]]:
+            at_epochs.append(max(row["val_mrr"] for row in history[:epochs]))
+            spent, best = 0.0, 0.0
+            for row in history:
+                spent += row["seconds"]
+                best = max(best, row["val_mrr"]) if spent <= seconds else best
+            at_time.append(best)
+        assert line["at_equal_epochs"] == pytest.approx(mean(at_epochs))
+        assert line["at_equal_time"] == pytest.approx(mean(at_time))
+    metrics = [stored(results, "v3", seed)[0]["metrics"]["next_event"] for seed in (1, 2)]
+    floors = [
+        json.loads((results / "runs" / "small" / f"{name}.json").read_text())["metrics"]["next_event"]
+        for name in ("majority", "repeat_last_intent")
+    ]
+    (line,) = [each for each in content["intents"] if (each["system"], each["intent"]) == ("v3", "kind")]
+    floor = max(each["intent_kind_accuracy"] for each in floors)
+    assert line["accuracy"] == pytest.approx(mean(each["intent_kind_accuracy"] for each in metrics))
+    assert line["skill"] == pytest.approx((line["accuracy"] - floor) / (1 - floor))
+    assert [each["system"] for each in content["alignment"]] == ["v3", "v3strangers"], "the others mix no intents"
+    page = (results / "small.md").read_text()
+    assert "## Contradictions" in page
+    for figure in ("intent_clusters", "attention"):
+        assert f"small_{figure}.png" in page
+        assert (results / "img" / f"small_{figure}.png").stat().st_size > 5_000
+
+
 def test_every_system_had_the_same_search_and_a_training_per_seed(results: Path) -> None:
     tuned = json.loads((results / "small.json").read_text())["tuned"]
     for name in NAMES:

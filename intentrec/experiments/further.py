@@ -1,0 +1,112 @@
+"""The tables beyond the paper's: what the intents are worth, equal budgets, intents beside recommendations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from intentrec.evaluation.compare import INTENT_FLOORS
+from intentrec.experiments.tables import Measured
+
+Lines = list[dict[str, Any]]
+
+
+def intents(measured: Mapping[str, Measured], names: Sequence[str]) -> Lines:
+    """Per system and intent: accuracy, skill over the better of majority and repeat-last (1 is perfect, 0 no better
+    than that floor), calibration error. Means over seeds."""
+    best = {
+        name: max(
+            (_mean(measured[floor], f"intent_{name}_accuracy") for floor in INTENT_FLOORS if floor in measured),
+            default=np.nan,
+        )
+        for name in names
+    }
+    lines: Lines = []
+    for system in measured.values():
+        for name in names:
+            accuracy = _mean(system, f"intent_{name}_accuracy")
+            if np.isfinite(accuracy):
+                lines.append(
+                    {
+                        "system": system.name,
+                        "label": system.label,
+                        "intent": name,
+                        "accuracy": accuracy,
+                        "skill": (accuracy - best[name]) / (1 - best[name]) if best[name] < 1 else None,
+                        "calibration_error": _or_none(_mean(system, f"intent_{name}_calibration_error")),
+                    }
+                )
+    return lines
+
+
+def budgets(measured: Mapping[str, Measured]) -> Lines:
+    """Validation MRR of each trained system at equal epochs, at equal training time, and at its best; over seeds.
+
+    As many epochs, and as much time, as the system has that stopped first.
+    """
+    trained = [system for system in measured.values() if "history" in system.results[0]]
+    if not trained:
+        return []
+    curves = {
+        system.name: [
+            (
+                np.maximum.accumulate([row["val_mrr"] for row in result["history"]]),
+                np.cumsum([row["seconds"] for row in result["history"]]),
+            )
+            for result in system.results
+        ]
+        for system in trained
+    }
+    epochs = min(len(value) for seeds in curves.values() for value, _ in seeds)
+    seconds = min(float(time[-1]) for seeds in curves.values() for _, time in seeds)
+    lines: Lines = []
+    for system in trained:
+        seeds = curves[system.name]
+        done = [np.searchsorted(time, seconds, side="right") for _, time in seeds]
+        lines.append(
+            {
+                "system": system.name,
+                "label": system.label,
+                "parameters": system.results[0]["parameters"],
+                "epochs": epochs,
+                "seconds": seconds,
+                "at_equal_epochs": float(np.mean([value[epochs - 1] for value, _ in seeds])),
+                "at_equal_time": float(
+                    np.mean([value[count - 1] if count else 0.0 for (value, _), count in zip(seeds, done, strict=True)])
+                ),
+                "best": float(np.mean([value[-1] for value, _ in seeds])),
+                "best_epoch": float(np.mean([result["best_epoch"] for result in system.results])),
+                "seconds_to_best": float(
+                    np.mean(
+                        [
+                            time[result["best_epoch"] - 1]
+                            for (_, time), result in zip(seeds, system.results, strict=True)
+                        ]
+                    )
+                ),
+            }
+        )
+    return lines
+
+
+def alignment(measured: Mapping[str, Measured]) -> Lines:
+    """Per system with an intent mixture: the metrics of `evaluation.alignment`, means over seeds."""
+    lines: Lines = []
+    for system in measured.values():
+        found = [result.get("alignment") or {} for result in system.results]
+        if all(found):
+            keys = dict.fromkeys(key for each in found for key in each)
+            values = {
+                key: _or_none(float(np.mean([np.nan if each.get(key) is None else each[key] for each in found])))
+                for key in keys
+            }
+            lines.append({"system": system.name, "label": system.label, **values})
+    return lines
+
+
+def _mean(system: Measured, metric: str) -> float:
+    return float(np.mean(system.values("next_event", metric)))
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,149 @@
+"""The tables of a study's page as text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from intentrec.experiments.tables import METRICS, REFERENCE
+
+HEADS = {
+    "next_event.next_mrr": "next MRR",
+    "next_event.next_ndcg_at_10": "next NDCG@10",
+    "week_ahead.mrr": "week MRR",
+    "week_ahead.ndcg_at_10": "week NDCG@10",
+    "week_ahead.ndcg_at_10_unseen": "unseen",
+    "week_ahead.recall_at_10_new": "new titles",
+    "week_ahead.ndcg_at_10_cold": "cold users",
+    "week_ahead.coverage_at_10": "coverage",
+}
+
+
+def intents(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Accuracy, skill and calibration of `further.intents`."""
+    rows = [
+        [
+            line["label"],
+            line["intent"],
+            f"{line['accuracy']:.4f}",
+            _percent(line["skill"]),
+            _number(line["calibration_error"]),
+        ]
+        for line in lines
+    ]
+    about = "Skill: how much of the way from the better of majority and repeat-last to perfect accuracy."
+    table = _rows(["system", "intent", "accuracy", "skill", "calibration error"], rows)
+    return ["## Intents", about, table] if rows else []
+
+
+def budgets(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The comparison of `further.budgets`."""
+    if not lines:
+        return []
+    rows = [
+        [
+            line["label"],
+            f"{line['parameters']:,}",
+            *(f"{line[key]:.4f}" for key in ("at_equal_epochs", "at_equal_time", "best")),
+            f"{line['best_epoch']:.1f}",
+            f"{line['seconds_to_best']:.0f}",
+        ]
+        for line in lines
+    ]
+    first = lines[0]
+    head = ["system", "parameters", f"after {first['epochs']} epochs", f"after {first['seconds']:.0f} s", "converged"]
+    about = (
+        "MRR on the validation days, the best so far, mean over seeds: with as many epochs and as much time as the "
+        "system has that stopped first, and at its own best. The curves show the same by epoch and by time."
+    )
+    return ["## Equal budgets", about, _rows([*head, "best epoch", "seconds to it"], rows)]
+
+
+def alignment(lines: Sequence[Mapping[str, Any]], intents: Sequence[str]) -> list[str]:
+    """The two tables of `further.alignment`: primary intents, contradictions."""
+    if not lines:
+        return []
+    head = ["system", *(f"attention {intent}" for intent in intents), *(f"primary {intent}" for intent in intents)]
+    head += ["primary came true", "any came true"]
+    told = any("true_intent_in_cluster" in line for line in lines)
+    head += ["true intent in primary", "in cluster"] if told else []
+    weights = []
+    for line in lines:
+        spread = [
+            f"{_number(line.get(f'attention_{intent}'))} ± {_number(line.get(f'attention_{intent}_spread'))}"
+            for intent in intents
+        ]
+        cells = [*spread, *(_percent(line.get(f"primary_{intent}")) for intent in intents)]
+        cells += [_percent(line[key]) for key in ("came_true_of_primary", "came_true_of_any")]
+        cells += [_number(line.get(f"true_intent_in_{key}")) for key in ("primary", "cluster")] if told else []
+        weights.append([line["label"], *cells])
+    kinds = [kind for kind in (*intents, "any") if any(f"contradicted_{kind}" in line for line in lines)]
+    disagree = [
+        [
+            line["label"],
+            *(
+                f"{_percent(line.get(f'contradicted_{kind}'))}: {_number(line.get(f'next_mrr_contradicted_{kind}'))} / "
+                f"{_number(line.get(f'next_mrr_agreed_{kind}'))}"
+                for kind in kinds
+            ),
+        ]
+        for line in lines
+    ]
+    truth = (
+        " True intent: adjusted mutual information of the simulated session's latent intent with the primary intent "
+        "and with the cluster of the embedding (0 is chance)."
+        if told
+        else ""
+    )
+    return [
+        "## Primary intents",
+        "Attention weights over the judged events ± their spread, how often each intent is the primary one, and how "
+        "often the most probable label of the primary intent, and of one drawn blindly, came true." + truth,
+        _rows(head, weights),
+        "## Contradictions",
+        "How often the first recommended title contradicts the most probable label of an intent: next MRR then / "
+        "otherwise.",
+        _rows(["system", *kinds], disagree),
+    ]
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _number(value: float | None) -> str:
+    return "N/A" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "N/A" if value is None else f"{value:.1%}"
+
+
+def paper_table(lines: Sequence[Mapping[str, Any]], number: str, intents: Sequence[str]) -> str:
+    """A table of the paper, or of the floors."""
+    if not lines:
+        return "Nothing measured yet."
+    columns = [f"{protocol}.{metric}" for protocol, metric in METRICS]
+    head = ["system", *(HEADS[column] for column in columns), *(f"{intent} accuracy" for intent in intents)]
+    head += [f"lift over {REFERENCE[number]} [95 %], p"] if number else []
+    rows = []
+    for line in lines:
+        cells = [line["label"], *(_cell(line[column]) for column in columns)]
+        cells += [_cell(line[f"intent.{intent}"]) + _relative(line.get(f"lift.{intent}")) for intent in intents]
+        rows.append(cells + ([_lift(line.get("lift"))] if number else []))
+    return _rows(head, rows)
+
+
+def _cell(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return "N/A"
+    return f"{value['mean']:.4f}" + (f" ± {value['std']:.4f}" if value["std"] else "")
+
+
+def _relative(value: float | None) -> str:
+    return "" if value is None else f" ({value:+.1%})"
+
+
+def _lift(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return "reference"
+    return f"{value['estimate']:+.1%} [{value['lower']:+.1%}, {value['upper']:+.1%}], {value['p_value']:.2g}"
