@@ -21,7 +21,11 @@ Config = Annotated[Path, typer.Option(help="domain file")]
 STREAMING = Path("conf/streaming.yaml")
 
 
-def _command(function: Callable[..., Any]) -> Callable[..., Any]:
+rules_app = typer.Typer(help="Action-type rules of a domain file.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
+
+def _command(function: Callable[..., Any], of: typer.Typer = app) -> Callable[..., Any]:
     """Register a command; an error that a user can act on is printed without a traceback, and ends with status 1."""
 
     @functools.wraps(function)
@@ -32,7 +36,7 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
             print(f"FAILED: {error}", file=sys.stderr)
             raise typer.Exit(1) from error
 
-    return app.command()(run)
+    return of.command()(run)
 
 
 def _home() -> Home:
@@ -141,6 +145,24 @@ def checksums(config: Config = STREAMING) -> None:
     run = Run("checksums", day, day, domain, profile)
     for name, each in Warehouse(spark.start(profile, run.job), run).checksums().items():
         print(f"{name:<20}{each.rows:>12,}  {each.checksum}")
+
+
+@functools.partial(_command, of=rules_app)
+def preview(
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
+    config: Config = STREAMING,
+) -> None:
+    """Show how the rules of this file would shift the labels of stored interactions; writes nothing."""
+    from intentrec.interactions import preview as previews
+    from intentrec.operate import rules_page
+    from intentrec.runs import Run
+    from intentrec.warehouse import Warehouse
+
+    profile, domain = load_profile(), load_domain(config)
+    run = Run("rules_preview", start.date(), end.date(), domain, profile)
+    found = previews.preview(Warehouse.open(run), str(config))
+    rules_page.rules_preview(domain, found, run.start, run.end)
 
 
 @_command

@@ -5,62 +5,22 @@ start, which the weeks before it must have written.
 """
 
 import argparse
-from datetime import date, timedelta
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
-
-from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, TITLE_STATE
-from intentrec.errors import PipelineError
-from intentrec.events.calendar import week_start_of
-from intentrec.events.snapshots import snapshot_dates
-from intentrec.interactions import rules, state
-from intentrec.interactions.build import build, require_all
+from intentrec.contracts import INTERACTIONS, TITLE_STATE
+from intentrec.interactions import rules
+from intentrec.interactions.build import require_all
+from intentrec.interactions.inputs import build_from
 from intentrec.interactions.weeks import weeks
 from intentrec.runs import Run, main
 from intentrec.warehouse import Warehouse, next_day
 
 
-def state_before(warehouse: Warehouse, first: date, args: argparse.Namespace) -> DataFrame:
-    """title_state as of `first`; empty where no event happened in the weeks that a state remembers.
-
-    Raises:
-        PipelineError: those weeks have events, but no state was built from them. The message holds the command.
-    """
-    domain, built_until = warehouse.run.domain, None
-    if warehouse.exists(TITLE_STATE):
-        states = warehouse.read(TITLE_STATE, end=next_day(first))
-        built_until = one(states, F.max("as_of"))
-        if built_until == first:
-            return states.where(F.col("as_of") == F.lit(first))
-    oldest = first - timedelta(weeks=domain.interactions.state_weeks)
-    first_event = one(warehouse.read(ENGAGEMENT_EVENTS, oldest, first), F.min("event_date"))
-    if first_event is None:
-        return state.empty(warehouse.spark)
-    begin = built_until or week_start_of(first_event, domain.calendar)
-    raise PipelineError(
-        f"title_state has no rows as of {first}, though there are events before it. Build the weeks before first: "
-        f"python -m jobs.build_interactions --start {begin} --end {first} --config {args.config}"
-    )
-
-
-def one(frame: DataFrame, value: Column) -> date | None:
-    """A single aggregate."""
-    row = frame.agg(value).first()
-    assert row is not None
-    return row[0]
-
-
 def body(run: Run, args: argparse.Namespace) -> None:
     """Build, check that no event was lost, write both tables."""
-    run_weeks = weeks(run.start, run.end, run.domain.calendar)
+    weeks(run.start, run.end, run.domain.calendar)  # refused before Spark starts
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, run.domain, args.config)
-    events = warehouse.read(ENGAGEMENT_EVENTS, run.start, run.end)
-    catalog = warehouse.read(CATALOG, end=run.end)
-    snapshots = snapshot_dates(catalog, run.start, run.end)
-    before = state_before(warehouse, run.start, args)
-    built = build(events, catalog, before, run_weeks, snapshots, run.domain)
+    events, built = build_from(warehouse, args.config)
     require_all(events, built)
     run.counts["interactions.events"] = built.events
     run.counts["interactions.runs"] = built.runs

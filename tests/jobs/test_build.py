@@ -1,6 +1,7 @@
 """Bodies of build_interactions and build_sequences: what they write depends on the events and on nothing else."""
 
 import argparse
+from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -11,6 +12,7 @@ from intentrec import quality
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, SEQUENCES, TITLE_STATE, Table
 from intentrec.errors import PipelineError
+from intentrec.interactions.preview import preview
 from intentrec.quality import Audit
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse, fingerprint, next_day
@@ -151,3 +153,29 @@ def test_events_after_a_moment_change_nothing_before_it(
         assert known.rows
         assert fingerprint(second.current(table, end=end)) == known
         assert fingerprint(second.current(table)) != fingerprint(straight.current(table))
+
+
+def test_changed_rules_are_previewed_and_nothing_is_written(
+    streaming: Domain, world: World, straight: Warehouse
+) -> None:
+    """Two labels swap places in the order; what moves is what both rules match, counted from the rows themselves."""
+    at = versions(straight)
+    run = Run("rules_preview", week(streaming, 0), week(streaming, WEEKS), streaming, straight.run.profile)
+    same = preview(Warehouse(straight.spark, run), CONFIG)
+    labels = [row["action_type"] for row in straight.current(INTERACTIONS).select("action_type").collect()]
+    assert same.before == same.after == Counter(labels)
+    assert all(then == now for then, now in same.labels)
+
+    everything = streaming.interactions.action_types[0].model_copy(
+        update={"name": "long", "when": "r.duration_s > 600"}
+    )
+    changed = streaming.interactions.model_copy(
+        update={"action_types": [everything, *streaming.interactions.action_types]}
+    )
+    tried = Run(run.job, run.start, run.end, streaming.model_copy(update={"interactions": changed}), run.profile)
+    found = preview(Warehouse(straight.spark, tried), CONFIG)
+    rows = straight.current(INTERACTIONS).select("action_type", "duration_s").collect()
+    expected = Counter((row["action_type"], "long" if row["duration_s"] > 600 else row["action_type"]) for row in rows)
+    assert found.labels == expected
+    assert found.after["long"] > 0
+    assert versions(straight) == at
