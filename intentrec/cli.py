@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,10 @@ from intentrec.config import home as home_path
 from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.operate.home import Home
+
+if TYPE_CHECKING:
+    from intentrec.operate.costs import Estimate
+    from intentrec.operate.lineage import Plan
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,6 +46,12 @@ def _command(function: Callable[..., Any], of: typer.Typer = app) -> Callable[..
 def _home() -> Home:
     ports = (int(os.environ.get(name) or port) for name, port in (("AIRFLOW_PORT", 8080), ("MLFLOW_PORT", 5000)))
     return Home(home_path(), *ports)
+
+
+def _estimate(found: "Plan", publish: bool, rows: list[dict]) -> "Estimate":
+    from intentrec.operate import costs, lineage
+
+    return costs.estimate(rows, lineage.JOBS if publish else lineage.JOBS[:-1], len(found.intervals))
 
 
 @_command
@@ -83,11 +93,12 @@ def plan(
 ) -> None:
     """List what a backfill would rebuild, and what it would make stale; changes nothing, starts no Spark."""
     from intentrec.operate import lineage, pages, tables
+    from intentrec.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
     partitions = tables.rows_by_partition(profile, domain)
     found = lineage.plan(start.date(), end.date(), domain, partitions, tables.releases(profile, domain), publish)
-    pages.plan(found, partitions)
+    pages.plan(found, partitions, _estimate(found, publish, ledger(profile, domain)), publish)
 
 
 @_command
@@ -107,13 +118,15 @@ def backfill(
     from intentrec.operate import backfill as backfills
     from intentrec.operate import lineage, pages, tables
     from intentrec.operate.progress import Progress
+    from intentrec.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
     partitions = tables.rows_by_partition(profile, domain)
     first, last = start.date(), end.date()
     if cascade:
         last = max([last, *partitions["sequences"]])
-    pages.plan(lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish), partitions)
+    found = lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish)
+    pages.plan(found, partitions, _estimate(found, publish, ledger(profile, domain)), publish)
     conf = {"train": train, "publish": publish, "activate": activate, "include_late": include_late}
     progress = Progress()
     backfills.backfill(_home(), f"intentrec_weekly_{config.stem}", first, last, conf, progress)
@@ -130,7 +143,21 @@ def status(config: Config = STREAMING) -> None:
     profile, domain = load_profile(), load_domain(config)
     rows = ledger(profile, domain)
     stale = lineage.stale_weeks(rows, tables.commits(profile, domain), domain)
-    pages.status(domain, tables.rows_by_partition(profile, domain), stale, tables.releases(profile, domain))
+    refused = lineage.refused_weeks(rows, domain)
+    pages.status(domain, tables.rows_by_partition(profile, domain), stale, refused, tables.releases(profile, domain))
+
+
+@_command
+def week(
+    of: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="first service date of the week")],
+    config: Config = STREAMING,
+) -> None:
+    """What a week cost, read, wrote and refused, attempt by attempt; from the ledger, starts no Spark."""
+    from intentrec.operate import costs, pages
+    from intentrec.runs import ledger
+
+    profile, domain = load_profile(), load_domain(config)
+    pages.week_costs(domain, of.date(), costs.of_week(ledger(profile, domain), of.date()))
 
 
 @_command

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame
 
 from intentrec.config import ROOT, seconds
 from intentrec.contracts import Table
-from intentrec.errors import PipelineError
+from intentrec.errors import AuditFailed, PipelineError
 from intentrec.reports import run_page
 from intentrec.reports.files import write
 from intentrec.runs import Run
@@ -34,10 +34,6 @@ SUITES = ROOT / "expectations"
 SAMPLE = 20  # offending rows that a report shows
 LONGEST = 120  # characters of one value in a report
 IDENTITY = {"quarantine": ("source_file", "source_line", "record")}  # what tells rows apart where there is no key
-
-
-class AuditFailed(PipelineError):
-    """A critical expectation failed; nothing was committed."""
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class Warehouse:
         Raises:
             PipelineError: the frame does not fit the contract, has rows outside the interval, or another run wrote the
                 same interval meanwhile. The table is as it was.
-            intentrec.quality.AuditFailed: a critical expectation failed. The table is as it was.
+            AuditFailed: a critical expectation failed. The table is as it was.
         """
         _require_contract(table, frame)
         with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
@@ -135,7 +135,7 @@ class Warehouse:
         Raises:
             PipelineError: the frame does not fit the contract, or another run wrote at the same time. The table is as
                 it was.
-            intentrec.quality.AuditFailed: a critical expectation failed. The table is as it was.
+            AuditFailed: a critical expectation failed. The table is as it was.
         """
         _require_contract(table, frame)
         with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:

@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from intentrec import quality
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import CATALOG, INTERACTIONS, RELEASES, TITLE_STATE, Table
-from intentrec.errors import PipelineError
-from intentrec.quality import Audit, AuditFailed
+from intentrec.errors import AuditFailed, PipelineError
+from intentrec.quality import Audit
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse, fingerprint
 from tests.conftest import profile_under

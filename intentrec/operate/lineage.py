@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from intentrec.config import Domain, seconds
-from intentrec.errors import PipelineError
+from intentrec.errors import AuditFailed, PipelineError
 
 WEEK = timedelta(days=7)
 DAY = timedelta(days=1)
@@ -148,6 +148,19 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: D
         for need in reads(job, day, day + WEEK, domain)
         for span, version in changes
         if need.meets(span) and version > _known(row, need.table)
+    }
+
+
+def refused_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
+    """(job, first day of the week) whose latest attempt failed a critical audit: what it made was never visible."""
+    latest: dict[tuple[str, date], Mapping] = {}
+    for row in sorted(ledger, key=lambda row: row["started_at"]):
+        for day in _week_starts(row["start"], row["end"], domain):
+            latest[row["job"], day] = row
+    return {
+        place
+        for place, row in latest.items()
+        if row["status"] == "failed" and (row["message"] or "").startswith(AuditFailed.__name__)
     }
 
 

@@ -6,6 +6,7 @@ from datetime import date
 from rich.table import Table
 
 from intentrec.config import Domain
+from intentrec.operate.costs import Cost, Estimate
 from intentrec.operate.lineage import DAY, WEEK, Plan
 from intentrec.operate.terminal import console, grid
 
@@ -19,11 +20,12 @@ COLUMNS = {
     "sequences": "build_sequences",
     "recommendations": "publish",
 }
+OPTIONAL = ("quarantine", "catalog", "recommendations")  # a week may have none of these
 AS_OF = ("title_state", "sequences", "recommendations")
 
 
-def plan(found: Plan, partitions: Mapping[str, Mapping[date, int]]) -> None:
-    """Print a backfill's plan."""
+def plan(found: Plan, partitions: Mapping[str, Mapping[date, int]], cost: Estimate, publish: bool) -> None:
+    """Print a backfill's plan: what it replaces, what is stale after it, what it takes, what it leaves unpublished."""
     console.print(f"{len(found.intervals)} weekly runs, oldest first:")
     for start, end in found.intervals:
         console.print(f"  [{start}, {end})", markup=False)
@@ -32,38 +34,94 @@ def plan(found: Plan, partitions: Mapping[str, Mapping[date, int]]) -> None:
         console.print(_partitions("Stale afterwards, where rows change", found.stale, partitions))
     else:
         console.print("Nothing later becomes stale.")
+    rows = sum(partitions.get(table, {}).get(day, 0) for table, days in found.rebuilt.items() for day in days)
+    each = ", ".join(f"{job} {seconds / 60:.1f}" for job, seconds in cost.seconds.items())
+    console.print(
+        f"Estimate: {rows:,} rows rewritten, {cost.minutes:.0f} minutes ({each or 'no job has run yet'}), from the "
+        "median of earlier attempts; scheduling comes on top."
+    )
+    if cost.unknown:
+        console.print(f"Not in the estimate, because they never succeeded here: {', '.join(cost.unknown)}.")
+    if publish:
+        console.print("Published, but not made the active release unless the backfill is told to.")
+    else:
+        held = ", ".join(str(day) for day in found.stale.get("releases", [])) or "none later"
+        console.print(f"Nothing is published: releases keep the rows they name (stale ones as of: {held}).")
     for warning in found.warnings:
         console.print(f"Warning: {warning}")
+
+
+def week_costs(domain: Domain, week: date, costs: Sequence[Cost]) -> None:
+    """Print what every attempt over a week cost, read, wrote and refused."""
+    if not costs:
+        console.print(f"{domain.domain}: no attempt over the week of {week} is in the ledger")
+        return
+    table = grid(
+        f"{domain.domain}: week of {week}", "job", "interval", "status", "seconds", "read", "written", "refused"
+    )
+    for cost in costs:
+        table.add_row(
+            cost.job,
+            f"{cost.start}..{cost.end}",
+            cost.status,
+            "" if cost.seconds is None else f"{cost.seconds:.1f}",
+            "\n".join(f"{name} v{version}" for name, version in cost.read.items()),
+            "\n".join(_written(name, version, cost.rows.get(name)) for name, version in cost.written.items()),
+            "\n".join(f"{count:,} {name}" for name, count in cost.refused.items()),
+        )
+    console.print(table)
+    for cost in costs:
+        if cost.message:
+            console.print(f"{cost.job} {cost.status}: {cost.message.splitlines()[0]}", markup=False)
+
+
+def _written(name: str, version: int, rows: int | None) -> str:
+    return f"{name} v{version}" + ("" if rows is None else f": {rows:,} rows")
 
 
 def status(
     domain: Domain,
     partitions: Mapping[str, Mapping[date, int]],
     stale: set[tuple[str, date]],
+    refused: set[tuple[str, date]],
     releases: Sequence[Mapping],
 ) -> None:
-    """Print rows by week and table; `*` marks what later changes made stale."""
+    """Print rows by week and table: `*` stale, `!` the last attempt failed its audit, `-` missing.
+
+    A release is optional: its absence is no gap.
+    """
     days = [day - DAY if table in AS_OF else day for table in COLUMNS for day in partitions.get(table, {})]
     if not days:
         console.print(f"{domain.domain}: no tables yet")
         return
     first, last = domain.calendar.history_start, max(days)
-    table = grid(f"{domain.domain}: rows by week; * stale", "week", *COLUMNS, "release")
+    table = grid(
+        f"{domain.domain}: rows by week; * stale (an input changed since), ! failed its audit, - missing",
+        "week",
+        *COLUMNS,
+        "release",
+    )
     week = first
     while week <= last:
-        cells = [_cell(name, job, week, partitions, stale) for name, job in COLUMNS.items()]
+        cells = [_cell(name, job, week, partitions, stale, refused) for name, job in COLUMNS.items()]
         table.add_row(str(week), *cells, _release(week + WEEK, releases))
         week += WEEK
     console.print(table)
 
 
 def _cell(
-    name: str, job: str, week: date, partitions: Mapping[str, Mapping[date, int]], stale: set[tuple[str, date]]
+    name: str,
+    job: str,
+    week: date,
+    partitions: Mapping[str, Mapping[date, int]],
+    stale: set[tuple[str, date]],
+    refused: set[tuple[str, date]],
 ) -> str:
     shift = DAY if name in AS_OF else 0 * DAY
     rows = sum(count for day, count in partitions.get(name, {}).items() if week + shift <= day < week + WEEK + shift)
-    mark = "*" if (job, week) in stale else ""
-    return f"{rows:,}{mark}" if rows else ""
+    mark = ("*" if (job, week) in stale else "") + ("!" if (job, week) in refused else "")
+    nothing = "" if name in OPTIONAL else "-"
+    return f"{rows:,}{mark}" if rows else f"{nothing}{mark}"
 
 
 def _release(as_of: date, releases: Iterable[Mapping]) -> str:

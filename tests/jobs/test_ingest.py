@@ -11,8 +11,7 @@ from pyspark.sql import SparkSession
 
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
-from intentrec.errors import PipelineError
-from intentrec.quality import AuditFailed
+from intentrec.errors import AuditFailed, PipelineError
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse
 from jobs.ingest import body

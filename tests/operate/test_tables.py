@@ -51,16 +51,17 @@ def test_releases_come_oldest_first(profile: Profile, streaming: Domain) -> None
     assert [row["release_id"] for row in tables.releases(profile, streaming)] == ["a", "b"]
 
 
-def test_status_marks_stale_weeks_and_the_active_release(streaming: Domain, capsys) -> None:
+def test_status_marks_stale_missing_and_refused_weeks_and_the_active_release(streaming: Domain, capsys) -> None:
     partitions = {
         "interactions": {date(2026, 8, 3): 40, date(2026, 8, 9): 2, date(2026, 8, 10): 7},
         "sequences": {date(2026, 8, 10): 5, date(2026, 8, 17): 6},
     }
     releases = [{"as_of": date(2026, 8, 17), "model_version": "3", "active": True, "at": datetime.now(UTC)}]
     pages.console.width = 160
-    pages.status(streaming, partitions, {("build_sequences", date(2026, 8, 10))}, releases)
+    stale, refused = {("build_sequences", date(2026, 8, 10))}, {("ingest", date(2026, 8, 10))}
+    pages.status(streaming, partitions, stale, refused, releases)
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "2026-" in line]
     assert [[cell for cell in line if cell not in ("│", "┃")] for line in lines] == [
-        ["2026-08-03", "42", "5"],
-        ["2026-08-10", "7", "6*", "model", "3", "(active)"],
+        ["2026-08-03", "-", "42", "-", "5"],
+        ["2026-08-10", "-!", "!", "!", "7", "-", "6*", "model", "3", "(active)"],
     ]
