@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from intentrec.config import Domain, Profile
+from intentrec.events.advice import advice
 from intentrec.reports.files import write
 from intentrec.reports.run_facts import FATES, Facts, TableAudit, collect, report_dir
 from intentrec.runs import Run
@@ -168,5 +169,5 @@ def _template() -> Template:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"tone": tone, "verdict": verdict, "number": number}
+    environment.filters |= {"advice": advice, "tone": tone, "verdict": verdict, "number": number}
     return environment.get_template("run_page.html.jinja")
