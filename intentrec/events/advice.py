@@ -4,11 +4,11 @@ _WHOLE = {
     "unreadable_line": "the line is no record of its format: look at source_file and source_line, have it sent again",
     "invalid_utf8": "the line is not UTF-8: have the sender encode it so, and send it again",
     "repeated_field": "a field stands twice in the line: have the sender write it once, and send it again",
-    "wrong_arrived_at": "arrived_at lies outside the day that the folder is named after: move the line or mend the clock",
+    "wrong_arrived_at": "arrived_at is not of the day that the folder is named after: move the line or mend the clock",
     "clock_skew": "event_ts is too far from arrived_at: mend the device's clock, or widen events.max_clock_skew or "
     "events.max_age in the domain file",
     "unknown_event_type": "list the type under events.types in the domain file if it is meant, and ingest again",
-    "unknown_item": "the item is in no catalogue snapshot up to that day: deliver the snapshot, then ingest the week again",
+    "unknown_item": "no catalogue snapshot up to that day has the item: deliver one, then ingest the week again",
     "conflicting_duplicate": "the same event_id came with different content: have the sender make ids unique",
     "conflicting_item": "a snapshot has the item twice with different facts: have the catalogue deliver it once",
     "inhuman_activity": "a user-day of more hours than events.max_hours_per_day: look whether user_id is a person",
@@ -24,14 +24,12 @@ _BEGINNINGS = {
     "bad_signal_": "the signal is no finite number: mend the sender, or take it out of events.signals",
 }
 
+OF_A_READER = "the module that source.reader names refused it: look there"
+
 
 def advice(reason: str) -> str:
-    """What was wrong and what to do.
-
-    Raises:
-        KeyError: nobody refuses rows for that.
-    """
+    """What was wrong and what to do; of a reason that a reader of your own gives, where to look."""
     for beginning, text in _BEGINNINGS.items():
         if reason.startswith(beginning):
             return text
-    return _WHOLE[reason]
+    return _WHOLE.get(reason, OF_A_READER)
