@@ -23,8 +23,9 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
-from intentrec.errors import PipelineError, Skip
+from intentrec.errors import PipelineError, Skip, lost_file
 
+UNEXPECTED = " on an unexpected error (traceback above)"
 SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
 
 
@@ -156,7 +157,9 @@ def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *e
     except PipelineError as error:
         print(f"[{job}] FAILED: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
-    except Exception:
-        traceback.print_exc()
-        print(f"[{job}] FAILED on an unexpected error (traceback above)", file=sys.stderr, flush=True)
+    except Exception as error:
+        lost = lost_file(error)
+        if lost is None:
+            traceback.print_exc()
+        print(f"[{job}] FAILED{f': {lost}' if lost else UNEXPECTED}", file=sys.stderr, flush=True)
         sys.exit(1)

@@ -24,7 +24,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from intentrec import quality, spark
 from intentrec.contracts import TABLES, Table
-from intentrec.errors import PipelineError
+from intentrec.errors import PipelineError, lost_file
 from intentrec.runs import Run, code_version
 
 # What Delta raises where another commit came first; the Python classes share no base class of their own.
@@ -118,7 +118,7 @@ class Warehouse:
             quality.audit(table, staged, self.run)
             new = fingerprint(staged)
             self.run.counts[f"{table.name}.rows"] = new.rows
-            if self.exists(table) and fingerprint(self.current(table, start, end)) == new:
+            if self.exists(table) and self._held(table, start, end) == new:
                 self.run.say(f"{table.name} [{start}, {end}): {new.rows:,} rows, unchanged")
             else:
                 self._commit(table, staged, start, end)
@@ -176,6 +176,17 @@ class Warehouse:
         with ThreadPoolExecutor(2) as beside:  # one is planned while another one computes
             found = beside.map(lambda table: fingerprint(self.current(table)), tables)
             return {table.name: each for table, each in zip(tables, found, strict=True)}
+
+    def _held(self, table: Table, start: date, end: date) -> Fingerprint | None:
+        """What the interval holds; None where a data file of it is lost, which writing the interval heals."""
+        try:
+            return fingerprint(self.current(table, start, end))
+        except Exception as error:
+            told = lost_file(error)
+            if told is None:
+                raise
+            self.run.say(f"warning: {table.name} [{start}, {end}): {told}")
+            return None
 
     def _delete(self, path: str) -> None:
         """Delete a folder through Hadoop, so that it works on any warehouse URI."""

@@ -11,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 
+import deltalake
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intentrec import quality
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import CATALOG, INTERACTIONS, RELEASES, TITLE_STATE, Table
-from intentrec.errors import AuditFailed, PipelineError
+from intentrec.errors import AuditFailed, PipelineError, lost_file
 from intentrec.quality import Audit
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse, fingerprint
@@ -257,3 +259,29 @@ def _kill_a_writer(home: Path, after: float) -> str:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     return "finished" if done else "killed"
+
+
+def test_a_lost_data_file_is_healed_by_building_its_interval_again(warehouse: Warehouse) -> None:
+    """The other interval stays as it is; until then a reader is told which file is lost and what to do."""
+    spark, before = warehouse.spark, START - WEEK
+    for first in (before, START):
+        warehouse.replace(INTERACTIONS, on_days(spark, first, first + timedelta(days=1)), first, first + WEEK)
+    lost = next(Path(warehouse.path(INTERACTIONS), f"event_date={START}").glob("*.parquet"))
+    lost.unlink()
+    with pytest.raises(Py4JJavaError) as error:
+        warehouse.current(INTERACTIONS).collect()
+    with pytest.raises(FileNotFoundError) as elsewhere:
+        deltalake.DeltaTable(warehouse.path(INTERACTIONS)).to_pyarrow_table()
+    assert str(lost_file(elsewhere.value)).split(";")[1] == str(lost_file(error.value)).split(";")[1]
+    told = lost_file(error.value)
+    assert told is not None
+    assert f"event_date={START}/{lost.name}" in told
+    assert "again" in told
+    assert lost_file(ValueError("something else")) is None
+    warehouse.replace(INTERACTIONS, on_days(spark, START, START + timedelta(days=1)), START, END)
+    assert [day for day, _ in found(warehouse)] == [
+        before,
+        before + timedelta(days=1),
+        START,
+        START + timedelta(days=1),
+    ]
