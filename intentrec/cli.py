@@ -4,9 +4,9 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +14,6 @@ from intentrec.config import home as home_path
 from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.operate.home import Home
-
-if TYPE_CHECKING:
-    from intentrec.operate.costs import Estimate
-    from intentrec.operate.lineage import Plan
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,12 +42,6 @@ def _command(function: Callable[..., Any], of: typer.Typer = app) -> Callable[..
 def _home() -> Home:
     ports = (int(os.environ.get(name) or port) for name, port in (("AIRFLOW_PORT", 8080), ("MLFLOW_PORT", 5000)))
     return Home(home_path(), *ports)
-
-
-def _estimate(found: "Plan", publish: bool, rows: list[dict]) -> "Estimate":
-    from intentrec.operate import costs, lineage
-
-    return costs.estimate(rows, lineage.JOBS if publish else lineage.JOBS[:-1], len(found.intervals))
 
 
 @_command
@@ -84,21 +74,33 @@ def experiments(
     make(study, system)
 
 
+Cascade = Annotated[bool, typer.Option(help="go on to the last week that is built, so that nothing stays stale")]
+
+
+def _planned(first: date, last: date, config: Path, publish: bool, cascade: bool) -> date:
+    """Print the plan of a backfill, and return where it ends."""
+    from intentrec.operate import costs, lineage, pages, tables
+    from intentrec.runs import ledger
+
+    profile, domain = load_profile(), load_domain(config)
+    partitions = tables.rows_by_partition(profile, domain)
+    last = max([last, *partitions["sequences"]]) if cascade else last
+    found = lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish)
+    jobs = lineage.JOBS if publish else lineage.JOBS[:-1]
+    pages.plan(found, partitions, costs.estimate(ledger(profile, domain), jobs, len(found.intervals)), publish)
+    return last
+
+
 @_command
 def plan(
     start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
     end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
     config: Config = STREAMING,
     publish: Annotated[bool, typer.Option(help="as if the backfill also published")] = False,
+    cascade: Cascade = False,
 ) -> None:
-    """List what a backfill would rebuild, and what it would make stale; changes nothing, starts no Spark."""
-    from intentrec.operate import lineage, pages, tables
-    from intentrec.runs import ledger
-
-    profile, domain = load_profile(), load_domain(config)
-    partitions = tables.rows_by_partition(profile, domain)
-    found = lineage.plan(start.date(), end.date(), domain, partitions, tables.releases(profile, domain), publish)
-    pages.plan(found, partitions, _estimate(found, publish, ledger(profile, domain)), publish)
+    """List what a backfill would rebuild, make stale, take and leave unpublished; changes nothing, starts no Spark."""
+    _planned(start.date(), end.date(), config, publish, cascade)
 
 
 @_command
@@ -110,26 +112,16 @@ def backfill(
     publish: Annotated[bool, typer.Option(help="also score each week's snapshot with the champion")] = False,
     activate: Annotated[bool, typer.Option(help="also let a published release become the active one")] = False,
     include_late: Annotated[bool, typer.Option(help="take in rows that arrived after the lateness allowed")] = False,
-    cascade: Annotated[
-        bool, typer.Option(help="go on to the last week that is built, so that nothing stays stale")
-    ] = False,
+    cascade: Cascade = False,
 ) -> None:
     """Rebuild whole weeks through Airflow's backfill, oldest first, and follow it to its end."""
     from intentrec.operate import backfill as backfills
-    from intentrec.operate import lineage, pages, tables
     from intentrec.operate.progress import Progress
-    from intentrec.runs import ledger
 
-    profile, domain = load_profile(), load_domain(config)
-    partitions = tables.rows_by_partition(profile, domain)
-    first, last = start.date(), end.date()
-    if cascade:
-        last = max([last, *partitions["sequences"]])
-    found = lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish)
-    pages.plan(found, partitions, _estimate(found, publish, ledger(profile, domain)), publish)
+    last = _planned(start.date(), end.date(), config, publish, cascade)
     conf = {"train": train, "publish": publish, "activate": activate, "include_late": include_late}
     progress = Progress()
-    backfills.backfill(_home(), f"intentrec_weekly_{config.stem}", first, last, conf, progress)
+    backfills.backfill(_home(), f"intentrec_weekly_{config.stem}", start.date(), last, conf, progress)
     progress.say("done")
     status(config)
 
@@ -190,6 +182,21 @@ def preview(
     run = Run("rules_preview", start.date(), end.date(), domain, profile)
     found = previews.preview(Warehouse.open(run), str(config))
     rules_page.rules_preview(domain, found, run.start, run.end)
+
+
+@_command
+def crash(
+    weeks: Annotated[int, typer.Option(help="complete weeks, each run undisturbed and under blows")] = 3,
+    times: Annotated[int, typer.Option(help="blows in all")] = 100,
+    seed: Annotated[int, typer.Option(help="of the data and of the blows")] = 1,
+    users: Annotated[int, typer.Option(help="of the simulated service")] = 40,
+) -> None:
+    """Kill, starve and rob the weekly jobs at random moments; afterwards every table must be as if nothing had been."""
+    from intentrec.operate import crash as crashes
+    from intentrec.operate.progress import Progress
+
+    folder = home_path() / "crash" / f"{seed}-{times}"
+    crashes.write(crashes.crash(folder, weeks, times, seed, users, Progress()), folder)
 
 
 @_command

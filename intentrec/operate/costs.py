@@ -71,14 +71,15 @@ class Estimate:
 
 
 def estimate(ledger: Iterable[Mapping], jobs: Sequence[str], weeks: int) -> Estimate:
-    """What `weeks` weekly runs of these jobs will take: of each the median of its successful attempts, per week.
+    """What `weeks` weekly runs of these jobs will take: of each the median of its successful attempts over a week.
 
-    An attempt over several weeks counts once, with its seconds a week; starting it is part of them.
+    Where there were none over a single week, those over several count, with their seconds a week: they started once.
     """
     rows = [row for row in ledger if row["status"] == "succeeded" and row["seconds"] is not None]
     seconds, unknown = {}, []
     for job in jobs:
-        found = [row["seconds"] / max(1, (row["end"] - row["start"]) / WEEK) for row in rows if row["job"] == job]
+        spans = [(row["seconds"], max(1, (row["end"] - row["start"]) / WEEK)) for row in rows if row["job"] == job]
+        found = [took for took, span in spans if span == 1] or [took / span for took, span in spans]
         if found:
             seconds[job] = weeks * median(found)
         else:

@@ -49,11 +49,12 @@ LEDGER = [
 
 
 def test_an_estimate_is_the_median_of_good_attempts_per_week() -> None:
-    """20, 30 and 100 seconds a week: 30; 45; and the third job never succeeded."""
+    """Over single weeks 30 and 100 seconds: 65; 45; and the third job never succeeded."""
     found = costs.estimate(LEDGER, ("ingest", "build_interactions", "build_sequences"), 4)
-    assert found.seconds == {"ingest": 120.0, "build_sequences": 180.0}
+    assert found.seconds == {"ingest": 260.0, "build_sequences": 180.0}
     assert found.unknown == ["build_interactions"]
-    assert found.minutes == pytest.approx(5.0)
+    assert found.minutes == pytest.approx(440 / 60)
+    assert costs.estimate(LEDGER[:1], ("ingest",), 4).seconds == {"ingest": 80.0}, "four weeks at once"
 
 
 def test_a_week_has_every_attempt_that_covered_it() -> None:
@@ -77,7 +78,7 @@ def test_both_are_said_in_words(streaming: Domain, capsys: pytest.CaptureFixture
     found = plan(start, end, streaming, partitions, [{"as_of": end + WEEK}])
     pages.plan(found, partitions, costs.estimate(LEDGER, ("ingest", "build_interactions"), 2), publish=False)
     text = " ".join(capsys.readouterr().out.split())
-    assert "17 rows rewritten, 1 minutes (ingest 1.0)" in text
+    assert "17 rows rewritten, 2 minutes (ingest 2.2)" in text
     assert "never succeeded here: build_interactions" in text
     assert f"stale ones as of: {end + WEEK}" in text
     pages.week_costs(streaming, FIRST + 2 * WEEK, costs.of_week(LEDGER, FIRST + 2 * WEEK))

@@ -1,0 +1,197 @@
+"""A seeded chaos run: complete weeks under blows, beside the same weeks undisturbed.
+
+After every blow each table must be wholly as before the job or wholly as after it; after the rerun every table must
+equal the undisturbed run's, and nothing may be registered or published twice.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import yaml
+from deltalake import DeltaTable
+
+from intentrec.config import ROOT
+from intentrec.contracts import RELEASES, TABLES
+from intentrec.errors import PipelineError
+from intentrec.operate.blows import BLOWS, WEEK, Blow, Service, Struck, struck
+from intentrec.operate.progress import Progress
+from intentrec.operate.terminal import console, grid
+from intentrec.review.registry import Registry
+
+JOBS = ("ingest", "build_interactions", "build_sequences", "train", "gate", "publish")
+IDENTITY = ("release_id", "as_of", "active")  # of a release; versions and run ids are of one home
+
+
+def contents(service: Service) -> dict[str, str]:
+    """Hash of every table's rows, whatever their order; and how many model versions are registered."""
+    root = f"{service.profile.warehouse}/{service.domain.domain}"
+    found = {}
+    for table in TABLES.values():
+        path = f"{root}/{table.name}"
+        if table.name == "run_ledger" or not DeltaTable.is_deltatable(path):
+            continue
+        columns = list(IDENTITY) if table is RELEASES else None
+        rows = DeltaTable(path).to_pyarrow_table(columns=columns).to_pylist()
+        lines = sorted(json.dumps(row, sort_keys=True, default=_plain) for row in rows)
+        found[table.name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    found["registered versions"] = str(len(Registry(service.profile, service.domain).versions()))
+    return found
+
+
+def _plain(value: object) -> object:
+    return sorted(value.items()) if isinstance(value, dict) else str(value)
+
+
+@dataclass(frozen=True)
+class Calm:
+    """What the undisturbed run left after each job, and how long the job took."""
+
+    contents: Mapping[tuple[date, str], Mapping[str, str]]
+    seconds: Mapping[str, float]
+
+
+@dataclass
+class Report:
+    """Every blow and what came of it."""
+
+    seed: int
+    struck: list[Struck] = field(default_factory=list)
+
+    def table(self) -> list[dict[str, str | int]]:
+        """Kind of blow by job: times, and how the job ended."""
+        rows: dict[tuple[str, str], dict[str, int]] = {}
+        for each in self.struck:
+            counts = rows.setdefault((each.blow.kind, each.blow.job), {})
+            counts[each.ended] = counts.get(each.ended, 0) + 1
+        return [
+            {"blow": kind, "job": job, "times": sum(counts.values()), **counts}
+            for (kind, job), counts in sorted(rows.items())
+        ]
+
+
+def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: Progress) -> Report:
+    """Run `weeks` weeks twice, once under `times` blows, in an empty folder `home`.
+
+    Raises:
+        PipelineError: a table was neither as before nor as after a job, or not as undisturbed after the rerun, or a job
+            failed without a blow. The message says after which blow.
+    """
+    if home.exists() and any(home.iterdir()):
+        raise PipelineError(f"{home} is not empty: the run compares homes that it makes itself; name a new folder")
+    config = _small_domain(home)
+    calm, shaken = Service(home / "calm", config), Service(home / "shaken", config)
+    first = calm.domain.calendar.history_start
+    starts = [first + WEEK * number for number in range(weeks)]
+    _simulate(calm, first, starts[-1] + WEEK, users, seed)
+    shutil.copytree(calm.home, shaken.home)
+    progress.say(f"{weeks} undisturbed weeks")
+    known = _undisturbed(calm, starts, progress)
+    report = Report(seed)
+    before: Mapping[str, str] = {}
+    for week, job, blows in planned(starts, times, seed):
+        after = known.contents[week, job]
+        for blow in blows:
+            found = struck(shaken, blow, known.seconds[job])
+            report.struck.append(found)
+            progress.say(f"blow {len(report.struck)} of {times}: {found}")
+            _require_whole(contents(shaken), before, after, f"after {found}")
+        _run(shaken, job, week)
+        if (left := contents(shaken)) != after:
+            raise PipelineError(f"{job} of {week} after its blows left {_differences(left, after)}; seed {seed}")
+        before = after
+    progress.say(
+        f"{len(report.struck)} blows; every table is as undisturbed, nothing was registered or published twice"
+    )
+    return report
+
+
+def write(report: Report, folder: Path) -> None:
+    """Print the table of blows, and keep it with every blow as `crash.json` in `folder`."""
+    names = list(dict.fromkeys(name for row in report.table() for name in row))
+    table = grid(f"{len(report.struck)} blows, seed {report.seed}", *names)
+    for row in report.table():
+        table.add_row(*(str(row.get(name, "")) for name in names))
+    console.print(table)
+    content = {"seed": report.seed, "table": report.table(), "blows": [str(each) for each in report.struck]}
+    (folder / "crash.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def planned(weeks: list[date], times: int, seed: int) -> Iterator[tuple[date, str, list[Blow]]]:
+    """Each job of each week with its blows: as many for each as `times` allows, their kind and moment drawn."""
+    dice = random.Random(seed)
+    steps = [(week, job) for week in weeks for job in JOBS]
+    for number, (week, job) in enumerate(steps):
+        count = times * (number + 1) // len(steps) - times * number // len(steps)
+        kinds = [kind for kind, jobs in BLOWS.items() if job in jobs]
+        yield week, job, [Blow(dice.choice(kinds), job, week, dice.uniform(0.05, 1.0)) for _ in range(count)]
+
+
+def _undisturbed(service: Service, weeks: list[date], progress: Progress) -> Calm:
+    left, seconds = {}, {}
+    for week in weeks:
+        for job in JOBS:
+            began = time.monotonic()
+            _run(service, job, week)
+            seconds[job] = time.monotonic() - began
+            left[week, job] = contents(service)
+        progress.say(f"week {week} undisturbed: {sum(seconds.values()):.0f} s")
+    return Calm(left, seconds)
+
+
+def _run(service: Service, job: str, week: date) -> None:
+    done = subprocess.run(
+        service.command(job, week), cwd=ROOT, env=_with(service.environment()), capture_output=True, text=True
+    )
+    if done.returncode not in (0, 99):
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
+        raise PipelineError(f"{job} of {week} failed without a blow:\n{tail}")
+
+
+def _with(more: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, **more}
+
+
+def _require_whole(found: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str], when: str) -> None:
+    torn = [name for name, value in found.items() if value not in (before.get(name), after.get(name))]
+    if torn:
+        raise PipelineError(f"{', '.join(torn)} neither as before nor as after the job, {when}")
+
+
+def _differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+    return f"{', '.join(names)} otherwise than undisturbed"
+
+
+def _small_domain(home: Path) -> Path:
+    """The streaming domain with a model that trains in seconds and a gate that anything passes."""
+    domain = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text(encoding="utf-8"))
+    domain["calendar"]["censored_weeks"] = 0
+    domain["sequences"]["length"] = 20
+    domain["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1}
+    domain["training"] |= {"epochs": 2}
+    domain["gate"] |= {"floors": [], "bootstrap": 50}
+    domain["publishing"] |= {"top_k": 5, "clusters": 2}
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "streaming.yaml"
+    path.write_text(yaml.safe_dump(domain, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _simulate(service: Service, start: date, end: date, users: int, seed: int) -> None:
+    command = [sys.executable, "-m", "intentrec.sources.simulator", "--config", str(service.config)]
+    command += ["--start", str(start), "--end", str(end), "--users", str(users), "--titles", "60", "--seed", str(seed)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=_with(service.environment()), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise PipelineError(f"the simulator failed: {done.stderr.strip()[-500:]}")
