@@ -8,7 +8,7 @@ from intentrec.config import ROOT, Domain, Profile
 from intentrec.review.challenger import make_challenger
 from intentrec.review.gate import Decision
 from intentrec.review.judge import judge_challenger
-from intentrec.review.registry import Version
+from intentrec.review.registry import Registry, Version
 from intentrec.runs import Run
 from tests.conftest import profile_under
 from tests.review import world
@@ -28,6 +28,30 @@ class Judged:
     def run(self, job: str, end: date = world.END, domain: Domain | None = None) -> Run:
         """A further attempt of a job over the week that ends at `end`."""
         return Run(job, end - timedelta(days=7), end, domain or self.domain, self.profile)
+
+
+@dataclass(frozen=True)
+class Registering:
+    """Registers versions of a domain of one test alone, from the model that is already logged."""
+
+    judged: Judged
+    domain: Domain
+
+    @property
+    def registry(self) -> Registry:
+        """Of that domain."""
+        return Registry(self.judged.profile, self.domain)
+
+    def __call__(self, fingerprint: str, trained_for: date) -> Version:
+        """Register a version once per fingerprint."""
+        run_id = self.judged.version.run_id
+        source = self.registry.client.get_run(run_id).data.tags["model_uri"]
+        tags = {"fingerprint": fingerprint, "trained_for": str(trained_for)}
+        return self.registry.register(source, run_id, tags, "a card")
+
+    def run(self, job: str, end: date) -> Run:
+        """An attempt of a job over the week that ends at `end`."""
+        return self.judged.run(job, end, self.domain)
 
 
 def prepare(home: Path, streaming: Domain) -> Judged:
