@@ -11,8 +11,8 @@ READY := $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DOMAIN ?= streaming
 CONFIG = conf/$(DOMAIN).yaml
-# What a person types reaches the shell through the environment, so that no quote in it ends a command.
-export REASON
+# What a person types reaches the shell through the environment and unexpanded: no quote or $ in it is a command.
+export INTENTREC_REASON := $(value REASON)
 ifdef DATA
 export INTENTREC_DATA := $(abspath $(DATA))
 endif
@@ -43,7 +43,7 @@ backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1 only li
 	$(BIN)/intentrec $(if $(DRY),plan $(RANGE),backfill $(RANGE) $(OPTIONS))
 
 rollback: $(READY)  ## make the release before the active one active again: REASON="why" [DOMAIN=] [TO=release]
-	@$(BIN)/intentrec rollback --config $(CONFIG) --reason "$$REASON" $(if $(TO),--to "$(TO)")
+	@$(BIN)/intentrec rollback --config $(CONFIG) --reason "$$INTENTREC_REASON" $(if $(TO),--to "$(TO)")
 
 experiments: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/experiments) [DATA=its folder]
 	$(BIN)/intentrec experiments $(DATASET)

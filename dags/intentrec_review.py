@@ -39,6 +39,8 @@ Where the registry's tags say already what was decided, `card` and all after it 
 
 def job(name: str, task_id: str, command: str, **operator: Any) -> BashOperator:
     """A task that runs jobs/<name>.py from the project's root; `command` are its arguments, perhaps with conditions."""
+    # Not among the DAG's default arguments: a person has no execution timeout.
+    operator["execution_timeout"] = timedelta(hours=6)
     return BashOperator(task_id=task_id, bash_command=command, cwd=str(ROOT), skip_on_exit_code=SKIPPED, **operator)
 
 

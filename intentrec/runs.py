@@ -1,7 +1,8 @@
 """One attempt of one job: its arguments, its two printed lines, its row in the run ledger.
 
 The ledger is a Delta table that every job appends to through delta-rs: training and gate need no Spark otherwise, and
-starting one for a single row costs longer than the row is worth. All other tables are written by Spark only.
+starting one for a single row costs longer than the row is worth. All other tables are written by Spark only, except for
+the flag in `releases` that a rollback moves (`intentrec.publishing.rollback`).
 """
 
 import argparse

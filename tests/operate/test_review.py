@@ -54,8 +54,9 @@ def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
     home.prepare()
 
     # `dags test` neither waits for a person nor fails: where one is to be asked, it leaves a run for the scheduler.
-    runs = [(date(2026, 8, 10), {}), (date(2026, 8, 17), {"config": str(config)})]
-    weekly.run(home, WEEKLY, runs, Progress())
+    # A week that is run again asks again, in the same run of the review.
+    again = (date(2026, 8, 17), {"config": str(config)})
+    weekly.run(home, WEEKLY, [(date(2026, 8, 10), {}), again, again], Progress())
     assert "jobs.review" not in notes.read_text()
     notes.unlink()
 

@@ -1,8 +1,11 @@
 """The small world after its first train and gate jobs."""
 
+import os
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+
+import yaml
 
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.review.challenger import make_challenger
@@ -52,6 +55,14 @@ class Registering:
     def run(self, job: str, end: date) -> Run:
         """An attempt of a job over the week that ends at `end`."""
         return self.judged.run(job, end, self.domain)
+
+
+def files_of(profile: Profile, domain: Domain, folder: Path) -> tuple[Path, dict[str, str]]:
+    """A domain file, and the environment in which a process finds it and the profile's places."""
+    config, chosen = folder / "domain.yaml", folder / "profile.yaml"
+    config.write_text(yaml.safe_dump(domain.model_dump(mode="json")))
+    chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json", exclude={"spark"})))
+    return config, {**os.environ, "INTENTREC_PROFILE": str(chosen), "INTENTREC_HOME": str(folder)}
 
 
 def prepare(home: Path, streaming: Domain) -> Judged:
