@@ -1,42 +1,35 @@
 """`intentrec review` and `intentrec rollback` as a person types them, on tables and a registry of this test alone."""
 
 import getpass
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import yaml
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from intentrec.config import ROOT, load_domain
+from intentrec.config import ROOT
 from intentrec.contracts import RELEASES
 from intentrec.runs import ledger
 from tests.publishing.test_rollback import T1, T2, release
-from tests.review.judged import Registering
+from tests.review.judged import Registering, files_of
 
 pytestmark = pytest.mark.slow
-PROFILE_KEYS = ("warehouse", "landing", "reports", "work", "mlflow", "mlflow_artifacts")
 
 
 @pytest.fixture
-def typed(make: Registering, tmp_path: Path):
-    """Runs `intentrec ARGUMENTS`, or `make TARGET`, for the domain of this test."""
-    config, profile = tmp_path / "domain.yaml", tmp_path / "profile.yaml"
-    config.write_text(yaml.safe_dump(make.domain.model_dump(mode="json")))
-    held = make.judged.profile.model_dump()
-    profile.write_text(yaml.safe_dump({"name": "test", **{key: held[key] for key in PROFILE_KEYS}}))
-    environment = {**os.environ, "INTENTREC_PROFILE": str(profile), "INTENTREC_HOME": str(tmp_path)}
+def typed(make: Registering, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `intentrec ARGUMENTS` for the domain of this test."""
+    config, environment = files_of(make.judged.profile, make.domain, tmp_path)
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "intentrec.cli", *arguments, "--config", str(config)]
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert load_domain(config).domain == make.domain.domain
     return run
 
 
@@ -44,7 +37,7 @@ def attempts(make: Registering) -> list[tuple[str, str, str | None]]:
     return [(row["job"], row["status"], row["message"]) for row in ledger(make.judged.profile, make.domain)]
 
 
-def test_a_version_is_approved_from_the_command_line(make: Registering, typed) -> None:
+def test_a_version_is_approved_from_the_command_line(make: Registering, typed: Callable) -> None:
     version = make("a", T1)
     make.registry.ask(version, "promote")
     asked = typed("review", "approve")
@@ -65,7 +58,7 @@ def test_a_version_is_approved_from_the_command_line(make: Registering, typed) -
     assert typed("review", "settle").stdout == "nothing was set by hand\n"
 
 
-def test_a_release_is_taken_back_from_the_command_line(make: Registering, typed) -> None:
+def test_a_release_is_taken_back_from_the_command_line(make: Registering, typed: Callable) -> None:
     for name, day in (("a", T1), ("b", T2)):
         make.registry.promote(make(name, day))
     rows = [release("a", T1, 0, False, "1"), release("b", T2, 1, True, "2")]

@@ -2,12 +2,16 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
-from intentrec.config import Domain
+from intentrec.config import ROOT, Domain
 from intentrec.errors import Skip
 from intentrec.review.ask import ask
 from intentrec.review.challenger import make_challenger
@@ -17,7 +21,7 @@ from intentrec.review.registry import Registry, Version
 from intentrec.review.verdict import record
 from intentrec.training.tracking import read_text
 from tests.review import world
-from tests.review.judged import CONFIG, Judged, prepare
+from tests.review.judged import CONFIG, Judged, files_of, prepare
 
 pytestmark = pytest.mark.slow
 NOW = datetime(2026, 9, 8, tzinfo=UTC)
@@ -101,8 +105,6 @@ def test_no_user_can_be_found_on_the_page(reviewed: Reviewed) -> None:
 
 
 def _snapshot(reviewed: Reviewed) -> list[dict]:
-    from deltalake import DeltaTable
-
     table = DeltaTable(reviewed.home.run("look").warehouse + "/sequences")
     return table.to_pyarrow_table(filters=[("as_of", "=", world.LATER)]).to_pylist()
 
@@ -112,6 +114,29 @@ def test_the_page_is_kept_beside_the_report_and_in_mlflow(reviewed: Reviewed) ->
     assert file.read_text(encoding="utf-8") == reviewed.second_page
     assert read_text(reviewed.second.run_id, "review.md") == reviewed.second_page
     assert json.loads((file.parent / "gate.json").read_text())["means"]
+
+
+def test_the_jobs_ask_and_record(reviewed: Reviewed, tmp_path: Path) -> None:
+    config, environment = files_of(reviewed.home.profile, reviewed.home.domain, tmp_path)
+    week = ["--start", str(world.END), "--end", str(world.LATER), "--config", str(config)]
+
+    def job(name: str, *options: str) -> str:
+        command = [sys.executable, "-m", f"jobs.{name}", *week, *options]
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    *_, last = job("review_card").splitlines()
+    page = json.loads(last)
+    assert page["version"] == reviewed.second.number
+    assert page["page"].startswith(f"# {reviewed.second.name}, version {reviewed.second.number}")
+    answer = ["--verdict", "rejected", "--reason", "later", "--by", "grace", "--at", "2026-09-08 10:00:00+00:00"]
+    job("review_record", "--version", reviewed.second.number, *answer)
+    tags = reviewed.registry.tags(reviewed.second)
+    assert (tags["review"], tags["reviewed_by"], tags["reviewed_at"]) == (
+        "rejected",
+        "grace",
+        "2026-09-08T10:00:00+00:00",
+    )
+    assert reviewed.registry.champion().number == reviewed.home.version.number
 
 
 def test_a_decision_by_hand_leaves_nothing_to_ask(reviewed: Reviewed) -> None:
