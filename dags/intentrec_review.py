@@ -37,8 +37,8 @@ Where the registry's tags say already what was decided, `card` and all after it 
 """
 
 
-def job(name: str, task_id: str, command: str, **operator: Any) -> BashOperator:
-    """A task that runs jobs/<name>.py from the project's root; `command` are its arguments, perhaps with conditions."""
+def job(task_id: str, command: str, **operator: Any) -> BashOperator:
+    """A task that runs a job by its command from the project's root."""
     # Not among the DAG's default arguments: a person has no execution timeout.
     operator["execution_timeout"] = timedelta(hours=6)
     return BashOperator(task_id=task_id, bash_command=command, cwd=str(ROOT), skip_on_exit_code=SKIPPED, **operator)
@@ -81,7 +81,7 @@ def review(path: Path) -> DAG:
         description=f"Review of a model of {path.stem}",
         doc_md=DOC.format(domain=path.stem),
     ) as dag:
-        card = job("review_card", "card", f"{python}review_card {RANGE}", output_processor=json.loads)
+        card = job("card", f"{python}review_card {RANGE}", output_processor=json.loads)
         ask = Review(
             task_id="review",
             subject=f"{path.stem}: version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}}, week before "
@@ -93,7 +93,6 @@ def review(path: Path) -> DAG:
             retry_delay=timedelta(seconds=10),
         )
         record = job(
-            "review_record",
             "record",
             f"{python}review_record {RANGE} --version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}} "
             '--verdict "$VERDICT" --reason "$REASON" --by "$BY" --at "$AT"',
@@ -107,7 +106,6 @@ def review(path: Path) -> DAG:
             append_env=True,
         )
         publish = job(
-            "publish",
             "publish",
             f"{{% if {ANSWER}['chosen_options'] == ['{APPROVE}'] %}}{spark} {RANGE} --activate"
             f"{{% else %}}echo '[publish] skipped: rejected'; exit {SKIPPED}{{% endif %}}",

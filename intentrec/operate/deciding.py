@@ -14,7 +14,7 @@ from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.operate import tables
 from intentrec.publishing import rollback as rollbacks
-from intentrec.review.registry import APPROVED, REJECTED, Registry
+from intentrec.review.registry import APPROVED, REJECTED, Registry, Version
 from intentrec.review.verdict import awaiting, record, settle
 from intentrec.runs import Run, attempt
 
@@ -31,7 +31,10 @@ def review(config: Path, verdict: str, version: str, reason: str) -> None:
     """
     registry = Registry(load_profile(), load_domain(config))
     if verdict == SETTLE:
-        print("\n".join(settle(registry)) or "nothing was set by hand")
+        said = settle(registry)
+        print("\n".join(said) or "nothing was set by hand")
+        if said:
+            _how_to_publish(config, registry.champion())
         return
     if verdict not in VERDICTS:
         raise PipelineError(f"{verdict!r} is none of {', '.join([*VERDICTS, SETTLE])}")
@@ -43,10 +46,7 @@ def review(config: Path, verdict: str, version: str, reason: str) -> None:
         run.note = record(registry, found, VERDICTS[verdict], reason, getpass.getuser(), datetime.now(UTC))
         run.say(run.note)
     if verdict == "approve":
-        print(
-            f"It publishes from the next weekly run on. To publish now: python -m jobs.publish --start {run.start} "
-            f"--end {run.end} --config {config}"
-        )
+        _how_to_publish(config, found)
 
 
 def rollback(config: Path, reason: str, to: str = "") -> None:
@@ -59,6 +59,15 @@ def rollback(config: Path, reason: str, to: str = "") -> None:
     with _attempt("rollback", config, active["as_of"]) as run:
         rollbacks.rollback(run, reason, getpass.getuser(), to or None)
         run.say(str(run.note))
+
+
+def _how_to_publish(config: Path, champion: Version | None) -> None:
+    if champion is not None:
+        start, end = champion.trained_for - WEEK, champion.trained_for
+        print(
+            f"Version {champion.number} publishes from the next weekly run on. To publish its week now: "
+            f"python -m jobs.publish --start {start} --end {end} --config {config}"
+        )
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def settle(registry: Registry) -> list[str]:
     """
     said = []
     champion = registry.champion()
-    if champion is not None and (champion.gate != PROMOTED or champion.review == AWAITING):
+    if champion is not None and champion.gate != PROMOTED:
         before = [v for v in registry.versions() if v.gate == PROMOTED and v.number != champion.number]
         if before:
             replaced = max(before, key=lambda version: (version.trained_for, int(version.number)))
@@ -87,7 +87,7 @@ def settle(registry: Registry) -> list[str]:
 
 def awaiting(registry: Registry) -> list[Version]:
     """Versions that a person has yet to decide about, oldest first."""
-    return [version for version in registry.versions() if version.review == AWAITING]
+    return [version for version in registry.versions() if version.review == AWAITING and version.gate is None]
 
 
 def _trail(registry: Registry, version: Version, verdict: str, reason: str, by: str, at: datetime) -> None:

@@ -47,7 +47,7 @@ def test_a_version_is_approved_from_the_command_line(make: Registering, typed: C
     )
     done = typed("review", "approve", "1", "--reason", "looks right")
     assert done.returncode == 0, done.stderr
-    assert "To publish now: python -m jobs.publish --start 2026-08-24 --end 2026-08-31 --config" in done.stdout
+    assert "To publish its week now: python -m jobs.publish --start 2026-08-24 --end 2026-08-31 --config" in done.stdout
     tags = make.registry.tags(version)
     assert (tags["review"], tags["reviewed_by"]) == ("approved", getpass.getuser())
     assert make.registry.champion().number == "1"
