@@ -1,4 +1,4 @@
-# One vocabulary: setup, demo, backfill, experiments, up, down, test, test-fast, lint. `make help` lists them.
+# One vocabulary: setup, demo, backfill, rollback, experiments, crash, up, down, test, test-fast, lint. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST))))
@@ -11,12 +11,14 @@ READY := $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DOMAIN ?= streaming
 CONFIG = conf/$(DOMAIN).yaml
+# What a person types reaches the shell through the environment and unexpanded: no quote or $ in it is a command.
+export INTENTREC_REASON := $(value REASON)
 ifdef DATA
 export INTENTREC_DATA := $(abspath $(DATA))
 endif
 RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
 
-.PHONY: help setup demo backfill experiments status crash up down test test-fast lint
+.PHONY: help setup demo backfill rollback experiments status crash up down test test-fast lint
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -42,6 +44,9 @@ demo: $(READY)  ## weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of rea
 backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1 only lists] [CASCADE=1] [OPTIONS=]
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo "make backfill FROM=2026-08-17 TO=2026-08-31: first service date, and the one after the last" >&2; exit 2; }
 	$(BIN)/intentrec $(if $(DRY),plan,backfill) $(RANGE) $(if $(CASCADE),--cascade) $(OPTIONS)
+
+rollback: $(READY)  ## make the release before the active one active again: REASON="why" [DOMAIN=] [TO=release]
+	@$(BIN)/intentrec rollback --config $(CONFIG) --reason "$$INTENTREC_REASON" $(if $(TO),--to "$(TO)")
 
 experiments: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/experiments) [DATA=its folder]
 	$(BIN)/intentrec experiments $(DATASET)

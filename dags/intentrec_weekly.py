@@ -7,14 +7,18 @@ A run covers its data interval, one week of service dates; `start` and `end` rep
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, yaml
+from airflow.sdk.exceptions import AirflowSkipException
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = os.environ.get("INTENTREC_PYTHON", sys.executable)
@@ -40,7 +44,8 @@ PARAMS = {
 
 DOC = """
 **{domain}**, a week of service dates: wait until late rows are in, then ingest → interactions → sequences → train →
-gate → publish → report. Each task is a job that also runs alone:
+gate → publish → report. Where `gate.promotion` is `reviewed`, `ask_for_review` starts `intentrec_review_{domain}`, and
+this week is published by the champion as it is. Each other task is a job that also runs alone:
 `python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`.
 
 * A range: trigger with `start` and `end`. A backfill rebuilds tables; it trains, publishes and activates only if told.
@@ -52,20 +57,27 @@ gate → publish → report. Each task is a job that also runs alone:
 """
 
 
-def _calendar(config: str) -> dict:
-    """The calendar section of a domain file."""
+def _section(config: str, name: str) -> dict:
+    """A section of a domain file."""
     with (ROOT / config).open(encoding="utf-8") as file:
-        return yaml.safe_load(file)["calendar"]
+        return yaml.safe_load(file).get(name) or {}
 
 
 def ready_at(config: str, end: str) -> str:
     """The moment (ISO 8601) from which every row of the service dates before `end` counts: their end + lateness."""
-    calendar = _calendar(config)
+    calendar = _section(config, "calendar")
     zone = ZoneInfo(calendar.get("zone", "UTC"))
     closed = datetime.combine(date.fromisoformat(end), time.fromisoformat(calendar.get("day_start", "04:00")), zone)
     text = calendar.get("lateness", "2d")
     unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[text[-1]]
     return (closed.astimezone(ZoneInfo("UTC")) + timedelta(**{unit: int(text[:-1])})).isoformat()
+
+
+def only_where_reviewed(context: Mapping[str, Any]) -> None:
+    """Skip the task where the domain promotes without a person."""
+    config = context["params"]["config"]
+    if _section(config, "gate").get("promotion") != "reviewed":
+        raise AirflowSkipException(f"{config} does not say gate.promotion: reviewed")
 
 
 def wanted(choice: str) -> str:
@@ -100,7 +112,7 @@ def job(
 def weekly(path: Path) -> DAG:
     """The DAG of one domain file."""
     config = str(path.relative_to(ROOT))
-    history_start = _calendar(config)["history_start"]
+    history_start = _section(config, "calendar")["history_start"]
     with DAG(
         dag_id=f"intentrec_weekly_{path.stem}",
         schedule=CronDataIntervalTimetable("0 0 * * 1", timezone="UTC"),
@@ -129,6 +141,16 @@ def weekly(path: Path) -> DAG:
         sequences = job("build_sequences", pool="warehouse")
         train = job("train", only_if="train", spark=False, pool="gpu")
         gate = job("gate", spark=False)
+        # Not waited for: a person may take days. After a rerun of the week the same page is made anew.
+        ask_for_review = TriggerDagRunOperator(
+            task_id="ask_for_review",
+            trigger_dag_id=f"intentrec_review_{path.stem}",
+            trigger_run_id=f"{START}_{END}",
+            logical_date=None,
+            reset_dag_run=True,
+            conf={"start": START, "end": END, "config": "{{ params.config }}"},
+            pre_execute=only_where_reviewed,
+        )
         publish = job(
             "publish",
             f"{{% if {wanted('activate')} %}}--activate{{% else %}}--no-activate{{% endif %}}",
@@ -140,7 +162,8 @@ def weekly(path: Path) -> DAG:
         # `report` succeeds after failures too; this leaf keeps them from turning the run green.
         outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed")
         wait >> ingest >> interactions >> sequences >> train >> gate >> publish >> report
-        [publish, report] >> outcome
+        gate >> ask_for_review
+        [publish, report, ask_for_review] >> outcome
     return dag
 
 

@@ -153,6 +153,31 @@ def week(
 
 
 @_command
+def review(
+    verdict: Annotated[str, typer.Argument(help="approve, reject, or settle: act on tags and aliases set by hand")],
+    version: Annotated[str, typer.Argument(help="number of the registered version; none for settle")] = "",
+    reason: Annotated[str, typer.Option(help="why; kept with the version")] = "",
+    config: Config = STREAMING,
+) -> None:
+    """Decide about a model, as the review page in Airflow does; publishes nothing by itself."""
+    from intentrec.operate import deciding
+
+    deciding.review(config, verdict, version, reason)
+
+
+@_command
+def rollback(
+    reason: Annotated[str, typer.Option(help="why; kept with the version and in the ledger")] = "",
+    to: Annotated[str, typer.Option(help="release to go to; default: the one before the active one")] = "",
+    config: Config = STREAMING,
+) -> None:
+    """Make the release before the active one active again, in seconds; starts no Spark."""
+    from intentrec.operate import deciding
+
+    deciding.rollback(config, reason, to)
+
+
+@_command
 def checksums(config: Config = STREAMING) -> None:
     """Rows and checksum of every table; starts Spark."""
     from intentrec import spark

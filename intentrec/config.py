@@ -295,6 +295,9 @@ class ItemKnn(Strict):
 class Gate(Strict):
     """When a challenger becomes champion."""
 
+    promotion: Literal["automatic", "reviewed"] = Field(
+        "automatic", description="reviewed: the gate only recommends, a person approves or rejects"
+    )
     metric: Name = "ndcg_at_10"
     threshold: float = Field(0.0, description="the paired bootstrap's lower bound of the relative lift must exceed it")
     confidence: float = Field(0.95, gt=0.5, lt=1)

@@ -316,7 +316,7 @@ RUN_LEDGER = Table(
         Column("start", DATE, "interval, inclusive"),
         Column("end", DATE, "interval, exclusive"),
         Column("status", TEXT, "running, succeeded, skipped or failed"),
-        Column("message", TEXT, "why it was skipped or failed", nullable=True),
+        Column("message", TEXT, "why it was skipped or failed, or what a person decided", nullable=True),
         Column("inputs", text_map(LONG), "table versions read"),
         Column("outputs", text_map(LONG), "table versions after the run"),
         Column("counts", text_map(LONG), "rows in, accepted, quarantined, ... as TABLE_OR_STEP.what"),

@@ -1,7 +1,8 @@
 """One attempt of one job: its arguments, its two printed lines, its row in the run ledger.
 
 The ledger is a Delta table that every job appends to through delta-rs: training and gate need no Spark otherwise, and
-starting one for a single row costs longer than the row is worth. All other tables are written by Spark only.
+starting one for a single row costs longer than the row is worth. All other tables are written by Spark only, except for
+the flag in `releases` that a rollback moves (`intentrec.publishing.rollback`).
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
@@ -42,6 +44,7 @@ class Run:
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    note: str | None = None  # what a person decided, kept as the attempt's message
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -135,13 +138,13 @@ def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
     except BaseException as error:
         _record(run, "failed", f"{type(error).__name__}: {error}"[:2000])
         raise
-    _record(run, "succeeded")
+    _record(run, "succeeded", run.note)
     counts = ", ".join(f"{key} {value:,}" for key, value in run.counts.items())
     run.say(f"succeeded in {time.monotonic() - clock:.1f} s; {counts or 'nothing counted'}")
 
 
-def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *extra: Callable) -> None:
-    """Entry point of a job module: parse, attempt, exit 0, 99 (skipped) or 1 (an error a user can act on).
+def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], Any], *extra: Callable) -> Any:
+    """Entry point of a job module: parse, attempt, return what `body` does, or exit with 99 (skipped) or 1 (failed).
 
     `extra` are functions that add the job's own arguments to the parser.
     """
@@ -151,7 +154,7 @@ def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *e
     args = parser.parse_args()
     try:
         with attempt(job, args) as run:
-            body(run, args)
+            result = body(run, args)
     except Skip:
         sys.exit(SKIPPED)
     except PipelineError as error:
@@ -163,3 +166,4 @@ def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *e
             traceback.print_exc()
         print(f"[{job}] FAILED{f': {lost}' if lost else UNEXPECTED}", file=sys.stderr, flush=True)
         sys.exit(1)
+    return result

@@ -1,5 +1,6 @@
 """Judge the challenger against the champion and the floors on the week that neither has seen, and move the alias.
 
+Where the domain file says `gate.promotion: reviewed` it only recommends, and a person decides.
 Writes gate.json beside the interval's report. A model that was judged is not judged again on the same evidence.
 """
 

@@ -1,5 +1,6 @@
 """What tests share: one Spark session, a profile under a temporary folder, the two domain files, attempts of a job."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from intentrec.config import ROOT, Domain, Profile, Spark, load_domain
 from intentrec.runs import Run
 
 if TYPE_CHECKING:
-    from tests.review.judged import Judged
+    from tests.review.judged import Judged, Registering
 
 # Modules that take minutes, the longest first: two processes that share all modules then end at about the same time.
 LONGEST = ("tests/test_end_to_end.py", "tests/operate/test_backfill.py", "tests/jobs/", "tests/publishing/")
@@ -89,6 +90,15 @@ def judged(tmp_path_factory: pytest.TempPathFactory, streaming: Domain) -> "Judg
     from tests.review.judged import prepare
 
     return prepare(tmp_path_factory.mktemp("judged"), streaming)
+
+
+@pytest.fixture
+def make(judged: "Judged", request: pytest.FixtureRequest) -> "Registering":
+    """Registers versions of a domain of this test alone."""
+    from tests.review.judged import Registering
+
+    name = "t" + re.sub(r"\W", "_", request.node.name.lower())[:40]
+    return Registering(judged, Domain.model_validate({**judged.domain.model_dump(mode="json"), "domain": name}))
 
 
 @pytest.fixture(scope="session")

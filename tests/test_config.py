@@ -60,6 +60,7 @@ def _set(*keys: str | int, value: Any) -> Callable[[Any], None]:
         (_set("interactions", "action_types", 1, "name", value="save"), "interactions"),
         (_set("gate", "confidence", value=1.5), "gate.confidence"),
         (_set("gate", "floors", value=["random"]), "gate.floors.0"),
+        (_set("gate", "promotion", value="never"), "gate.promotion"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

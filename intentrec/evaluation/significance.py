@@ -31,6 +31,28 @@ def relative(ours: float, theirs: float) -> float:
     return ours / theirs - 1.0
 
 
+def mean_intervals(
+    values_US: NDArray, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> tuple[NDArray, NDArray]:
+    """Bootstrap intervals of each column's mean: lower and upper bounds, one per column.
+
+    Every resample draws users once for all columns, so that systems are seen under the same luck.
+
+    Raises:
+        ValueError: no user.
+    """
+    users = len(values_US)
+    if not users:
+        raise ValueError("values of at least one user are needed")
+    rng = np.random.default_rng(seed)
+    means = np.stack(
+        [np.bincount(rng.integers(0, users, users), minlength=users) @ values_US / users for _ in range(resamples)]
+    )
+    tail = (1.0 - confidence) / 2.0
+    lower, upper = np.quantile(means, [tail, 1.0 - tail], axis=0)
+    return lower, upper
+
+
 def paired_lift(
     ours_U: NDArray, theirs_U: NDArray, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Lift:

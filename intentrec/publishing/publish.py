@@ -13,6 +13,7 @@ from intentrec.errors import PipelineError, Skip
 from intentrec.publishing import score
 from intentrec.publishing.release import PUBLISHED, Release, release_id, updated
 from intentrec.review.registry import Registry, Version
+from intentrec.review.verdict import settle
 from intentrec.runs import Run, code_version
 from intentrec.training.scorer import read_files
 from intentrec.warehouse import Warehouse, fingerprint, next_day
@@ -27,6 +28,8 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     """
     run, as_of = warehouse.run, warehouse.run.end
     registry = Registry(run.profile, run.domain)
+    for line in settle(registry):
+        run.say(line)
     champion = registry.champion_for(as_of)
     if champion is None:
         raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")

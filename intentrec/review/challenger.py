@@ -100,9 +100,10 @@ def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.Logge
     _clusters(predictors["challenger"], latest, catalog, domain, work / CLUSTERS, work / "plots")
     pq.write_table(catalog, work / "catalog.parquet")
     facts = _facts(inputs, sequences, fits["challenger"])
+    rows = {"rows.sequences": sequences.count_rows(), "rows.catalog": len(catalog)}
     card = model_card(domain, inputs.trained_for, cutoff, results, facts, simulated(run))
     (work / "card.md").write_text(card, encoding="utf-8")
-    return tracking.log_training(run.profile, domain, _record(run, config, inputs, work, fits, results))
+    return tracking.log_training(run.profile, domain, _record(run, config, inputs, work, fits, results, rows))
 
 
 def _record(
@@ -112,6 +113,7 @@ def _record(
     work: Path,
     fits: Mapping[str, FitResult],
     results: Mapping[str, Result],
+    rows: Mapping[str, int],
 ) -> tracking.Record:
     ours = results["challenger"].metrics | {f"val_{k}": v for k, v in _validation(fits["challenger"]).items()}
     others = {
@@ -126,7 +128,7 @@ def _record(
     shutil.copy(config, work / "config.yaml")
     return tracking.Record(
         name=f"{run.domain.domain} {inputs.trained_for}",
-        tags=tags_of(run, inputs),
+        tags=tags_of(run, inputs) | {name: str(count) for name, count in rows.items()},
         params=_params(run.domain) | {"best_epoch": fits["challenger"].best_epoch},
         history=fits["challenger"].history,
         metrics=ours | others,

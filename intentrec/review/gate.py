@@ -93,7 +93,7 @@ def judge(
     else:
         ok, reason = _lift_reason(lift[CHAMPION], gate)
         (support if ok else against).append(reason)
-        for ok, reason in _guardrails(table[CHALLENGER], table[CHAMPION], gate):
+        for ok, reason in guardrails(table[CHALLENGER], table[CHAMPION], gate):
             (support if ok else against).append(reason)
     return Decision(not against, tuple(against or support), tuple(rows), dict(lift))
 
@@ -113,8 +113,11 @@ def _lift_reason(lift: Lift, gate: Gate) -> tuple[bool, str]:
     )
 
 
-def _guardrails(ours: Mapping[str, float], theirs: Mapping[str, float], gate: Gate) -> list[tuple[bool, str]]:
-    """A guardrail breaks when the challenger loses more than allowed, or no longer measures what the champion does."""
+def guardrails(ours: Mapping[str, float], theirs: Mapping[str, float], gate: Gate) -> list[tuple[bool, str]]:
+    """Whether each guardrail holds, and a sentence that says so.
+
+    One breaks when the challenger loses more than allowed, or no longer measures what the champion does.
+    """
     found = []
     for name, loss in gate.guardrails.items():
         mine = _metric(ours, name, "gate.guardrails")

@@ -1,24 +1,29 @@
-"""The gate: read the evidence, compare challenger, champion, V0 and floors, decide, record, move the alias."""
+"""The gate: read the evidence, compare challenger, champion, V0 and floors, decide, record, move the alias.
+
+Where promotion is reviewed, the decision is a recommendation and the alias stays for a person to move.
+"""
 
 import json
 import tempfile
 from collections.abc import Mapping
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from intentrec.config import Gate, fingerprint
 from intentrec.errors import PipelineError
-from intentrec.evaluation.compare import ITEM_FLOORS, compare
+from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS, compare
 from intentrec.evaluation.evidence import read_evidence
 from intentrec.evaluation.result import Result
-from intentrec.evaluation.significance import Lift, paired_lift
+from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
 from intentrec.review.challenger import PLAIN
 from intentrec.review.gate import Decision, Row, judge
 from intentrec.review.registry import CHALLENGER, CHAMPION, Registry, Version
+from intentrec.review.verdict import settle
 from intentrec.runs import Run
 from intentrec.training import tracking
 from intentrec.training.inputs import Inputs
@@ -41,6 +46,8 @@ def judge_challenger(run: Run) -> Decision:
     evidence = read_evidence(run)
     inputs = Inputs.of(run)
     registry = Registry(run.profile, run.domain)
+    for line in settle(registry):
+        run.say(line)
     challenger = registry.by_fingerprint(inputs.fingerprint)
     if challenger is None:
         raise PipelineError(
@@ -60,11 +67,15 @@ def judge_challenger(run: Run) -> Decision:
             models = _models(registry, challenger, champion, Path(folder))
             results = compare(evidence, run.domain, models)
         decision = decide(results, run.domain.gate, challenger, champion)
-        known = {**decision.to_dict(), "based_on": based_on, "version": challenger.number}
+        known = {**decision.to_dict(), **_details(results, run.domain.gate)}
+        known |= {"based_on": based_on, "version": challenger.number}
         known["champion"] = champion.number if champion else None
         registry.record(challenger, known)
     if challenger.applied != based_on:
-        _apply(registry, challenger, decision)
+        if run.domain.gate.promotion == "reviewed":
+            registry.ask(challenger, known["decision"])
+        else:
+            _apply(registry, challenger, decision)
         registry.tag(challenger, "applied", based_on)
     _report(run, known, decision)
     return decision
@@ -79,6 +90,28 @@ def decide(results: Mapping[str, Result], gate: Gate, challenger: Version, champ
     rows = [Row(name, labels.get(name, name), _table_metrics(results[name].metrics, gate.metric)) for name in systems]
     lift = {name: _lift(results, name, gate) for name in systems if name != CHALLENGER}
     return judge(rows, lift, gate, challenger.trained_for, champion.trained_for if champion else None)
+
+
+def _details(results: Mapping[str, Result], gate: Gate) -> dict[str, Any]:
+    """What a reviewer reads beside the table: bootstrap intervals of the means, and every intent by class."""
+    systems = [name for name in (CHALLENGER, CHAMPION, PLAIN, *ITEM_FLOORS) if name in results]
+    measured = results[CHALLENGER].per_user
+    metrics = [name for name in dict.fromkeys([gate.metric, *SHOWN]) if name in measured]
+    values_US = np.stack([results[system].per_user[name] for system in systems for name in metrics], axis=1)
+    lower_S, upper_S = mean_intervals(values_US, gate.bootstrap, gate.confidence)
+    bounds = iter(zip(lower_S.tolist(), upper_S.tolist(), strict=True))
+    return {
+        "means": {system: {name: list(next(bounds)) for name in metrics} for system in systems},
+        "intents": {
+            system: {
+                name: value
+                for name, value in results[system].metrics.items()
+                if name.startswith("intent_") and isfinite(value)
+            }
+            for system in (CHALLENGER, CHAMPION, *INTENT_FLOORS)
+            if system in results
+        },
+    }
 
 
 def _table_metrics(metrics: Mapping[str, float], first: str) -> dict[str, float]:
@@ -123,7 +156,13 @@ def _report(run: Run, known: Mapping[str, Any], decision: Decision) -> None:
         cells = ["-" if isnan(row.metrics.get(name, nan)) else f"{row.metrics[name]:.4f}" for name in columns]
         table.add_row(row.label, *cells, _interval(decision.lift.get(row.system)))
     Console(width=180 if not Console().is_terminal else None).print(table)
-    run.say(f"{'promoted' if decision.promote else 'not promoted'}: {'; '.join(decision.reasons)}")
+    run.say(f"{_outcome(run.domain.gate, decision)}: {'; '.join(decision.reasons)}")
+
+
+def _outcome(gate: Gate, decision: Decision) -> str:
+    if gate.promotion == "reviewed":
+        return f"a person decides, the gate recommends to {'promote' if decision.promote else 'keep the champion'}"
+    return "promoted" if decision.promote else "not promoted"
 
 
 def _interval(lift: Lift | None) -> str:

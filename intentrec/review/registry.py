@@ -6,6 +6,10 @@ later run needs to know about a version is a tag of it:
     fingerprint   of everything that determined the training run
     trained_for   the T it was trained for: it knows nothing after T - 7d
     gate          promoted, kept or rolled_back
+    recommendation  promote or keep: what the gate recommends where a person decides
+    left.ID       how release ID of this version was taken back, as JSON: to which, by whom, when and why;
+    again.ID      the same where it was made active again later
+    review        awaiting, approved or rejected; with review_reason, reviewed_by and reviewed_at (UTC)
     replaced      the champion before it: where a rollback leads
     decision      the gate's decision as JSON: reasons, table, lifts, and a hash of the evidence it rests on
     applied       that hash, once the alias was moved accordingly
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 PROMOTED, KEPT, ROLLED_BACK = "promoted", "kept", "rolled_back"
+LEFT, AGAIN = "left.", "again."
+AWAITING, APPROVED, REJECTED = "awaiting", "approved", "rejected"
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Version:
     gate: str | None
     replaced: str | None
     applied: str | None
+    review: str | None = None
 
     @property
     def uri(self) -> str:
@@ -59,6 +66,7 @@ class Version:
             tags.get("gate"),
             tags.get("replaced"),
             tags.get("applied"),
+            tags.get("review"),
         )
 
 
@@ -141,21 +149,38 @@ class Registry:
         """Record that a version was judged and did not become champion."""
         self.tag(version, "gate", KEPT)
 
-    def rollback(self) -> Version:
-        """Give the alias back to the version that the champion replaced, and return it.
+    def ask(self, version: Version, recommendation: str) -> None:
+        """Leave the decision about a version to a person, who knows what the gate recommends."""
+        self.tag(version, "recommendation", recommendation)
+        if version.review is None and version.gate is None:
+            self.tag(version, "review", AWAITING)
 
-        Raises:
-            PipelineError: there is no champion, or it replaced none.
-        """
+    def restore(self, previous: Version) -> None:
+        """Give the alias `champion` back to a version that had it; the present champion is marked as rolled back."""
         champion = self.champion()
-        if champion is None:
-            raise PipelineError(f"{self.name} has no champion: nothing to roll back")
-        if champion.replaced is None:
-            raise PipelineError(f"version {champion.number} of {self.name} replaced no other: promote one instead")
-        previous = Version.of(self.client.get_model_version(self.name, champion.replaced))
         self._point(CHAMPION, previous)
-        self.tag(champion, "gate", ROLLED_BACK)
-        return previous
+        self.tag(previous, "gate", PROMOTED)
+        if champion is not None and champion.number != previous.number:
+            self.tag(champion, "gate", ROLLED_BACK)
+
+    def leave(self, version: Version, release_id: str, trail: str) -> None:
+        """Keep with a version that a release of it was taken back, and how (`trail`)."""
+        self.tag(version, LEFT + release_id, trail)
+
+    def take_again(self, version: Version, release_id: str, trail: str) -> None:
+        """The opposite: the release was chosen once more, and counts as not left."""
+        self.tag(version, AGAIN + release_id, trail)
+        if LEFT + release_id in self.tags(version):
+            self.client.delete_model_version_tag(self.name, version.number, LEFT + release_id)
+
+    def left_releases(self) -> set[str]:
+        """Releases of any version that were taken back."""
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+        return {key.removeprefix(LEFT) for entry in found for key in entry.tags if key.startswith(LEFT)}
+
+    def tags(self, version: Version) -> dict[str, str]:
+        """All tags of a version as they are now."""
+        return dict(self.client.get_model_version(self.name, version.number).tags)
 
     def version(self, number: str) -> Version:
         """A version by its number.

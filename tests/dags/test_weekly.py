@@ -83,10 +83,19 @@ def test_people_can_find_it(described: dict, dag: dict) -> None:
 
 
 def test_tasks_form_a_chain_that_ends_in_the_outcome(dag: dict) -> None:
-    assert dag["order"] == [*CHAIN, "outcome"]
     follows = {name: [after] for name, after in pairwise(CHAIN)}
+    follows |= {"gate": ["ask_for_review", "publish"], "ask_for_review": ["outcome"]}
     follows |= {"publish": ["outcome", "report"], "report": ["outcome"], "outcome": []}
     assert {name: task["downstream"] for name, task in dag["tasks"].items()} == follows
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_review_is_asked_for_with_the_runs_range(described: dict, name: str) -> None:
+    dag = described["dags"][f"intentrec_weekly_{name}"]
+    task = dag["tasks"]["ask_for_review"]
+    assert task["trigger"] == f"intentrec_review_{name}"
+    conf = {key: rendered(dag, value) for key, value in task["conf"].items()}
+    assert conf == {"start": "2026-09-14", "end": "2026-09-21", "config": f"conf/{name}.yaml"}
 
 
 def test_report_always_runs_and_does_not_hide_a_failure(dag: dict) -> None:
@@ -110,7 +119,7 @@ def test_jobs_run_from_the_project_and_may_skip(dag: dict) -> None:
 
 
 def test_nothing_reads_a_logical_date() -> None:
-    source = FILE.read_text()
+    source = FILE.read_text().replace("trigger_run_id=", "").replace("logical_date=None", "")  # of what is triggered
     assert not [name for name in ("logical_date", "execution_date", "{{ ds }}", "run_id") if name in source]
 
 
@@ -121,11 +130,11 @@ def test_the_wait_ends_when_the_last_row_may_have_arrived(described: dict, name:
     assert datetime.fromisoformat(described["ready"][f"conf/{name}.yaml"]) == last
 
 
-def rendered(dag: dict, task: str, run_type: str = "scheduled", **params: object) -> str:
-    """The command as Airflow renders it for the week of 14 September 2026."""
+def rendered(dag: dict, template: str, run_type: str = "scheduled", **params: object) -> str:
+    """A template as Airflow renders it for the week of 14 September 2026."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["ds"] = str
-    return environment.from_string(dag["tasks"][task]["command"]).render(
+    return environment.from_string(template).render(
         params={**dag["params"], **params},
         dag_run=SimpleNamespace(run_type=run_type),
         data_interval_start=date(2026, 9, 14),
@@ -138,7 +147,7 @@ def rendered(dag: dict, task: str, run_type: str = "scheduled", **params: object
 def test_every_command_is_one_that_its_job_takes(
     dag: dict, job: str, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = shlex.split(rendered(dag, job, include_late=late))
+    words = shlex.split(rendered(dag, dag["tasks"][job]["command"], include_late=late))
     assert words[:3] == [sys.executable, "-m", f"jobs.{job}"]
     taken = []
 
@@ -161,7 +170,7 @@ def test_every_command_is_one_that_its_job_takes(
 
 
 def test_a_range_replaces_the_interval(dag: dict) -> None:
-    command = rendered(dag, "ingest", start="2026-08-03", end="2026-09-14")
+    command = rendered(dag, dag["tasks"]["ingest"]["command"], start="2026-08-03", end="2026-09-14")
     assert "--start 2026-08-03 --end 2026-09-14" in command
 
 
@@ -179,7 +188,7 @@ def test_a_range_replaces_the_interval(dag: dict) -> None:
 def test_a_backfill_trains_and_publishes_only_if_told(
     dag: dict, task: str, run_type: str, choice: bool | None, runs_it: bool
 ) -> None:
-    command = rendered(dag, task, run_type, **{task: choice})
+    command = rendered(dag, dag["tasks"][task]["command"], run_type, **{task: choice})
     assert (f"jobs.{task}" in command) is runs_it
     done = subprocess.run(["bash", "-n", "-c", command], check=False)
     assert done.returncode == 0
@@ -194,7 +203,9 @@ def test_a_backfill_trains_and_publishes_only_if_told(
     [("scheduled", None, "--activate"), ("backfill", None, "--no-activate"), ("backfill", True, "--activate")],
 )
 def test_a_backfill_activates_only_if_told(dag: dict, run_type: str, choice: bool | None, flag: str) -> None:
-    assert rendered(dag, "publish", run_type, publish=True, activate=choice).split()[-1] == flag
+    assert (
+        rendered(dag, dag["tasks"]["publish"]["command"], run_type, publish=True, activate=choice).split()[-1] == flag
+    )
 
 
 def test_no_parameter_can_smuggle_in_a_command(dag: dict) -> None:

@@ -1,14 +1,17 @@
 """The small world after its first train and gate jobs."""
 
+import os
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+
+import yaml
 
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.review.challenger import make_challenger
 from intentrec.review.gate import Decision
 from intentrec.review.judge import judge_challenger
-from intentrec.review.registry import Version
+from intentrec.review.registry import Registry, Version
 from intentrec.runs import Run
 from tests.conftest import profile_under
 from tests.review import world
@@ -28,6 +31,38 @@ class Judged:
     def run(self, job: str, end: date = world.END, domain: Domain | None = None) -> Run:
         """A further attempt of a job over the week that ends at `end`."""
         return Run(job, end - timedelta(days=7), end, domain or self.domain, self.profile)
+
+
+@dataclass(frozen=True)
+class Registering:
+    """Registers versions of a domain of one test alone, from the model that is already logged."""
+
+    judged: Judged
+    domain: Domain
+
+    @property
+    def registry(self) -> Registry:
+        """Of that domain."""
+        return Registry(self.judged.profile, self.domain)
+
+    def __call__(self, fingerprint: str, trained_for: date) -> Version:
+        """Register a version once per fingerprint."""
+        run_id = self.judged.version.run_id
+        source = self.registry.client.get_run(run_id).data.tags["model_uri"]
+        tags = {"fingerprint": fingerprint, "trained_for": str(trained_for)}
+        return self.registry.register(source, run_id, tags, "a card")
+
+    def run(self, job: str, end: date) -> Run:
+        """An attempt of a job over the week that ends at `end`."""
+        return self.judged.run(job, end, self.domain)
+
+
+def files_of(profile: Profile, domain: Domain, folder: Path) -> tuple[Path, dict[str, str]]:
+    """A domain file, and the environment in which a process finds it and the profile's places."""
+    config, chosen = folder / "domain.yaml", folder / "profile.yaml"
+    config.write_text(yaml.safe_dump(domain.model_dump(mode="json")))
+    chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json", exclude={"spark"})))
+    return config, {**os.environ, "INTENTREC_PROFILE": str(chosen), "INTENTREC_HOME": str(folder)}
 
 
 def prepare(home: Path, streaming: Domain) -> Judged:

@@ -1,44 +1,26 @@
 """Versions, aliases and decisions in a real MLflow store."""
 
 import json
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from intentrec.config import Domain
 from intentrec.errors import PipelineError, Skip
 from intentrec.review.challenger import make_challenger
 from intentrec.review.judge import judge_challenger
-from intentrec.review.registry import Registry, Version
+from intentrec.review.registry import Registry
 from tests.review import world
-from tests.review.judged import CONFIG, Judged
+from tests.review.judged import CONFIG, Judged, Registering
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def make(judged: Judged, request: pytest.FixtureRequest) -> Callable[[str, date], Version]:
-    """Register a version of a domain of this test alone, from the model that is already logged."""
-    name = "t" + request.node.name.replace("[", "_").replace("]", "").lower()[:40]
-    domain = Domain.model_validate({**judged.domain.model_dump(mode="json"), "domain": name})
-    registry = Registry(judged.profile, domain)
-    source = registry.client.get_run(judged.version.run_id).data.tags["model_uri"]
-
-    def register(fingerprint: str, trained_for: date) -> Version:
-        tags = {"fingerprint": fingerprint, "trained_for": str(trained_for)}
-        return registry.register(source, judged.version.run_id, tags, "a card")
-
-    register.registry = registry  # type: ignore[attr-defined]
-    return register
 
 
 T1, T2, T3 = (date(2026, 8, 31) + timedelta(days=7 * week) for week in range(3))
 
 
-def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_once(make: Callable) -> None:
+def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_once(make: Registering) -> None:
     registry = make.registry
     assert registry.champion() is None
     second = make("b", T2)
@@ -50,23 +32,21 @@ def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_on
         registry.version("9")
 
 
-def test_promotion_and_rollback_move_one_alias(make: Callable) -> None:
+def test_promotion_and_its_undoing_move_one_alias(make: Registering) -> None:
     registry = make.registry
-    with pytest.raises(PipelineError, match="no champion"):
-        registry.rollback()
     first, second = make("a", T1), make("b", T2)
     registry.promote(first)
     registry.promote(first)
-    with pytest.raises(PipelineError, match="replaced no other"):
-        registry.rollback()
+    assert registry.champion().replaced is None
     registry.promote(second)
     assert registry.champion().number == second.number
-    assert registry.rollback().number == first.number
+    assert registry.champion().replaced == first.number
+    registry.restore(first)
     assert registry.champion().number == first.number
     assert registry.version(second.number).gate == "rolled_back"
 
 
-def test_an_old_week_is_published_by_the_champion_of_then(make: Callable) -> None:
+def test_an_old_week_is_published_by_the_champion_of_then(make: Registering) -> None:
     registry = make.registry
     first, second, third = make("a", T1), make("b", T2), make("c", T3)
     registry.promote(first)

@@ -1,0 +1,120 @@
+"""A person's decision about a challenger, for every domain file of conf/: structure only, the work is in jobs/.
+
+The weekly run starts it where `gate.promotion` is `reviewed`. Not a part of that run, which must not wait for days.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import DAG, Param
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = os.environ.get("INTENTREC_PYTHON", sys.executable)
+SUBMIT = os.environ.get("INTENTREC_SUBMIT")  # such as "spark-submit --master yarn --deploy-mode client"
+SKIPPED = 99  # exit status of a job that has nothing to do
+APPROVE, REJECT = "Approve", "Reject"
+
+RANGE = "--start {{ params.start }} --end {{ params.end }} --config {{ params.config }}"
+ANSWER = "ti.xcom_pull(task_ids='review')"
+
+DOC = """
+**{domain}**: a person decides about the version that the weekly run trained.
+
+* `card` makes the page: metrics with intervals beside champion and floors, slices, guardrails, what changed, users.
+* `review` waits for an answer, under *Required Actions*: approve or reject, with a reason.
+* `record` keeps decision, reason, name and time as tags of the version in MLflow, and makes an approved one champion.
+* `publish` publishes the week with it. After a rejection it is skipped.
+
+Where the registry's tags say already what was decided, `card` and all after it end as *skipped*.
+"""
+
+
+def job(task_id: str, command: str, **operator: Any) -> BashOperator:
+    """A task that runs a job by its command from the project's root."""
+    # Not among the DAG's default arguments: a person has no execution timeout.
+    operator["execution_timeout"] = timedelta(hours=6)
+    return BashOperator(task_id=task_id, bash_command=command, cwd=str(ROOT), skip_on_exit_code=SKIPPED, **operator)
+
+
+class Review(HITLOperator):
+    """Asks for a decision, and again where the answer gives no reason.
+
+    A schema of the parameter cannot demand one: Airflow holds the default against it before anybody has answered.
+    """
+
+    def validate_params_input(self, params_input: Mapping) -> None:
+        """Refuse an empty reason; the retry asks anew."""
+        super().validate_params_input(params_input)
+        if not str(params_input.get("reason") or "").strip():
+            raise ValueError("no reason was given: the decision is asked for again")
+
+
+def review(path: Path) -> DAG:
+    """The DAG of one domain file."""
+    config = str(path.relative_to(ROOT))
+    python = f"{shlex.quote(PYTHON)} -m jobs."
+    spark = f"{SUBMIT} jobs/publish.py" if SUBMIT else f"{python}publish"
+    with DAG(
+        dag_id=f"intentrec_review_{path.stem}",
+        schedule=None,
+        max_active_runs=8,  # one that nobody answers does not keep the next from being asked
+        is_paused_upon_creation=False,  # nothing starts it but a weekly run that asks, or a person
+        params={
+            "start": Param(type="string", format="date", description="first service date of the week"),
+            "end": Param(type="string", format="date", description="service date after the last"),
+            "config": Param(config, type="string", pattern=r"^[\w./-]+$", description="domain file"),
+        },
+        default_args={
+            "owner": "intentrec",
+            # Not INTENTREC_RETRIES, which is 0 where `dags test` leaves a run of this DAG to a scheduler yet to start.
+            "retries": 2,
+            "retry_delay": timedelta(seconds=30),
+        },
+        tags=["intentrec", "review", path.stem],
+        description=f"Review of a model of {path.stem}",
+        doc_md=DOC.format(domain=path.stem),
+    ) as dag:
+        card = job("card", f"{python}review_card {RANGE}", output_processor=json.loads)
+        ask = Review(
+            task_id="review",
+            subject=f"{path.stem}: version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}}, week before "
+            "{{ params.end }}",
+            body="{{ ti.xcom_pull(task_ids='card')['page'] }}",
+            options=[APPROVE, REJECT],
+            params={"reason": Param("", type="string", description="needed; kept with the version")},
+            retries=5,
+            retry_delay=timedelta(seconds=10),
+        )
+        record = job(
+            "record",
+            f"{python}review_record {RANGE} --version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}} "
+            '--verdict "$VERDICT" --reason "$REASON" --by "$BY" --at "$AT"',
+            # What a person typed reaches the shell as values of variables, never as a command.
+            env={
+                "VERDICT": f"{{{{ 'approved' if {ANSWER}['chosen_options'] == ['{APPROVE}'] else 'rejected' }}}}",
+                "REASON": f"{{{{ {ANSWER}['params_input']['reason'] }}}}",
+                "BY": f"{{{{ {ANSWER}['responded_by_user']['name'] }}}}",
+                "AT": f"{{{{ {ANSWER}['responded_at'].isoformat() }}}}",
+            },
+            append_env=True,
+        )
+        publish = job(
+            "publish",
+            f"{{% if {ANSWER}['chosen_options'] == ['{APPROVE}'] %}}{spark} {RANGE} --activate"
+            f"{{% else %}}echo '[publish] skipped: rejected'; exit {SKIPPED}{{% endif %}}",
+            pool="warehouse",
+        )
+        card >> ask >> record >> publish
+    return dag
+
+
+for _path in sorted((ROOT / "conf").glob("*.yaml")):
+    globals()[_path.stem] = review(_path)
