@@ -33,10 +33,7 @@ $(READY): requirements.lock pyproject.toml intentrec/spark.py intentrec/class_ar
 	$(BIN)/python -m intentrec.class_archive
 	touch $(READY)
 
-setcrash: $(READY)  ## three weeks under a hundred blows, compared with the same weeks undisturbed; about an hour
-	$(BIN)/intentrec crash
-
-up: $(READY)  ## environment and Delta jars under .venv, once
+setup: $(READY)  ## environment and Delta jars under .venv, once
 
 demo: $(READY)  ## weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of real data, else simulated]
 	$(BIN)/intentrec demo --config $(CONFIG) $(if $(DATA),--data "$(INTENTREC_DATA)")
@@ -53,6 +50,9 @@ experiments: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/e
 
 status: $(READY)  ## rows by week and table, what is stale, the active release: [DOMAIN=]
 	$(BIN)/intentrec status --config $(CONFIG)
+
+crash: $(READY)  ## three weeks under a hundred blows, compared with the same weeks undisturbed; about an hour
+	$(BIN)/intentrec crash
 
 up: $(READY)  ## serve Airflow and MLflow on 127.0.0.1: [AIRFLOW_PORT=8080] [MLFLOW_PORT=5000]
 	$(BIN)/intentrec up
