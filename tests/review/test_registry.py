@@ -100,6 +100,8 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
     for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24"):
         assert part in card
     assert sorted(path.name for path in (judged.run("train").report_dir / "plots").iterdir()) == [
+        "attention.png",
+        "intent_clusters.png",
         "intents.png",
         "training.png",
         "week_ahead.png",
