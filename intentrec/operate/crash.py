@@ -33,7 +33,10 @@ IDENTITY = ("release_id", "as_of", "active")  # of a release; versions and run i
 
 
 def contents(service: Service) -> dict[str, str]:
-    """Hash of every table's rows, whatever their order; and how many model versions are registered."""
+    """Hash of every table's rows, whatever their order; and how many model versions are registered.
+
+    A table without rows counts as none: it is made a moment before its first rows.
+    """
     root = f"{service.profile.warehouse}/{service.domain.domain}"
     found = {}
     for table in TABLES.values():
@@ -42,6 +45,8 @@ def contents(service: Service) -> dict[str, str]:
             continue
         columns = list(IDENTITY) if table is RELEASES else None
         rows = DeltaTable(path).to_pyarrow_table(columns=columns).to_pylist()
+        if not rows:
+            continue
         lines = sorted(json.dumps(row, sort_keys=True, default=_plain) for row in rows)
         found[table.name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     found["registered versions"] = str(len(Registry(service.profile, service.domain).versions()))

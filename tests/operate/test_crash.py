@@ -1,0 +1,45 @@
+"""The chaos run in a short form, and its plan of blows."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intentrec.errors import PipelineError
+from intentrec.operate.blows import BLOWS
+from intentrec.operate.crash import JOBS, crash, planned
+from intentrec.operate.progress import Progress
+
+FIRST = date(2026, 8, 3)
+
+
+@given(st.integers(1, 4), st.integers(0, 60), st.integers(0, 5))
+def test_a_plan_spreads_its_blows_over_all_jobs_and_is_its_seeds(weeks: int, times: int, seed: int) -> None:
+    starts = [FIRST + timedelta(weeks=number) for number in range(weeks)]
+    steps = list(planned(starts, times, seed))
+    assert [(week, job) for week, job, _ in steps] == [(week, job) for week in starts for job in JOBS]
+    blows = [blow for _, _, found in steps for blow in found]
+    assert len(blows) == times
+    counts = [len(found) for _, _, found in steps]
+    assert max(counts) - min(counts) <= 1
+    assert all(blow.job in BLOWS[blow.kind] and 0 < blow.moment <= 1 for blow in blows)
+    assert steps == list(planned(starts, times, seed))
+
+
+def test_it_runs_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("something")
+    with pytest.raises(PipelineError, match="is not empty"):
+        crash(tmp_path, 1, 1, 0, 10, Progress())
+    assert (tmp_path / "precious").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_week_under_blows_equals_the_week_undisturbed(tmp_path: Path) -> None:
+    """`crash` itself compares every table after every blow and after every rerun."""
+    report = crash(tmp_path / "home", 1, 7, 5, 20, Progress())
+    assert len(report.struck) == 7
+    assert "failed without a word" not in {each.ended for each in report.struck}
+    assert {each.ended for each in report.struck} & {"killed", "failed and said why"}
