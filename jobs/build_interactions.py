@@ -1,7 +1,7 @@
 """Turn the accepted events of whole weeks [start, end) into interactions, and fold the weekly state behind them.
 
-Writes interactions of [start, end) and title_state as of each week's end in (start, end]. Reads title_state as of
-start, which the weeks before it must have written.
+Writes interactions and feature_profiles of [start, end) and title_state as of each week's end in (start, end]. Reads
+title_state as of start, which the weeks before it must have written.
 """
 
 import argparse
@@ -10,12 +10,13 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, TITLE_STATE
+from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, FEATURE_PROFILES, INTERACTIONS, TITLE_STATE
 from intentrec.errors import PipelineError
 from intentrec.events.calendar import week_start_of
 from intentrec.events.snapshots import snapshot_dates
 from intentrec.interactions import rules, state
 from intentrec.interactions.build import build, require_all
+from intentrec.interactions.profile import profiles
 from intentrec.interactions.weeks import weeks
 from intentrec.runs import Run, main
 from intentrec.warehouse import Warehouse, next_day
@@ -52,7 +53,7 @@ def one(frame: DataFrame, value: Column) -> date | None:
 
 
 def body(run: Run, args: argparse.Namespace) -> None:
-    """Build, check that no event was lost, write both tables."""
+    """Build, check that no event was lost, write the three tables."""
     run_weeks = weeks(run.start, run.end, run.domain.calendar)
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, run.domain, args.config)
@@ -66,6 +67,8 @@ def body(run: Run, args: argparse.Namespace) -> None:
     run.counts["interactions.runs"] = built.runs
     warehouse.replace(INTERACTIONS, built.interactions, run.start, run.end)
     warehouse.replace(TITLE_STATE, built.states, next_day(run.start), next_day(run.end))
+    counted = profiles(events, built.interactions, run.domain)
+    warehouse.replace(FEATURE_PROFILES, counted, run.start, run.end)
 
 
 if __name__ == "__main__":

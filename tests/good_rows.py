@@ -109,6 +109,18 @@ def _state(n: int) -> dict[str, Any]:
     }
 
 
+def _profile(n: int) -> dict[str, Any]:
+    feature, kind, value = (("kind", "value", "film"), ("duration_s", "bin", "36"))[n]
+    return {
+        "week": START,
+        "table_name": "interactions",
+        "feature": feature,
+        "kind": kind,
+        "value": value,
+        "rows": 2,
+    }
+
+
 def _sequence(n: int) -> dict[str, Any]:
     starts = [MOMENT + timedelta(hours=k) for k in range(3)]
     return {
@@ -184,6 +196,7 @@ _MAKERS = {
     "catalog": _item,
     "interactions": _interaction,
     "title_state": _state,
+    "feature_profiles": _profile,
     "sequences": _sequence,
     "user_intents": _intent,
     "recommendations": _recommendation,

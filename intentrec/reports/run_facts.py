@@ -14,7 +14,7 @@ from intentrec.runs import Run, ledger
 # The weekly chain, and which job writes which table.
 WRITES = {
     "ingest": ("engagement_events", "quarantine", "catalog"),
-    "build_interactions": ("interactions", "title_state"),
+    "build_interactions": ("interactions", "title_state", "feature_profiles"),
     "build_sequences": ("sequences",),
     "train": (),
     "gate": (),
