@@ -165,17 +165,22 @@ def audit(table: Table, staged: DataFrame, run: Run) -> Audit:
         PipelineError: the table has no usable suite.
     """
     result = audit_frame(table, staged, parameters(run))
-    about = {"job": run.job, "run_id": run.run_id, "start": str(run.start), "end": str(run.end)}
-    findings = [{**asdict(finding), "critical": finding.critical} for finding in result.findings]
-    content = {**about, "table": table.name, "rows": result.rows, "seconds": round(result.seconds, 3)}
-    content |= {"failed": bool(result.failures), "findings": findings}
-    write(run.report_dir / "audits" / f"{table.name}.json", json.dumps(content, indent=1, ensure_ascii=False))
+    record(result, run, run.report_dir / "audits" / f"{table.name}.json")
     page = run_page.render(run.profile, run.domain, run.start, run.end, live=run)
     for finding in result.warnings:
         run.say(f"warning: {table.name}: {describe(finding)}; report: {page}")
     if result.failures:
         raise AuditFailed(_message(result, run, page))
     return result
+
+
+def record(result: Audit, run: Run, path: Path) -> None:
+    """Write an audit where the run's page looks for it."""
+    about = {"job": run.job, "run_id": run.run_id, "start": str(run.start), "end": str(run.end)}
+    findings = [{**asdict(finding), "critical": finding.critical} for finding in result.findings]
+    content = {**about, "table": result.table, "rows": result.rows, "seconds": round(result.seconds, 3)}
+    content |= {"failed": bool(result.failures), "findings": findings}
+    write(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def describe(finding: Finding) -> str:

@@ -139,10 +139,10 @@ def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
     run.say(f"succeeded in {time.monotonic() - clock:.1f} s; {counts or 'nothing counted'}")
 
 
-def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *extra: Callable) -> None:
-    """Entry point of a job module: parse, attempt, exit 0, 99 (skipped) or 1 (an error a user can act on).
+def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *extra: Callable) -> Run:
+    """Entry point of a job module: parse, attempt, exit 99 (skipped) or 1 (an error a user can act on).
 
-    `extra` are functions that add the job's own arguments to the parser.
+    Returns the attempt where it succeeded. `extra` are functions that add the job's own arguments to the parser.
     """
     parser = arguments(doc)
     for add in extra:
@@ -151,6 +151,7 @@ def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], None], *e
     try:
         with attempt(job, args) as run:
             body(run, args)
+            return run
     except Skip:
         sys.exit(SKIPPED)
     except PipelineError as error:

@@ -20,6 +20,8 @@ WRITES = {
     "gate": (),
     "publish": ("user_intents", "recommendations", "item_vectors", "user_vectors", "releases"),
 }
+TREND = "trend.html"  # among the domain's report folders
+DRIFT = "drift.json"  # in an interval's folder: what `reports.drift_audit` found, as an audit
 FATES = ("outside", "late", "duplicates", "quarantined")
 REASON = "quarantine.reason."
 
@@ -80,6 +82,7 @@ class Facts:
     tables: list[TableAudit]
     gate: dict[str, Any] | None
     plots: list[Path]
+    trend: str | None = None  # file name of the domain's trend page, where it was written
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -130,9 +133,10 @@ def collect(profile: Profile, domain: Domain, start: date, end: date, live: Run 
         end=end,
         jobs=jobs,
         counts=counts,
-        tables=_tables(jobs, audits),
+        tables=_tables(jobs, audits) + _drift(folder),
         gate=json.loads(gate.read_text("utf-8")) if gate.exists() else None,
         plots=sorted((folder / "plots").glob("*.png")),
+        trend=TREND if (folder.parent / TREND).exists() else None,
     )
 
 
@@ -187,3 +191,9 @@ def _table(name: str, job: Attempt, result: dict[str, Any] | None) -> TableAudit
         "succeeded": f"not audited by {job.job}",
     }
     return TableAudit(name, job.job, None, reasons.get(job.status, f"not written: {job.job} has not run"))
+
+
+def _drift(folder: Path) -> list[TableAudit]:
+    """What the report job found of drift, shown as an audit of no table."""
+    file = folder / DRIFT
+    return [TableAudit("drift", "report", json.loads(file.read_text("utf-8")))] if file.exists() else []
