@@ -26,6 +26,7 @@ from intentrec.reports.files import write
 from intentrec.runs import Run
 
 if TYPE_CHECKING:
+    import pandas as pd
     from great_expectations import ExpectationSuite
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.datasource.fluent.interfaces import Batch
@@ -126,37 +127,52 @@ def load_suite(table: Table, folder: Path = SUITES) -> "ExpectationSuite":
     return suite
 
 
-def audit_frame(table: Table, frame: DataFrame, values: dict[str, Any], folder: Path = SUITES) -> Audit:
+def audit_frame(
+    table: Table, frame: "DataFrame | pd.DataFrame", values: dict[str, Any], folder: Path = SUITES
+) -> Audit:
     """Run the table's suite on a frame; writes nothing.
 
     Args:
+        table: whose rows they are.
+        frame: of Spark, or of pandas where a few rows are no reason to start Spark.
         values: what the suite names as `$PARAMETER`, see `parameters`.
+        folder: where the suites lie.
 
     Raises:
         PipelineError: the table has no usable suite.
     """
     clock = time.monotonic()
     suite = load_suite(table, folder)
-    frame = frame.cache()
-    try:
-        rows = frame.count()
-        batch = _batch(frame)
-        # Zero sample rows: Spark plans `limit 0` away, while BOOLEAN_ONLY would lose the counts.
-        counts = {"result_format": "BASIC", "partial_unexpected_count": 0}
-        for order, expectation in enumerate(suite.expectations):
-            expectation.meta = {**(expectation.meta or {}), "order": order}
-        results = batch.validate(suite, result_format=counts, expectation_parameters=values).results
-        findings = [_finding(result) for result in sorted(results, key=_order)]  # they come back in any order
-        for order, finding in enumerate(findings):
-            if not finding.success and finding.raised is None:
-                sample = _sample(batch, suite.expectations[order], table, values)
-                findings[order] = Finding(**{**vars(finding), "rows": sample})
-    finally:
-        frame.unpersist()
+    if isinstance(frame, DataFrame):
+        frame = frame.cache()
+        try:
+            rows, findings = frame.count(), _findings(table, suite, frame, values)
+        finally:
+            frame.unpersist()
+    else:
+        rows, findings = len(frame), _findings(table, suite, frame, values)
     return Audit(table.name, rows, time.monotonic() - clock, findings)
 
 
-def audit(table: Table, staged: DataFrame, run: Run) -> Audit:
+def _findings(
+    table: Table, suite: "ExpectationSuite", frame: "DataFrame | pd.DataFrame", values: dict[str, Any]
+) -> list[Finding]:
+    """What every expectation of the suite found, in the suite's order."""
+    batch = _batch(frame)
+    # Zero sample rows: Spark plans `limit 0` away, while BOOLEAN_ONLY would lose the counts.
+    counts = {"result_format": "BASIC", "partial_unexpected_count": 0}
+    for order, expectation in enumerate(suite.expectations):
+        expectation.meta = {**(expectation.meta or {}), "order": order}
+    results = batch.validate(suite, result_format=counts, expectation_parameters=values).results
+    findings = [_finding(result) for result in sorted(results, key=_order)]  # they come back in any order
+    for order, finding in enumerate(findings):
+        if not finding.success and finding.raised is None:
+            sample = _sample(batch, suite.expectations[order], table, values)
+            findings[order] = Finding(**{**vars(finding), "rows": sample})
+    return findings
+
+
+def audit(table: Table, staged: "DataFrame | pd.DataFrame", run: Run) -> Audit:
     """Audit the staged rows of a run's interval, write the result and the run's page.
 
     Raises:
@@ -206,14 +222,16 @@ def _message(result: Audit, run: Run, page: Path) -> str:
     return "\n".join(lines)
 
 
-def _batch(frame: DataFrame) -> "Batch":
+def _batch(frame: "DataFrame | pd.DataFrame") -> "Batch":
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_spark("staged").add_dataframe_asset("rows")
+    sources = context.data_sources
+    source = sources.add_spark("staged") if isinstance(frame, DataFrame) else sources.add_pandas("staged")
+    asset = source.add_dataframe_asset("rows")
     return asset.add_batch_definition_whole_dataframe("interval").get_batch({"dataframe": frame})
 
 

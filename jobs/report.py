@@ -1,23 +1,34 @@
 """Write the report page of an interval and the domain's trend page, and print a summary. Changes no table.
 
-Warns where the interval's last week drifted from its training window. Starts no Spark.
+Audits the ledger, and warns where the interval's last week drifted from its training window. Starts no Spark.
 """
 
 import argparse
 
+import pandas as pd
+
+from intentrec import quality
+from intentrec.contracts import RUN_LEDGER
 from intentrec.reports import run_facts, run_page, trend_page
 from intentrec.reports.attach import attach
 from intentrec.reports.drift_audit import audit_drift
-from intentrec.runs import Run, main
+from intentrec.runs import Run, ledger, main
 
 
 def body(run: Run, args: argparse.Namespace) -> None:
-    """Judge drift, render both pages from what is there, and keep them with the model that the interval trained."""
+    """Look at drift and the ledger, then write what is known, whatever they found."""
+    quality.get_ready()
     audit_drift(run)
-    # Twice the page: the trend links the pages that exist, and a page links the trend once there is one.
-    run_page.render(run.profile, run.domain, run.start, run.end)
+    try:
+        quality.audit(RUN_LEDGER, pd.DataFrame(ledger(run.profile, run.domain)), run)
+    finally:
+        write_pages(run)
+
+
+def write_pages(run: Run) -> None:
+    """Both pages from what is there, kept with the model that the interval trained, and the summary in the log."""
     trend = trend_page.render(run.profile, run.domain)
-    page = run_page.render(run.profile, run.domain, run.start, run.end)
+    page = run_page.render(run.profile, run.domain, run.start, run.end)  # links the trend, now that there is one
     facts = run_facts.collect(run.profile, run.domain, run.start, run.end)
     print(run_page.summary(facts), flush=True)
     run.say(f"report: {page}")

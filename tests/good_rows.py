@@ -190,6 +190,24 @@ def _release(n: int) -> dict[str, Any]:
     }
 
 
+def _attempt(n: int) -> dict[str, Any]:
+    return {
+        "run_id": f"run{n}",
+        "job": "ingest",
+        "start": START,
+        "end": END,
+        "status": ("succeeded", "running")[n],
+        "message": None,
+        "inputs": {},
+        "outputs": {"catalog": 0},
+        "counts": {"events.read": 2},
+        "config_hash": "c",
+        "code_version": "d",
+        "started_at": MOMENT,
+        "seconds": (12.5, None)[n],
+    }
+
+
 _MAKERS = {
     "engagement_events": _event,
     "quarantine": _refused,
@@ -203,6 +221,7 @@ _MAKERS = {
     "item_vectors": _item_vector,
     "user_vectors": _user_vector,
     "releases": _release,
+    "run_ledger": _attempt,
 }
 
 

@@ -47,8 +47,10 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
 
 def writes(job: str, start: date, end: date) -> list[Span]:
     """What a job writes for [start, end): partitions by event date inside it, snapshots as of its week ends."""
-    inside = {"ingest": ("engagement_events", "quarantine", "catalog")}
-    inside["build_interactions"] = ("interactions", "feature_profiles")
+    inside: dict[str, tuple[str, ...]] = {
+        "ingest": ("engagement_events", "quarantine", "catalog"),
+        "build_interactions": ("interactions", "feature_profiles"),
+    }
     after = {"build_interactions": ("title_state",), "build_sequences": ("sequences",)}
     spans = [Span(table, start, end) for table in inside.get(job, ())]
     spans += [Span(table, start + DAY, end + DAY) for table in after.get(job, ())]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from intentrec.config import Domain, Profile
-from intentrec.contracts import TABLES
+from intentrec.contracts import RUN_LEDGER, TABLES
 from intentrec.runs import Run, ledger
 
 # The weekly chain, and which job writes which table.
@@ -133,7 +133,7 @@ def collect(profile: Profile, domain: Domain, start: date, end: date, live: Run 
         end=end,
         jobs=jobs,
         counts=counts,
-        tables=_tables(jobs, audits) + _drift(folder),
+        tables=_tables(jobs, audits) + _of_report(folder, audits),
         gate=json.loads(gate.read_text("utf-8")) if gate.exists() else None,
         plots=sorted((folder / "plots").glob("*.png")),
         trend=TREND if (folder.parent / TREND).exists() else None,
@@ -193,7 +193,9 @@ def _table(name: str, job: Attempt, result: dict[str, Any] | None) -> TableAudit
     return TableAudit(name, job.job, None, reasons.get(job.status, f"not written: {job.job} has not run"))
 
 
-def _drift(folder: Path) -> list[TableAudit]:
-    """What the report job found of drift, shown as an audit of no table."""
-    file = folder / DRIFT
-    return [TableAudit("drift", "report", json.loads(file.read_text("utf-8")))] if file.exists() else []
+def _of_report(folder: Path, audits: dict[str, dict[str, Any]]) -> list[TableAudit]:
+    """What the report job itself looked at: the ledger, and drift, which is shown as an audit though of no table."""
+    drift = folder / DRIFT
+    found = {RUN_LEDGER.name: audits.get(RUN_LEDGER.name)}
+    found["drift"] = json.loads(drift.read_text("utf-8")) if drift.exists() else None
+    return [TableAudit(name, "report", result) for name, result in found.items() if result is not None]
