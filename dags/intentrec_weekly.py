@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, yaml
+from airflow.sdk import DAG, BaseOperatorLink, CronDataIntervalTimetable, Param, yaml
 from airflow.sdk.exceptions import AirflowSkipException
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,10 +51,33 @@ this week is published by the champion as it is. Each other task is a job that a
 * A range: trigger with `start` and `end`. A backfill rebuilds tables; it trains, publishes and activates only if told.
   A week needs the state that the week before left: set a backfill's max active runs to 1, or use `make backfill`.
 * A task that has nothing to do ends as *skipped* and says why in its log.
-* `report` runs whatever happened; its page is `report.html` in the folder that its log names. `outcome` is red when
-  anything was.
+* `report` runs whatever happened. Its link *Report* is the address of the run's page, a file on the machine that ran
+  it (browsers open `file:` addresses only from the address bar: copy it), and that page links the trend over weeks.
+  Where the week trained a model, its MLflow run keeps both under `reports`. `outcome` is red when anything was.
 * Rerunning any run is safe: it replaces its own interval, and the same input gives the same rows.
 """
+
+
+class ReportLink(BaseOperatorLink):
+    """The page that a `report` task wrote: its job prints the address last, and Airflow keeps a task's last line."""
+
+    @property
+    def name(self) -> str:
+        """The link's text."""
+        return "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The page's address, empty where the task did not get that far; asked for when the task ends."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        last_line = XCom.get_value(ti_key=ti_key, key="return_value")
+        return last_line if isinstance(last_line, str) and last_line.startswith("file:") else ""
+
+
+class ReportOperator(BashOperator):
+    """A BashOperator with a link to the page that its job wrote."""
+
+    operator_extra_links = (ReportLink(),)
 
 
 def _section(config: str, name: str) -> dict:
@@ -92,6 +115,7 @@ def job(
     spark: bool = True,
     pool: str = "default_pool",
     trigger_rule: str = "all_success",
+    operator: type[BashOperator] = BashOperator,
 ) -> BashOperator:
     """A task that runs jobs/<name>.py over the run's range, from the project's root."""
     launch = f"{SUBMIT} jobs/{name}.py" if spark and SUBMIT else f"{shlex.quote(PYTHON)} -m jobs.{name}"
@@ -99,7 +123,7 @@ def job(
     if only_if:
         refusal = f"echo '[{name} {START}..{END}] skipped: not asked for in this run'; exit {SKIPPED}"
         command = f"{{% if {wanted(only_if)} %}}{command}{{% else %}}{refusal}{{% endif %}}"
-    return BashOperator(
+    return operator(
         task_id=name,
         bash_command=command,
         cwd=str(ROOT),
@@ -158,7 +182,7 @@ def weekly(path: Path) -> DAG:
             pool="warehouse",
             trigger_rule="none_failed",  # a run that does not train publishes with the champion
         )
-        report = job("report", spark=False, trigger_rule="all_done")
+        report = job("report", spark=False, trigger_rule="all_done", operator=ReportOperator)
         # `report` succeeds after failures too; this leaf keeps them from turning the run green.
         outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed")
         wait >> ingest >> interactions >> sequences >> train >> gate >> publish >> report

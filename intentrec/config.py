@@ -316,6 +316,15 @@ class Publishing(Strict):
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
 
 
+class Quality(Strict):
+    """When a report warns of drift."""
+
+    drift_bound: PositiveFloat = Field(
+        0.25, description="population stability index of a model input against the training window"
+    )
+    min_rows: PositiveInt = Field(1000, description="rows that a week and its training window need to be compared")
+
+
 class Domain(Strict):
     """One domain file."""
 
@@ -330,6 +339,7 @@ class Domain(Strict):
     training: Training = Training()
     gate: Gate = Gate()
     publishing: Publishing = Publishing()
+    quality: Quality = Quality()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Domain":

@@ -183,6 +183,21 @@ TITLE_STATE = Table(
     ),
 )
 
+FEATURE_PROFILES = Table(
+    "feature_profiles",
+    "how often a value of a feature occurred in a week",
+    "week",
+    ("week", "table_name", "feature", "kind", "value"),
+    (
+        Column("week", DATE, "first service date of the week"),
+        Column("table_name", TEXT, "the table whose rows were counted: engagement_events or interactions"),
+        Column("feature", TEXT, "its column, or intent.NAME for the classes that an intent makes of a number"),
+        Column("kind", TEXT, "value, bin (of a number), other (values without a row of their own) or null (unknown)"),
+        Column("value", TEXT, "the value, or the bin's index; empty where the kind says all"),
+        Column("rows", LONG, "rows of the week that hold it; a row with several labels counts for each"),
+    ),
+)
+
 
 def _each(name: str, of: DataType, doc: str) -> Column:
     return Column(name, array(of), doc)
@@ -335,6 +350,7 @@ TABLES: dict[str, Table] = {
         CATALOG,
         INTERACTIONS,
         TITLE_STATE,
+        FEATURE_PROFILES,
         SEQUENCES,
         USER_INTENTS,
         RECOMMENDATIONS,

@@ -26,6 +26,7 @@ from intentrec.reports.files import write
 from intentrec.runs import Run
 
 if TYPE_CHECKING:
+    import pandas as pd
     from great_expectations import ExpectationSuite
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.datasource.fluent.interfaces import Batch
@@ -122,37 +123,52 @@ def load_suite(table: Table, folder: Path = SUITES) -> "ExpectationSuite":
     return suite
 
 
-def audit_frame(table: Table, frame: DataFrame, values: dict[str, Any], folder: Path = SUITES) -> Audit:
+def audit_frame(
+    table: Table, frame: "DataFrame | pd.DataFrame", values: dict[str, Any], folder: Path = SUITES
+) -> Audit:
     """Run the table's suite on a frame; writes nothing.
 
     Args:
+        table: whose rows they are.
+        frame: of Spark, or of pandas where a few rows are no reason to start Spark.
         values: what the suite names as `$PARAMETER`, see `parameters`.
+        folder: where the suites lie.
 
     Raises:
         PipelineError: the table has no usable suite.
     """
     clock = time.monotonic()
     suite = load_suite(table, folder)
-    frame = frame.cache()
-    try:
-        rows = frame.count()
-        batch = _batch(frame)
-        # Zero sample rows: Spark plans `limit 0` away, while BOOLEAN_ONLY would lose the counts.
-        counts = {"result_format": "BASIC", "partial_unexpected_count": 0}
-        for order, expectation in enumerate(suite.expectations):
-            expectation.meta = {**(expectation.meta or {}), "order": order}
-        results = batch.validate(suite, result_format=counts, expectation_parameters=values).results
-        findings = [_finding(result) for result in sorted(results, key=_order)]  # they come back in any order
-        for order, finding in enumerate(findings):
-            if not finding.success and finding.raised is None:
-                sample = _sample(batch, suite.expectations[order], table, values)
-                findings[order] = Finding(**{**vars(finding), "rows": sample})
-    finally:
-        frame.unpersist()
+    if isinstance(frame, DataFrame):
+        frame = frame.cache()
+        try:
+            rows, findings = frame.count(), _findings(table, suite, frame, values)
+        finally:
+            frame.unpersist()
+    else:
+        rows, findings = len(frame), _findings(table, suite, frame, values)
     return Audit(table.name, rows, time.monotonic() - clock, findings)
 
 
-def audit(table: Table, staged: DataFrame, run: Run) -> Audit:
+def _findings(
+    table: Table, suite: "ExpectationSuite", frame: "DataFrame | pd.DataFrame", values: dict[str, Any]
+) -> list[Finding]:
+    """What every expectation of the suite found, in the suite's order."""
+    batch = _batch(frame)
+    # Zero sample rows: Spark plans `limit 0` away, while BOOLEAN_ONLY would lose the counts.
+    counts = {"result_format": "BASIC", "partial_unexpected_count": 0}
+    for order, expectation in enumerate(suite.expectations):
+        expectation.meta = {**(expectation.meta or {}), "order": order}
+    results = batch.validate(suite, result_format=counts, expectation_parameters=values).results
+    findings = [_finding(result) for result in sorted(results, key=_order)]  # they come back in any order
+    for order, finding in enumerate(findings):
+        if not finding.success and finding.raised is None:
+            sample = _sample(batch, suite.expectations[order], table, values)
+            findings[order] = Finding(**{**vars(finding), "rows": sample})
+    return findings
+
+
+def audit(table: Table, staged: "DataFrame | pd.DataFrame", run: Run) -> Audit:
     """Audit the staged rows of a run's interval, write the result and the run's page.
 
     Raises:
@@ -161,17 +177,22 @@ def audit(table: Table, staged: DataFrame, run: Run) -> Audit:
         PipelineError: the table has no usable suite.
     """
     result = audit_frame(table, staged, parameters(run))
-    about = {"job": run.job, "run_id": run.run_id, "start": str(run.start), "end": str(run.end)}
-    findings = [{**asdict(finding), "critical": finding.critical} for finding in result.findings]
-    content = {**about, "table": table.name, "rows": result.rows, "seconds": round(result.seconds, 3)}
-    content |= {"failed": bool(result.failures), "findings": findings}
-    write(run.report_dir / "audits" / f"{table.name}.json", json.dumps(content, indent=1, ensure_ascii=False))
+    record(result, run, run.report_dir / "audits" / f"{table.name}.json")
     page = run_page.render(run.profile, run.domain, run.start, run.end, live=run)
     for finding in result.warnings:
         run.say(f"warning: {table.name}: {describe(finding)}; report: {page}")
     if result.failures:
         raise AuditFailed(_message(result, run, page))
     return result
+
+
+def record(result: Audit, run: Run, path: Path) -> None:
+    """Write an audit where the run's page looks for it."""
+    about = {"job": run.job, "run_id": run.run_id, "start": str(run.start), "end": str(run.end)}
+    findings = [{**asdict(finding), "critical": finding.critical} for finding in result.findings]
+    content = {**about, "table": result.table, "rows": result.rows, "seconds": round(result.seconds, 3)}
+    content |= {"failed": bool(result.failures), "findings": findings}
+    write(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def describe(finding: Finding) -> str:
@@ -197,14 +218,16 @@ def _message(result: Audit, run: Run, page: Path) -> str:
     return "\n".join(lines)
 
 
-def _batch(frame: DataFrame) -> "Batch":
+def _batch(frame: "DataFrame | pd.DataFrame") -> "Batch":
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_spark("staged").add_dataframe_asset("rows")
+    sources = context.data_sources
+    source = sources.add_spark("staged") if isinstance(frame, DataFrame) else sources.add_pandas("staged")
+    asset = source.add_dataframe_asset("rows")
     return asset.add_batch_definition_whole_dataframe("interval").get_batch({"dataframe": frame})
 
 

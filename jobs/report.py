@@ -1,18 +1,49 @@
-"""Write the report page of an interval and print a summary of it. Starts no Spark and changes no table."""
+"""Write the report page of an interval and the domain's trend page, and print a summary. Changes no table.
+
+Audits the ledger, and warns where the interval's last week drifted from its training window. Starts no Spark.
+"""
 
 import argparse
+from pathlib import Path
 
-from intentrec.reports import run_facts, run_page
-from intentrec.runs import Run, main
+import pandas as pd
+
+from intentrec import quality
+from intentrec.contracts import RUN_LEDGER
+from intentrec.reports import run_facts, run_page, trend_page
+from intentrec.reports.attach import attach
+from intentrec.reports.drift_audit import audit_drift
+from intentrec.runs import Run, ledger, main
 
 
-def body(run: Run, args: argparse.Namespace) -> None:
-    """Render the page from the ledger and the audits as they stand."""
-    page = run_page.render(run.profile, run.domain, run.start, run.end)
+def body(run: Run, args: argparse.Namespace) -> Path:
+    """Look at drift and the ledger, then write what is known, whatever they found."""
+    quality.get_ready()
+    audit_drift(run)
+    try:
+        quality.audit(RUN_LEDGER, pd.DataFrame(ledger(run.profile, run.domain)), run)
+    finally:
+        page = write_pages(run)
+    return page
+
+
+def write_pages(run: Run) -> Path:
+    """Both pages from what is there, kept with the model that the interval trained, and the summary in the log.
+
+    Returns the path of the run's page.
+    """
+    trend = trend_page.render(run.profile, run.domain)
+    page = run_page.render(run.profile, run.domain, run.start, run.end)  # links the trend, now that there is one
     facts = run_facts.collect(run.profile, run.domain, run.start, run.end)
     print(run_page.summary(facts), flush=True)
     run.say(f"report: {page}")
+    run.say(f"trend: {trend}")
+    if kept_with := attach(run, page, trend):
+        run.say(f"both kept with MLflow run {kept_with}")
+    return page
 
 
 if __name__ == "__main__":
-    main("report", __doc__, body)
+    page = main("report", __doc__, body)
+    # The last line a task prints is what Airflow keeps of it: the DAG's link to the page is made of this one.
+    print(page.resolve().as_uri(), flush=True)

@@ -21,6 +21,11 @@ def body(run: Run, args: argparse.Namespace) -> None:
     make_challenger(run, Path(args.config))
 
 
+def job() -> None:
+    """The job, as each of the processes runs it."""
+    main("train", __doc__, body)
+
+
 def processes() -> int:
     """How many the profile wants; `main` says what is wrong with a profile that cannot be read."""
     with suppress(PipelineError):
@@ -32,4 +37,4 @@ if __name__ == "__main__":
     if processes() > 1 and not launched():
         launch(processes())
     else:
-        together(lambda: main("train", __doc__, body), follow=train)
+        together(job, follow=train)

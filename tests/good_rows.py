@@ -109,6 +109,18 @@ def _state(n: int) -> dict[str, Any]:
     }
 
 
+def _profile(n: int) -> dict[str, Any]:
+    feature, kind, value = (("kind", "value", "film"), ("duration_s", "bin", "36"))[n]
+    return {
+        "week": START,
+        "table_name": "interactions",
+        "feature": feature,
+        "kind": kind,
+        "value": value,
+        "rows": 2,
+    }
+
+
 def _sequence(n: int) -> dict[str, Any]:
     starts = [MOMENT + timedelta(hours=k) for k in range(3)]
     return {
@@ -178,18 +190,38 @@ def _release(n: int) -> dict[str, Any]:
     }
 
 
+def _attempt(n: int) -> dict[str, Any]:
+    return {
+        "run_id": f"run{n}",
+        "job": "ingest",
+        "start": START,
+        "end": END,
+        "status": ("succeeded", "running")[n],
+        "message": None,
+        "inputs": {},
+        "outputs": {"catalog": 0},
+        "counts": {"events.read": 2},
+        "config_hash": "c",
+        "code_version": "d",
+        "started_at": MOMENT,
+        "seconds": (12.5, None)[n],
+    }
+
+
 _MAKERS = {
     "engagement_events": _event,
     "quarantine": _refused,
     "catalog": _item,
     "interactions": _interaction,
     "title_state": _state,
+    "feature_profiles": _profile,
     "sequences": _sequence,
     "user_intents": _intent,
     "recommendations": _recommendation,
     "item_vectors": _item_vector,
     "user_vectors": _user_vector,
     "releases": _release,
+    "run_ledger": _attempt,
 }
 
 

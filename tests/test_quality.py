@@ -17,7 +17,7 @@ from intentrec.runs import Run
 from tests.good_rows import END, MOMENT, START, frame, rows
 
 Rows = list[dict[str, Any]]
-AUDITED = [table for name, table in TABLES.items() if name != "run_ledger"]
+AUDITED = list(TABLES.values())
 
 
 @pytest.fixture
@@ -128,6 +128,8 @@ def test_good_rows_pass(spark: SparkSession, run: Run) -> None:
         ("user_vectors", {"vector": [float("nan"), 1.0]}, "unexpected_rows_expectation", {"user_id": "u1"}),
         ("user_vectors", {"boosts": {"t1": float("nan")}}, "unexpected_rows_expectation", {"user_id": "u1"}),
         ("releases", {"table_versions": {"user_intents": 1}}, "unexpected_rows_expectation", {"release_id": "r1"}),
+        ("feature_profiles", {"rows": 3}, "unexpected_rows_expectation", {"feature": "kind"}),
+        ("run_ledger", {"end": START}, "column_pair_values_a_to_be_greater_than_b", {"run_id": "run1"}),
         ("quarantine", {"reasons": []}, "unexpected_rows_expectation", {"source_file": "events.jsonl.gz"}),
     ],
 )

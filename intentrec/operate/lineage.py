@@ -47,7 +47,10 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
 
 def writes(job: str, start: date, end: date) -> list[Span]:
     """What a job writes for [start, end): partitions by event date inside it, snapshots as of its week ends."""
-    inside = {"ingest": ("engagement_events", "quarantine", "catalog"), "build_interactions": ("interactions",)}
+    inside: dict[str, tuple[str, ...]] = {
+        "ingest": ("engagement_events", "quarantine", "catalog"),
+        "build_interactions": ("interactions", "feature_profiles"),
+    }
     after = {"build_interactions": ("title_state",), "build_sequences": ("sequences",)}
     spans = [Span(table, start, end) for table in inside.get(job, ())]
     spans += [Span(table, start + DAY, end + DAY) for table in after.get(job, ())]
@@ -103,6 +106,7 @@ def plan(
     reach = {
         "title_state": Span("title_state", end + DAY, end + state),
         "interactions": Span("interactions", end, end + state),
+        "feature_profiles": Span("feature_profiles", end, end + state),
         "sequences": Span("sequences", end + DAY, end + state + lookback),
     }
     reach |= {name: Span(name, start + DAY, end + state + lookback) for name in PUBLISHED}

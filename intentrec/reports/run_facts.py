@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from intentrec.config import Domain, Profile
-from intentrec.contracts import TABLES
+from intentrec.contracts import RUN_LEDGER, TABLES
 from intentrec.runs import Run, ledger
 
 # The weekly chain, and which job writes which table.
 WRITES = {
     "ingest": ("engagement_events", "quarantine", "catalog"),
-    "build_interactions": ("interactions", "title_state"),
+    "build_interactions": ("interactions", "title_state", "feature_profiles"),
     "build_sequences": ("sequences",),
     "train": (),
     "gate": (),
     "publish": ("user_intents", "recommendations", "item_vectors", "user_vectors", "releases"),
 }
+TREND = "trend.html"  # among the domain's report folders
+DRIFT = "drift.json"  # in an interval's folder: what `reports.drift_audit` found, as an audit
 FATES = ("outside", "late", "duplicates", "quarantined")
 REASON = "quarantine.reason."
 
@@ -80,6 +82,7 @@ class Facts:
     tables: list[TableAudit]
     gate: dict[str, Any] | None
     plots: list[Path]
+    trend: str | None = None  # file name of the domain's trend page, where it was written
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -130,9 +133,10 @@ def collect(profile: Profile, domain: Domain, start: date, end: date, live: Run 
         end=end,
         jobs=jobs,
         counts=counts,
-        tables=_tables(jobs, audits),
+        tables=_tables(jobs, audits) + _of_report(folder, audits),
         gate=json.loads(gate.read_text("utf-8")) if gate.exists() else None,
         plots=sorted((folder / "plots").glob("*.png")),
+        trend=TREND if (folder.parent / TREND).exists() else None,
     )
 
 
@@ -187,3 +191,11 @@ def _table(name: str, job: Attempt, result: dict[str, Any] | None) -> TableAudit
         "succeeded": f"not audited by {job.job}",
     }
     return TableAudit(name, job.job, None, reasons.get(job.status, f"not written: {job.job} has not run"))
+
+
+def _of_report(folder: Path, audits: dict[str, dict[str, Any]]) -> list[TableAudit]:
+    """What the report job itself looked at: the ledger, and drift, which is shown as an audit though of no table."""
+    drift = folder / DRIFT
+    found = {RUN_LEDGER.name: audits.get(RUN_LEDGER.name)}
+    found["drift"] = json.loads(drift.read_text("utf-8")) if drift.exists() else None
+    return [TableAudit(name, "report", result) for name, result in found.items() if result is not None]

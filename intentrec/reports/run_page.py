@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from intentrec.config import Domain, Profile
 from intentrec.events.advice import advice
@@ -72,20 +72,29 @@ def waterfall(counts: dict[str, int]) -> list[Bar]:
 def render(profile: Profile, domain: Domain, start: date, end: date, live: Run | None = None) -> Path:
     """Write the interval's page and return its path. `live` is an attempt still running in this process."""
     facts = collect(profile, domain, start, end, live)
-    return write(report_dir(profile, domain, start, end) / "report.html", html(facts))
+    return write(path(profile, domain, start, end), html(facts))
+
+
+def path(profile: Profile, domain: Domain, start: date, end: date) -> Path:
+    """Where the interval's page lies, written or not."""
+    return report_dir(profile, domain, start, end) / "report.html"
 
 
 def html(facts: Facts) -> str:
     """The page as text."""
     bars = waterfall(facts.counts)
-    return _template().render(
-        facts=facts,
-        headline=headline(facts),
-        bars=bars,
-        height=ROW * len(bars),
-        derived=next((bar.y for bar in bars if bar.tone == "derived"), None),
-        plots=[(path.stem.replace("_", " "), _data_uri(path)) for path in facts.plots],
-        gate_columns=_columns(facts.gate),
+    return (
+        environment()
+        .get_template("run_page.html.jinja")
+        .render(
+            facts=facts,
+            headline=headline(facts),
+            bars=bars,
+            height=ROW * len(bars),
+            derived=next((bar.y for bar in bars if bar.tone == "derived"), None),
+            plots=[(path.stem.replace("_", " "), _data_uri(path)) for path in facts.plots],
+            gate_columns=_columns(facts.gate),
+        )
     )
 
 
@@ -164,10 +173,9 @@ def _data_uri(path: Path) -> str:
 
 
 @cache
-def _template() -> Template:
+def environment() -> Environment:
+    """Jinja with automatic escaping over the templates of this package."""
     loader = PackageLoader("intentrec.reports", ".")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"advice": advice, "tone": tone, "verdict": verdict, "number": number}
-    return environment.get_template("run_page.html.jinja")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"advice": advice, "tone": tone, "verdict": verdict, "number": number}
+    return made

@@ -49,9 +49,10 @@ def refused(of: airflow.sdk.DAG, **conf: object) -> bool:
 
 
 def dag(of: airflow.sdk.DAG) -> dict:
-    DagSerialization.deserialize_dag(DagSerialization.serialize_dag(of))
+    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(of))
     return {
         "tasks": {each.task_id: task(each) for each in of.tasks},
+        "shown_links": {each.task_id: [link.name for link in each.operator_extra_links] for each in stored.tasks},
         "order": [each.task_id for each in of.topological_sort()],
         "tags": sorted(of.tags),
         "timetable": [

@@ -4,6 +4,7 @@ import json
 import os
 import runpy
 import shlex
+import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -105,6 +106,10 @@ def test_report_always_runs_and_does_not_hide_a_failure(dag: dict) -> None:
         "report": "all_done",
         "outcome": "none_failed",
     }
+
+
+def test_only_the_report_links_a_page(dag: dict) -> None:
+    assert {task: links for task, links in dag["shown_links"].items() if links} == {"report": ["Report"]}
 
 
 def test_writers_share_a_pool_and_training_has_its_own(dag: dict) -> None:
@@ -210,3 +215,32 @@ def test_a_backfill_activates_only_if_told(dag: dict, run_type: str, choice: boo
 
 def test_no_parameter_can_smuggle_in_a_command(dag: dict) -> None:
     assert dag["refuses"] == [accepted not in ACCEPTED for accepted in CONFS]
+
+
+@pytest.mark.slow
+def test_the_link_is_the_last_line_of_the_task_if_it_is_a_file(tmp_path: Path) -> None:
+    """Two real task runs in an Airflow of their own; what the page shows as a link is what the task left in XCom."""
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "links.py").write_text(
+        f"""
+import runpy
+from airflow.sdk import DAG
+operator = runpy.run_path({str(FILE)!r})["ReportOperator"]
+with DAG("links", schedule=None):
+    operator(task_id="written", bash_command="echo reporting; echo file:///reports/a/report.html")
+    operator(task_id="interrupted", bash_command="echo reporting")
+"""
+    )
+    settings = {"CORE__LOAD_EXAMPLES": "False", "CORE__DAGS_FOLDER": str(tmp_path / "dags")}
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    environment |= {f"AIRFLOW__{name}": value for name, value in settings.items()}
+    airflow = str(Path(sys.executable).with_name("airflow"))
+    for command in (["db", "migrate"], ["dags", "test", "links"]):
+        done = subprocess.run([airflow, *command], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    with sqlite3.connect(tmp_path / "airflow.db") as database:
+        found = dict(database.execute("select task_id, value from xcom where key = '_link_ReportLink'"))
+    assert {task: json.loads(link) for task, link in found.items()} == {
+        "written": "file:///reports/a/report.html",
+        "interrupted": "",
+    }

@@ -10,7 +10,15 @@ from pyspark.sql import DataFrame, SparkSession
 
 from intentrec import quality
 from intentrec.config import ROOT, Domain, Profile
-from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, SEQUENCES, TITLE_STATE, Table
+from intentrec.contracts import (
+    CATALOG,
+    ENGAGEMENT_EVENTS,
+    FEATURE_PROFILES,
+    INTERACTIONS,
+    SEQUENCES,
+    TITLE_STATE,
+    Table,
+)
 from intentrec.errors import PipelineError
 from intentrec.interactions.preview import preview
 from intentrec.quality import Audit
@@ -70,7 +78,7 @@ def build(domain: Domain, profile: Profile, first: int, last: int) -> list[Run]:
 
 
 def versions(warehouse: Warehouse) -> dict[str, int]:
-    return {table.name: warehouse.version(table) for table in (INTERACTIONS, TITLE_STATE, SEQUENCES)}
+    return {table.name: warehouse.version(table) for table in (INTERACTIONS, TITLE_STATE, FEATURE_PROFILES, SEQUENCES)}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +93,7 @@ def straight(
         runs = build(streaming, profile, 0, WEEKS)
     assert runs[0].counts["interactions.events"] == len(world.events)
     assert runs[0].counts["interactions.rows"] == runs[0].counts["interactions.runs"] > 50
-    assert all(warehouse.current(table).count() for table in (TITLE_STATE, SEQUENCES))
+    assert all(warehouse.current(table).count() for table in (TITLE_STATE, FEATURE_PROFILES, SEQUENCES))
     return warehouse
 
 
@@ -148,7 +156,8 @@ def test_events_after_a_moment_change_nothing_before_it(
 
     second = ingested(spark, streaming, profile, changed)
     build(streaming, profile, 0, WEEKS)
-    for table, end in ((INTERACTIONS, cut), (TITLE_STATE, next_day(cut)), (SEQUENCES, next_day(cut))):
+    until = {INTERACTIONS: cut, FEATURE_PROFILES: cut, TITLE_STATE: next_day(cut), SEQUENCES: next_day(cut)}
+    for table, end in until.items():
         known = fingerprint(straight.current(table, end=end))
         assert known.rows
         assert fingerprint(second.current(table, end=end)) == known

@@ -26,6 +26,7 @@ PARTITIONS = {
     "engagement_events": days(FIRST, 42),
     "interactions": days(FIRST, 42),
     "title_state": [week(number) for number in range(1, 7)],
+    "feature_profiles": [week(number) for number in range(6)],
     "sequences": [week(number) for number in range(1, 7)],
     "user_intents": [week(5), week(6)],
 }
@@ -39,11 +40,13 @@ def test_a_plan_replaces_its_weeks_and_names_everything_later(streaming: Domain)
         "engagement_events": days(week(2), 14),
         "interactions": days(week(2), 14),
         "title_state": [week(3), week(4)],
+        "feature_profiles": [week(2), week(3)],
         "sequences": [week(3), week(4)],
     }
     assert found.stale == {
         "interactions": days(week(4), 14),
         "title_state": [week(5), week(6)],
+        "feature_profiles": [week(4), week(5)],
         "sequences": [week(5), week(6)],
         "user_intents": [week(5), week(6)],
         "releases": [week(5), week(6)],
@@ -137,7 +140,7 @@ READS = {
 }
 WRITES = {
     "ingest": [("engagement_events", NONE), ("quarantine", NONE), ("catalog", NONE)],
-    "build_interactions": [("interactions", NONE), ("title_state", DAY)],
+    "build_interactions": [("interactions", NONE), ("feature_profiles", NONE), ("title_state", DAY)],
     "build_sequences": [("sequences", DAY)],
 }
 
