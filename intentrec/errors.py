@@ -1,10 +1,20 @@
 """Errors that a user can act on. A job prints their message without a traceback and exits with status 1."""
 
 import re
+import traceback
 
 # How Spark, delta-rs and pyarrow say that a file is not there.
 _ABSENT = re.compile(r"FILE_NOT_EXIST|FileNotFound|not found|No such file", re.IGNORECASE)
 _DATA_FILE = re.compile(r"(?:\w+:/+)?[\w.=/%-]+\.parquet")
+# What went wrong around a job rather than in it, by what its error says somewhere, and what to do.
+_AROUND = {
+    r"No space left on device|File too large|Disk quota exceeded": "the disk takes no more: free some space",
+    r"Permission denied|Read-only file system|AccessDenied": "a folder cannot be written: look at its owner and rights",
+    r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)": "Spark's JVM is gone, "
+    "killed or out of memory: the machine's log tells which",
+    r"API request to .* failed|Max retries exceeded|MlflowException.*Connection": "MLflow does not answer: look "
+    "whether its server runs and the profile names it",
+}
 
 
 class PipelineError(Exception):
@@ -26,3 +36,15 @@ def lost_file(error: BaseException) -> str | None:
     if found is None:
         return None
     return f"data file {found[0]} is lost; run the job that wrote it over its week again, it writes the rows anew"
+
+
+def explained(error: BaseException) -> str | None:
+    """What to say of an error that the machine around a job made; None of any other, which is a fault of the job."""
+    told = lost_file(error)
+    if told is not None:
+        return told
+    text = "".join(traceback.format_exception(error))
+    for pattern, what in _AROUND.items():
+        if re.search(pattern, text, re.DOTALL):
+            return f"{what}, then run the job again; nothing is half committed"
+    return None

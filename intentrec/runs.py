@@ -25,7 +25,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
-from intentrec.errors import PipelineError, Skip, lost_file
+from intentrec.errors import PipelineError, Skip, explained
 
 UNEXPECTED = " on an unexpected error (traceback above)"
 SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
@@ -161,9 +161,8 @@ def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], Any], *ex
         print(f"[{job}] FAILED: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
     except Exception as error:
-        lost = lost_file(error)
-        if lost is None:
-            traceback.print_exc()
-        print(f"[{job}] FAILED{f': {lost}' if lost else UNEXPECTED}", file=sys.stderr, flush=True)
+        told = explained(error)
+        traceback.print_exc()
+        print(f"[{job}] FAILED{f': {told}' if told else UNEXPECTED}", file=sys.stderr, flush=True)
         sys.exit(1)
     return result

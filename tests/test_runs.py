@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from intentrec.config import ROOT, load_domain, load_profile
+from intentrec.errors import explained
 from intentrec.runs import ledger
 
 JOB = """
@@ -65,3 +66,22 @@ def test_an_empty_interval_is_refused_before_anything_is_written(tmp_path: Path)
     assert result.returncode == 1
     assert "--end 2026-08-10 is not after --start 2026-08-10" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["probe.py"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), "free some space"),
+        (OSError(27, "File too large"), "free some space"),
+        (PermissionError(13, "Permission denied", "/w/interactions"), "owner and rights"),
+        (ConnectionError("API request to http://127.0.0.1:9/api failed with exception"), "MLflow does not answer"),
+        (FileNotFoundError("/w/sequences/as_of=2026-08-10/part-0.parquet"), "as_of=2026-08-10/part-0.parquet is lost"),
+    ],
+)
+def test_what_the_machine_did_is_told_from_faults(error: Exception, told: str) -> None:
+    assert told in str(explained(error))
+    assert "again" in str(explained(error))
+
+
+def test_a_fault_of_the_job_is_not_explained_away() -> None:
+    assert explained(KeyError("user_id")) is None

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
 from intentrec.errors import PipelineError
+from intentrec.runs import UNEXPECTED
 
 WEEK = timedelta(days=7)
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
@@ -111,10 +112,8 @@ def struck(service: Service, blow: Blow, seconds: float) -> Struck:
     while time.monotonic() < until and process.poll() is None:
         time.sleep(0.02)
     for victim in VICTIMS[blow.kind](process.pid):
-        try:
+        with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
     return _ended(service, blow, _wait(process))
 
 
@@ -173,8 +172,9 @@ def _wait(process: subprocess.Popen) -> int:
     """The job's exit status, once nothing of it runs any more."""
     status = process.wait()
     for left in _of_session(process.pid):  # what outlived its parent must not write on
-        left.kill()
-        left.wait(10)
+        with suppress(psutil.NoSuchProcess):
+            left.kill()
+            left.wait(10)
     return status
 
 
@@ -190,7 +190,8 @@ def _of_session(session: int) -> list[psutil.Process]:
 
 
 def _ended(service: Service, blow: Blow, status: int) -> Struck:
-    said = [line for line in _log(service).read_text(errors="replace").splitlines() if "FAILED" in line]
+    lines = _log(service).read_text(errors="replace").splitlines()
+    said = [line for line in lines if "FAILED" in line and UNEXPECTED not in line]
     if status in (0, 99):
         return Struck(blow, "survived")
     if status < 0:
