@@ -1,5 +1,7 @@
 """The real DAG over a tiny simulated world: history as a range, a weekly run, the same weekly run again."""
 
+import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +13,14 @@ import duckdb
 import pytest
 import yaml
 from deltalake import DeltaTable
+from mlflow.artifacts import download_artifacts
 
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.operate import tables, weekly
 from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
+from intentrec.review.registry import Registry
 from intentrec.runs import ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -140,9 +144,17 @@ def test_consumers_get_from_the_release_to_its_rows(world: World) -> None:
     assert len(catalog)
 
 
-def test_the_report_is_there(world: World) -> None:
+def test_the_reports_are_there_and_linked(world: World, tmp_path: Path) -> None:
     page = world.home.path / "reports" / "streaming" / f"{HISTORY_END}_{END}" / "report.html"
     assert page.stat().st_size > 1000
+    trend = page.parent.parent / "trend.html"
+    assert f"4 weeks, the latest from {HISTORY_END}" in trend.read_text("utf-8")
+    with sqlite3.connect(world.home.airflow / "airflow.db") as database:
+        links = database.execute("select value from xcom where task_id = 'report' and key = '_link_ReportLink'")
+        assert json.loads(links.fetchall()[-1][0]) == page.as_uri()
+    (version,) = Registry(load_profile(), load_domain(world.config)).versions()
+    kept = Path(download_artifacts(run_id=version.run_id, artifact_path="reports", dst_path=str(tmp_path)))
+    assert sorted(path.name for path in kept.rglob("*.html")) == ["report.html", "trend.html"]
 
 
 def test_a_second_run_changes_no_table(world: World) -> None:

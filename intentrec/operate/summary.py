@@ -15,7 +15,7 @@ from intentrec.contracts import TABLES
 from intentrec.errors import PipelineError
 from intentrec.operate.home import Home
 from intentrec.operate.terminal import console, grid
-from intentrec.reports import run_facts
+from intentrec.reports import run_facts, trend_page
 from intentrec.reports.run_facts import FATES, WRITES, Facts
 from intentrec.runs import ledger
 
@@ -72,6 +72,7 @@ def show(
     for each in facts:
         folder = run_facts.report_dir(profile, domain, each.start, each.end)
         console.print(f"  report {each.start}..{each.end}  {folder}/report.html")
+    console.print(f"  trend           {trend_page.path(profile, domain)}")
     console.print(f"  tables          {profile.warehouse}/{domain.domain}; begin with `releases`")
     console.print(f"  pages           make up, then Airflow {home.airflow_url} and MLflow {home.mlflow_url}")
     console.print(f"  what is stale   .venv/bin/intentrec status --config conf/{domain.domain}.yaml")

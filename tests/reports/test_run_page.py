@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from intentrec.config import Domain, Profile
 from intentrec.contracts import TABLES
 from intentrec.reports import run_facts, run_page
 from intentrec.runs import Run, _record
+from tests.reports.pages import HOSTILE, NETWORK, Page
 
 START, END = date(2026, 8, 10), date(2026, 8, 17)
-HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=alert(1)>\"'&{{ 7*7 }}"
 COUNTS = {
     "events.read": 1000,
     "events.accepted": 700,
@@ -31,24 +30,6 @@ COUNTS = {
     "catalog.quarantined": 1,
 }
 MINUS = "\N{MINUS SIGN}"
-NETWORK = re.compile(r"https?:|//[a-z]|@import|url\(", re.IGNORECASE)
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the visible text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append(data.strip())
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""What tests of pages share: a parser, a hostile text, and what would need a network."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=alert(1)>\"'&{{ 7*7 }}"
+NETWORK = re.compile(r"https?:|//[a-z]|@import|url\(", re.IGNORECASE)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+    @property
+    def links(self) -> list[str]:
+        """Every address in the page, in its order."""
+        found = [attributes.get(key) for _, attributes in self.tags for key in ("href", "src")]
+        return [address for address in found if address is not None]
+
+
+def harmless(text: str) -> Page:
+    """The parsed page, after checking that it runs nothing and fetches nothing."""
+    page = Page(text)
+    assert not NETWORK.search(text)
+    assert not {"script", "link", "iframe", "object", "base", "img", "form"} & {tag for tag, _ in page.tags}
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    policy = next(attributes for _, attributes in page.tags if attributes.get("http-equiv"))["content"]
+    assert str(policy).startswith("default-src 'none'")
+    return page
+
+
+def resolves(page: Path, link: str) -> bool:
+    """Whether a link of the page leads to a part of it or to a file."""
+    if link.startswith("#"):
+        return f'id="{link[1:]}"' in page.read_text("utf-8")
+    return (page.parent / link).is_file()
