@@ -108,8 +108,9 @@ def test_report_always_runs_and_does_not_hide_a_failure(dag: dict) -> None:
     }
 
 
-def test_only_the_report_links_a_page(dag: dict) -> None:
-    assert {task: links for task, links in dag["shown_links"].items() if links} == {"report": ["Report"]}
+def test_the_report_links_its_page_and_the_question_its_review(dag: dict) -> None:
+    links = {task: links for task, links in dag["shown_links"].items() if links}
+    assert links == {"report": ["Report"], "ask_for_review": ["Triggered DAG"]}
 
 
 def test_writers_share_a_pool_and_training_has_its_own(dag: dict) -> None:
