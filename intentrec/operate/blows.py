@@ -71,6 +71,14 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Running:
+    """A job at work, and the process that keeps what it says."""
+
+    job: subprocess.Popen
+    log: subprocess.Popen | None = None
+
+
+@dataclass(frozen=True)
 class Blow:
     """One blow: `moment` is the share of the job's undisturbed seconds after which it falls."""
 
@@ -107,14 +115,14 @@ def struck(service: Service, blow: Blow, seconds: float) -> Struck:
         return _ended(service, blow, _wait(_start(service, blow, profile=_without_mlflow(service))))
     if blow.kind in WHOLE:
         return WHOLE[blow.kind](service, blow)
-    process = _start(service, blow)
+    running = _start(service, blow)
     until = time.monotonic() + blow.moment * seconds
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and running.job.poll() is None:
         time.sleep(0.02)
-    for victim in VICTIMS[blow.kind](process.pid):
+    for victim in VICTIMS[blow.kind](running.job.pid):
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
-    return _ended(service, blow, _wait(process))
+    return _ended(service, blow, _wait(running))
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -138,7 +146,7 @@ def _named(pid: int, name: str) -> list[psutil.Process]:
 
 def _a_worker(pid: int) -> list[psutil.Process]:
     """A forked worker; the daemon that forks them where there is none yet."""
-    return _named(pid, "pyspark")[-1:]
+    return _named(pid, "pyspark.daemon")[-1:]
 
 
 VICTIMS: dict[str, Callable[[int], list[psutil.Process]]] = {
@@ -150,7 +158,7 @@ VICTIMS: dict[str, Callable[[int], list[psutil.Process]]] = {
 
 def _start(
     service: Service, blow: Blow, largest_file: int = 0, drop_root: bool = False, profile: Path | None = None
-) -> subprocess.Popen:
+) -> Running:
     command = service.command(blow.job, blow.week)
     if drop_root and os.geteuid() == 0:  # root writes wherever it likes, unless that right is taken away
         command = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-all", *command]
@@ -162,19 +170,26 @@ def _start(
         if largest_file:  # as on a full disk a write fails; it fails for files beyond this size
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    with _log(service).open("wb") as log:
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=limit, start_new_session=True
+    # Through a pipe: a limit on files would cut a log that the job writes itself.
+    with _log(service).open("wb") as file:
+        log = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+    assert log.stdin is not None
+    with log.stdin as pipe:
+        job = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, preexec_fn=limit, start_new_session=True
         )
+    return Running(job, log)
 
 
-def _wait(process: subprocess.Popen) -> int:
+def _wait(running: Running) -> int:
     """The job's exit status, once nothing of it runs any more."""
-    status = process.wait()
-    for left in _of_session(process.pid):  # what outlived its parent must not write on
+    status = running.job.wait()
+    for left in _of_session(running.job.pid):  # what outlived its parent must not write on
         with suppress(psutil.NoSuchProcess):
             left.kill()
             left.wait(10)
+    if running.log is not None:
+        running.log.wait()
     return status
 
 
@@ -230,7 +245,7 @@ def _two_at_once(service: Service, blow: Blow) -> Struck:
         start_new_session=True,
     )
     found = _ended(service, blow, _wait(_start(service, blow)))
-    other = _wait(rival)
+    other = _wait(Running(rival))
     if other and found.ended != "survived":
         raise PipelineError(f"both of two runs of {blow.job} over {blow.week} failed: {found}")
     return Struck(blow, "both succeeded" if found.ended == "survived" and not other else "one won", found.said)
