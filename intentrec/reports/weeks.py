@@ -60,13 +60,14 @@ class Newest:
 
 
 def collect(profile: Profile, domain: Domain) -> list[Week]:
-    """The latest weeks that left a trace anywhere, oldest first, at most SHOWN of them."""
+    """All weeks from the first to the last that left a trace anywhere, oldest first, at most SHOWN of them."""
     rows, attempts = _rows(profile, domain), ledger(profile, domain)
     spans = [(row["start"], row["end"]) for row in attempts]
     found = {week_start_of(day, domain.calendar) for span in spans for day in _days(*span)}
-    chosen = sorted(found | {day for of_table in rows.values() for day in of_table})[-SHOWN:]
-    if not chosen:
+    found |= {day for of_table in rows.values() for day in of_table}
+    if not found:
         return []
+    chosen = _days(min(found), max(found) + WEEK)[-SHOWN:]
     profiles = read_profiles(profile, domain, chosen[0] - WEEK * domain.training.weeks, chosen[-1] + WEEK)
     of_interactions = {week: of_week.get(INTERACTIONS.name, {}) for week, of_week in profiles.items()}
     folders = _folders(Path(profile.reports) / domain.domain)

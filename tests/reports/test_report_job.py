@@ -53,8 +53,9 @@ def record(profile: Profile, streaming: Domain) -> Callable[..., Run]:
 
 
 def profile_rows(week: date, kinds: dict[str, int]) -> list[dict]:
-    base = {"week": week, "table_name": "interactions", "feature": "kind", "kind": "value"}
-    return [{**base, "value": value, "rows": rows} for value, rows in kinds.items()]
+    base = {"week": week, "table_name": "interactions", "kind": "value"}
+    found = [{**base, "feature": "kind", "value": value, "rows": rows} for value, rows in kinds.items()]
+    return [*found, {**base, "feature": "title_id", "value": "t1", "rows": sum(kinds.values())}]
 
 
 def report(profile: Profile, domain: Domain, start: date = LAST) -> Run:
@@ -87,9 +88,9 @@ def test_shifted_data_warn_wherever_people_look(
     seen = harmless(page).texts
     assert "drift: population_stability_index on kind" in seen
     assert "0 of 6 jobs succeeded; 1 warning." in seen
-    assert "1 of 1 model inputs drifted beyond the bound" in trend
+    assert "1 of 2 model inputs drifted beyond the bound" in trend
     kept = json.loads((run.report_dir / "drift.json").read_text("utf-8"))
-    assert (kept["failed"], kept["rows"], len(kept["findings"])) == (False, 2000, 1)
+    assert (kept["failed"], kept["rows"], len(kept["findings"])) == (False, 2000, 2)
 
 
 def test_the_same_data_do_not(
@@ -113,6 +114,26 @@ def test_the_bound_and_the_least_rows_are_the_domains(put: Callable, profile: Pr
         kept = run.report_dir / "drift.json"
         found = not json.loads(kept.read_text("utf-8"))["findings"][0]["success"] if kept.exists() else None
         assert found is warns
+
+
+def test_labels_alone_can_drift(put: Callable, profile: Profile, streaming: Domain) -> None:
+    """Interactions with several genres each: enough labels to compare, too few rows of anything else."""
+    genre = {"table_name": "interactions", "feature": "genres", "kind": "value"}
+    for week, crime in ((FIRST, 1000), (FIRST + WEEK, 1000), (LAST, 100)):
+        of_week = [{**genre, "week": week, "value": "crime", "rows": crime}]
+        of_week += [{**genre, "week": week, "value": "war", "rows": 1000}]
+        put(FEATURE_PROFILES, of_week + profile_rows(week, {"film": 400}))
+    run = report(profile, streaming)
+    kept = json.loads((run.report_dir / "drift.json").read_text("utf-8"))
+    assert kept["rows"] == 400
+    assert [(each["on"], each["success"]) for each in kept["findings"]] == [("genres", False)]
+
+
+def test_a_week_without_a_trace_is_a_gap(put: Callable, profile: Profile, streaming: Domain) -> None:
+    put(FEATURE_PROFILES, profile_rows(FIRST, EVEN))
+    put(FEATURE_PROFILES, profile_rows(LAST, EVEN))
+    found = weeks.collect(profile, streaming)
+    assert [(week.start, bool(week.rows)) for week in found] == [(FIRST, True), (FIRST + WEEK, False), (LAST, True)]
 
 
 def test_pages_link_each_other(put: Callable, profile: Profile, streaming: Domain) -> None:
@@ -155,8 +176,8 @@ def test_facts_of_weeks_from_tables_ledger_and_audits(
 
     first, second = weeks.collect(profile, streaming)
     assert (first.start, second.start) == (FIRST, FIRST + WEEK)
-    assert dict(first.rows) == {"interactions": 4, "sequences": 1, "feature_profiles": 2, "run_ledger": 1}
-    assert dict(second.rows) == {"interactions": 1, "feature_profiles": 1, "run_ledger": 4}
+    assert dict(first.rows) == {"interactions": 4, "sequences": 1, "feature_profiles": 3, "run_ledger": 1}
+    assert dict(second.rows) == {"interactions": 1, "feature_profiles": 2, "run_ledger": 4}
     assert (first.counts, first.counted) == ({"events.accepted": 9}, (FIRST, LAST))
     assert (second.counts, second.counted) == ({"events.accepted": 5}, (FIRST + WEEK, LAST))
     assert first.profiles["interactions"]["kind"] == {("value", "film"): 1000, ("value", "show"): 1000}
