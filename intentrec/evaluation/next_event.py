@@ -94,6 +94,8 @@ def next_event(
 ) -> dict[str, Result]:
     """Metrics of every system, and of the intent floors `majority` and `repeat_last_intent`, over the week's events.
 
+    Per user (`mrr`, `recall_at_k`, `ndcg_at_k`): the mean over the user's events.
+
     Names: `next_mrr`, `next_ndcg_at_10`, ... and `intent_NAME_accuracy`, `intent_NAME_ndcg`,
     `intent_NAME_calibration_error`, and per class `intent_NAME_accuracy_of_LABEL` (the share of its events whose most
     probable label it was).
@@ -128,13 +130,20 @@ def next_event(
     results = {}
     for name, parts in ranks.items():
         all_ranks = np.concatenate(parts)
-        metrics = {f"next_{key}": mean(values) for key, values in per_event(all_ranks).items()}
+        each = per_event(all_ranks)
+        metrics = {f"next_{key}": mean(values) for key, values in each.items()}
         metrics["next_events"] = float(len(all_ranks))
         metrics.update(_intent_metrics(name, tallies))
-        results[name] = Result(metrics, who.take(pa.array(present)), per_user(rows, all_ranks, len(present)))
+        results[name] = Result(metrics, who.take(pa.array(present)), _means(each, rows, len(present)))
     for name in ("majority", "repeat_last_intent"):
         results[name] = Result(_intent_metrics(name, tallies), who.slice(0, 0))
     return results
+
+
+def _means(of_events: dict[str, Floats], users: Ints, count: int) -> dict[str, Floats]:
+    """The mean over each user's events."""
+    events = np.bincount(users, minlength=count)
+    return {name: np.bincount(users, weights=values, minlength=count) / events for name, values in of_events.items()}
 
 
 def _intents(

@@ -161,6 +161,20 @@ def test_next_event_by_hand() -> None:
     assert found["repeat_last_intent"].metrics["intent_age_accuracy"] == 0.0
 
 
+def test_next_event_per_user_is_the_mean_of_the_users_events() -> None:
+    """Not the best of them: u's a and b have ranks of their own, v's d is the first."""
+    batch = sequences({"u": list("abab"), "v": list("cd")}, n_new=2)
+    by_popularity = popular("ddddcccaaeeb")
+    ranked = order(by_popularity)
+    system = System(floor_scorer("popularity_7d", TITLES, by_popularity))
+    found = next_event([batch], TITLES, {"model": system}, [], {})["model"]
+    ranks = {title: 1 + ranked.index(title) for title in "abd"}
+    assert ranks["d"] == 1 < ranks["a"] < ranks["b"]
+    assert found.per_user["mrr"].tolist() == pytest.approx([(1 / ranks["a"] + 1 / ranks["b"]) / 2, 1.0])
+    gains = [1 / math.log2(1 + ranks[title]) for title in "ab"]
+    assert found.per_user["ndcg_at_10"].tolist() == pytest.approx([sum(gains) / 2, 1.0])
+
+
 def test_a_week_without_targets_is_an_error() -> None:
     with pytest.raises(ValueError, match="no target"):
         next_event([sequences({"u": ["a"]}, n_new=1)], TITLES, {}, INTENTS, {})
