@@ -50,11 +50,12 @@ def _searched(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage.parent.mkdir(parents=True, exist_ok=True)
     search = optuna.create_study(
-        study_name=name,
-        storage=f"sqlite:///{storage}",
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=SEED, n_startup_trials=max(1, study.search.trials // 2)),
-        load_if_exists=True,
+        study_name=name, storage=f"sqlite:///{storage}", direction="maximize", load_if_exists=True
+    )
+    finished = [trial for trial in search.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    # Gone on with, the same seed would draw the same values again.
+    search.sampler = optuna.samplers.TPESampler(
+        seed=SEED + len(finished), n_startup_trials=max(1, study.search.trials // 2)
     )
     experiment = tracking.experiment(data.run.profile, data.run.domain)
 
@@ -76,7 +77,6 @@ def _searched(
         )
         return found.metrics["val_mrr"]
 
-    finished = [trial for trial in search.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     search.optimize(objective, n_trials=max(0, study.search.trials - len(finished)))
     return search
 

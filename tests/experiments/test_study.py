@@ -13,7 +13,7 @@ from scipy import stats
 
 from intentrec.config import ConfigError, Domain, load_domain
 from intentrec.errors import PipelineError
-from intentrec.experiments import main, run
+from intentrec.experiments import main, run, tune
 from intentrec.experiments.run import Data
 from intentrec.experiments.study import FOLDER, Study, load_study
 from intentrec.experiments.systems import domain_of, systems
@@ -212,3 +212,25 @@ def test_controls_are_not_for_the_weekly_run(tmp_path: Path) -> None:
         path.write_text(changed)
         with pytest.raises(ConfigError, match=message):
             load_domain(path)
+
+
+def test_an_interrupted_search_tries_no_values_twice(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many trials as without the interruption, and all of them different."""
+    study = study_of(search={**study_of().search.model_dump(), "trials": 4}, epochs=1)
+    system, real, trained = systems(study)["v0"], tune.train_once, []
+
+    def interrupted(*args):  # type: ignore[no-untyped-def]
+        trained.append(1)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(tune, "train_once", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", print)
+    tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", print)
+    trials = json.loads((tmp_path / "out" / "v0-tuning.json").read_text())["trials"]
+    assert len(trials) == 4
+    assert len({trial["learning_rate"] for trial in trials}) == 4
