@@ -96,7 +96,7 @@ def test_make_hands_the_reason_over_as_it_is(reason: str, tmp_path: Path) -> Non
     command = bin_folder / "intentrec"
     command.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
     command.chmod(0o755)
-    given = ["make", "rollback", "DOMAIN=kuairand", f"REASON={reason}"]
+    given = ["make", "--no-print-directory", "rollback", "DOMAIN=kuairand", f"REASON={reason}"]
     done = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["rollback", "--config", "conf/kuairand.yaml", "--reason", reason]
     assert not (tmp_path / "pwned").exists()
