@@ -261,6 +261,7 @@ def _without_mlflow(service: Service) -> Path:
 
 @contextmanager
 def _read_only(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)  # before the first job there is none
     modes = {path: path.stat().st_mode for path in [folder, *folder.rglob("*")]}
     for path, mode in modes.items():
         path.chmod(mode & ~0o222)

@@ -167,7 +167,8 @@ def _with(more: Mapping[str, str]) -> dict[str, str]:
 
 
 def _require_whole(found: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str], when: str) -> None:
-    torn = [name for name, value in found.items() if value not in (before.get(name), after.get(name))]
+    names = {**found, **before}  # a table that is gone is torn, too
+    torn = [name for name in names if found.get(name) not in (before.get(name), after.get(name))]
     if torn:
         raise PipelineError(f"{', '.join(torn)} neither as before nor as after the job, {when}")
 
