@@ -198,15 +198,13 @@ def preview(
     config: Config = STREAMING,
 ) -> None:
     """Show how the rules of this file would shift the labels of stored interactions; writes nothing."""
-    from intentrec.interactions import preview as previews
-    from intentrec.operate import rules_page
+    from intentrec.operate import rules_preview
     from intentrec.runs import Run
     from intentrec.warehouse import Warehouse
 
     profile, domain = load_profile(), load_domain(config)
     run = Run("rules_preview", start.date(), end.date(), domain, profile)
-    found = previews.preview(Warehouse.open(run), str(config))
-    rules_page.rules_preview(domain, found, run.start, run.end)
+    rules_preview.show(rules_preview.preview(Warehouse.open(run), str(config)), run)
 
 
 @_command

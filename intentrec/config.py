@@ -1,6 +1,7 @@
 """Strict, typed schema of `conf/`: one domain file per data set, one profile per place it runs.
 
-Unknown keys are refused. What needs Spark to be checked (rules and conditions in Spark SQL) is analysed by
+Long, because it is one schema: a section of the YAML is a class here, in the order of the YAML. Unknown keys are
+refused. What needs Spark to be checked (rules and conditions in Spark SQL) is analysed by
 `intentrec.interactions.rules.check` before a job writes anything.
 """
 

@@ -1,5 +1,7 @@
 """Every table once: columns, types, keys and partition. Spark, the ledger, the audits and the docs derive from this.
 
+Long, because every table stands here and nowhere else.
+
 A *raw* row (what `sources/` deliver) is described at the end: all strings, nothing trusted.
 """
 

@@ -5,11 +5,17 @@ title_state as of start, which the weeks before it must have written.
 """
 
 import argparse
+from datetime import date, timedelta
 
-from intentrec.contracts import FEATURE_PROFILES, INTERACTIONS, TITLE_STATE
-from intentrec.interactions import rules
-from intentrec.interactions.build import require_all
-from intentrec.interactions.inputs import build_from
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, FEATURE_PROFILES, INTERACTIONS, TITLE_STATE
+from intentrec.errors import PipelineError
+from intentrec.events.calendar import week_start_of
+from intentrec.events.snapshots import snapshot_dates
+from intentrec.interactions import rules, state
+from intentrec.interactions.build import Built, build, require_all
 from intentrec.interactions.profile import profiles
 from intentrec.interactions.weeks import weeks
 from intentrec.runs import Run, main
@@ -29,6 +35,51 @@ def body(run: Run, args: argparse.Namespace) -> None:
     warehouse.replace(TITLE_STATE, built.states, next_day(run.start), next_day(run.end))
     counted = profiles(events, built.interactions, run.domain)
     warehouse.replace(FEATURE_PROFILES, counted, run.start, run.end)
+
+
+def build_from(warehouse: Warehouse, config: str) -> tuple[DataFrame, Built]:
+    """The events of the run's weeks, and what the domain's rules make of them; nothing is written.
+
+    Raises:
+        PipelineError: the interval is not whole weeks, a table or the state before it is missing, or an event's item
+            is not in the catalogue.
+    """
+    run = warehouse.run
+    run_weeks = weeks(run.start, run.end, run.domain.calendar)
+    events = warehouse.read(ENGAGEMENT_EVENTS, run.start, run.end)
+    catalog = warehouse.read(CATALOG, end=run.end)
+    snapshots = snapshot_dates(catalog, run.start, run.end)
+    before = _state_before(warehouse, config)
+    return events, build(events, catalog, before, run_weeks, snapshots, run.domain)
+
+
+def _state_before(warehouse: Warehouse, config: str) -> DataFrame:
+    """title_state as of the run's start; empty where no event happened in the weeks that a state remembers.
+
+    Raises:
+        PipelineError: those weeks have events, but no state was built from them. The message holds the command.
+    """
+    domain, first, built_until = warehouse.run.domain, warehouse.run.start, None
+    if warehouse.exists(TITLE_STATE):
+        states = warehouse.read(TITLE_STATE, end=next_day(first))
+        built_until = _one(states, F.max("as_of"))
+        if built_until == first:
+            return states.where(F.col("as_of") == F.lit(first))
+    oldest = first - timedelta(weeks=domain.interactions.state_weeks)
+    first_event = _one(warehouse.read(ENGAGEMENT_EVENTS, oldest, first), F.min("event_date"))
+    if first_event is None:
+        return state.empty(warehouse.spark)
+    begin = built_until or week_start_of(first_event, domain.calendar)
+    raise PipelineError(
+        f"title_state has no rows as of {first}, though there are events before it. Build the weeks before first: "
+        f"python -m jobs.build_interactions --start {begin} --end {first} --config {config}"
+    )
+
+
+def _one(frame: DataFrame, value: Column) -> date | None:
+    row = frame.agg(value).first()
+    assert row is not None
+    return row[0]
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from intentrec.evaluation.systems import ModelSystem
 from intentrec.evaluation.titles import Histories, Titles
 from intentrec.model.titles import FACTS, titles_of
 
+_ARRAYS = ("ranks", "embedding_EP", "attention_EM", "came_true_EM", "contradicted_EM")
 NEARLY = 0.9  # of the events with a label: from here on it says that the title is known, or new
 
 
@@ -102,9 +103,11 @@ def align(
     ]
     if not parts:
         raise ValueError("the week has no target with a prefix")
-    users, moments = (pa.concat_arrays([part[i] for part in parts]) for i in (0, 1))
-    joined = [np.concatenate([part[i] for part in parts]) for i in range(2, 7)]
-    return Aligned(tuple(intent.name for intent in chosen), users, moments, *joined)
+    return Aligned(
+        parts[0].intents,
+        *(pa.concat_arrays([getattr(part, name) for part in parts]) for name in ("users", "moments")),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
+    )
 
 
 def returns(
@@ -138,7 +141,7 @@ def _batch(
     intents: Sequence[Intent],
     borne: Mapping[str, NDArray[np.bool_] | None],
     returning: Mapping[str, Mapping[str, float]],
-) -> tuple:
+) -> Aligned:
     count = len(events.rows)
     histories = Histories.of(batch, titles)
     prefixes, wanted = histories.prefixes(events.rows, events.ends), histories.titles[events.flat]
@@ -167,7 +170,8 @@ def _batch(
     users = batch.column(batch.schema.get_field_index("user_id")).cast(pa.string()).take(pa.array(events.rows))
     moments = batch.column(batch.schema.get_field_index("start_ts")).flatten().take(pa.array(events.flat))
     embedding_EP, attention_EM = system.mixture(batch, events.rows, events.ends)
-    return users, moments, ranks, embedding_EP, attention_EM, came_true_EM, contradicted_EM
+    names = tuple(intent.name for intent in intents)
+    return Aligned(names, users, moments, ranks, embedding_EP, attention_EM, came_true_EM, contradicted_EM)
 
 
 def _is_known(prefixes: Histories, title_of_row: Ints, count: int) -> NDArray[np.bool_]:

@@ -8,9 +8,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.contracts import INTERACTIONS
-from intentrec.interactions import rules
-from intentrec.interactions.inputs import build_from
-from intentrec.warehouse import Warehouse
 
 NONE = "(no rule)"  # a run that no rule matches; the audit of interactions refuses it
 ABSENT = "(none)"  # an interaction that only one side has: the sessions or the events differ
@@ -32,20 +29,6 @@ class Shift:
     def after(self) -> Counter[str]:
         """Interactions by label under the rules that were tried."""
         return _total(self.labels, 1)
-
-
-def preview(warehouse: Warehouse, config: str) -> Shift:
-    """Compare the stored interactions of the run's weeks with what the run's domain would make of the same events.
-
-    Raises:
-        ConfigError: a rule is wrong; names file and key.
-        PipelineError: the weeks were not built yet.
-    """
-    run = warehouse.run
-    rules.check(warehouse.spark, run.domain, config)
-    _, built = build_from(warehouse, config)
-    stored = warehouse.read(INTERACTIONS, run.start, run.end)
-    return shift(stored, built.interactions)
 
 
 def shift(stored: DataFrame, tried: DataFrame) -> Shift:

@@ -19,9 +19,9 @@ from deltalake import DeltaTable
 
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
 from intentrec.errors import PipelineError
+from intentrec.operate.lineage import WEEK
 from intentrec.runs import UNEXPECTED
 
-WEEK = timedelta(days=7)
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
 MODEL_JOBS = ("train", "gate", "publish")
 # Kind -> the jobs that it can hit.
@@ -66,8 +66,8 @@ class Service:
         return [sys.executable, "-m", f"jobs.{job}", *interval, "--config", str(self.config)]
 
     def environment(self) -> dict[str, str]:
-        """For its jobs, beside the process's own."""
-        return {"INTENTREC_HOME": str(self.home)}
+        """Of its jobs."""
+        return {**os.environ, "INTENTREC_HOME": str(self.home)}
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _start(
     command = service.command(blow.job, blow.week)
     if drop_root and os.geteuid() == 0:  # root writes wherever it likes, unless that right is taken away
         command = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-all", *command]
-    environment = {**os.environ, **service.environment(), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    environment = service.environment() | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     if profile is not None:
         environment["INTENTREC_PROFILE"] = str(profile)
 
@@ -239,7 +239,7 @@ def _two_at_once(service: Service, blow: Blow) -> Struck:
     rival = subprocess.Popen(
         service.command(blow.job, blow.week),
         cwd=ROOT,
-        env={**os.environ, **service.environment()},
+        env=service.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -6,7 +6,6 @@ equal the undisturbed run's, and nothing may be registered or published twice.
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -23,7 +22,8 @@ from deltalake import DeltaTable
 from intentrec.config import ROOT
 from intentrec.contracts import RELEASES, TABLES
 from intentrec.errors import PipelineError
-from intentrec.operate.blows import BLOWS, WEEK, Blow, Service, Struck, struck
+from intentrec.operate.blows import BLOWS, Blow, Service, Struck, struck
+from intentrec.operate.lineage import WEEK
 from intentrec.operate.progress import Progress
 from intentrec.operate.terminal import console, grid
 from intentrec.review.registry import Registry
@@ -155,15 +155,11 @@ def _undisturbed(service: Service, weeks: list[date], progress: Progress) -> Cal
 
 def _run(service: Service, job: str, week: date) -> None:
     done = subprocess.run(
-        service.command(job, week), cwd=ROOT, env=_with(service.environment()), capture_output=True, text=True
+        service.command(job, week), cwd=ROOT, env=service.environment(), capture_output=True, text=True
     )
     if done.returncode not in (0, 99):
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
         raise PipelineError(f"{job} of {week} failed without a blow:\n{tail}")
-
-
-def _with(more: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, **more}
 
 
 def _require_whole(found: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str], when: str) -> None:
@@ -196,8 +192,6 @@ def _small_domain(home: Path) -> Path:
 def _simulate(service: Service, start: date, end: date, users: int, seed: int) -> None:
     command = [sys.executable, "-m", "intentrec.sources.simulator", "--config", str(service.config)]
     command += ["--start", str(start), "--end", str(end), "--users", str(users), "--titles", "60", "--seed", str(seed)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=_with(service.environment()), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=service.environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise PipelineError(f"the simulator failed: {done.stderr.strip()[-500:]}")

@@ -7,12 +7,13 @@ import argparse
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.operate import tables
+from intentrec.operate.lineage import WEEK
 from intentrec.publishing import rollback as rollbacks
 from intentrec.review.registry import APPROVED, REJECTED, Registry, Version
 from intentrec.review.verdict import awaiting, record, settle
@@ -20,7 +21,6 @@ from intentrec.runs import Run, attempt
 
 VERDICTS = {"approve": APPROVED, "reject": REJECTED}
 SETTLE = "settle"
-WEEK = timedelta(days=7)
 
 
 def review(config: Path, verdict: str, version: str, reason: str) -> None:

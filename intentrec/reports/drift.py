@@ -10,12 +10,12 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from intentrec.config import Domain
 from intentrec.interactions.profile import BIN, NULL, TOP, VALUE, intent_feature
+from intentrec.interactions.weeks import WEEK
 
-WEEK = timedelta(days=7)
 LABELS = 50  # beyond so many, labels share cells
 GROUPS = 10  # cells of numbers, or of labels that share cells
 LEAST = 1e-4  # share of an empty cell: the index stays finite, and one stray row stays small

@@ -4,8 +4,9 @@ import time
 
 from intentrec import quality
 from intentrec.contracts import INTERACTIONS
+from intentrec.interactions.weeks import WEEK
 from intentrec.quality import Audit, Finding
-from intentrec.reports.drift import WEEK, Drift, drift
+from intentrec.reports.drift import Drift, drift
 from intentrec.reports.run_facts import DRIFT
 from intentrec.reports.weeks import read_profiles
 from intentrec.runs import Run

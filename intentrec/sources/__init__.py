@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.errors import PipelineError
 from intentrec.runs import Run
+from intentrec.sources.files import Entry, listing
 
 
 class Reader(Protocol):
@@ -63,3 +64,16 @@ def data_folder(run: Run) -> str:
     chosen = run.domain.source.options.get("data") or os.environ.get("INTENTREC_DATA")
     folder = str(chosen or f"{run.profile.landing}/{run.domain.domain}")
     return folder if "://" in folder else os.path.abspath(folder)
+
+
+def published_file(spark: SparkSession, run: Run, name: str, of: str) -> Entry:
+    """The file `name` of a published data set.
+
+    Raises:
+        PipelineError: it is not there.
+    """
+    folder = data_folder(run)
+    for file in listing(spark, folder):
+        if file.name == name:
+            return file
+    raise PipelineError(f"{folder}/{name}: no such file. Name the folder of {of} with INTENTREC_DATA.")

@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.runs import Run
-from intentrec.sources import data_folder
+from intentrec.sources import data_folder, published_file
 from intentrec.sources.delimited import BROKEN, csv_rows
 from intentrec.sources.files import listing
 from intentrec.sources.text import integer, iso, number, parsed_once
@@ -63,16 +63,13 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     calendar = run.domain.calendar
     if not run.start <= calendar.history_start < run.end:
         return spark.createDataFrame([], RAW_ITEM)
-    folder = data_folder(run)
-    found = [file for file in listing(spark, folder) if file.name == VIDEOS]
-    if not found:
-        raise PipelineError(f"{folder}/{VIDEOS}: no such file. Name KuaiRand's folder with INTENTREC_DATA.")
+    videos = published_file(spark, run, VIDEOS, "KuaiRand")
     fields = F.col("fields")
     tags = F.transform(F.split(fields["tag"], ","), lambda tag: F.concat(F.lit("tag_"), F.trim(tag)))
     uploaded = F.to_utc_timestamp(fields["upload_dt"].try_cast("date").cast("timestamp"), calendar.zone)
     release = F.coalesce(iso(uploaded), fields["upload_dt"])
     seconds = number(fields["video_duration"]) / 1000
-    return csv_rows(spark, found[0], _VIDEO_COLUMNS).select(
+    return csv_rows(spark, videos, _VIDEO_COLUMNS).select(
         "raw",
         "source_file",
         "source_line",

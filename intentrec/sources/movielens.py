@@ -16,15 +16,14 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.contracts import RAW_EVENT, RAW_ITEM
-from intentrec.errors import PipelineError
+from intentrec.contracts import RAW_ITEM
 from intentrec.runs import Run
-from intentrec.sources import data_folder
+from intentrec.sources import published_file
 from intentrec.sources.delimited import bare_rows
-from intentrec.sources.files import Entry, listing
+from intentrec.sources.instant import instant_events
 from intentrec.sources.text import integer, iso, parsed_once
 
-RATINGS, FILMS = "u.data", "u.item"
+NAME, RATINGS, FILMS = "MovieLens 100K", "u.data", "u.item"
 _RATING = ("user", "film", "rating", "seconds")
 GENRES = (
     *("action", "adventure", "animation", "children", "comedy", "crime", "documentary", "drama", "fantasy"),
@@ -43,29 +42,18 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     fields = F.col("fields")
     seconds = integer(fields["seconds"])
     moment = F.timestamp_seconds(F.when(seconds.between(0, _LATEST), seconds))
-    rows = parsed_once(bare_rows(spark, _file(spark, run, RATINGS), _RATING, "\t"), "moment", moment)
-    start, read = F.lit(run.domain.calendar.history_start).cast("timestamp"), fields.isNotNull()
-    key = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in ("user", "film", "seconds")])
-    extra = F.create_map(F.lit("rating"), fields["rating"])
-    frame = rows.select(
-        "raw",
-        "source_file",
-        "source_line",
-        F.coalesce("moment", start).alias("arrived_at"),
-        F.coalesce("read_error", F.when(F.col("moment").isNull(), "bad_type_arrived_at")).alias("read_error"),
-        F.when(read, F.sha2(key, 256)).alias("event_id"),
-        fields["user"].alias("user_id"),
-        fields["user"].alias("account_id"),
-        fields["film"].alias("item_id"),
-        F.coalesce(iso(F.col("moment")), fields["seconds"]).alias("event_ts"),
-        F.when(read, F.lit("rate")).alias("event_type"),
-        F.when(read, F.lit("0")).alias("duration_s"),
-        F.lit(None).cast("string").alias("position_s"),
-        F.when(read, F.lit("site")).alias("surface"),
-        F.when(read, F.lit("unknown")).alias("device"),
-        F.when(read, F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
+    rows = parsed_once(bare_rows(spark, published_file(spark, run, RATINGS, NAME), _RATING, "\t"), "moment", moment)
+    frame = instant_events(
+        rows,
+        run,
+        kind="rate",
+        surface="site",
+        user="user",
+        item="film",
+        when="seconds",
+        key=("user", "film", "seconds"),
+        signals={"rating": "rating"},
     )
-    assert frame.columns == RAW_EVENT.names
     arrived = F.to_date("arrived_at")
     return frame.where((arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until)))
 
@@ -82,7 +70,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     fields, nothing = F.col("fields"), F.lit(None).cast("string")
     flagged = F.array_compact(F.array(*[F.when(fields[genre] == "1", F.lit(genre)) for genre in GENRES]))
     released = F.try_to_timestamp(fields["released"], F.lit("d-MMM-yyyy"))
-    frame = bare_rows(spark, _file(spark, run, FILMS), _FILM, "|", "ISO-8859-1").select(
+    frame = bare_rows(spark, published_file(spark, run, FILMS, NAME), _FILM, "|", "ISO-8859-1").select(
         "raw",
         "source_file",
         "source_line",
@@ -103,11 +91,3 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     )
     assert frame.columns == RAW_ITEM.names
     return frame
-
-
-def _file(spark: SparkSession, run: Run, name: str) -> Entry:
-    folder = data_folder(run)
-    found = [file for file in listing(spark, folder) if file.name == name]
-    if not found:
-        raise PipelineError(f"{folder}/{name}: no such file. Name the folder of MovieLens 100K with INTENTREC_DATA.")
-    return found[0]

@@ -17,12 +17,11 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from intentrec.contracts import RAW_EVENT, RAW_ITEM
-from intentrec.errors import PipelineError
+from intentrec.contracts import RAW_ITEM
 from intentrec.runs import Run
-from intentrec.sources import data_folder
+from intentrec.sources import published_file
 from intentrec.sources.delimited import csv_rows
-from intentrec.sources.files import listing
+from intentrec.sources.instant import instant_events
 from intentrec.sources.text import iso, parsed_once
 
 FILE = "online_retail.csv.gz"
@@ -36,33 +35,17 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     Raises:
         PipelineError: no such file, a missing column, an unreadable file.
     """
-    fields = F.col("fields")
-    key = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in _KEY])
-    named = {"quantity": "Quantity", "unit_price": "UnitPrice"}
-    extra = F.create_map(*[part for name, column in named.items() for part in (F.lit(name), fields[column])])
-    lines = _lines(spark, run)
-    start = F.to_utc_timestamp(F.lit(run.domain.calendar.history_start).cast("timestamp"), run.domain.calendar.zone)
-    unread = F.when(F.col("moment").isNull(), "bad_type_arrived_at")
-    read = fields.isNotNull()
-    frame = lines.select(
-        "raw",
-        "source_file",
-        "source_line",
-        F.coalesce("moment", start).alias("arrived_at"),
-        F.coalesce("read_error", unread).alias("read_error"),
-        F.when(read, F.sha2(key, 256)).alias("event_id"),
-        fields["CustomerID"].alias("user_id"),
-        fields["CustomerID"].alias("account_id"),
-        fields["StockCode"].alias("item_id"),
-        F.coalesce(iso(F.col("moment")), fields["InvoiceDate"]).alias("event_ts"),
-        F.when(read, F.lit("purchase")).alias("event_type"),
-        F.when(read, F.lit("0")).alias("duration_s"),
-        F.lit(None).cast("string").alias("position_s"),
-        F.when(read, F.lit("shop")).alias("surface"),
-        F.when(read, F.lit("unknown")).alias("device"),
-        F.when(read, F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
+    frame = instant_events(
+        _lines(spark, run),
+        run,
+        kind="purchase",
+        surface="shop",
+        user="CustomerID",
+        item="StockCode",
+        when="InvoiceDate",
+        key=_KEY,
+        signals={"quantity": "Quantity", "unit_price": "UnitPrice"},
     )
-    assert frame.columns == RAW_EVENT.names
     arrived = F.to_date("arrived_at")
     return frame.where((arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until)))
 
@@ -112,10 +95,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
 
 def _lines(spark: SparkSession, run: Run) -> DataFrame:
     """The lines with `moment`, when their invoice was made; null where that cannot be read."""
-    folder = data_folder(run)
-    found = [file for file in listing(spark, folder) if file.name == FILE]
-    if not found:
-        raise PipelineError(f"{folder}/{FILE}: no such file. Name the folder of Online Retail with INTENTREC_DATA.")
+    file = published_file(spark, run, FILE, "Online Retail")
     local = F.try_to_timestamp(F.col("fields.InvoiceDate"), F.lit("yyyy-MM-dd HH:mm:ss"))
     moment = F.to_utc_timestamp(local, run.domain.calendar.zone)
-    return parsed_once(csv_rows(spark, found[0], _COLUMNS), "moment", moment)
+    return parsed_once(csv_rows(spark, file, _COLUMNS), "moment", moment)

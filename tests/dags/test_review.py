@@ -2,11 +2,9 @@
 
 import json
 import os
-import runpy
 import shlex
 import subprocess
 import sys
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,32 +14,19 @@ import pytest
 
 from intentrec import runs
 from intentrec.config import ROOT
-from intentrec.errors import Skip
+from tests.dags.taken import HEAVY, arguments_of, describe
 
 FILE = ROOT / "dags" / "intentrec_review.py"
 DOMAINS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
 WEEK = {"start": "2026-09-14", "end": "2026-09-21"}
 ACCEPTED = json.dumps(WEEK)
 CONFS = (ACCEPTED, "{}", json.dumps({**WEEK, "start": "2026-01-01; ls"}), json.dumps({**WEEK, "config": "$(ls)"}))
-HEAVY = {"pyspark", "delta", "deltalake", "torch", "mlflow", "pandas", "numpy", "pyarrow", "great_expectations"}
 NASTY = """it's "good"; $(touch pwned) `ls` {{ 7 * 7 }} \\"""
 
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "dags" / "describe.py"), str(FILE), ";;".join(CONFS)],
-        env={
-            **os.environ,
-            "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "0",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    return describe(FILE, CONFS, tmp_path_factory.mktemp("airflow"))
 
 
 @pytest.fixture(params=DOMAINS)
@@ -103,20 +88,7 @@ def test_every_command_is_one_that_its_job_takes(
     for name, value in (dag["tasks"][task]["env"] or {}).items():
         command = command.replace(f'"${name}"', shlex.quote(rendered(dag, value, option)))
     words = shlex.split(command)
-    taken = []
-
-    @contextmanager
-    def attempt(name, args):
-        taken.append((name, args))
-        raise Skip("only the arguments are wanted")
-        yield
-
-    monkeypatch.setattr(runs, "attempt", attempt)
-    monkeypatch.setattr(sys, "argv", words[2:])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "jobs" / f"{words[2].removeprefix('jobs.')}.py"), run_name="__main__")
-    assert ended.value.code == runs.SKIPPED
-    ((_, args),) = taken
+    name, args = arguments_of(words, monkeypatch)
     assert (args.start, args.end, args.config) == (date(2026, 9, 14), date(2026, 9, 21), "conf/streaming.yaml")
     if task == "record":
         assert (args.version, args.by, args.reason) == ("7", "ada", "looks right")

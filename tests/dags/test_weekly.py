@@ -2,12 +2,10 @@
 
 import json
 import os
-import runpy
 import shlex
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +16,8 @@ import pytest
 
 from intentrec import runs
 from intentrec.config import ROOT, load_domain, seconds
-from intentrec.errors import Skip
 from intentrec.events.calendar import day_start_of
+from tests.dags.taken import HEAVY, arguments_of, describe
 
 FILE = ROOT / "dags" / "intentrec_weekly.py"
 DOMAINS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
@@ -38,22 +36,12 @@ CONFS = (
     '{"end": "`ls`"}',
     '{"train": "yes"}',
 )
-HEAVY = {"pyspark", "delta", "deltalake", "torch", "mlflow", "pandas", "numpy", "pyarrow", "great_expectations"}
 
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    home = tmp_path_factory.mktemp("airflow")
     ready = [f"conf/{name}.yaml={WEEK_END}" for name in DOMAINS]
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "dags" / "describe.py"), str(FILE), ";;".join(CONFS), *ready],
-        env={**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    return describe(FILE, CONFS, tmp_path_factory.mktemp("airflow"), *ready)
 
 
 @pytest.fixture(params=DOMAINS)
@@ -155,20 +143,7 @@ def test_every_command_is_one_that_its_job_takes(
 ) -> None:
     words = shlex.split(rendered(dag, dag["tasks"][job]["command"], include_late=late))
     assert words[:3] == [sys.executable, "-m", f"jobs.{job}"]
-    taken = []
-
-    @contextmanager
-    def attempt(name, args):
-        taken.append((name, args))
-        raise Skip("only the arguments are wanted")
-        yield
-
-    monkeypatch.setattr(runs, "attempt", attempt)
-    monkeypatch.setattr(sys, "argv", words[2:])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "jobs" / f"{job}.py"), run_name="__main__")
-    assert ended.value.code == runs.SKIPPED
-    ((name, args),) = taken
+    name, args = arguments_of(words, monkeypatch)
     assert (name, args.start, args.end) == (job, date(2026, 9, 14), date(2026, 9, 21))
     assert Path(args.config).exists()
     if job == "ingest":

@@ -20,7 +20,7 @@ from intentrec.contracts import (
     Table,
 )
 from intentrec.errors import PipelineError
-from intentrec.interactions.preview import preview
+from intentrec.operate.rules_preview import preview
 from intentrec.quality import Audit
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse, fingerprint, next_day
