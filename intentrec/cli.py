@@ -79,7 +79,8 @@ Cascade = Annotated[bool, typer.Option(help="go on to the last week that is buil
 
 def _planned(first: date, last: date, config: Path, publish: bool, cascade: bool) -> date:
     """Print the plan of a backfill, and return where it ends."""
-    from intentrec.operate import costs, lineage, pages, tables
+    from intentrec import tables
+    from intentrec.operate import costs, lineage, pages
     from intentrec.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
@@ -129,7 +130,8 @@ def backfill(
 @_command
 def status(config: Config = STREAMING) -> None:
     """Weeks by tables: rows, what is stale, and the active release; starts no Spark."""
-    from intentrec.operate import lineage, pages, tables
+    from intentrec import tables
+    from intentrec.operate import lineage, pages
     from intentrec.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)

@@ -15,9 +15,10 @@ import yaml
 from deltalake import DeltaTable
 from mlflow.artifacts import download_artifacts
 
+from intentrec import tables
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.operate import tables, weekly
+from intentrec.operate import weekly
 from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
 from intentrec.review.registry import Registry

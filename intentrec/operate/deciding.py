@@ -12,12 +12,12 @@ from pathlib import Path
 
 from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.operate import tables
 from intentrec.operate.lineage import WEEK
 from intentrec.publishing import rollback as rollbacks
 from intentrec.review.registry import APPROVED, REJECTED, Registry, Version
 from intentrec.review.verdict import awaiting, record, settle
 from intentrec.runs import Run, attempt
+from intentrec.tables import releases as releases_of
 
 VERDICTS = {"approve": APPROVED, "reject": REJECTED}
 SETTLE = "settle"
@@ -55,7 +55,7 @@ def rollback(config: Path, reason: str, to: str = "") -> None:
     Raises:
         PipelineError: see `intentrec.publishing.rollback.rollback`.
     """
-    active = rollbacks.active_of(tables.releases(load_profile(), load_domain(config)))
+    active = rollbacks.active_of(releases_of(load_profile(), load_domain(config)))
     with _attempt("rollback", config, active["as_of"]) as run:
         rollbacks.rollback(run, reason, getpass.getuser(), to or None)
         run.say(str(run.note))

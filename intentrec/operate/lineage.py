@@ -130,7 +130,7 @@ def plan(
 def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
     """(job, first day of the week) whose latest good attempt read partitions that another run changed since.
 
-    `ledger` as intentrec.runs.ledger gives it; `commits` as intentrec.operate.tables.commits. A commit whose rows equal
+    `ledger` as intentrec.runs.ledger gives it; `commits` as intentrec.tables.commits. A commit whose rows equal
     the old ones is never made, so a rerun without a change makes nothing stale.
     """
     attempts = {row["run_id"]: row for row in ledger}

@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
+from intentrec import tables
 from intentrec.config import Domain, Profile, seconds
 from intentrec.contracts import FEATURE_PROFILES, INTERACTIONS, TABLES
 from intentrec.events.calendar import day_start_of, week_start_of
 from intentrec.interactions.weeks import WEEK
-from intentrec.operate import tables
 from intentrec.reports.drift import Counts, Drift, drift
 from intentrec.runs import ledger
 

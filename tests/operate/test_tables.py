@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 
+from intentrec import tables
 from intentrec.config import Domain, Profile
-from intentrec.operate import pages, tables
+from intentrec.operate import pages
 
 
 def put(profile: Profile, domain: Domain, table: str, rows: list[dict], partition: str | None, about: str) -> None:
