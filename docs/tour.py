@@ -32,7 +32,7 @@ from intentrec.training import tracking
 CONFIG = ROOT / "conf" / "streaming.yaml"
 PICTURES = ROOT / "docs" / "img"
 WIDTH, HEIGHT = 1400, 900
-COLOURS = 128
+COLOURS = 256
 SETTLED = 4000  # milliseconds until what moves has come to rest
 PATIENCE = 300  # seconds until a person is asked
 WEEK = timedelta(days=7)
@@ -53,7 +53,7 @@ def main() -> None:
     with browser() as opened:
         page = opened.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(run_page.path(profile, domain, end - WEEK, end).as_uri())
-        shoot(page, "report", height=1500)
+        shoot(page, "report", height=1900)
         page.goto(trend_page.path(profile, domain).as_uri())
         shoot(page, "trend", height=1500)
         page = log_in(opened, home)
@@ -106,8 +106,10 @@ def weekly(page: Page, home: Home, airflow: Airflow, dag: str) -> None:
     page.get_by_role("button", name="Dag Docs").click()
     text = page.locator("[role=dialog] .chakra-dialog__body, [role=dialog] [data-part=body]").first.bounding_box()
     assert text is not None
-    corner = (text["x"] + text["width"] - 5, text["y"] + text["height"] - 5)
-    drag(page, *corner, WIDTH - 200, 480)
+    page.mouse.move(text["x"] + text["width"] - 5, text["y"] + text["height"] - 5)  # the corner that makes it larger
+    page.mouse.down()
+    page.mouse.move(WIDTH - 200, 480, steps=10)
+    page.mouse.up()
     shoot(page, "airflow_docs", height=600)
 
 
@@ -132,9 +134,9 @@ def review(page: Page, home: Home, airflow: Airflow, dag: str, end: date) -> Non
         time.sleep(2)
     page.goto(f"{home.airflow_url}/dags/{dag}/runs/{quote(run)}/tasks/review/required_actions")
     page.get_by_role("button", name="Approve").wait_for()
-    edge = page.locator("[data-panel-resize-handle-id]").first.bounding_box()
-    assert edge is not None
-    drag(page, edge["x"] + 2, HEIGHT - 100, 400, HEIGHT - 100)
+    page.get_by_role("separator").focus()
+    for _ in range(4):  # a tenth of the window each
+        page.keyboard.press("ArrowLeft")
     shoot(page, "airflow_review", height=1500)
 
 
@@ -145,7 +147,7 @@ def models(page: Page, home: Home, experiment: str, version: Version) -> None:
     shoot(page, "mlflow_run", height=1100)
     page.goto(f"{home.mlflow_url}/#/models/{version.name}")
     page.get_by_text(f"Version {version.number}").first.wait_for()
-    shoot(page, "mlflow_model")
+    shoot(page, "mlflow_model", height=1350)
     page.goto(f"{home.mlflow_url}/#/models/{version.name}/versions/{version.number}")
     page.get_by_text("Simulated data").first.wait_for()
     shoot(page, "mlflow_version", height=1500)
@@ -157,21 +159,14 @@ def choose(page: Page, settings: Mapping[str, str | bool]) -> None:
         page.add_init_script(f"localStorage.setItem({json.dumps(name)}, {json.dumps(json.dumps(value))})")
 
 
-def drag(page: Page, x: float, y: float, to_x: float, to_y: float) -> None:
-    """Move an edge, as somebody does who wants to read more at once."""
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(to_x, to_y, steps=10)
-    page.mouse.up()
-
-
 def shoot(page: Page, name: str, height: int = HEIGHT) -> None:
     """Keep what the window shows, in as many colours as a small file holds."""
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.wait_for_timeout(SETTLED)
     file = PICTURES / f"{name}.png"
     with Image.open(BytesIO(page.screenshot())) as picture:
-        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+        small = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(file, optimize=True)
     print(f"{file.relative_to(ROOT)}  {file.stat().st_size / 1000:.0f} kB", flush=True)
 
 
