@@ -1,4 +1,4 @@
-# One vocabulary: setup, demo, backfill, rollback, experiments, crash, up, down, test, test-fast, lint. `make help` lists them.
+# One vocabulary: setup, demo, backfill, rollback, experiments, crash, up, down, tour, test, test-fast, lint. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST))))
@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two processes, a module to the one that is free; each has one Spark session and one prepared MLflow store.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PLAYWRIGHT = playwright==1.55.0
 DOMAIN ?= streaming
 CONFIG = conf/$(DOMAIN).yaml
 # What a person types reaches the shell through the environment and unexpanded: no quote or $ in it is a command.
@@ -18,7 +19,7 @@ export INTENTREC_DATA := $(abspath $(DATA))
 endif
 RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
 
-.PHONY: help setup demo backfill rollback experiments status crash up down test test-fast lint
+.PHONY: help setup demo backfill rollback experiments status crash up down tour test test-fast lint
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -59,6 +60,12 @@ up: $(READY)  ## serve Airflow and MLflow on 127.0.0.1: [AIRFLOW_PORT=8080] [MLF
 
 down: $(READY)  ## stop them
 	$(BIN)/intentrec down
+
+# A browser's driver is no dependency of the project: uv lays it over the environment for this one command.
+tour: $(READY)  ## the README's pictures anew, after `make demo`; needs Debian's chromium
+	$(BIN)/intentrec up
+	status=0; $(BIN)/uv run --quiet --no-project --python $(BIN)/python --with $(PLAYWRIGHT) docs/tour.py || status=$$?; \
+	$(BIN)/intentrec down; exit $$status
 
 test: $(READY)  ## every test that continuous integration runs
 	$(PYTEST)

@@ -3,6 +3,7 @@
 The weekly run starts it where `gate.promotion` is `reviewed`. Not a part of that run, which must not wait for days.
 """
 
+import ast
 import json
 import os
 import shlex
@@ -37,11 +38,18 @@ Where the registry's tags say already what was decided, `card` and all after it 
 """
 
 
-def job(task_id: str, command: str, **operator: Any) -> BashOperator:
-    """A task that runs a job by its command from the project's root."""
+def doc(name: str) -> str | None:
+    """What jobs/<name>.py says of itself, for the page of its task."""
+    return ast.get_docstring(ast.parse((ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8")))
+
+
+def job(task_id: str, name: str, command: str, **operator: Any) -> BashOperator:
+    """A task that runs jobs/<name>.py by its command from the project's root."""
     # Not among the DAG's default arguments: a person has no execution timeout.
     operator["execution_timeout"] = timedelta(hours=6)
-    return BashOperator(task_id=task_id, bash_command=command, cwd=str(ROOT), skip_on_exit_code=SKIPPED, **operator)
+    return BashOperator(
+        task_id=task_id, bash_command=command, cwd=str(ROOT), skip_on_exit_code=SKIPPED, doc_md=doc(name), **operator
+    )
 
 
 class Review(HITLOperator):
@@ -82,7 +90,7 @@ def review(path: Path) -> DAG:
         description=f"Review of a model of {path.stem}",
         doc_md=DOC.format(domain=path.stem),
     ) as dag:
-        card = job("card", f"{python}review_card {RANGE}", output_processor=json.loads)
+        card = job("card", "review_card", f"{python}review_card {RANGE}", output_processor=json.loads)
         ask = Review(
             task_id="review",
             subject=f"{path.stem}: version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}}, week before "
@@ -91,10 +99,12 @@ def review(path: Path) -> DAG:
             options=[APPROVE, REJECT],
             params={"reason": Param("", type="string", description="needed; kept with the version")},
             retries=5,
+            doc_md="Asks a person, under *Required Actions*: the version's page, approve or reject, a reason.",
             retry_delay=timedelta(seconds=10),
         )
         record = job(
             "record",
+            "review_record",
             f"{python}review_record {RANGE} --version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}} "
             '--verdict "$VERDICT" --reason "$REASON" --by "$BY" --at "$AT"',
             # What a person typed reaches the shell as values of variables, never as a command.
@@ -107,6 +117,7 @@ def review(path: Path) -> DAG:
             append_env=True,
         )
         publish = job(
+            "publish",
             "publish",
             f"{{% if {ANSWER}['chosen_options'] == ['{APPROVE}'] %}}{spark} {RANGE} --activate"
             f"{{% else %}}echo '[publish] skipped: rejected'; exit {SKIPPED}{{% endif %}}",

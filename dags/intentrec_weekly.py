@@ -4,6 +4,7 @@ One DAG per domain, so that a domain has its own grid, switch and alarms, and no
 A run covers its data interval, one week of service dates; `start` and `end` replace it by any range.
 """
 
+import ast
 import os
 import shlex
 import sys
@@ -43,18 +44,19 @@ PARAMS = {
 }
 
 DOC = """
-**{domain}**, a week of service dates: wait until late rows are in, then ingest → interactions → sequences → train →
-gate → publish → report. Where `gate.promotion` is `reviewed`, `ask_for_review` starts `intentrec_review_{domain}`, and
-this week is published by the champion as it is. Each other task is a job that also runs alone:
-`python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`.
+**{domain}**: a week of service dates, from raw rows to what consumers read.
 
-* A range: trigger with `start` and `end`. A backfill rebuilds tables; it trains, publishes and activates only if told.
-  A week needs the state that the week before left: set a backfill's max active runs to 1, or use `make backfill`.
-* A task that has nothing to do ends as *skipped* and says why in its log.
-* `report` runs whatever happened. Its link *Report* is the address of the run's page, a file on the machine that ran
-  it (browsers open `file:` addresses only from the address bar: copy it), and that page links the trend over weeks.
-  Where the week trained a model, its MLflow run keeps both under `reports`. `outcome` is red when anything was.
-* Rerunning any run is safe: it replaces its own interval, and the same input gives the same rows.
+* **Rerun** whatever you like: a run replaces its own interval, and the same input gives the same rows.
+* **A range**: trigger with `start` and `end`. A backfill rebuilds tables; it trains, publishes and activates only if
+  told. A week needs the state that the week before left: set a backfill's max active runs to 1, or use `make backfill`.
+* **Skipped** tasks had nothing to do; their logs say why. **Red**: `outcome` is red when anything was.
+* **The report** is written whatever happened. The link *Report* of the task `report` is its address, a file on the
+  machine that ran it (browsers open `file:` addresses only from the address bar: copy it); it links the trend over
+  weeks. Where the week trained a model, its MLflow run keeps both under `reports`.
+* **The review**: where `gate.promotion` is `reviewed`, `ask_for_review` starts `intentrec_review_{domain}`, and this
+  week is published by the champion as it is.
+* **A job alone**: `python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`. A task's page says
+  what its job does.
 """
 
 
@@ -108,6 +110,11 @@ def wanted(choice: str) -> str:
     return f"(dag_run.run_type != 'backfill' if params.{choice} is none else params.{choice})"
 
 
+def doc(name: str) -> str | None:
+    """What jobs/<name>.py says of itself, for the page of its task."""
+    return ast.get_docstring(ast.parse((ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8")))
+
+
 def job(
     name: str,
     options: str = "",
@@ -130,6 +137,7 @@ def job(
         skip_on_exit_code=SKIPPED,
         pool=pool,
         trigger_rule=trigger_rule,
+        doc_md=doc(name),
     )
 
 
@@ -159,6 +167,7 @@ def weekly(path: Path) -> DAG:
             task_id="wait_for_lateness",
             target_time="{{ ready_at(params.config, params.end or (data_interval_end | ds)) }}",
             execution_timeout=None,
+            doc_md="Waits, without holding a slot, until the week's late rows are in: its end and `calendar.lateness`.",
         )
         ingest = job("ingest", "{% if params.include_late %}--include-late{% endif %}", pool="warehouse")
         interactions = job("build_interactions", pool="warehouse")
@@ -174,6 +183,7 @@ def weekly(path: Path) -> DAG:
             reset_dag_run=True,
             conf={"start": START, "end": END, "config": "{{ params.config }}"},
             pre_execute=only_where_reviewed,
+            doc_md="Starts the review of what was trained, where the domain file says `gate.promotion: reviewed`.",
         )
         publish = job(
             "publish",
@@ -184,7 +194,7 @@ def weekly(path: Path) -> DAG:
         )
         report = job("report", spark=False, trigger_rule="all_done", operator=ReportOperator)
         # `report` succeeds after failures too; this leaf keeps them from turning the run green.
-        outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed")
+        outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed", doc_md="Red when any task failed.")
         wait >> ingest >> interactions >> sequences >> train >> gate >> publish >> report
         gate >> ask_for_review
         [publish, report, ask_for_review] >> outcome

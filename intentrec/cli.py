@@ -39,11 +39,6 @@ def _command(function: Callable[..., Any], of: typer.Typer = app) -> Callable[..
     return of.command()(run)
 
 
-def _home() -> Home:
-    ports = (int(os.environ.get(name) or port) for name, port in (("AIRFLOW_PORT", 8080), ("MLFLOW_PORT", 5000)))
-    return Home(home_path(), *ports)
-
-
 @_command
 def demo(
     config: Config = STREAMING,
@@ -60,7 +55,7 @@ def demo(
         os.environ["INTENTREC_DATA"] = str(data.resolve())
     range_weeks = (6 if data is None else 0) if history is None else history
     schedule = demos.Schedule(load_domain(config).calendar.history_start, range_weeks, weeks)
-    demos.demo(_home(), load_profile(), config, schedule, simulate=data is None)
+    demos.demo(Home.here(), load_profile(), config, schedule, simulate=data is None)
 
 
 @_command
@@ -122,7 +117,7 @@ def backfill(
     last = _planned(start.date(), end.date(), config, publish, cascade)
     conf = {"train": train, "publish": publish, "activate": activate, "include_late": include_late}
     progress = Progress()
-    backfills.backfill(_home(), f"intentrec_weekly_{config.stem}", start.date(), last, conf, progress)
+    backfills.backfill(Home.here(), f"intentrec_weekly_{config.stem}", start.date(), last, conf, progress)
     progress.say("done")
     status(config)
 
@@ -229,7 +224,7 @@ def up() -> None:
     """Serve Airflow and MLflow on 127.0.0.1 (AIRFLOW_PORT, MLFLOW_PORT) with generated passwords."""
     from intentrec.operate import services
 
-    services.up(_home(), load_profile())
+    services.up(Home.here(), load_profile())
 
 
 @_command
@@ -237,7 +232,7 @@ def down() -> None:
     """Stop them, and every task that they started."""
     from intentrec.operate import services
 
-    services.down(_home())
+    services.down(Home.here())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from intentrec.config import ROOT
+from intentrec.config import ROOT, home
 from intentrec.errors import PipelineError
 
 BIN = Path(sys.executable).parent
@@ -26,6 +26,12 @@ class Home:
     path: Path
     airflow_port: int = 8080
     mlflow_port: int = 5000
+
+    @classmethod
+    def here(cls) -> "Home":
+        """What INTENTREC_HOME, AIRFLOW_PORT and MLFLOW_PORT name."""
+        names = {"airflow_port": "AIRFLOW_PORT", "mlflow_port": "MLFLOW_PORT"}
+        return cls(home(), **{field: int(os.environ[name]) for field, name in names.items() if os.environ.get(name)})
 
     @property
     def airflow(self) -> Path:

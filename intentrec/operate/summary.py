@@ -17,10 +17,10 @@ from intentrec.operate.home import Home
 from intentrec.operate.terminal import console, grid
 from intentrec.reports import run_facts, trend_page
 from intentrec.reports.run_facts import FATES, WRITES, Facts
+from intentrec.reports.run_page import METRICS
 from intentrec.runs import ledger
 
 Interval = tuple[date, date]
-METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")
 
 
 @dataclass(frozen=True)

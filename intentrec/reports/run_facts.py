@@ -10,6 +10,7 @@ from typing import Any
 from intentrec.config import Domain, Profile
 from intentrec.contracts import RUN_LEDGER, TABLES
 from intentrec.runs import Run, ledger
+from intentrec.simulated import simulated
 
 # The weekly chain, and which job writes which table.
 WRITES = {
@@ -83,6 +84,7 @@ class Facts:
     gate: dict[str, Any] | None
     plots: list[Path]
     trend: str | None = None  # file name of the domain's trend page, where it was written
+    simulated: bool = False
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -137,6 +139,7 @@ def collect(profile: Profile, domain: Domain, start: date, end: date, live: Run 
         gate=json.loads(gate.read_text("utf-8")) if gate.exists() else None,
         plots=sorted((folder / "plots").glob("*.png")),
         trend=TREND if (folder.parent / TREND).exists() else None,
+        simulated=simulated(profile, domain),
     )
 
 

@@ -22,6 +22,15 @@ from intentrec.runs import Run
 # Geometry of the waterfall, in units of its view box.
 LEFT, WIDTH, ROW = 190.0, 600.0, 26.0
 THINNEST = 1.5  # a bar of one row among millions stays visible
+METRICS = (
+    "ndcg_at_10",
+    "recall_at_10",
+    "mrr",
+    "coverage_at_10",
+    "recall_at_10_new",
+    "users",
+)  # of the gate, at a glance
+NARROW = 6  # columns of the gate's table that fit beside the lift
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ def html(facts: Facts) -> str:
             derived=next((bar.y for bar in bars if bar.tone == "derived"), None),
             plots=[(path.stem.replace("_", " "), _data_uri(path)) for path in facts.plots],
             gate_columns=_columns(facts.gate),
+            narrow=NARROW,
         )
     )
 
@@ -156,16 +166,24 @@ def number(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if value.is_integer() and abs(value) > 1:  # a count
+            return f"{value:,.0f}"
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {number(each)}" for key, each in value.items())
     return "[" + ", ".join(map(number, value)) + "]"
 
 
+def lift(value: dict[str, float] | None) -> str:
+    """A lift with its interval, in percent; empty for the system that has none."""
+    return "" if value is None else "{estimate:+.1%} [{lower:+.1%}, {upper:+.1%}]".format_map(value)
+
+
 def _columns(gate: dict[str, Any] | None) -> list[str]:
-    """Columns of the gate's table in order of first appearance."""
+    """Columns of the gate's table: its own metric, which comes first, the known ones, the others as they come."""
     rows = gate.get("rows", []) if gate else []
-    return list(dict.fromkeys(key for row in rows for key in row if key not in ("system", "label")))
+    found = list(dict.fromkeys(key for row in rows for key in row if key not in ("system", "label")))
+    return list(dict.fromkeys([*found[:1], *(name for name in METRICS if name in found), *found]))
 
 
 def _data_uri(path: Path) -> str:
@@ -177,5 +195,5 @@ def environment() -> Environment:
     """Jinja with automatic escaping over the templates of this package."""
     loader = PackageLoader("intentrec.reports", ".")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"advice": advice, "tone": tone, "verdict": verdict, "number": number}
+    made.filters |= {"advice": advice, "tone": tone, "verdict": verdict, "number": number, "lift": lift}
     return made

@@ -16,6 +16,7 @@ from intentrec.reports.run_facts import TREND
 from intentrec.reports.run_page import environment
 from intentrec.reports.trend import COUNT, DAYS, INDEX, SHARE, Series, sections
 from intentrec.reports.weeks import Newest, Week
+from intentrec.simulated import simulated
 
 # Geometry of a small chart, in units of its view box.
 WIDTH, HEIGHT, MARGIN, TOP = 240.0, 70.0, 6.0, 14.0
@@ -47,7 +48,7 @@ def render(profile: Profile, domain: Domain, now: datetime | None = None) -> Pat
     """Write the domain's page among its report folders and return its path; `now` says which week was due last."""
     moment = now or datetime.now(UTC)
     weeks = facts.collect(profile, domain)
-    text = html(weeks, facts.newest(profile, domain, moment), domain, moment)
+    text = html(weeks, facts.newest(profile, domain, moment), domain, moment, simulated(profile, domain))
     return write(path(profile, domain), text)
 
 
@@ -56,7 +57,9 @@ def path(profile: Profile, domain: Domain) -> Path:
     return Path(profile.reports) / domain.domain / TREND
 
 
-def html(weeks: Sequence[Week], newest: Sequence[Newest], domain: Domain, now: datetime) -> str:
+def html(
+    weeks: Sequence[Week], newest: Sequence[Newest], domain: Domain, now: datetime, is_simulated: bool = False
+) -> str:
     """The page as text."""
     found = sections(weeks, domain)
     days = [week.start for week in weeks]
@@ -65,6 +68,7 @@ def html(weeks: Sequence[Week], newest: Sequence[Newest], domain: Domain, now: d
         .get_template("trend.html.jinja")
         .render(
             domain=domain.domain,
+            simulated=is_simulated,
             weeks=weeks,
             newest=newest,
             now=now.strftime("%Y-%m-%d %H:%M UTC"),

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from intentrec.errors import Skip
-from intentrec.review.challenger import simulated
 from intentrec.review.changes import changes, data_of, settings_of
 from intentrec.review.examples import examples
 from intentrec.review.page import review_page
 from intentrec.review.registry import Registry, Version
 from intentrec.review.verdict import awaiting, settle
 from intentrec.runs import Run
+from intentrec.simulated import simulated
 
 PAGE = "review.md"  # beside the run's report, and among the files of the training run in MLflow
 
@@ -54,5 +54,5 @@ def _page(run: Run, registry: Registry, version: Version) -> str:
         changes(data_of(registry, champion) if champion else {}, data_of(registry, version), equal=True),
         changes(settings_of(registry, champion), settings_of(registry, version)) if champion else [],
         examples(run, registry, version),
-        simulated(run),
+        simulated(run.profile, run.domain),
     )

@@ -9,6 +9,7 @@ from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS
 from intentrec.evaluation.result import Result
 
 AHEAD = ("ndcg_at_10", "recall_at_10", "hit_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "ndcg_at_10_cold")
+GAP = 2 * "\N{NO-BREAK SPACE}"
 NEXT = ("next_mrr", "next_ndcg_at_10", "next_recall_at_10", "next_recall_at_20")
 
 
@@ -61,27 +62,30 @@ def _cell(metrics: Mapping[str, float], name: str) -> str:
 def _table(
     results: Mapping[str, Result], systems: Sequence[str], names: Mapping[str, str], columns: Sequence[str]
 ) -> str:
-    lines = ["| system | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = [_line("system", *columns), "|---" * (len(columns) + 1) + "|"]
     for system in systems:
         if system in results:
-            cells = " | ".join(_cell(results[system].metrics, column) for column in columns)
-            lines.append(f"| {names.get(system, system)} | {cells} |")
+            cells = (_cell(results[system].metrics, column) for column in columns)
+            lines.append(_line(names.get(system, system), *cells))
     return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    """A line of a table; MLflow's registry page sets columns without a gap, so each cell brings its own."""
+    return f"| {' | '.join(cell + GAP for cell in cells)} |"
 
 
 def _intents(domain: Domain, results: Mapping[str, Result]) -> str:
     """Accuracy of each intent beside its floors, and per class, rarest classes included."""
     ours = results["challenger"].metrics
-    lines = ["| intent | accuracy | majority | repeat last | NDCG |", "|---|---|---|---|---|"]
+    lines = [_line("intent", "accuracy", "majority", "repeat last", "NDCG"), "|---|---|---|---|---|"]
     classes = []
     for intent in domain.intents:
         name = f"intent_{intent.name}_accuracy"
         if name not in ours:
             continue
-        floors = " | ".join(_cell(results[floor].metrics, name) for floor in INTENT_FLOORS)
-        lines.append(
-            f"| {intent.name} | {_cell(ours, name)} | {floors} | {_cell(ours, f'intent_{intent.name}_ndcg')} |"
-        )
+        floors = (_cell(results[floor].metrics, name) for floor in INTENT_FLOORS)
+        lines.append(_line(intent.name, _cell(ours, name), *floors, _cell(ours, f"intent_{intent.name}_ndcg")))
         per_class = {
             key.removeprefix(f"{name}_of_"): value for key, value in ours.items() if key.startswith(f"{name}_of_")
         }

@@ -22,7 +22,7 @@ from intentrec.review.plots import draw
 from intentrec.review.profile_plots import draw_profiles
 from intentrec.review.registry import Registry, Version
 from intentrec.runs import Run, code_version
-from intentrec.sources.simulator.write import MANIFEST
+from intentrec.simulated import simulated
 from intentrec.training import clusters, tracking
 from intentrec.training.data import open_sequences, read_catalog, read_sequences
 from intentrec.training.inputs import Inputs
@@ -101,7 +101,7 @@ def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.Logge
     pq.write_table(catalog, work / "catalog.parquet")
     facts = _facts(inputs, sequences, fits["challenger"])
     rows = {"rows.sequences": sequences.count_rows(), "rows.catalog": len(catalog)}
-    card = model_card(domain, inputs.trained_for, cutoff, results, facts, simulated(run))
+    card = model_card(domain, inputs.trained_for, cutoff, results, facts, simulated(run.profile, domain))
     (work / "card.md").write_text(card, encoding="utf-8")
     return tracking.log_training(run.profile, domain, _record(run, config, inputs, work, fits, results, rows))
 
@@ -128,6 +128,8 @@ def _record(
     shutil.copy(config, work / "config.yaml")
     return tracking.Record(
         name=f"{run.domain.domain} {inputs.trained_for}",
+        began=run.started,
+        card=(work / "card.md").read_text(encoding="utf-8"),
         tags=tags_of(run, inputs) | {name: str(count) for name, count in rows.items()},
         params=_params(run.domain) | {"best_epoch": fits["challenger"].best_epoch},
         history=fits["challenger"].history,
@@ -197,8 +199,3 @@ def _facts(inputs: Inputs, sequences: ds.Dataset, found: FitResult) -> dict[str,
         "inputs' fingerprint": inputs.fingerprint,
         "code": code_version(),
     }
-
-
-def simulated(run: Run) -> bool:
-    """Whether the domain's landing zone was filled by the simulator."""
-    return (Path(run.profile.landing) / run.domain.domain / MANIFEST).exists()

@@ -51,7 +51,6 @@ class Decision:
             "reasons": list(self.reasons),
             "rows": [row.to_dict() for row in self.rows],
             "lift": {name: lift.to_dict() for name, lift in self.lift.items()},
-            "intervals": {f"lift over {name}": [lift.lower, lift.upper] for name, lift in self.lift.items()},
         }
 
     @classmethod

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 PROMOTED, KEPT, ROLLED_BACK = "promoted", "kept", "rolled_back"
 LEFT, AGAIN = "left.", "again."
+ABOUT = """IntentRec, retrained weekly. `champion` is the version that publishes, `challenger` the newest one.
+
+A version's card says what it learned from and how it does; its tag `gate` says what became of it, `report` where the
+report of its week lies. Where `review` says *awaiting*, a person decides: set it to `approved` or `rejected`, with a
+`review_reason`, or move the alias `champion` to the version."""
 AWAITING, APPROVED, REJECTED = "awaiting", "approved", "rejected"
 
 
@@ -123,7 +128,7 @@ class Registry:
         version = self.by_fingerprint(tags["fingerprint"])
         if version is None:
             try:
-                self.client.create_registered_model(self.name, description="IntentRec, retrained weekly")
+                self.client.create_registered_model(self.name, description=ABOUT)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +20,21 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SERVING = Path(__file__).with_name("serving.py")
+NOTE = "mlflow.note.content"  # a run's description
 
 
 @dataclass(frozen=True)
 class Record:
     """Everything that one training run logs.
 
-    `metrics` may be NaN where a slice was empty; those are left out. `files` are the model's artifacts by name;
-    `extra` are folders or files that the run keeps beside it, under these names.
+    `began` is when training began, and `card` the run's description. `metrics` may be NaN where a slice was empty;
+    those are left out. `files` are the model's artifacts by name; `extra` are folders or files that the run keeps
+    beside it, under these names.
     """
 
     name: str
+    began: datetime
+    card: str
     tags: Mapping[str, str]
     params: Mapping[str, Any]
     history: Sequence[Mapping[str, float]]
@@ -86,6 +91,7 @@ def finished_run(profile: Profile, domain: Domain, fingerprint: str) -> LoggedRu
 def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
     """Log a run. It is finished only when everything was written; what an interrupted one left is deleted first."""
     import mlflow
+    from mlflow.tracking.context.registry import resolve_tags
 
     client = client_of(profile)
     experiment_id = experiment(profile, domain)
@@ -93,8 +99,10 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
         if stale.info.status != "FINISHED":
             client.delete_run(stale.info.run_id)
     metrics = {metric_name(name): value for name, value in record.metrics.items() if value == value}
-    with mlflow.start_run(experiment_id=experiment_id, run_name=record.name, tags=dict(record.tags)) as run:
-        run_id = run.info.run_id
+    began = int(record.began.timestamp() * 1000)
+    tags = resolve_tags({**record.tags, NOTE: record.card})
+    run_id = client.create_run(experiment_id, began, tags, record.name).info.run_id
+    with mlflow.start_run(run_id):
         mlflow.log_params(dict(record.params))
         _log_curves(client, run_id, record.history)
         mlflow.log_metrics(metrics)

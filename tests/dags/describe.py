@@ -35,6 +35,7 @@ def task(of) -> dict:
         "downstream": sorted(of.downstream_task_ids),
         "retries": of.retries,
         "owner": of.owner,
+        "doc": of.doc_md,
     }
 
 

@@ -68,6 +68,7 @@ def test_card_question_record_and_publication_follow_each_other(dag: dict) -> No
     question = dag["tasks"]["review"]
     assert (question["options"], question["asks"]) == (["Approve", "Reject"], ["reason"])
     assert rendered(dag, question["body"]) == "# The page"
+    assert all(task["doc"] for task in dag["tasks"].values())
 
 
 def test_the_range_is_needed_and_no_parameter_can_smuggle_in_a_command(dag: dict) -> None:

@@ -69,6 +69,8 @@ def test_people_can_find_it(described: dict, dag: dict) -> None:
     assert {"intentrec", "weekly"} < set(dag["tags"]) <= {"intentrec", "weekly", *DOMAINS}
     assert "start" in dag["doc"]
     assert {task["owner"] for task in dag["tasks"].values()} == {"intentrec"}
+    assert all(task["doc"] for task in dag["tasks"].values())
+    assert dag["tasks"]["gate"]["doc"].startswith("Judge the challenger")
 
 
 def test_tasks_form_a_chain_that_ends_in_the_outcome(dag: dict) -> None:

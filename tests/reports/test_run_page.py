@@ -11,8 +11,9 @@ import pytest
 
 from intentrec.config import Domain, Profile
 from intentrec.contracts import TABLES
-from intentrec.reports import run_facts, run_page
+from intentrec.reports import run_facts, run_page, trend_page
 from intentrec.runs import Run, _record
+from intentrec.simulated import MANIFEST
 from tests.reports.pages import HOSTILE, NETWORK, Page
 
 START, END = date(2026, 8, 10), date(2026, 8, 17)
@@ -152,7 +153,7 @@ def test_failures_warnings_and_skips_are_shown(attempt: Callable[..., Run], page
     text = page()
     seen = Page(text).texts
     assert "0 of 6 jobs succeeded; ingest failed; 2 critical expectations failed; 1 warning." in seen
-    assert "engagement_events: column_values_to_not_be_null on user_id" in seen
+    assert "engagement_events: column values to not be null on user_id" in seen
     assert "3 rows" in seen
     assert {"e7", "null", "AuditFailed: critical"} <= set(seen)
     assert "could not be evaluated: no such column" in seen
@@ -190,18 +191,43 @@ def test_other_intervals_are_not_shown(attempt: Callable[..., Run], profile: Pro
 def test_the_gates_table(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
     run = attempt("gate", "succeeded")
     systems = [
-        {"system": "challenger", "label": "IntentRec 4", "mrr": 0.12345, "users": 1234},
-        {"system": "popularity_7d", "mrr": 0.1, "users": 1234, "coverage": None},
+        {"system": "challenger", "label": "IntentRec 4", "next_mrr": 0.12345, "hit_at_10": 0.5, "users": 1234.0},
+        {"system": "popularity_7d", "next_mrr": 0.1, "users": 1234, "mrr": None},
     ]
-    intervals = {"challenger - champion": [0.001, 0.02]}
-    gate(run, decision="promote", reasons=["lower bound above 0"], rows=systems, intervals=intervals)
-    text = page()
-    seen = Page(text).texts
+    lift = {"popularity_7d": {"estimate": 0.2345, "lower": -0.01, "upper": 0.3, "users": 1234}}
+    gate(run, decision="promote", reasons=["lower bound above 0"], rows=systems, lift=lift)
+    seen = Page(page()).texts
     at = seen.index("Gate: promote")
-    table = ["lower bound above 0", "system", "mrr", "users", "coverage"]
-    table += ["IntentRec 4", "0.1235", "1,234", "n/a", "popularity_7d", "0.1000", "1,234", "n/a"]
+    # The gate's own metric first, then those that people look for.
+    table = ["lower bound above 0", "system", "next mrr", "mrr", "users", "hit at 10", "lift"]
+    table += ["IntentRec 4", "0.1235", "n/a", "1,234", "0.5000"]
+    table += ["popularity_7d", "0.1000", "n/a", "1,234", "n/a", "+23.4% [-1.0%, +30.0%]"]
     assert seen[at + 1 : at + 1 + len(table)] == table
-    assert "challenger - champion: [0.0010, 0.0200]" in text
+    assert "further metrics" not in seen
+
+
+def test_the_gates_table_is_no_wider_than_the_page(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    run = attempt("gate", "succeeded")
+    many = {f"metric_{n}": n / 10 for n in range(9)}
+    gate(run, decision="keep", champion="3", rows=[{"system": "challenger", **many, "ndcg_at_10": 0.7}])
+    seen = Page(page()).texts
+    assert "Gate: keep the champion" in seen
+    first = ["system", "metric 0", "ndcg at 10", *(f"metric {n}" for n in range(1, 5)), "challenger"]
+    assert seen[seen.index("system") :][: len(first)] == first
+    rest = ["further metrics", "system", *(f"metric {n}" for n in range(5, 9)), "challenger"]
+    assert seen[seen.index("further metrics") :][: len(rest)] == rest
+
+
+def test_simulated_data_are_called_so(
+    attempt: Callable[..., Run], page: Callable[[], str], profile: Profile, streaming: Domain
+) -> None:
+    attempt("ingest", "succeeded", counts=COUNTS)
+    assert "Simulated data." not in page()
+    landing = Path(profile.landing) / streaming.domain
+    landing.mkdir(parents=True)
+    (landing / MANIFEST).write_text("{}", "utf-8")
+    assert "Simulated data." in page()
+    assert "Simulated data." in trend_page.render(profile, streaming).read_text("utf-8")
 
 
 def test_hostile_rows_stay_text(attempt: Callable[..., Run], page: Callable[[], str]) -> None:

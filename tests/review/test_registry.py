@@ -99,6 +99,9 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
     card = client.get_model_version(judged.version.name, judged.version.number).description
     for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24"):
         assert part in card
+    assert run.data.tags["mlflow.note.content"] == card
+    assert run.info.start_time <= client.get_metric_history(judged.version.run_id, "epoch_val_mrr")[0].timestamp
+    assert "`champion`" in client.get_registered_model(judged.version.name).description
     assert sorted(path.name for path in (judged.run("train").report_dir / "plots").iterdir()) == [
         "attention.png",
         "intent_clusters.png",

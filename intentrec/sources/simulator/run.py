@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from intentrec.errors import PipelineError
+from intentrec.simulated import MANIFEST
 from intentrec.sources.simulator import behaviour, dirt, simple, truth, write
 from intentrec.sources.simulator.catalogue import Catalogue
 from intentrec.sources.simulator.people import population
@@ -85,7 +86,7 @@ def simulate(
 
 def _claim(landing: Path, settings: Settings) -> None:
     """Refuse to mix two worlds in one landing zone."""
-    path = landing / write.MANIFEST
+    path = landing / MANIFEST
     world = json.dumps({key: str(value) for key, value in asdict(settings).items() if key != "users"}, indent=1) + "\n"
     if path.exists() and path.read_text() != world:
         raise PipelineError(

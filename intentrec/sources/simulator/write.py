@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 
 from intentrec.sources.simulator.dirt import Row
 
-MANIFEST = "_simulated.json"
-
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new one, never a part."""
