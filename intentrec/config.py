@@ -225,6 +225,7 @@ class Model(Strict):
     dropout: float = Field(0.1, ge=0, lt=1)
     intent_weight: float = Field(0.2, ge=0, description="lambda of Eq. 4")
     history_path: bool = Field(False, description="not in the paper: see intentrec.model.history")
+    compatibility: bool = Field(False, description="not in the paper: see intentrec.model.compatibility")
     mask_share: float = Field(0.2, gt=0, lt=1, description="for comparison, BERT4Rec: targets hidden in training")
     recent: PositiveInt = Field(100, description="for comparison, TransAct: interactions of its short-term window")
 

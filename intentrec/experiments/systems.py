@@ -11,6 +11,8 @@ from intentrec.model.spec import RIVALS, ModelSpec
 from intentrec.model.vocabulary import Vocabulary, token_columns
 from intentrec.training.spec import model_spec
 
+PAPER = {"history_path": False, "compatibility": False}  # the model section where nothing is added to the paper
+
 
 @dataclass(frozen=True)
 class System:
@@ -26,7 +28,8 @@ class System:
 def systems(study: Study) -> dict[str, System]:
     """By name, in the order of the tables.
 
-    History path and start of the titles are not in the paper, so only what is shipped, and its control, have them.
+    History path, compatibility and start of the titles are not in the paper: what is shipped has what its domain file
+    says, and lines of their own say what compatibility adds to V3, with intents and where they are not learnt.
     """
     base = study.base()
     names = {"lstm": "LSTM", "gru": "GRU", "transformer": "Transformer", "sasrec": "SASRec", "bert4rec": "BERT4Rec"}
@@ -44,16 +47,23 @@ def systems(study: Study) -> dict[str, System]:
             "v3strangers", "control: V3, other users' intents", ("2",), {"variant": "v3"}, {"permute_intents": True}
         ),
         System("v3oracle", "bound: V3, told the true next intents", ("2",), {"variant": "v3oracle"}),
+        System("v3compatible", "V3 + compatibility", ("2",), {"variant": "v3", "compatibility": True}),
+        System(
+            "v3compatiblefree",
+            "control: V3 + compatibility, lambda = 0",
+            ("2",),
+            {"variant": "v3", "compatibility": True, "intent_weight": 0.0},
+        ),
     ]
     found += [
         System(f"v3only_{intent.name}", f"V3, only {intent.name}", ("3",), {"variant": "v3", "intents": [intent.name]})
         for intent in base.intents
     ]
-    extra = {"history_path": base.model.history_path}, {"title_start": base.training.title_start}
-    shipped = {"variant": base.model.variant, **extra[0]}
+    shipped = {"variant": base.model.variant, **{key: getattr(base.model, key) for key in PAPER}}
+    start = {"title_start": base.training.title_start}
     found += [
-        System("shipped", f"as shipped (conf/{study.domain}.yaml)", ("1", "2"), shipped, extra[1]),
-        System("shippedv0", "control: as shipped, but V0", ("2",), {"variant": "v0", **extra[0]}, extra[1]),
+        System("shipped", f"as shipped (conf/{study.domain}.yaml)", ("1", "2"), shipped, start),
+        System("shippedv0", "control: as shipped, but V0", ("2",), {**shipped, "variant": "v0"}, start),
     ]
     return {system.name: system for system in found}
 
@@ -68,7 +78,7 @@ def domain_of(study: Study, system: System, tuned: Mapping[str, float], seed: in
         seed: of the training.
     """
     value = study.base().model_dump(mode="json")
-    value["model"] |= {"history_path": False, **study.model, "dropout": tuned["dropout"], **system.model}
+    value["model"] |= {**PAPER, **study.model, "dropout": tuned["dropout"], **system.model}
     value["training"] |= {
         "epochs": study.epochs,
         "patience": study.patience,
@@ -87,7 +97,7 @@ def _as_large_as_v3(study: Study) -> int:
     value = study.base().model_dump(mode="json")
 
     def size(variant: str, layers: int | None = None) -> int:
-        model = {**value["model"], "history_path": False, **study.model, "variant": variant}
+        model = {**value["model"], **PAPER, **study.model, "variant": variant}
         model |= {} if layers is None else {"layers": layers}
         spec = model_spec(Domain.model_validate({**value, "model": model}, context=COMPARISON))
         return sum(parameter.numel() for parameter in build(spec, _smallest(spec)).parameters())

@@ -46,11 +46,12 @@ class HistoryPath(nn.Module):
             strength_BHLL = score_BHLL.float().clamp(max=HIGHEST).exp() @ same_BLL[:, None].float()
             gate_BHL1 = self.gate(item_BLD).float().transpose(1, 2).unsqueeze(-1)
             boost_BLL = (gate_BHL1 * strength_BHLL.log1p()).sum(1)
-        return boost_BLL * _last_touch(same_BLL)
+        return boost_BLL * last_touch(first_BL)
 
 
-def _last_touch(same_BLL: Tensor) -> Tensor:
-    """Whether, as seen from k (second), position i <= k (third) is the last up to k that has its title."""
+def last_touch(first_BL: Tensor) -> Tensor:
+    """Whether, as seen from k (second), position i <= k (third) is the last up to k that has its title: (B, L, L)."""
+    same_BLL = first_BL[:, :, None] == first_BL[:, None, :]
     length = same_BLL.shape[-1]
     position_L = torch.arange(length, device=same_BLL.device)
     later_LL = position_L > position_L[:, None]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from intentrec.model.blocks import Encoder
 from intentrec.model.clock import ago_buckets, causal_mask, window_mask
+from intentrec.model.compatibility import Compatibility
 from intentrec.model.features import Batch, Items
 from intentrec.model.history import HistoryPath
 from intentrec.model.items import TitleEmbedding, TokenEmbedding
@@ -75,6 +76,7 @@ class IntentRec(Network):
         self.item_encoder = Encoder(width, spec, spec.layers)
         self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
         self.history = HistoryPath(spec.dim, spec.heads) if spec.history_path else None
+        self.compatible = Compatibility(spec, vocabulary) if spec.compatibility else None
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next intents and the next item at every position."""
@@ -85,8 +87,10 @@ class IntentRec(Network):
         x_BLX = torch.cat([f_BLF, *s], -1)
         if not self.spec.hierarchical:
             shared_BLD = self.item_encoder(x_BLX, batch, ago_BLL, causal_BLL)
-            boost_BLL = self._boost(shared_BLD, batch, ago_BLL, causal_BLL)
-            return Output(self.to_item(shared_BLD), self._intents(shared_BLD), boost_BLL=boost_BLL)
+            logits = self._intents(shared_BLD)
+            p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
+            user_BLE, boost_BLL = self._user(shared_BLD, p, batch, ago_BLL, causal_BLL)
+            return Output(user_BLE, logits, boost_BLL=boost_BLL)
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
         logits = self._intents(intent_BLD)
@@ -96,15 +100,25 @@ class IntentRec(Network):
         z_BLP, attention_BLM = self.mixture(list(p.values()))
         # §3.4: F_k (+) S_k (+) Z_k, E^item
         encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
-        boost_BLL = self._boost(encoded_BLD, batch, ago_BLL, causal_BLL)
-        return Output(self.to_item(encoded_BLD), logits, z_BLP, attention_BLM, boost_BLL)
+        user_BLE, boost_BLL = self._user(encoded_BLD, p, batch, ago_BLL, causal_BLL)
+        return Output(user_BLE, logits, z_BLP, attention_BLM, boost_BLL)
 
-    def _boost(self, item_BLD: Tensor, batch: Batch, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor | None:
-        return None if self.history is None else self.history(item_BLD, batch.first_BL, ago_BLL, causal_BLL)
+    def _user(
+        self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, causal_BLL: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The user vector, and what titles of the history get on top."""
+        user_BLE = self.to_item(item_BLD)
+        boost_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, ago_BLL, causal_BLL)
+        if self.compatible is not None:
+            user_BLE = torch.cat([user_BLE, *self.compatible.user(p)], -1)
+            own_BLL = self.compatible.boosts(p, batch, ago_BLL)
+            boost_BLL = own_BLL if boost_BLL is None else boost_BLL + own_BLL
+        return user_BLE, boost_BLL
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
 
     def item_vectors(self, items: Items) -> Tensor:
         """Output vectors (I, D) of titles, known to the vocabulary or not."""
-        return self.titles(items.title_I, items.tokens)
+        title_ID = self.titles(items.title_I, items.tokens)
+        return title_ID if self.compatible is None else torch.cat([title_ID, *self.compatible.item(items)], -1)

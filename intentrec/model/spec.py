@@ -56,6 +56,7 @@ class ModelSpec:
     intent_weight: float = 0.2
     weight_side: str = "k"
     history_path: bool = False
+    compatibility: bool = False
     length: int = 50  # of a row at most; only learned positions need to know it
     mask_share: float = 0.2  # BERT4Rec: of the targets that training hides
     recent: int = 100  # TransAct: interactions of its short-term window
@@ -77,6 +78,8 @@ class ModelSpec:
             raise ValueError(f"{', '.join(WITH_WINDOWS)} have at least one short-term window, every other variant none")
         if self.history_path and self.variant in RIVALS:
             raise ValueError(f"variant {self.variant} has no history path")
+        if self.compatibility and self.variant not in WITH_INTENTS:
+            raise ValueError(f"variant {self.variant} has no intents that could be compatible with a title")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
 

@@ -129,7 +129,7 @@ class Predictor:
         encoded = self.encoder.encode(sequences)
         offered = items.only_eligible()
         place_N, longest = None, int(encoded.lengths.max())
-        if exclude_seen or self.spec.history_path:
+        if exclude_seen or self.spec.history_path or self.spec.compatibility:
             place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
         found: list[dict[str, Tensor]] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))

@@ -1,7 +1,7 @@
 """From the domain file to a model's spec."""
 
 from intentrec.config import COMPARISON, Domain, Intent
-from intentrec.model.spec import PLAIN, RIVALS, WITH_WINDOWS, IntentSpec, ModelSpec
+from intentrec.model.spec import PLAIN, RIVALS, WITH_INTENTS, WITH_WINDOWS, IntentSpec, ModelSpec
 
 FACTS = ("categorical", "multi_label", "numeric", "item_features")
 
@@ -28,6 +28,7 @@ def model_spec(domain: Domain) -> ModelSpec:
         intent_weight=model.intent_weight,
         weight_side=domain.sequences.weight.side,
         history_path=model.history_path and model.variant not in RIVALS,
+        compatibility=model.compatibility and model.variant in WITH_INTENTS,
         length=domain.sequences.length,
         mask_share=model.mask_share,
         recent=model.recent,

@@ -176,7 +176,8 @@ def test_systems_differ_in_what_they_say_and_in_nothing_else() -> None:
     for name, domain in domains.items():
         assert (domain.training.learning_rate, domain.model.dropout, domain.training.seed) == (0.01, 0.1, 5)
         assert domain.model.history_path == name.startswith("shipped")
-        same = {"variant", "layers", "intents", "intent_weight", "history_path"}
+        assert domain.model.compatibility == name.startswith("v3compatible")
+        same = {"variant", "layers", "intents", "intent_weight", "history_path", "compatibility"}
         assert domain.model.model_dump(exclude=same) == domains["v0"].model.model_dump(exclude=same)
         assert domain.training.permute_intents == (name == "v3strangers")
     assert domains["v0deep"].model.layers > domains["v0"].model.layers == domains["v3"].model.layers

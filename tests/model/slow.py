@@ -45,6 +45,11 @@ class Slow:
         boost = None
         if self.spec.history_path:
             boost = [self.history(k, encoded, row["title_id"], times) for k in range(n)]
+        if self.spec.compatibility:
+            p = [{name: softmax(each[k]) for name, each in logits.items()} for k in range(n)]
+            item = [np.concatenate([item[k], *self.channels(p[k])]) for k in range(n)]
+            own = [self.compatible(k, p[k], row, times) for k in range(n)]
+            boost = own if boost is None else np.add(boost, own)
         return {"item": item, "intents": logits, "z": z, "attention": attention, "boost": boost}
 
     def at(self, row: dict, k: int) -> dict:
@@ -157,6 +162,24 @@ class Slow:
         return [
             boost[titles[i]] if i <= k and titles[i] not in titles[i + 1 : k + 1] else 0.0 for i in range(len(titles))
         ]
+
+    def channels(self, p: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Of the user vector, beyond its width: kind and genre are facts of titles."""
+        shared = [i.name for i in self.spec.intents if i.column in self.spec.item_features]
+        return [p[name] * self.w[f"compatible.scale.{name}"] for name in shared]
+
+    def compatible(self, k: int, p: dict[str, np.ndarray], row: dict, times: list[float]) -> list[float]:
+        """Of each position's title as seen from k, where it was touched last: by its action type then, and how long
+        ago that was."""
+        titles, known = row["title_id"], self.vocabulary.tokens["action_type"]
+        boost = [0.0] * len(titles)
+        for i in range(k + 1):
+            if titles[i] not in titles[i + 1 : k + 1]:
+                act = known.index(row["action_type"][i]) + 2 if row["action_type"][i] in known else 1
+                for c, share in enumerate(p.get("action_type", ())):
+                    boost[i] += share * self.w["compatible.by_act.action_type"][c][act]
+                    boost[i] += share * self.w["compatible.by_ago.action_type"][c][bucket(times[k] - times[i])]
+        return boost
 
     def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         return self.w[f"{name}.weight"] @ x + self.w[f"{name}.bias"]

@@ -20,6 +20,8 @@ SPECS = {
     "v2": replace(world.spec("v2"), history_path=True),
     "v3": world.spec("v3"),
     "v3 with history": replace(world.spec("v3"), history_path=True),
+    "v1 with compatibility": replace(world.spec("v1"), compatibility=True),
+    "v3 with both": replace(world.spec("v3"), history_path=True, compatibility=True),
     "two windows, one layer": replace(world.spec("v3", windows=("1h", "1d")), layers=1),
     **{f"only {intent.name}": world.spec("v3", intents=(intent,)) for intent in world.INTENTS},
     "few inputs": replace(world.spec("v2"), categorical=(), multi_label=(), numeric=(), item_features=("genres",)),
