@@ -52,7 +52,8 @@ def budgets(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     head = ["system", "parameters", f"after {first['epochs']} epochs", f"after {first['seconds']:.0f} s", "converged"]
     about = (
         "MRR on the validation days, the best so far, mean over seeds: with as many epochs and as much time as the "
-        "system has that stopped first, and at its own best. The curves show the same by epoch and by time."
+        "system has that stopped first, and at its own best. An epoch counts as long as the system's fastest took on "
+        "one core: other work on the machine only adds. The curves show the same by epoch and by time."
     )
     return ["## Equal budgets", about, _rows([*head, "best epoch", "seconds to it"], rows)]
 

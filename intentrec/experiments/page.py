@@ -44,9 +44,10 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
         "budgets": further.budgets(measured),
         "alignment": further.alignment(measured),
         "curves": {
-            system: [
-                [[row["val_mrr"], row["seconds"]] for row in result["history"]] for result in measured[system].results
-            ]
+            system: {
+                "seconds": further.pace(measured[system]),
+                "val_mrr": [[row["val_mrr"] for row in result["history"]] for result in measured[system].results],
+            }
             for system in known
             if system in measured
         },
@@ -101,7 +102,7 @@ def _text(
     return "\n\n".join(parts) + "\n"
 
 
-def _curves(curves: Mapping[str, Sequence[Sequence[Sequence[float]]]], known: Mapping[str, System], path: Path) -> None:
+def _curves(curves: Mapping[str, Mapping[str, Any]], known: Mapping[str, System], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -109,13 +110,13 @@ def _curves(curves: Mapping[str, Sequence[Sequence[Sequence[float]]]], known: Ma
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     by_epoch, by_time = figure.subplots(1, 2, sharey=True)
-    for number, (system, seeds) in enumerate(curves.items()):
-        shortest = min(len(seed) for seed in seeds)
-        value = [sum(seed[i][0] for seed in seeds) / len(seeds) for i in range(shortest)]
-        seconds = [sum(row[1] for seed in seeds for row in seed[: i + 1]) / len(seeds) for i in range(shortest)]
+    for number, (system, curve) in enumerate(curves.items()):
+        seeds = curve["val_mrr"]
+        epochs = range(1, min(len(seed) for seed in seeds) + 1)
+        value = [sum(seed[epoch - 1] for seed in seeds) / len(seeds) for epoch in epochs]
         style = {"label": known[system].label, "linestyle": ("-", "--", ":")[number // 10]}
-        by_epoch.plot(range(1, shortest + 1), value, **style)
-        by_time.plot(seconds, value, **style)
+        by_epoch.plot(epochs, value, **style)
+        by_time.plot([epoch * curve["seconds"] for epoch in epochs], value, **style)
     by_epoch.set(xlabel="epoch", ylabel="MRR on the validation days")
     by_time.set(xlabel="seconds of training")
     by_time.legend(frameon=False, fontsize=7, loc="lower right")
