@@ -19,8 +19,8 @@ from deltalake import DeltaTable
 
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
 from intentrec.errors import PipelineError
+from intentrec.logs import UNEXPECTED
 from intentrec.operate.lineage import WEEK
-from intentrec.runs import UNEXPECTED
 
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
 MODEL_JOBS = ("train", "gate", "publish")
@@ -67,7 +67,7 @@ class Service:
 
     def environment(self) -> dict[str, str]:
         """Of its jobs."""
-        return {**os.environ, "INTENTREC_HOME": str(self.home)}
+        return {**os.environ, "INTENTREC_HOME": str(self.home), "INTENTREC_LOG": "text"}
 
 
 @dataclass(frozen=True)
