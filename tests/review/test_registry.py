@@ -1,6 +1,9 @@
 """Versions, aliases and decisions in a real MLflow store."""
 
+import fcntl
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -74,6 +77,20 @@ def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
     assert again.to_dict() == judged.decision.to_dict()
     assert path.read_bytes() == before
     assert registry.versions() == versions
+
+
+def test_two_trainings_from_the_same_inputs_take_turns(judged: Judged, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = Path(judged.profile.work) / "training" / judged.domain.domain / f"{judged.version.fingerprint}.lock"
+    said = ""
+    with lock.open("w") as file, ThreadPoolExecutor(1) as beside:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as a training at work holds it
+        second = beside.submit(make_challenger, judged.run("train"), CONFIG)
+        while "waiting: another run trains from these inputs" not in said:
+            assert not second.done()
+            said += capsys.readouterr().out
+            time.sleep(0.05)
+        fcntl.flock(file, fcntl.LOCK_UN)
+        assert second.result().number == judged.version.number
 
 
 def test_the_gate_writes_its_table(judged: Judged) -> None:
