@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -9,11 +11,14 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 
+from intentrec.config import Domain, Profile
 from intentrec.errors import PipelineError, Skip
 from intentrec.review.challenger import make_challenger
 from intentrec.review.judge import judge_challenger
 from intentrec.review.registry import Registry
+from intentrec.training.tracking import experiment
 from tests.review import world
 from tests.review.judged import CONFIG, Judged, Registering
 
@@ -21,6 +26,21 @@ pytestmark = pytest.mark.slow
 
 
 T1, T2, T3 = (date(2026, 8, 31) + timedelta(days=7 * week) for week in range(3))
+
+
+def test_a_kill_while_the_database_is_made_leaves_none(profile: Profile, streaming: Domain, tmp_path: Path) -> None:
+    chosen = tmp_path / "profile.yaml"
+    chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
+    program = "from intentrec.config import load_profile; from intentrec.training.tracking import client_of; "
+    made = tmp_path / "mlflow.db"
+    with subprocess.Popen([sys.executable, "-c", f"{program}client_of(load_profile({str(chosen)!r}))"]) as maker:
+        while not any(half.stat().st_size for half in tmp_path.glob(".mlflow.db.*[0-9]")):
+            assert maker.poll() is None
+            time.sleep(0.01)
+        maker.kill()
+    assert not made.exists()
+    assert experiment(profile, streaming) == experiment(profile, streaming)
+    assert made.exists()
 
 
 def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_once(make: Registering) -> None:
