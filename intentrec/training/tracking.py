@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import time
+import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -75,7 +76,7 @@ def _make_database(path: Path) -> None:
     import mlflow
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")  # MLflow remembers what it opened by name
     try:
         mlflow.MlflowClient(f"sqlite:///{half}").search_experiments(max_results=1)
         with suppress(FileExistsError):  # another process was first

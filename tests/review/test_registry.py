@@ -34,7 +34,7 @@ def test_a_kill_while_the_database_is_made_leaves_none(profile: Profile, streami
     program = "from intentrec.config import load_profile; from intentrec.training.tracking import client_of; "
     made = tmp_path / "mlflow.db"
     with subprocess.Popen([sys.executable, "-c", f"{program}client_of(load_profile({str(chosen)!r}))"]) as maker:
-        while not any(half.stat().st_size for half in tmp_path.glob(".mlflow.db.*[0-9]")):
+        while not any(half.stat().st_size for half in tmp_path.glob(".mlflow.db.????????")):
             assert maker.poll() is None
             time.sleep(0.01)
         maker.kill()
