@@ -52,8 +52,9 @@ experiments: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/e
 status: $(READY)  ## rows by week and table, what is stale, the active release: [DOMAIN=]
 	$(BIN)/intentrec status --config $(CONFIG)
 
-crash: $(READY)  ## three weeks under a hundred blows, compared with the same weeks undisturbed
+crash: $(READY)  ## three weeks under a hundred blows, then a run whose scheduler is killed, compared with undisturbed ones
 	$(BIN)/intentrec crash
+	$(BIN)/intentrec outages
 
 up: $(READY)  ## serve Airflow and MLflow on 127.0.0.1: [AIRFLOW_PORT=8080] [MLFLOW_PORT=5000]
 	$(BIN)/intentrec up

@@ -220,6 +220,22 @@ def crash(
 
 
 @_command
+def outages(
+    weeks: Annotated[int, typer.Option(help="run as one range")] = 3,
+    kills: Annotated[int, typer.Option(help="of Airflow's scheduler, each during another task")] = 6,
+    seed: Annotated[int, typer.Option(help="of the data and of the kills")] = 1,
+    users: Annotated[int, typer.Option(help="of the simulated service")] = 40,
+) -> None:
+    """Kill Airflow's scheduler, with all it started, during a weekly run; afterwards as `crash`."""
+    from intentrec.operate import crash as crashes
+    from intentrec.operate import outages as outage
+    from intentrec.operate.progress import Progress
+
+    folder = home_path() / "outages" / f"{seed}-{kills}"
+    crashes.write(outage.outages(folder, weeks, kills, seed, users, Progress()), folder)
+
+
+@_command
 def up() -> None:
     """Serve Airflow and MLflow on 127.0.0.1 (AIRFLOW_PORT, MLFLOW_PORT) with generated passwords."""
     from intentrec.operate import services

@@ -341,6 +341,7 @@ RUN_LEDGER = Table(
         Column("code_version", TEXT, "commit"),
         Column("started_at", TS, "clock time"),
         Column("seconds", DOUBLE, "wall time", nullable=True),
+        Column("airflow_task", TEXT, "Airflow's task attempt, as its log is named; empty where none", nullable=True),
     ),
 )
 

@@ -180,7 +180,7 @@ def audit(table: Table, staged: "DataFrame | pd.DataFrame", run: Run) -> Audit:
     record(result, run, run.report_dir / "audits" / f"{table.name}.json")
     page = run_page.render(run.profile, run.domain, run.start, run.end, live=run)
     for finding in result.warnings:
-        run.say(f"warning: {table.name}: {describe(finding)}; report: {page}")
+        run.warn(f"{table.name}: {describe(finding)}; report: {page}")
     if result.failures:
         raise AuditFailed(_message(result, run, page))
     return result

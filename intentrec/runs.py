@@ -1,4 +1,4 @@
-"""One attempt of one job: its arguments, its two printed lines, its row in the run ledger.
+"""One attempt of one job: its arguments, what it says, its row in the run ledger.
 
 The ledger is a Delta table that every job appends to through delta-rs: training and gate need no Spark otherwise, and
 starting one for a single row costs longer than the row is worth. All other tables are written by Spark only, except for
@@ -23,11 +23,11 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from intentrec import logs
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip, explained
 
-UNEXPECTED = " on an unexpected error (traceback above)"
 SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
 
 
@@ -59,7 +59,16 @@ class Run:
 
     def say(self, message: str) -> None:
         """Print a line of progress."""
-        print(f"[{self.job} {self.start}..{self.end}] {message}", flush=True)
+        self.speaker.say(message)
+
+    def warn(self, message: str) -> None:
+        """Print a line about what a person should look at."""
+        self.speaker.say(message, logs.WARNING)
+
+    @property
+    def speaker(self) -> logs.Speaker:
+        """Who says its lines."""
+        return logs.Speaker(self.job, self.start, self.end, self.run_id)
 
 
 @cache
@@ -85,11 +94,13 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         "code_version": code_version(),
         "started_at": run.started,
         "seconds": None if status == "running" else (datetime.now(UTC) - run.started).total_seconds(),
+        "airflow_task": logs.airflow_task(),
     }
     path = f"{run.warehouse}/{RUN_LEDGER.name}"
     table = pa.Table.from_pylist([row], schema=to_arrow_schema(RUN_LEDGER.schema))
     if status == "running":
-        write_deltalake(path, table, mode="append", name=RUN_LEDGER.name)
+        # Merged: a ledger may be older than a column.
+        write_deltalake(path, table, mode="append", schema_mode="merge", name=RUN_LEDGER.name)
     else:
         write_deltalake(path, table, mode="overwrite", predicate=f"run_id = '{run.run_id}'")
 
@@ -152,17 +163,17 @@ def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], Any], *ex
     for add in extra:
         add(parser)
     args = parser.parse_args()
+    speaker = logs.Speaker(job, args.start, args.end)
     try:
         with attempt(job, args) as run:
+            speaker = run.speaker
             result = body(run, args)
     except Skip:
         sys.exit(SKIPPED)
     except PipelineError as error:
-        print(f"[{job}] FAILED: {error}", file=sys.stderr, flush=True)
+        speaker.say(str(error), logs.ERROR)
         sys.exit(1)
     except Exception as error:
-        told = explained(error)
-        traceback.print_exc()
-        print(f"[{job}] FAILED{f': {told}' if told else UNEXPECTED}", file=sys.stderr, flush=True)
+        speaker.say(explained(error) or logs.UNEXPECTED, logs.ERROR, traceback.format_exc())
         sys.exit(1)
     return result

@@ -115,6 +115,7 @@ class Warehouse:
         """
         _require_contract(table, frame)
         with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
+            self.run.say(f"{table.name} [{start}, {end}): staged, now the audit")
             quality.audit(table, staged, self.run)
             new = fingerprint(staged)
             self.run.counts[f"{table.name}.rows"] = new.rows
@@ -185,7 +186,7 @@ class Warehouse:
             told = lost_file(error)
             if told is None:
                 raise
-            self.run.say(f"warning: {table.name} [{start}, {end}): {told}")
+            self.run.warn(f"{table.name} [{start}, {end}): {told}")
             return None
 
     def _delete(self, path: str) -> None:

@@ -31,6 +31,7 @@ def body(run: Run, args: argparse.Namespace) -> None:
     require_all(events, built)
     run.counts["interactions.events"] = built.events
     run.counts["interactions.runs"] = built.runs
+    run.say(f"{built.events:,} events make {built.runs:,} interactions")
     warehouse.replace(INTERACTIONS, built.interactions, run.start, run.end)
     warehouse.replace(TITLE_STATE, built.states, next_day(run.start), next_day(run.end))
     counted = profiles(events, built.interactions, run.domain)

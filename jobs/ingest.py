@@ -48,6 +48,7 @@ def ingest_catalog(warehouse: Warehouse) -> DataFrame:
     read, quarantined, copies = counted
     run.counts |= {"catalog.read": read, "catalog.accepted": read - quarantined - copies}
     run.counts |= {"catalog.quarantined": quarantined, "catalog.duplicates": copies}
+    run.say(f"{read:,} catalogue rows read")
     if read:
         accepted = items.where(~refused & ~F.col("is_copy")).select(*CATALOG.names)
         warehouse.replace(CATALOG, accepted, run.start, run.end)
@@ -89,6 +90,7 @@ def judge(warehouse: Warehouse, include_late: bool) -> DataFrame:
     # Read and taken apart once: fates look at the rows several times, and so do the counts and both tables.
     checked = checked_events(raw, run.domain).localCheckpoint()
     run.counts["events.read"] = checked.count()
+    run.say(f"{run.counts['events.read']:,} raw events read, now their fates")
     return fates(checked, catalog, snapshots, run.start, run.end, run.domain, include_late).localCheckpoint()
 
 

@@ -35,7 +35,7 @@ def write_pages(run: Run) -> Path:
     trend = trend_page.render(run.profile, run.domain)
     page = run_page.render(run.profile, run.domain, run.start, run.end)  # links the trend, now that there is one
     facts = run_facts.collect(run.profile, run.domain, run.start, run.end)
-    print(run_page.summary(facts), flush=True)
+    run.say(run_page.summary(facts))
     run.say(f"report: {page}")
     run.say(f"trend: {trend}")
     if kept_with := attach(run, page, trend):

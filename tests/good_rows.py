@@ -205,6 +205,7 @@ def _attempt(n: int) -> dict[str, Any]:
         "code_version": "d",
         "started_at": MOMENT,
         "seconds": (12.5, None)[n],
+        "airflow_task": ("dag_id=a/run_id=b/task_id=ingest/attempt=1", None)[n],
     }
 
 

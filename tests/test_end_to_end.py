@@ -1,6 +1,7 @@
 """The real DAG over a tiny simulated world: history as a range, a weekly run, the same weekly run again."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -99,6 +100,8 @@ def test_the_history_is_built_and_neither_trains_nor_publishes(world: World) -> 
 
 def test_every_task_of_the_weekly_run_succeeded(world: World) -> None:
     assert world.statuses(HISTORY_END, END) == [(job, "succeeded") for job in JOBS]
+    for row in ledger(load_profile(), load_domain(world.config)):
+        assert re.fullmatch(rf"dag_id={DAG}/run_id=[^/]+/task_id={row['job']}/attempt=\d", row["airflow_task"])
 
 
 def test_no_raw_row_is_lost(world: World) -> None:

@@ -40,7 +40,7 @@ def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress:
         services.start_airflow(own, marker, SCHEDULER__USE_JOB_SCHEDULE="False")
         services.wait_for_airflow(own, marker)
         airflow = Airflow(own)
-        paused = _parsed(airflow, dag)["is_paused"]
+        paused = airflow.dag(dag)["is_paused"]
         _end_leftovers(airflow, dag)
         airflow.call("PATCH", f"/dags/{dag}", {"is_paused": False})
         try:
@@ -112,20 +112,8 @@ def _end_leftovers(airflow: Airflow, dag: str) -> None:
         airflow.call("PATCH", f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'])}", {"state": "failed"})
 
 
-def _parsed(airflow: Airflow, dag: str, patience: float = 120) -> dict:
-    """The DAG as the server knows it, once its file was read."""
-    until = time.monotonic() + patience
-    while True:
-        try:
-            return airflow.call("GET", f"/dags/{dag}")
-        except PipelineError as error:
-            if "404" not in str(error) or time.monotonic() > until:
-                raise
-        time.sleep(1)
-
-
 def _require_unpaused(airflow: Airflow, dag: str) -> None:
-    if _parsed(airflow, dag)["is_paused"]:
+    if airflow.dag(dag)["is_paused"]:
         raise PipelineError(
             f"{dag} is paused in the Airflow that `make up` started, so a backfill would wait for ever. "
             "Unpause it there (which starts its weekly schedule too), or `make down` first."

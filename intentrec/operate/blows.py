@@ -19,8 +19,8 @@ from deltalake import DeltaTable
 
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
 from intentrec.errors import PipelineError
+from intentrec.logs import UNEXPECTED
 from intentrec.operate.lineage import WEEK
-from intentrec.runs import UNEXPECTED
 
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
 MODEL_JOBS = ("train", "gate", "publish")
@@ -33,7 +33,7 @@ BLOWS: dict[str, Sequence[str]] = {
     "read-only warehouse": SPARK_JOBS,
     "MLflow down": MODEL_JOBS,
     "data file lost": ("build_interactions", "build_sequences", "publish"),
-    "two at once": SPARK_JOBS[:3],
+    "two at once": (*SPARK_JOBS, "train"),
 }
 # Job -> a table that it reads, and the job that writes it.
 LOST = {
@@ -60,14 +60,14 @@ class Service:
         """The domain file that the jobs are given."""
         return load_domain(self.config)
 
-    def command(self, job: str, week: date) -> list[str]:
-        """A job over a week."""
-        interval = ["--start", str(week), "--end", str(week + WEEK)]
+    def command(self, job: str, start: date, end: date | None = None) -> list[str]:
+        """A job over a week, or over all weeks until `end`."""
+        interval = ["--start", str(start), "--end", str(end or start + WEEK)]
         return [sys.executable, "-m", f"jobs.{job}", *interval, "--config", str(self.config)]
 
     def environment(self) -> dict[str, str]:
         """Of its jobs."""
-        return {**os.environ, "INTENTREC_HOME": str(self.home)}
+        return {**os.environ, "INTENTREC_HOME": str(self.home), "INTENTREC_LOG": "text"}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ class Cost:
     rows: Mapping[str, int]  # table -> rows that the interval holds after it
     refused: Mapping[str, int]  # fate or reason -> raw rows
     message: str | None
+    run_id: str
+    airflow_task: str | None  # the attempt of a task that it was, where Airflow ran it
 
 
 def of_week(ledger: Iterable[Mapping], week: date) -> list[Cost]:
@@ -40,6 +42,8 @@ def of_week(ledger: Iterable[Mapping], week: date) -> list[Cost]:
             {table: rows for table in row["outputs"] if (rows := row["counts"].get(f"{table}.rows")) is not None},
             _refused(row["counts"]),
             row["message"],
+            row["run_id"],
+            row.get("airflow_task"),  # a ledger may be older than the column
         )
         for row in sorted(ledger, key=lambda row: row["started_at"])
         if row["start"] <= week and week + WEEK <= row["end"]

@@ -1,7 +1,8 @@
 """A seeded chaos run: complete weeks under blows, beside the same weeks undisturbed.
 
 After every blow each table must be wholly as before the job or wholly as after it; after the rerun every table must
-equal the undisturbed run's, and nothing may be registered or published twice.
+equal the undisturbed run's, nothing may be registered or published twice, and a training that left a checkpoint must
+have gone on from it.
 """
 
 import hashlib
@@ -27,8 +28,10 @@ from intentrec.operate.lineage import WEEK
 from intentrec.operate.progress import Progress
 from intentrec.operate.terminal import console, grid
 from intentrec.review.registry import Registry
+from intentrec.training.checkpoint import CHECKPOINT
 
 JOBS = ("ingest", "build_interactions", "build_sequences", "train", "gate", "publish")
+WENT_ON = ("going on after epoch", "were trained before")  # what a training says that does not begin anew
 IDENTITY = ("release_id", "as_of", "active")  # of a release; versions and run ids are of one home
 
 
@@ -71,6 +74,7 @@ class Report:
 
     seed: int
     struck: list[Struck] = field(default_factory=list)
+    resumed: int = 0  # trainings that went on from a checkpoint
 
     def table(self) -> list[dict[str, str | int]]:
         """Kind of blow by job: times, and how the job ended."""
@@ -88,17 +92,13 @@ def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: P
     """Run `weeks` weeks twice, once under `times` blows, in an empty folder `home`.
 
     Raises:
-        PipelineError: a table was neither as before nor as after a job, or not as undisturbed after the rerun, or a job
-            failed without a blow. The message says after which blow.
+        PipelineError: a table was neither as before nor as after a job, or not as undisturbed after the rerun, a
+            training began anew beside its checkpoint, or a job failed without a blow. The message says after which
+            blow.
     """
-    if home.exists() and any(home.iterdir()):
-        raise PipelineError(f"{home} is not empty: the run compares homes that it makes itself; name a new folder")
-    config = _small_domain(home)
-    calm, shaken = Service(home / "calm", config), Service(home / "shaken", config)
+    calm, shaken = twins(home, weeks, users, seed)
     first = calm.domain.calendar.history_start
     starts = [first + WEEK * number for number in range(weeks)]
-    _simulate(calm, first, starts[-1] + WEEK, users, seed)
-    shutil.copytree(calm.home, shaken.home)
     progress.say(f"{weeks} undisturbed weeks")
     known = _undisturbed(calm, starts, progress)
     report = Report(seed)
@@ -110,14 +110,50 @@ def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: P
             report.struck.append(found)
             progress.say(f"blow {len(report.struck)} of {times}: {found}")
             _require_whole(contents(shaken), before, after, f"after {found}")
-        _run(shaken, job, week)
+        begun = unfinished(shaken)
+        said = run_job(shaken, job, week)
+        if job == "train":
+            report.resumed += went_on(begun, said)
         if (left := contents(shaken)) != after:
-            raise PipelineError(f"{job} of {week} after its blows left {_differences(left, after)}; seed {seed}")
+            raise PipelineError(f"{job} of {week} after its blows left {differences(left, after)}; seed {seed}")
         before = after
     progress.say(
-        f"{len(report.struck)} blows; every table is as undisturbed, nothing was registered or published twice"
+        f"{len(report.struck)} blows; every table is as undisturbed, nothing was registered or published twice, "
+        f"{report.resumed} trainings went on from a checkpoint"
     )
     return report
+
+
+def twins(home: Path, weeks: int, users: int, seed: int) -> tuple[Service, Service]:
+    """Two homes in an empty folder, with the same small world in their landing zones.
+
+    Raises:
+        PipelineError: the folder is not empty, or the simulator failed.
+    """
+    if home.exists() and any(home.iterdir()):
+        raise PipelineError(f"{home} is not empty: the run compares homes that it makes itself; name a new folder")
+    config = _small_domain(home)
+    calm, shaken = Service(home / "calm", config), Service(home / "shaken", config)
+    first = calm.domain.calendar.history_start
+    _simulate(calm, first, first + WEEK * weeks, users, seed)
+    shutil.copytree(calm.home, shaken.home)
+    return calm, shaken
+
+
+def unfinished(service: Service) -> list[Path]:
+    """Checkpoints of trainings that did not end."""
+    return sorted((Path(service.profile.work) / "training").rglob(CHECKPOINT))
+
+
+def went_on(begun: list[Path], said: str) -> bool:
+    """Whether a training had checkpoints before it; `said` is what it said then.
+
+    Raises:
+        PipelineError: it had, and began anew.
+    """
+    if begun and not any(words in said for words in WENT_ON):
+        raise PipelineError(f"a training began anew beside {begun[0]}")
+    return bool(begun)
 
 
 def write(report: Report, folder: Path) -> None:
@@ -127,7 +163,8 @@ def write(report: Report, folder: Path) -> None:
     for row in report.table():
         table.add_row(*(str(row.get(name, "")) for name in names))
     console.print(table)
-    content = {"seed": report.seed, "table": report.table(), "blows": [str(each) for each in report.struck]}
+    content = {"seed": report.seed, "resumed": report.resumed, "table": report.table()}
+    content["blows"] = [str(each) for each in report.struck]
     (folder / "crash.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -146,20 +183,25 @@ def _undisturbed(service: Service, weeks: list[date], progress: Progress) -> Cal
     for week in weeks:
         for job in JOBS:
             began = time.monotonic()
-            _run(service, job, week)
+            run_job(service, job, week)
             seconds[job] = time.monotonic() - began
             left[week, job] = contents(service)
         progress.say(f"week {week} undisturbed: {sum(seconds.values()):.0f} s")
     return Calm(left, seconds)
 
 
-def _run(service: Service, job: str, week: date) -> None:
-    done = subprocess.run(
-        service.command(job, week), cwd=ROOT, env=service.environment(), capture_output=True, text=True
-    )
+def run_job(service: Service, job: str, start: date, end: date | None = None) -> str:
+    """Run a job over a week, or until `end`, and return what it said.
+
+    Raises:
+        PipelineError: it failed.
+    """
+    command = service.command(job, start, end)
+    done = subprocess.run(command, cwd=ROOT, env=service.environment(), capture_output=True, text=True)
     if done.returncode not in (0, 99):
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
-        raise PipelineError(f"{job} of {week} failed without a blow:\n{tail}")
+        raise PipelineError(f"{job} of {start} failed without a blow:\n{tail}")
+    return done.stdout
 
 
 def _require_whole(found: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str], when: str) -> None:
@@ -169,7 +211,8 @@ def _require_whole(found: Mapping[str, str], before: Mapping[str, str], after: M
         raise PipelineError(f"{', '.join(torn)} neither as before nor as after the job, {when}")
 
 
-def _differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """Names of what differs between two homes' contents."""
     names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
     return f"{', '.join(names)} otherwise than undisturbed"
 

@@ -76,6 +76,10 @@ class Home:
             "API__BASE_URL": self.airflow_url,
             "API__WORKERS": "1",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+            # A task that finds the API server busy, or not up yet after an outage, waits minutes for it: it would fail
+            # for good where its retry went to the outage.
+            "WORKERS__EXECUTION_API_TIMEOUT": "60",
+            "WORKERS__EXECUTION_API_RETRIES": "8",
             **settings,
         }
         return {

@@ -6,6 +6,7 @@ from datetime import date
 from rich.table import Table
 
 from intentrec.config import Domain
+from intentrec.logs import SHORT
 from intentrec.operate.costs import Cost, Estimate
 from intentrec.operate.lineage import DAY, WEEK, Plan
 from intentrec.operate.terminal import console, grid
@@ -57,11 +58,12 @@ def week_costs(domain: Domain, week: date, costs: Sequence[Cost]) -> None:
         console.print(f"{domain.domain}: no attempt over the week of {week} is in the ledger")
         return
     table = grid(
-        f"{domain.domain}: week of {week}", "job", "interval", "status", "seconds", "read", "written", "refused"
+        f"{domain.domain}: week of {week}", "job", "run", "interval", "status", "seconds", "read", "written", "refused"
     )
     for cost in costs:
         table.add_row(
             cost.job,
+            cost.run_id[:SHORT],
             f"{cost.start}..{cost.end}",
             cost.status,
             "" if cost.seconds is None else f"{cost.seconds:.1f}",
@@ -71,6 +73,8 @@ def week_costs(domain: Domain, week: date, costs: Sequence[Cost]) -> None:
         )
     console.print(table)
     for cost in costs:
+        if cost.airflow_task:
+            console.print(f"{cost.job} {cost.run_id[:SHORT]}: Airflow's {cost.airflow_task}", markup=False)
         if cost.message:
             console.print(f"{cost.job} {cost.status}: {cost.message.splitlines()[0]}", markup=False)
 

@@ -1,12 +1,11 @@
 """From Airflow's log records to the lines of the jobs."""
 
 import json
-import re
 import time
 from collections import deque
 
-# "[ingest 2026-09-14..2026-09-21] started" or "[ingest] FAILED: ..."
-_JOB_LINE = re.compile(r"^\[[a-z_]+( \d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d)?\] ")
+from intentrec.logs import text_of
+
 _OUTPUT = ".SubprocessHook"
 _NOT_OUTPUT = ("Tmp dir root location", "Running command:", "Output:", "Command exited with")
 
@@ -27,9 +26,10 @@ class Progress:
             return
         if not logger.endswith(_OUTPUT) or event.startswith(_NOT_OUTPUT):
             return
-        self.tail.append(event)
-        if _JOB_LINE.match(event):
-            self.say(event)
+        said = text_of(event)
+        self.tail.append(said or event)
+        if said:
+            self.say(said)
 
     def say(self, text: str) -> None:
         """Print a line with the time since the start."""

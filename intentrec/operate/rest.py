@@ -1,6 +1,7 @@
 """The few calls of Airflow's REST API that are needed here."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -40,6 +41,21 @@ class Airflow:
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
             raise PipelineError(f"Airflow refused {method} {path}: {error.code} {said[:500]}") from error
+
+    def dag(self, name: str, patience: float = 120) -> dict:
+        """A DAG as the server knows it, once its file was read.
+
+        Raises:
+            PipelineError: it is not known within `patience` seconds.
+        """
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return self.call("GET", f"/dags/{name}")
+            except PipelineError as error:
+                if "404" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(1)
 
     def _send(self, method: str, path: str, body: dict | None = None) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

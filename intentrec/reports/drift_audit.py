@@ -37,7 +37,7 @@ def audit_drift(run: Run) -> Audit | None:
     result = Audit("drift", rows, time.monotonic() - clock, [finding(each) for each in measured])
     quality.record(result, run, path)
     for each in result.warnings:
-        run.say(f"warning: drift: {quality.describe(each)}")
+        run.warn(f"drift: {quality.describe(each)}")
     return result
 
 

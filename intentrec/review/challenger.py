@@ -1,8 +1,10 @@
 """Make this week's challenger: train, compare for the record, log, register. Nothing is done twice for one input."""
 
+import fcntl
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +51,36 @@ def make_challenger(run: Run, config: Path) -> Version:
         )
     inputs = Inputs.of(run)
     registry = Registry(run.profile, run.domain)
-    logged = tracking.finished_run(run.profile, run.domain, inputs.fingerprint)
-    if logged is not None:
-        run.say(f"these inputs were trained before (run {logged.run_id}): nothing is trained again")
-    else:
-        work = Path(run.profile.work) / "training" / run.domain.domain / inputs.fingerprint
-        logged = _train(run, config, inputs, work)
-        shutil.rmtree(work)
-    version = registry.register(
-        logged.model_uri, logged.run_id, tags_of(run, inputs), tracking.read_text(logged.run_id, "card.md")
-    )
+    work = Path(run.profile.work) / "training" / run.domain.domain / inputs.fingerprint
+    with _alone(work, run):
+        logged = tracking.finished_run(run.profile, run.domain, inputs.fingerprint)
+        if logged is not None:
+            run.say(f"these inputs were trained before (run {logged.run_id}): nothing is trained again")
+        else:
+            logged = _train(run, config, inputs, work)
+        shutil.rmtree(work, ignore_errors=True)  # one that was killed just before this left it
+        version = registry.register(
+            logged.model_uri, logged.run_id, tags_of(run, inputs), tracking.read_text(logged.run_id, "card.md")
+        )
     tracking.fetch(logged.run_id, "plots", run.report_dir)
     run.say(f"version {version.number} of {version.name}, run {version.run_id}")
     return version
+
+
+@contextmanager
+def _alone(work: Path, run: Run) -> Iterator[None]:
+    """Wait until no other process trains from the same inputs: two would write over each other's files.
+
+    The lock is the system's, so it goes with a process that is killed.
+    """
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with work.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            run.say("waiting: another run trains from these inputs")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:

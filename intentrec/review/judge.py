@@ -63,6 +63,8 @@ def judge_challenger(run: Run) -> Decision:
         champion = registry.champion()
         if champion is not None and champion.number == challenger.number:
             champion = registry.version(champion.replaced) if champion.replaced else None
+        against = f"version {champion.number}" if champion else "no champion"
+        run.say(f"judging version {challenger.number} against {against} and the floors")
         with tempfile.TemporaryDirectory() as folder:
             models = _models(registry, challenger, champion, Path(folder))
             results = compare(evidence, run.domain, models)
@@ -155,7 +157,10 @@ def _report(run: Run, known: Mapping[str, Any], decision: Decision) -> None:
     for row in decision.rows:
         cells = ["-" if isnan(row.metrics.get(name, nan)) else f"{row.metrics[name]:.4f}" for name in columns]
         table.add_row(row.label, *cells, _interval(decision.lift.get(row.system)))
-    Console(width=180 if not Console().is_terminal else None).print(table)
+    console = Console(width=180 if not Console().is_terminal else None)
+    with console.capture() as shown:
+        console.print(table)
+    run.say(f"judged\n{shown.get().rstrip()}")
     run.say(f"{_outcome(run.domain.gate, decision)}: {'; '.join(decision.reasons)}")
 
 

@@ -7,8 +7,10 @@ import logging
 import os
 import re
 import time
+import uuid
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,17 +58,36 @@ class LoggedRun:
 
 def client_of(profile: Profile) -> "MlflowClient":
     """MLflow's client of the profile's server or database; mlflow's own functions use the same from here on."""
-    if profile.mlflow.startswith("sqlite:///"):
-        Path(profile.mlflow.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     # Its bars count the two or three files of a model, and end up in the jobs' logs line by line.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.utils.requirements_utils"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    if profile.mlflow.startswith("sqlite:///"):
+        _make_database(Path(profile.mlflow.removeprefix("sqlite:///")))
     mlflow.set_tracking_uri(profile.mlflow)
     mlflow.set_registry_uri(profile.mlflow)
     return mlflow.MlflowClient()
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's database where there is none: all of it, or nothing.
+
+    It is made beside its place, because MLflow cannot open one whose maker was killed between two tables.
+    """
+    if path.exists():
+        return
+    import mlflow
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")  # MLflow remembers what it opened by name
+    try:
+        mlflow.MlflowClient(f"sqlite:///{half}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another process was first
+            os.link(half, path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def experiment(profile: Profile, domain: Domain) -> str:

@@ -24,6 +24,7 @@ def attempt(job: str, first: int, last: int, seconds: float | None, number: int,
         "outputs": {},
         "counts": {},
         "message": None,
+        "run_id": f"{number:032x}",
     }
     return {**row, **fields}
 
@@ -82,4 +83,11 @@ def test_both_are_said_in_words(streaming: Domain, capsys: pytest.CaptureFixture
     assert "never succeeded here: build_interactions" in text
     assert f"stale ones as of: {end + WEEK}" in text
     pages.week_costs(streaming, FIRST + 2 * WEEK, costs.of_week(LEDGER, FIRST + 2 * WEEK))
-    assert "ingest failed: PipelineError: no such file" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "ingest failed: PipelineError: no such file" in text
+    assert "Airflow" not in text
+    task = "dag_id=d/run_id=manual__1/task_id=ingest/attempt=2"
+    pages.week_costs(
+        streaming, FIRST, costs.of_week([attempt("ingest", 0, 1, 1.0, 0xA << 120, airflow_task=task)], FIRST)
+    )
+    assert f"ingest 0a000000: Airflow's {task}\n" in capsys.readouterr().out

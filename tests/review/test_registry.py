@@ -1,16 +1,24 @@
 """Versions, aliases and decisions in a real MLflow store."""
 
+import fcntl
 import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 
+from intentrec.config import Domain, Profile
 from intentrec.errors import PipelineError, Skip
 from intentrec.review.challenger import make_challenger
 from intentrec.review.judge import judge_challenger
 from intentrec.review.registry import Registry
+from intentrec.training.tracking import experiment
 from tests.review import world
 from tests.review.judged import CONFIG, Judged, Registering
 
@@ -18,6 +26,21 @@ pytestmark = pytest.mark.slow
 
 
 T1, T2, T3 = (date(2026, 8, 31) + timedelta(days=7 * week) for week in range(3))
+
+
+def test_a_kill_while_the_database_is_made_leaves_none(profile: Profile, streaming: Domain, tmp_path: Path) -> None:
+    chosen = tmp_path / "profile.yaml"
+    chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
+    program = "from intentrec.config import load_profile; from intentrec.training.tracking import client_of; "
+    made = tmp_path / "mlflow.db"
+    with subprocess.Popen([sys.executable, "-c", f"{program}client_of(load_profile({str(chosen)!r}))"]) as maker:
+        while not any(half.stat().st_size for half in tmp_path.glob(".mlflow.db.????????")):
+            assert maker.poll() is None
+            time.sleep(0.01)
+        maker.kill()
+    assert not made.exists()
+    assert experiment(profile, streaming) == experiment(profile, streaming)
+    assert made.exists()
 
 
 def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_once(make: Registering) -> None:
@@ -74,6 +97,20 @@ def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
     assert again.to_dict() == judged.decision.to_dict()
     assert path.read_bytes() == before
     assert registry.versions() == versions
+
+
+def test_two_trainings_from_the_same_inputs_take_turns(judged: Judged, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = Path(judged.profile.work) / "training" / judged.domain.domain / f"{judged.version.fingerprint}.lock"
+    said = ""
+    with lock.open("w") as file, ThreadPoolExecutor(1) as beside:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as a training at work holds it
+        second = beside.submit(make_challenger, judged.run("train"), CONFIG)
+        while "waiting: another run trains from these inputs" not in said:
+            assert not second.done()
+            said += capsys.readouterr().out
+            time.sleep(0.05)
+        fcntl.flock(file, fcntl.LOCK_UN)
+        assert second.result().number == judged.version.number
 
 
 def test_the_gate_writes_its_table(judged: Judged) -> None:
