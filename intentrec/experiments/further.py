@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from intentrec.evaluation.compare import INTENT_FLOORS
-from intentrec.experiments.tables import Measured
+from intentrec.experiments.tables import ITEM, Measured, compared
 
 Lines = list[dict[str, Any]]
+OURS = ("v3", "shipped")  # whose margins are listed
+MARGINS = (ITEM, ("week_ahead", "ndcg_at_10"))
 
 
 def intents(measured: Mapping[str, Measured], names: Sequence[str]) -> Lines:
@@ -36,6 +38,21 @@ def intents(measured: Mapping[str, Measured], names: Sequence[str]) -> Lines:
                         "calibration_error": _or_none(_mean(system, f"intent_{name}_calibration_error")),
                     }
                 )
+    return lines
+
+
+def margins(measured: Mapping[str, Measured]) -> Lines:
+    """Lift of the paper's model and of the shipped one over each other system and floor, in both protocols."""
+    lines: Lines = []
+    for other in measured.values():
+        found = {
+            f"{name}.{protocol}": compared(measured[name], other, protocol, metric)
+            for name in OURS
+            for protocol, metric in MARGINS
+            if name in measured and name != other.name and f"{protocol}.{metric}" in other.per_user
+        }
+        if found:
+            lines.append({"system": other.name, "label": other.label, **found})
     return lines
 
 

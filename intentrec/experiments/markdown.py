@@ -5,6 +5,7 @@ from typing import Any
 
 from intentrec.experiments.tables import METRICS, REFERENCE
 
+MARGINS = (("next_event", "next MRR"), ("week_ahead", "week NDCG@10"))
 HEADS = {
     "next_event.next_mrr": "next MRR",
     "next_event.next_ndcg_at_10": "next NDCG@10",
@@ -15,6 +16,16 @@ HEADS = {
     "week_ahead.ndcg_at_10_cold": "cold users",
     "week_ahead.coverage_at_10": "coverage",
 }
+
+
+def margins(lines: Sequence[Mapping[str, Any]], ours: Mapping[str, str]) -> list[str]:
+    """The table of `further.margins`."""
+    if not lines:
+        return []
+    columns = [(f"{name}.{protocol}", f"{label}: {of}") for name, label in ours.items() for protocol, of in MARGINS]
+    rows = [[line["label"], *(_lift(line[key]) if key in line else "" for key, _ in columns)] for line in lines]
+    about = "Lift over the system of the row, per user, [95 % interval], p-value; below 0 the row is better."
+    return ["## Margins", about, _rows(["over", *(head for _, head in columns)], rows)]
 
 
 def intents(lines: Sequence[Mapping[str, Any]]) -> list[str]:

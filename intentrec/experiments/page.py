@@ -40,6 +40,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
         "missing": [system for system in known if len(_results(measured, system)) < len(study.seeds)],
         "tables": {number: table(number, _of(known, number), measured, intents) for number in TITLES},
         "floors": floors(measured, intents),
+        "margins": further.margins(measured),
         "intents": further.intents(measured, intents),
         "budgets": further.budgets(measured),
         "alignment": further.alignment(measured),
@@ -88,6 +89,7 @@ def _text(
     for number, title in TITLES.items():
         parts += [f"## {title}", markdown.paper_table(content["tables"][number], number, intents)]
     parts += ["## Floors", markdown.paper_table(content["floors"], "", intents)]
+    parts += markdown.margins(content["margins"], {name: known[name].label for name in further.OURS})
     parts += [*markdown.intents(content["intents"]), *markdown.budgets(content["budgets"])]
     parts += [f"![curves](img/{name}_curves.png)", *markdown.alignment(content["alignment"], intents)]
     for figure, about in (

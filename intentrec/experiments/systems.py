@@ -64,6 +64,8 @@ def systems(study: Study) -> dict[str, System]:
     found += [
         System("shipped", f"as shipped (conf/{study.domain}.yaml)", ("1", "2"), shipped, start),
         System("shippedv0", "control: as shipped, but V0", ("2",), {**shipped, "variant": "v0"}, start),
+        System("shippedv0s", "control: as shipped, but V0 + S", ("2",), {**shipped, "variant": "v0s"}, start),
+        System("shippedv1", "control: as shipped, but V1", ("2",), {**shipped, "variant": "v1"}, start),
     ]
     return {system.name: system for system in found}
 

@@ -112,6 +112,13 @@ def test_equal_budgets_and_intents_are_those_of_the_results(results: Path) -> No
     floor = max(each["intent_kind_accuracy"] for each in floors)
     assert line["accuracy"] == pytest.approx(mean(each["intent_kind_accuracy"] for each in metrics))
     assert line["skill"] == pytest.approx((line["accuracy"] - floor) / (1 - floor))
+    (line,) = [each for each in content["margins"] if each["system"] == "item_knn"]
+    ahead = {
+        name: mean(pq.read_table(results / "runs" / "small" / f"{name}.week_ahead.parquet")["ndcg_at_10"].to_pylist())
+        for name in ("v3-1", "v3-2", "item_knn")
+    }
+    lift = mean([ahead["v3-1"], ahead["v3-2"]]) / ahead["item_knn"] - 1
+    assert line["v3.week_ahead"]["estimate"] == pytest.approx(lift)
     assert [each["system"] for each in content["alignment"]] == ["v3", "v3strangers"], "the others mix no intents"
     page = (results / "small.md").read_text()
     assert "## Contradictions" in page
