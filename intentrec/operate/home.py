@@ -68,7 +68,8 @@ class Home:
             "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.passwords_file),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow}/airflow.db",
+            # Five processes write to it: on a busy machine one waits for another longer than SQLite's five seconds.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow}/airflow.db?timeout=60",
             "LOGGING__BASE_LOG_FOLDER": str(self.airflow / "logs"),
             "LOGGING__JSON_LOGS": "True",
             "API__HOST": "127.0.0.1",

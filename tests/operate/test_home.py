@@ -43,7 +43,7 @@ def test_the_database_is_migrated_and_pools_made_once(prepared: tuple[Home, list
 def test_settings_stay_inside_the_home_and_on_loopback(prepared: tuple[Home, list]) -> None:
     home, _ = prepared
     settings = home.environment(SCHEDULER__USE_JOB_SCHEDULE="False")
-    assert settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{home.path}/airflow/airflow.db"
+    assert settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{home.path}/airflow/airflow.db?timeout=60"
     assert settings["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert settings["AIRFLOW__API__BASE_URL"] == "http://127.0.0.1:8181"
     assert settings["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8181/execution/"
