@@ -23,7 +23,7 @@ from benchmarks.machine import code, machine
 from intentrec.config import COMPARISON, ROOT, Domain, load_domain, load_profile
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.model.spec import RIVALS, VARIANTS
-from intentrec.sources.simulator.write import MANIFEST
+from intentrec.simulated import simulated
 from intentrec.training.data import open_sequences, read_catalog
 from intentrec.training.loop import fit
 from intentrec.training.prepare import load, prepare
@@ -114,7 +114,7 @@ def main(
         "code": code(),
         "machine": machine(),
         "domain": domain.domain,
-        "simulated": (Path(profile.landing) / domain.domain / MANIFEST).exists(),
+        "simulated": simulated(profile, domain),
         "cutoff": f"{cutoff:%Y-%m-%d}",
         "runs": runs,
     }

@@ -223,7 +223,7 @@ def test_a_warning_is_told_and_passes(spark: SparkSession, run: Run, capsys: pyt
     finding = only(result.warnings)
     assert (finding.kind, finding.observed) == ("column_unique_value_count_to_be_between", 1)
     assert "warning: interactions: column_unique_value_count_to_be_between on action_type" in capsys.readouterr().out
-    assert "column_unique_value_count_to_be_between" in (run.report_dir / "report.html").read_text("utf-8")
+    assert "column unique value count to be between" in (run.report_dir / "report.html").read_text("utf-8")
 
 
 @pytest.mark.slow
