@@ -22,14 +22,8 @@ from intentrec.runs import Run
 # Geometry of the waterfall, in units of its view box.
 LEFT, WIDTH, ROW = 190.0, 600.0, 26.0
 THINNEST = 1.5  # a bar of one row among millions stays visible
-METRICS = (
-    "ndcg_at_10",
-    "recall_at_10",
-    "mrr",
-    "coverage_at_10",
-    "recall_at_10_new",
-    "users",
-)  # of the gate, at a glance
+# Of the gate, at a glance.
+METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")
 NARROW = 6  # columns of the gate's table that fit beside the lift
 
 

@@ -33,7 +33,7 @@ def test_a_genre_that_is_wanted_raises_every_title_that_has_it_released_since_or
 
 
 def test_it_learns_what_an_action_does_to_a_title() -> None:
-    """The gradient reaches the tables through the item loss: where the next title is the one touched last, it rises."""
+    """The item loss reaches both tables, which begin at 0 and know no other teacher."""
     spec = replace(world.spec("v2"), compatibility=True)
     model, encoder, encoded = world.model_of(spec, world.random_sequences(1, titles=10))
     catalog = encoder.items(titles_of(world.catalog(10)))
