@@ -79,7 +79,8 @@ def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: "LogFile
         "reprocess_behavior": "completed",
         "max_active_runs": 1,
     }
-    number = airflow.call("POST", "/backfills", request)["id"]
+    # 503: another process held SQLite. Airflow takes back what it began, and leaves it to the caller to try again.
+    number = airflow.insist(503, "POST", "/backfills", request)["id"]
     query = f"run_type=backfill&logical_date_gte={date_of_run}&logical_date_lte={date_of_run}"
     while True:
         runs = airflow.call("GET", f"/dags/{dag}/dagRuns?{query}")["dag_runs"]

@@ -42,20 +42,30 @@ class Airflow:
             said = error.read().decode(errors="replace")
             raise PipelineError(f"Airflow refused {method} {path}: {error.code} {said[:500]}") from error
 
-    def dag(self, name: str, patience: float = 120) -> dict:
-        """A DAG as the server knows it, once its file was read.
+    def insist(self, status: int, method: str, path: str, body: dict | None = None, patience: float = 120) -> dict:
+        """`call`, and call again while the server refuses with `status`.
 
         Raises:
-            PipelineError: it is not known within `patience` seconds.
+            PipelineError: it refused with another status, or with this one for `patience` seconds.
         """
         until = time.monotonic() + patience
         while True:
             try:
-                return self.call("GET", f"/dags/{name}")
+                return self.call(method, path, body)
             except PipelineError as error:
-                if "404" not in str(error) or time.monotonic() > until:
+                refused = error.__cause__
+                again = isinstance(refused, urllib.error.HTTPError) and refused.code == status
+                if not again or time.monotonic() > until:
                     raise
             time.sleep(1)
+
+    def dag(self, name: str) -> dict:
+        """A DAG as the server knows it, once its file was read.
+
+        Raises:
+            PipelineError: it is not known within two minutes.
+        """
+        return self.insist(404, "GET", f"/dags/{name}")
 
     def _send(self, method: str, path: str, body: dict | None = None) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
