@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.config import home as home_path
-from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.operate.home import Home
 
@@ -210,13 +210,15 @@ def crash(
     times: Annotated[int, typer.Option(help="blows in all")] = 100,
     seed: Annotated[int, typer.Option(help="of the data and of the blows")] = 1,
     users: Annotated[int, typer.Option(help="of the simulated service")] = 40,
+    out: Annotated[Path, typer.Option(help="folder of the table of blows")] = ROOT / "docs" / "results",
 ) -> None:
     """Kill, starve and rob the weekly jobs at random moments; afterwards every table must be as if nothing had been."""
     from intentrec.operate import crash as crashes
     from intentrec.operate.progress import Progress
 
-    folder = home_path() / "crash" / f"{seed}-{times}"
-    crashes.write(crashes.crash(folder, weeks, times, seed, users, Progress()), folder)
+    report = crashes.crash(home_path() / "crash" / f"{seed}-{times}", weeks, times, seed, users, Progress())
+    command = f"intentrec crash --weeks {weeks} --times {times} --seed {seed} --users {users}"
+    crashes.write(report, command, out / "crash.json")
 
 
 @_command
@@ -225,14 +227,16 @@ def outages(
     kills: Annotated[int, typer.Option(help="of Airflow's scheduler, each during another task")] = 6,
     seed: Annotated[int, typer.Option(help="of the data and of the kills")] = 1,
     users: Annotated[int, typer.Option(help="of the simulated service")] = 40,
+    out: Annotated[Path, typer.Option(help="folder of the table of blows")] = ROOT / "docs" / "results",
 ) -> None:
     """Kill Airflow's scheduler, with all it started, during a weekly run; afterwards as `crash`."""
     from intentrec.operate import crash as crashes
     from intentrec.operate import outages as outage
     from intentrec.operate.progress import Progress
 
-    folder = home_path() / "outages" / f"{seed}-{kills}"
-    crashes.write(outage.outages(folder, weeks, kills, seed, users, Progress()), folder)
+    report = outage.outages(home_path() / "outages" / f"{seed}-{kills}", weeks, kills, seed, users, Progress())
+    command = f"intentrec outages --weeks {weeks} --kills {kills} --seed {seed} --users {users}"
+    crashes.write(report, command, out / "outages.json")
 
 
 @_command

@@ -28,10 +28,18 @@ from intentrec.operate.lineage import WEEK
 from intentrec.operate.progress import Progress
 from intentrec.operate.terminal import console, grid
 from intentrec.review.registry import Registry
+from intentrec.runs import code_version
 from intentrec.training.checkpoint import CHECKPOINT
 
 JOBS = ("ingest", "build_interactions", "build_sequences", "train", "gate", "publish")
 WENT_ON = ("going on after epoch", "were trained before")  # what a training says that does not begin anew
+PAGE = """# {times} blows
+
+Made by `{command}`, code `{code}`, on a simulated service. Every table was as undisturbed after the reruns, nothing was
+registered or published twice, and {resumed} trainings went on from a checkpoint; otherwise the command fails and writes
+nothing. Every blow, and what the job said, is in [{name}]({name}).
+
+"""
 IDENTITY = ("release_id", "as_of", "active")  # of a release; versions and run ids are of one home
 
 
@@ -156,16 +164,23 @@ def went_on(begun: list[Path], said: str) -> bool:
     return bool(begun)
 
 
-def write(report: Report, folder: Path) -> None:
-    """Print the table of blows, and keep it with every blow as `crash.json` in `folder`."""
-    names = list(dict.fromkeys(name for row in report.table() for name in row))
+def write(report: Report, command: str, path: Path) -> None:
+    """Print the table of blows; keep it, with every blow, as JSON in `path` and as a page beside it."""
+    rows = report.table()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[str(row.get(name, "")) for name in names] for row in rows]
     table = grid(f"{len(report.struck)} blows, seed {report.seed}", *names)
-    for row in report.table():
-        table.add_row(*(str(row.get(name, "")) for name in names))
+    for line in lines:
+        table.add_row(*line)
     console.print(table)
-    content = {"seed": report.seed, "resumed": report.resumed, "table": report.table()}
-    content["blows"] = [str(each) for each in report.struck]
-    (folder / "crash.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"command": command, "code": code_version(), "seed": report.seed, "resumed": report.resumed}
+    content |= {"table": rows, "blows": [str(each) for each in report.struck]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    page = PAGE.format(times=len(report.struck), name=path.name, **content)
+    cells = [names, ["---", "---", *["---:"] * (len(names) - 2)], *lines]
+    page += "".join(f"| {' | '.join(line)} |\n" for line in cells)
+    path.with_suffix(".md").write_text(page, encoding="utf-8")
 
 
 def planned(weeks: list[date], times: int, seed: int) -> Iterator[tuple[date, str, list[Blow]]]:

@@ -1,5 +1,6 @@
 """The chaos run in a short form, and its plan of blows."""
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intentrec.errors import PipelineError
-from intentrec.operate.blows import BLOWS
-from intentrec.operate.crash import JOBS, crash, planned
+from intentrec.operate.blows import BLOWS, Blow, Struck
+from intentrec.operate.crash import JOBS, Report, crash, planned, write
 from intentrec.operate.progress import Progress
 
 FIRST = date(2026, 8, 3)
@@ -33,6 +34,24 @@ def test_it_runs_in_a_folder_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="is not empty"):
         crash(tmp_path, 1, 1, 0, 10, Progress())
     assert (tmp_path / "precious").exists()
+
+
+def test_the_table_counts_each_kind_of_blow_by_job_and_end(tmp_path: Path) -> None:
+    kill, full = Blow("kill everything", "train", FIRST, 0.5), Blow("full disk", "ingest", FIRST, 0.1)
+    ended = [(kill, "killed"), (full, "failed and said why"), (kill, "survived"), (kill, "killed")]
+    report = Report(7, [Struck(blow, end) for blow, end in ended], resumed=2)
+    write(report, "intentrec crash --seed 7", tmp_path / "out" / "crash.json")
+    page = (tmp_path / "out" / "crash.md").read_text()
+    assert "Made by `intentrec crash --seed 7`" in page
+    assert [line for line in page.splitlines() if line.startswith("|")] == [
+        "| blow | job | times | failed and said why | killed | survived |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| full disk | ingest | 1 | 1 |  |  |",
+        "| kill everything | train | 3 |  | 2 | 1 |",
+    ]
+    kept = json.loads((tmp_path / "out" / "crash.json").read_text())
+    assert kept["resumed"] == 2
+    assert kept["blows"][1] == "full disk, ingest of 2026-08-03 at 10%: failed and said why"
 
 
 @pytest.mark.slow
