@@ -39,6 +39,9 @@ def profile_under(home: Path) -> Profile:
         spark=Spark(
             conf={
                 "spark.sql.shuffle.partitions": "2",
+                # Interpreted: for so few rows, compiling costs more. Jobs in processes of their own run as shipped.
+                "spark.sql.codegen.wholeStage": "false",
+                "spark.sql.codegen.factoryMode": "NO_CODEGEN",
                 "spark.driver.extraJavaOptions": (
                     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
                 ),
