@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from intentrec.experiments.claims import SURE
 from intentrec.experiments.tables import METRICS, REFERENCE
 
 MARGINS = (("next_event", "next MRR"), ("week_ahead", "week NDCG@10"))
@@ -26,6 +27,17 @@ def margins(lines: Sequence[Mapping[str, Any]], ours: Mapping[str, str]) -> list
     rows = [[line["label"], *(_lift(line[key]) if key in line else "" for key, _ in columns)] for line in lines]
     about = "Lift over the system of the row, per user, [95 % interval], p-value; below 0 the row is better."
     return ["## Margins", about, _rows(["over", *(head for _, head in columns)], rows)]
+
+
+def claims(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of `claims.outcomes`."""
+    rows = [[line["claim"], line["ours"], line["theirs"], _lift(line["lift"]), line["found"]] for line in lines]
+    about = (
+        f"Lift of the next event's MRR. Above, below: p < {SURE:g}; level: no difference that sure. What each data set "
+        "can test, and how the simulated worlds had to end, was [written before](claims.md)."
+    )
+    table = _rows(["claim", "system", "over", "lift [95 %], p", "found"], rows)
+    return ["## Claims", about, table] if rows else []
 
 
 def intents(lines: Sequence[Mapping[str, Any]]) -> list[str]:

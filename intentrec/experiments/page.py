@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intentrec.experiments import further, markdown
+from intentrec.experiments import claims, further, markdown
 from intentrec.experiments.run import DRAWN, Data
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, systems
@@ -40,6 +40,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
         "missing": [system for system in known if len(_results(measured, system)) < len(study.seeds)],
         "tables": {number: table(number, _of(known, number), measured, intents) for number in TITLES},
         "floors": floors(measured, intents),
+        "claims": claims.outcomes(measured, intents),
         "margins": further.margins(measured),
         "intents": further.intents(measured, intents),
         "budgets": further.budgets(measured),
@@ -85,7 +86,7 @@ def _text(
     if content["missing"]:
         labels = ", ".join(known[system].label for system in content["missing"])
         head.append(f"**Unfinished**: seeds are missing of {labels}.")
-    parts = [*head]
+    parts = [*head, *markdown.claims(content["claims"])]
     for number, title in TITLES.items():
         parts += [f"## {title}", markdown.paper_table(content["tables"][number], number, intents)]
     parts += ["## Floors", markdown.paper_table(content["floors"], "", intents)]

@@ -13,10 +13,11 @@ from scipy import stats
 
 from intentrec.config import ConfigError, Domain, load_domain
 from intentrec.errors import PipelineError
-from intentrec.experiments import main, run, tune
+from intentrec.experiments import claims, main, run, tune
 from intentrec.experiments.run import Data
 from intentrec.experiments.study import FOLDER, Study, load_study
 from intentrec.experiments.systems import domain_of, systems
+from intentrec.experiments.tables import Measured
 from intentrec.operate.progress import Progress
 from intentrec.runs import Run
 from tests.conftest import profile_under
@@ -80,9 +81,26 @@ def test_tables_are_those_of_the_results(results: Path) -> None:
     assert {line["system"] for line in content["floors"]} >= {"popularity_7d", "item_knn", "markov", "repeat_last"}
     assert "lstm" in content["missing"]
     assert "v3" not in content["missing"]
+    stated = [(each["claim"][:2], each["ours"], each["theirs"]) for each in content["claims"]]
+    labels = {name: systems(study_of())[name].label for name in NAMES}
+    wanted = [("1.", "v3", "transact"), ("2.", "v1", "v0"), ("5.", "v3", "v3strangers")]
+    assert stated == [(number, labels[mine], labels[other]) for number, mine, other in wanted]
     page = (results / "small.md").read_text()
     assert "Unfinished" in page
     assert f"{lift['estimate']:+.1%}" in page
+
+
+@pytest.mark.parametrize(
+    ("estimate", "p_value", "found"),
+    [(0.1, 0.009, "above"), (-0.1, 0.009, "below"), (0.1, 0.01, "level"), (-0.3, 0.5, "level"), (0.0, np.nan, "level")],
+)
+def test_a_claim_is_decided_below_one_percent(
+    monkeypatch: pytest.MonkeyPatch, estimate: float, p_value: float, found: str
+) -> None:
+    monkeypatch.setattr(claims, "compared", lambda *pair: {"estimate": estimate, "p_value": p_value})
+    measured = {name: Measured(name, name.upper(), [], {}, {}) for name in ("v2", "v1")}
+    (line,) = claims.outcomes(measured, ["genre"])
+    assert (line["claim"][:2], line["ours"], line["theirs"], line["found"]) == ("3.", "V2", "V1", found)
 
 
 def test_equal_budgets_and_intents_are_those_of_the_results(results: Path) -> None:
