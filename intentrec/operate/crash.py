@@ -243,7 +243,7 @@ def _small_domain(home: Path) -> Path:
     domain["calendar"]["censored_weeks"] = 0
     domain["sequences"]["length"] = 20
     domain["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1}
-    domain["training"] |= {"epochs": 2}
+    domain["training"] |= {"epochs": 15, "patience": 15}  # long enough to be killed between two of them
     domain["gate"] |= {"floors": [], "bootstrap": 50}
     domain["publishing"] |= {"top_k": 5, "clusters": 2}
     home.mkdir(parents=True, exist_ok=True)
