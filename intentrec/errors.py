@@ -8,7 +8,8 @@ _ABSENT = re.compile(r"FILE_NOT_EXIST|FileNotFound|not found|No such file", re.I
 _DATA_FILE = re.compile(r"(?:\w+:/+)?[\w.=/%-]+\.parquet")
 # What went wrong around a job rather than in it, by what its error says somewhere, and what to do.
 _AROUND = {
-    r"No space left on device|File too large|Disk quota exceeded": "the disk takes no more: free some space",
+    r"No space left on device|File too large|Disk quota exceeded|disk I/O error|disk is full": "the disk takes no "
+    "more: free some space",
     r"Permission denied|Read-only file system|AccessDenied": "a folder cannot be written: look at its owner and rights",
     r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)": "Spark's JVM is gone, "
     "killed or out of memory: the machine's log tells which",

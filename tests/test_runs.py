@@ -13,6 +13,7 @@ from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import explained
 from intentrec.logs import text_of
 from intentrec.runs import arguments, attempt, ledger
+from intentrec.training.checkpoint import CHECKPOINT
 
 CONFIG = ROOT / "conf" / "streaming.yaml"
 WEEK = ("--start", "2026-08-03", "--end", "2026-08-10")
@@ -154,6 +155,44 @@ def test_an_empty_interval_is_refused_before_anything_is_written(tmp_path: Path)
 def test_what_the_machine_did_is_told_from_faults(error: Exception, told: str) -> None:
     assert told in str(explained(error))
     assert "again" in str(explained(error))
+
+
+FULL = """
+import resource, signal, sqlite3, sys
+from pathlib import Path
+import torch
+from intentrec.errors import explained
+from intentrec.training.checkpoint import save_checkpoint
+
+def rows(folder):
+    with sqlite3.connect(folder / "rows.db") as database:
+        database.execute("create table rows (text)")
+        database.executemany("insert into rows values (?)", [("x" * 1000,)] * 100)
+
+def checkpoint(folder):
+    save_checkpoint(folder, {"weights": torch.zeros(25_000)})
+
+for write in (rows, checkpoint):
+    write(Path(sys.argv[1]) / "room")
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+for write in (rows, checkpoint):
+    try:
+        write(Path(sys.argv[1]) / "none")
+        print("written")
+    except Exception as error:
+        print(explained(error))
+"""
+
+
+def test_a_full_disk_is_told_whatever_writes(tmp_path: Path) -> None:
+    """Files of 100 kB where no more than 50 kB go into one."""
+    for name in ("room", "none"):
+        (tmp_path / name).mkdir()
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    told = done.stdout.splitlines()
+    assert len(told) == 2, done.stderr
+    assert all(line.startswith("the disk takes no more: free some space, then run the job again") for line in told)
+    assert not (tmp_path / "none" / CHECKPOINT).exists()
 
 
 def test_a_fault_of_the_job_is_not_explained_away() -> None:

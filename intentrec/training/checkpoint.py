@@ -53,7 +53,8 @@ def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
     """Replace the directory's checkpoint."""
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f"{CHECKPOINT}.partial"
-    torch.save(state, partial)
+    with partial.open("wb") as file:  # torch's own writer does not say that a disk is full
+        torch.save(state, file)
     os.replace(partial, directory / CHECKPOINT)
 
 
