@@ -36,9 +36,10 @@ WENT_ON = ("going on after epoch", "were trained before")  # what a training say
 SURVIVED = ("two at once", "kill a Python worker")  # blows that a job mostly ends well under
 PAGE = """# {times} blows
 
-Made by `{command}`, code `{code}`, on a simulated service. Every table was as undisturbed after the reruns, nothing was
-registered or published twice, and {resumed} trainings went on from a checkpoint; otherwise the command fails and writes
-nothing. Every blow, and what the job said, is in [{name}]({name}).
+Made by `{command}`, code `{code}`, on a simulated service.
+Every table was as undisturbed after the reruns, nothing was registered or published twice, and {resumed} trainings went on
+from a checkpoint; otherwise the command fails and writes nothing. Every blow, and what the job said, is in
+[{name}]({name}).
 
 """
 IDENTITY = ("release_id", "as_of", "active")  # of a release; versions and run ids are of one home
