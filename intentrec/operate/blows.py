@@ -21,12 +21,14 @@ from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
 from intentrec.errors import PipelineError
 from intentrec.logs import UNEXPECTED
 from intentrec.operate.lineage import WEEK
+from intentrec.training.checkpoint import CHECKPOINT
 
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
 MODEL_JOBS = ("train", "gate", "publish")
 # Kind -> the jobs that it can hit.
 BLOWS: dict[str, Sequence[str]] = {
     "kill everything": (*SPARK_JOBS, "train", "gate"),
+    "kill the trainer": ("train",),  # as soon as it writes a checkpoint
     "kill the JVM": SPARK_JOBS,
     "kill a Python worker": ("publish",),
     "full disk": (*SPARK_JOBS, "train"),
@@ -80,7 +82,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Blow:
-    """One blow: `moment` is the share of the job's undisturbed seconds after which it falls."""
+    """One blow: `moment` is the share of the job's undisturbed seconds after which it falls, if time decides."""
 
     kind: str
     job: str
@@ -115,14 +117,32 @@ def struck(service: Service, blow: Blow, seconds: float) -> Struck:
         return _ended(service, blow, _wait(_start(service, blow, profile=_without_mlflow(service))))
     if blow.kind in WHOLE:
         return WHOLE[blow.kind](service, blow)
+    before = _checkpoints(service)
     running = _start(service, blow)
     until = time.monotonic() + blow.moment * seconds
-    while time.monotonic() < until and running.job.poll() is None:
+
+    def due() -> bool:
+        by_time = blow.kind != "kill the trainer"
+        return time.monotonic() >= until if by_time else bool(_checkpoints(service) - before)
+
+    while not due() and running.job.poll() is None:
         time.sleep(0.02)
     for victim in VICTIMS[blow.kind](running.job.pid):
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
     return _ended(service, blow, _wait(running))
+
+
+def unfinished(service: Service) -> list[Path]:
+    """Checkpoints of trainings that did not end."""
+    return sorted((Path(service.profile.work) / "training").rglob(CHECKPOINT))
+
+
+def _checkpoints(service: Service) -> set[int]:
+    """When they were written."""
+    with suppress(FileNotFoundError):  # gone at this moment, with the end of their training
+        return {path.stat().st_mtime_ns for path in unfinished(service)}
+    return set()
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -151,6 +171,7 @@ def _a_worker(pid: int) -> list[psutil.Process]:
 
 VICTIMS: dict[str, Callable[[int], list[psutil.Process]]] = {
     "kill everything": _tree,
+    "kill the trainer": _tree,
     "kill the JVM": lambda pid: [process for process in _named(pid, "org.apache.spark") if process.name() == "java"],
     "kill a Python worker": _a_worker,
 }

@@ -23,13 +23,12 @@ from deltalake import DeltaTable
 from intentrec.config import ROOT
 from intentrec.contracts import RELEASES, TABLES
 from intentrec.errors import PipelineError
-from intentrec.operate.blows import BLOWS, Blow, Service, Struck, struck
+from intentrec.operate.blows import BLOWS, Blow, Service, Struck, struck, unfinished
 from intentrec.operate.lineage import WEEK
 from intentrec.operate.progress import Progress
 from intentrec.operate.terminal import console, grid
 from intentrec.review.registry import Registry
 from intentrec.runs import code_version
-from intentrec.training.checkpoint import CHECKPOINT
 
 JOBS = ("ingest", "build_interactions", "build_sequences", "train", "gate", "publish")
 WENT_ON = ("going on after epoch", "were trained before")  # what a training says that does not begin anew
@@ -37,8 +36,8 @@ SURVIVED = ("two at once", "kill a Python worker")  # blows that a job mostly en
 PAGE = """# {times} blows
 
 Made by `{command}`, code `{code}`, on a simulated service.
-Every table was as undisturbed after the reruns, nothing was registered or published twice, and {resumed} trainings went on
-from a checkpoint; otherwise the command fails and writes nothing. Every blow, and what the job said, is in
+Every table was as undisturbed after the reruns, nothing was registered or published twice, and {resumed} trainings
+went on from a checkpoint; otherwise the command fails and writes nothing. Every blow, and what the job said, is in
 [{name}]({name}).
 
 """
@@ -148,11 +147,6 @@ def twins(home: Path, weeks: int, users: int, seed: int) -> tuple[Service, Servi
     _simulate(calm, first, first + WEEK * weeks, users, seed)
     shutil.copytree(calm.home, shaken.home)
     return calm, shaken
-
-
-def unfinished(service: Service) -> list[Path]:
-    """Checkpoints of trainings that did not end."""
-    return sorted((Path(service.profile.work) / "training").rglob(CHECKPOINT))
 
 
 def went_on(begun: list[Path], said: str) -> bool:

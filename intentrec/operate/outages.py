@@ -16,8 +16,8 @@ import psutil
 
 from intentrec.errors import PipelineError
 from intentrec.operate import processes, services
-from intentrec.operate.blows import Blow, Service, Struck
-from intentrec.operate.crash import JOBS, Report, contents, differences, run_job, twins, unfinished, went_on
+from intentrec.operate.blows import Blow, Service, Struck, unfinished
+from intentrec.operate.crash import JOBS, Report, contents, differences, run_job, twins, went_on
 from intentrec.operate.home import Home
 from intentrec.operate.lineage import WEEK
 from intentrec.operate.progress import Progress
