@@ -6,6 +6,8 @@ a marker in its environment, and whatever carries the marker is stopped.
 
 import os
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,7 +18,7 @@ MARKER = "INTENTREC_SERVICE"
 def start(command: list[str], environment: dict[str, str], marker: str, log: Path) -> subprocess.Popen:
     """Start a service in a session of its own, marked, writing to a log file."""
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             # Airflow renames its processes; without SPT_NOENV that overwrites the environment that holds the marker.
             env={**environment, MARKER: marker, "SPT_NOENV": "1"},
@@ -25,6 +27,11 @@ def start(command: list[str], environment: dict[str, str], marker: str, log: Pat
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    # For a moment a program that begins has no environment: whoever looked then would take it for stopped.
+    with suppress(psutil.Error):
+        while process.poll() is None and not psutil.Process(process.pid).environ():
+            time.sleep(0.001)
+    return process
 
 
 def marked(marker: str) -> list[psutil.Process]:

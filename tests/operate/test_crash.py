@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intentrec.config import Domain
 from intentrec.errors import PipelineError
-from intentrec.operate.blows import BLOWS, Blow, Struck
-from intentrec.operate.crash import JOBS, Report, crash, planned, write
+from intentrec.operate.blows import BLOWS, Blow, Service, Struck, struck, unfinished
+from intentrec.operate.crash import JOBS, Report, crash, planned, run_job, went_on, write
 from intentrec.operate.progress import Progress
+from tests.conftest import profile_under
+from tests.review import world
+from tests.review.judged import files_of
 
 FIRST = date(2026, 8, 3)
 
@@ -60,6 +64,22 @@ def test_a_week_under_blows_equals_the_week_undisturbed(tmp_path: Path) -> None:
     """`crash` itself compares every table after every blow and after every rerun."""
     report = crash(tmp_path / "home", weeks=1, times=5, seed=13, users=20, progress=Progress())
     assert len({each.blow.kind for each in report.struck}) == 5
-    assert report.resumed == 1
     assert "failed without a word" not in {each.ended for each in report.struck}
     assert {each.ended for each in report.struck} & {"killed", "failed and said why"}
+
+
+@pytest.mark.slow
+def test_a_trainer_that_is_killed_beside_its_checkpoint_goes_on_from_it(tmp_path: Path, streaming: Domain) -> None:
+    small = world.domain_of(streaming).model_dump(mode="json")
+    small["training"] |= {"epochs": 10, "patience": 10}
+    domain = Domain.model_validate(small)
+    service = Service(tmp_path / "home", files_of(profile_under(tmp_path), domain, tmp_path)[0])
+    world.write(f"{service.profile.warehouse}/{domain.domain}")
+    killed = struck(service, Blow("kill the trainer", "train", world.END - timedelta(weeks=1), 1.0), 0.0)
+    assert killed.ended == "killed"
+    begun = unfinished(service)
+    assert len(begun) == 1
+    assert went_on(begun, run_job(service, "train", killed.blow.week))
+    assert unfinished(service) == []
+    with pytest.raises(PipelineError, match="began anew"):
+        went_on(begun, "epoch 1/10")

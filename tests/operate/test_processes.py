@@ -44,6 +44,17 @@ def test_stop_leaves_nothing(tmp_path: Path, then: str) -> None:
     assert service.wait() is not None
 
 
+def test_a_service_is_seen_from_its_first_moment(tmp_path: Path) -> None:
+    """Without the wait for its environment, one of a hundred or so is not."""
+    for number in range(400):
+        marker = f"test:{tmp_path}:{number}"
+        service = processes.start(["/bin/sleep", "60"], dict(os.environ), marker, tmp_path / "log")
+        seen = psutil.Process(service.pid).environ().get(processes.MARKER)
+        service.kill()
+        service.wait()
+        assert seen == marker
+
+
 def test_stop_touches_nobody_else(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
