@@ -43,13 +43,14 @@ class Labels:
         return cls(at[known.to_numpy(zero_copy_only=False)], names.filter(known).cast(pa.string()))
 
     def select(self, flat: Ints) -> "Labels":
-        """Only the interactions `flat` (ascending places); `at` then counts within `flat`."""
+        """Only the interactions `flat` (ascending places, each once); `at` then counts within `flat`."""
         place = np.searchsorted(flat, self.at)
         inside = np.isin(self.at, flat)
         return Labels(place[inside], self.names.filter(pa.array(inside)))
 
-    def first(self, count: int) -> pa.Array:
-        """The first label of each of `count` interactions, null where there is none."""
-        found = np.full(count, -1)
-        found[self.at[::-1]] = np.arange(len(self.at))[::-1]
-        return self.names.take(pa.array(found, pa.int64(), mask=found < 0))
+    def first(self, flat: Ints) -> pa.Array:
+        """The first label of each interaction `flat`, null where there is none. Places may repeat."""
+        found = np.searchsorted(self.at, flat)
+        known = found < len(self.at)
+        known[known] = self.at[found[known]] == flat[known]
+        return self.names.take(pa.array(found, pa.int64(), mask=~known))

@@ -164,7 +164,7 @@ def _intents(
         labelled = np.unique(truth.at)
         guesses = {
             "majority": constant(majority(past.get(intent.name, Counter())), count),
-            "repeat_last_intent": every.select(events.last).first(count),
+            "repeat_last_intent": every.first(events.last),
         }
         for name, heads in predicted.items():
             if intent.name not in heads:

@@ -153,7 +153,7 @@ def paper_table(lines: Sequence[Mapping[str, Any]], number: str, intents: Sequen
     for line in lines:
         cells = [line["label"], *(_cell(line[column]) for column in columns)]
         cells += [_cell(line[f"intent.{intent}"]) + _relative(line.get(f"lift.{intent}")) for intent in intents]
-        rows.append(cells + ([_lift(line.get("lift"))] if number else []))
+        rows.append(cells + ([_lift_over(REFERENCE[number], line)] if number else []))
     return _rows(head, rows)
 
 
@@ -167,7 +167,11 @@ def _relative(value: float | None) -> str:
     return "" if value is None else f" ({value:+.1%})"
 
 
-def _lift(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return "reference"
+def _lift_over(reference: str, line: Mapping[str, Any]) -> str:
+    if "lift" in line:
+        return _lift(line["lift"])
+    return "reference" if line["system"] == reference else "N/A"
+
+
+def _lift(value: Mapping[str, float]) -> str:
     return f"{value['estimate']:+.1%} [{value['lower']:+.1%}, {value['upper']:+.1%}], {value['p_value']:.2g}"

@@ -161,6 +161,21 @@ def test_next_event_by_hand() -> None:
     assert found["repeat_last_intent"].metrics["intent_age_accuracy"] == 0.0
 
 
+def test_all_lines_of_a_basket_have_the_same_last_intent() -> None:
+    """The lines of u's second basket come after one of z, those of v's after one whose age is not known."""
+    morning, noon = (world.START + timedelta(hours=hour) for hour in (8, 12))
+    batch = sequences(
+        {"u": list("abcd"), "v": list("abc")},
+        n_new=3,
+        end_ts={"u": [morning, noon, noon, noon], "v": [morning, noon, noon]},
+        action_type={"u": ["z", "z", "y", "z"], "v": ["x", "x", "x"]},
+        release_age_days={"u": [3.0, 3.0, 31.0, 3.0], "v": [-1.0, 3.0, 3.0]},
+    )
+    found = next_event([batch], TITLES, {}, INTENTS, {})["repeat_last_intent"].metrics
+    assert found["intent_action_type_accuracy"] == pytest.approx(4 / 5)
+    assert found["intent_age_accuracy"] == pytest.approx(2 / 5)
+
+
 def test_next_event_per_user_is_the_mean_of_the_users_events() -> None:
     """Not the best of them: u's a and b have ranks of their own, v's d is the first."""
     batch = sequences({"u": list("abab"), "v": list("cd")}, n_new=2)
