@@ -158,7 +158,7 @@ def test_what_the_machine_did_is_told_from_faults(error: Exception, told: str) -
 
 
 FULL = """
-import resource, signal, sqlite3, sys
+import resource, sqlite3, sys
 from pathlib import Path
 import torch
 from intentrec.errors import explained
