@@ -1,5 +1,6 @@
 """A seeded chaos run: complete weeks under blows, beside the same weeks undisturbed.
 
+A quiet week comes before them: without it the first one would have nothing to train on, to judge or to publish.
 After every blow each table must be wholly as before the job or wholly as after it; after the rerun every table must
 equal the undisturbed run's, nothing may be registered or published twice, and a training that left a checkpoint must
 have gone on from it.
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -31,6 +32,7 @@ from intentrec.review.registry import Registry
 from intentrec.runs import code_version
 
 JOBS = ("ingest", "build_interactions", "build_sequences", "train", "gate", "publish")
+TO_LEARN_FROM = JOBS[:3]
 WENT_ON = ("going on after epoch", "were trained before")  # what a training says that does not begin anew
 SURVIVED = ("two at once", "kill a Python worker")  # blows that a job mostly ends well under
 PAGE = """# {times} blows
@@ -98,20 +100,21 @@ class Report:
 
 
 def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: Progress) -> Report:
-    """Run `weeks` weeks twice, once under `times` blows, in an empty folder `home`.
+    """After a quiet week run `weeks` weeks twice, once under `times` blows, in an empty folder `home`.
 
     Raises:
         PipelineError: a table was neither as before nor as after a job, or not as undisturbed after the rerun, a
             training began anew beside its checkpoint, or a job failed without a blow. The message says after which
             blow.
     """
-    calm, shaken = twins(home, weeks, users, seed)
+    progress.say("a quiet week to learn from")
+    calm, shaken = twins(home, 1 + weeks, users, seed, TO_LEARN_FROM)
     first = calm.domain.calendar.history_start
-    starts = [first + WEEK * number for number in range(weeks)]
+    starts = [first + WEEK * (1 + number) for number in range(weeks)]
+    before: Mapping[str, str] = contents(shaken)
     progress.say(f"{weeks} undisturbed weeks")
     known = _undisturbed(calm, starts, progress)
     report = Report(seed)
-    before: Mapping[str, str] = {}
     for week, job, blows in planned(starts, times, seed):
         after = known.contents[week, job]
         for blow in blows:
@@ -133,11 +136,11 @@ def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: P
     return report
 
 
-def twins(home: Path, weeks: int, users: int, seed: int) -> tuple[Service, Service]:
-    """Two homes in an empty folder, with the same small world in their landing zones.
+def twins(home: Path, weeks: int, users: int, seed: int, jobs: Sequence[str] = ()) -> tuple[Service, Service]:
+    """Two homes in an empty folder, with the same small world in their landing zones; `jobs` have done its first week.
 
     Raises:
-        PipelineError: the folder is not empty, or the simulator failed.
+        PipelineError: the folder is not empty, or the simulator or a job failed.
     """
     if home.exists() and any(home.iterdir()):
         raise PipelineError(f"{home} is not empty: the run compares homes that it makes itself; name a new folder")
@@ -145,6 +148,8 @@ def twins(home: Path, weeks: int, users: int, seed: int) -> tuple[Service, Servi
     calm, shaken = Service(home / "calm", config), Service(home / "shaken", config)
     first = calm.domain.calendar.history_start
     _simulate(calm, first, first + WEEK * weeks, users, seed)
+    for job in jobs:
+        run_job(calm, job, first)
     shutil.copytree(calm.home, shaken.home)
     return calm, shaken
 
