@@ -206,7 +206,7 @@ def preview(
 
 @_command
 def crash(
-    weeks: Annotated[int, typer.Option(help="complete weeks after a quiet one, each run undisturbed and under blows")] = 3,
+    weeks: Annotated[int, typer.Option(help="complete weeks after a quiet one, each undisturbed and under blows")] = 3,
     times: Annotated[int, typer.Option(help="blows in all")] = 100,
     seed: Annotated[int, typer.Option(help="of the data and of the blows")] = 1,
     users: Annotated[int, typer.Option(help="of the simulated service")] = 40,
