@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import mlflow
@@ -59,6 +60,8 @@ def _searched(
     )
     experiment = tracking.experiment(data.run.profile, data.run.domain)
 
+    numbers = count(len(finished) + 1)  # an interrupted trial has a number of Optuna's, too
+
     def objective(trial: optuna.Trial) -> float:
         values = _suggested(study, trial)
         domain = domain_of(study, system, values, SEED)
@@ -72,7 +75,7 @@ def _searched(
                 mlflow.log_metric("val_mrr", row["val_mrr"], step=int(row["epoch"]))
             mlflow.log_metric("best_val_mrr", found.metrics["val_mrr"])
         say(
-            f"{system.name}: trial {trial.number + 1} of {study.search.trials}, validation MRR "
+            f"{system.name}: trial {next(numbers)} of {study.search.trials}, validation MRR "
             f"{found.metrics['val_mrr']:.4f}, {sum(row['seconds'] for row in found.history):.0f} s"
         )
         return found.metrics["val_mrr"]

@@ -257,7 +257,9 @@ def test_an_interrupted_search_tries_no_values_twice(
     monkeypatch.setattr(tune, "train_once", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", print)
-    tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", print)
+    said: list[str] = []
+    tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", said.append)
+    assert [line.split(",")[0] for line in said[:2]] == ["v0: trial 3 of 4", "v0: trial 4 of 4"]
     trials = json.loads((tmp_path / "out" / "v0-tuning.json").read_text())["trials"]
     assert len(trials) == 4
     assert len({trial["learning_rate"] for trial in trials}) == 4
