@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from tests.review.judged import Judged, Registering
 
 # Modules that take minutes, the longest first: two processes that share all modules then end at about the same time.
-LONGEST = ("tests/test_end_to_end.py", "tests/operate/test_backfill.py", "tests/jobs/", "tests/publishing/")
+LONGEST = (
+    "tests/test_end_to_end.py",
+    "tests/operate/test_crash.py",
+    "tests/operate/test_backfill.py",
+    "tests/jobs/",
+    "tests/publishing/",
+)
+# Spark's plans as they stand: for so few rows, compiling them costs more.
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -39,9 +47,7 @@ def profile_under(home: Path) -> Profile:
         spark=Spark(
             conf={
                 "spark.sql.shuffle.partitions": "2",
-                # Interpreted: for so few rows, compiling costs more. Jobs in processes of their own run as shipped.
-                "spark.sql.codegen.wholeStage": "false",
-                "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+                **INTERPRETED,
                 "spark.driver.extraJavaOptions": (
                     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
                 ),
@@ -57,6 +63,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = spark_module.start(profile_under(tmp_path_factory.mktemp("spark")), "tests")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def interpreting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which jobs in processes of their own, shipped to compile their plans, interpret them as well."""
+    folder = tmp_path_factory.mktemp("spark_conf")
+    lines = [f"{key} {value}\n" for key, value in INTERPRETED.items()]
+    (folder / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
+    return {"SPARK_CONF_DIR": str(folder)}
 
 
 @pytest.fixture

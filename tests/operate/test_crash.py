@@ -60,8 +60,12 @@ def test_the_table_counts_each_kind_of_blow_by_job_and_end(tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_week_under_blows_equals_the_week_undisturbed(tmp_path: Path) -> None:
+def test_a_week_under_blows_equals_the_week_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreting: dict[str, str]
+) -> None:
     """`crash` itself compares every table after every blow and after every rerun."""
+    for name, value in interpreting.items():
+        monkeypatch.setenv(name, value)
     report = crash(tmp_path / "home", weeks=1, times=5, seed=14, users=20, progress=Progress())
     assert len({each.blow.kind for each in report.struck}) == 5
     assert "failed without a word" not in {each.ended for each in report.struck}
