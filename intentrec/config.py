@@ -226,6 +226,7 @@ class Model(Strict):
     intent_weight: float = Field(0.2, ge=0, description="lambda of Eq. 4")
     history_path: bool = Field(False, description="not in the paper: see intentrec.model.history")
     compatibility: bool = Field(False, description="not in the paper: see intentrec.model.compatibility")
+    neighbours: int = Field(0, ge=0, description="not in the paper: see intentrec.model.neighbours; titles near each")
     mask_share: float = Field(0.2, gt=0, lt=1, description="for comparison, BERT4Rec: targets hidden in training")
     recent: PositiveInt = Field(100, description="for comparison, TransAct: interactions of its short-term window")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from intentrec import spark as spark_module
@@ -26,6 +27,8 @@ LONGEST = (
 )
 # Spark's plans as they stand: for so few rows, compiling them costs more.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+settings.register_profile("any machine", deadline=None)  # a busy one takes longer over an example
+settings.load_profile("any machine")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 

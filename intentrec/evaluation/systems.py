@@ -82,7 +82,9 @@ class ModelSystem:
             answer = self.predictor.model.at(batch, torch.from_numpy(rows), torch.from_numpy(ends) - 1)
             probabilities = {name: logit_EC.softmax(-1).numpy() for name, logit_EC in answer.intent_logit.items()}
             place = torch.from_numpy(self.candidates.index(flat(sequences, "title_id")))
-            boosts = answer.boosts(padded_indices(place, encoded, torch.from_numpy(rows), batch.title_BL.shape[1]))
+            at_NL = padded_indices(place, encoded, torch.from_numpy(rows), batch.title_BL.shape[1])
+            known = torch.from_numpy(self.candidates.index(pa.array(self.predictor.vocabulary.titles, pa.string())))
+            boosts = answer.boosts(at_NL, known)
             self._last = (sequences, rows, ends)
             z_NP, attention_NM = answer.z_NP, answer.attention_NM
             mixture = None if z_NP is None or attention_NM is None else (z_NP.numpy(), attention_NM.numpy())

@@ -11,7 +11,11 @@ from intentrec.model.spec import RIVALS, ModelSpec
 from intentrec.model.vocabulary import Vocabulary, token_columns
 from intentrec.training.spec import model_spec
 
-PAPER = {"history_path": False, "compatibility": False}  # the model section where nothing is added to the paper
+PAPER = {
+    "history_path": False,
+    "compatibility": False,
+    "neighbours": 0,
+}  # the model section where nothing is added to the paper
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,20 @@ class Boosts:
     def part(self, some: slice | Tensor) -> "Boosts":
         """The boosts of some of the users or positions."""
         return Boosts(self.title_NL[some], self.value_NL[some])
+
+    def placed(self, place_I: Tensor) -> "Boosts":
+        """The same by other numbers of the candidates: what was i is `place_I[i]`, negative for no candidate."""
+        return Boosts(torch.where(self.title_NL >= 0, place_I[self.title_NL.clamp(min=0)], -1), self.value_NL)
+
+    def beside(self, other: "Boosts") -> "Boosts":
+        """Both; where a title has two boosts, they add up."""
+        titles, values = (self.title_NL, other.title_NL), (self.value_NL, other.value_NL)
+        return Boosts(torch.cat(titles, -1), torch.cat(values, -1))
+
+    def padded(self, width: int) -> "Boosts":
+        """The same with as many places per user, those that are added without a candidate."""
+        more = (0, width - self.title_NL.shape[-1])
+        return Boosts(F.pad(self.title_NL, more, value=-1), F.pad(self.value_NL, more))
 
     def within(self, begin: int, end: int) -> "Boosts":
         """Those of candidates `begin` to `end`, counted from `begin`."""

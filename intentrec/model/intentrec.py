@@ -16,6 +16,7 @@ from intentrec.model.compatibility import Compatibility
 from intentrec.model.features import Batch, Items
 from intentrec.model.history import HistoryPath
 from intentrec.model.items import TitleEmbedding, TokenEmbedding
+from intentrec.model.neighbours import NeighbourPath
 from intentrec.model.network import Network, Output
 from intentrec.model.oracle import true_next
 from intentrec.model.spec import ModelSpec
@@ -76,6 +77,8 @@ class IntentRec(Network):
         self.item_encoder = Encoder(width, spec, spec.layers)
         self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
         self.history = HistoryPath(spec.dim, spec.heads) if spec.history_path else None
+        if spec.neighbours:
+            self.neighbours = NeighbourPath(spec.dim, vocabulary.size("title_id"), spec.neighbours)
         self.compatible = Compatibility(spec, vocabulary) if spec.compatibility else None
 
     def forward(self, batch: Batch) -> Output:
@@ -90,7 +93,7 @@ class IntentRec(Network):
             logits = self._intents(shared_BLD)
             p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
             user_BLE, boost_BLL = self._user(shared_BLD, p, batch, ago_BLL, causal_BLL)
-            return Output(user_BLE, logits, boost_BLL=boost_BLL)
+            return Output(user_BLE, logits, boost_BLL=boost_BLL, loud_BLW=self._loud(shared_BLD))
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
         logits = self._intents(intent_BLD)
@@ -101,7 +104,7 @@ class IntentRec(Network):
         # §3.4: F_k (+) S_k (+) Z_k, E^item
         encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
         user_BLE, boost_BLL = self._user(encoded_BLD, p, batch, ago_BLL, causal_BLL)
-        return Output(user_BLE, logits, z_BLP, attention_BLM, boost_BLL)
+        return Output(user_BLE, logits, z_BLP, attention_BLM, boost_BLL, self._loud(encoded_BLD))
 
     def _user(
         self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, causal_BLL: Tensor
@@ -114,6 +117,9 @@ class IntentRec(Network):
             own_BLL = self.compatible.boosts(p, batch, ago_BLL)
             boost_BLL = own_BLL if boost_BLL is None else boost_BLL + own_BLL
         return user_BLE, boost_BLL
+
+    def _loud(self, item_BLD: Tensor) -> Tensor | None:
+        return None if self.neighbours is None else self.neighbours(item_BLD)
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}

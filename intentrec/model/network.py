@@ -5,7 +5,7 @@ C classes of an intent, I titles. Position k, from 0, predicts interaction k + 1
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import torch
@@ -15,6 +15,7 @@ from intentrec.model.boosts import Boosts
 from intentrec.model.features import Batch, Items
 from intentrec.model.items import TitleEmbedding
 from intentrec.model.loss import LossParts, LossSettings, intent_loss
+from intentrec.model.neighbours import NeighbourPath
 from intentrec.model.softmax import draw, in_blocks, item_loss, sampled_item_loss
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import FIRST
@@ -29,6 +30,7 @@ class Output:
     z_BLP: Tensor | None = None  # Eq. 2; V2 and V3
     attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent
     boost_BLL: Tensor | None = None  # at position k (second), of the title at position i (third)
+    loud_BLW: Tensor | None = None  # how loud each of the last interactions speaks for the titles near its own
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,18 @@ class Answer:
     z_NP: Tensor | None = None
     attention_NM: Tensor | None = None
     boost_NL: Tensor | None = None  # of the titles at the positions of the row
+    near: Boosts | None = None  # of titles near those, by their number in the vocabulary
 
-    def boosts(self, title_NL: Tensor) -> Boosts | None:
-        """The boosts, if any, of the titles at the rows' positions, given as numbers of candidates."""
-        return None if self.boost_NL is None else Boosts(title_NL, self.boost_NL)
+    def boosts(self, title_NL: Tensor, place_I: Tensor | None = None) -> Boosts | None:
+        """The boosts, if any, of candidates.
+
+        Args:
+            title_NL: the titles at the rows' positions, as numbers of candidates.
+            place_I: the vocabulary's titles, as numbers of candidates; None where those are the candidates.
+        """
+        own = None if self.boost_NL is None else Boosts(title_NL, self.boost_NL)
+        near = self.near if self.near is None or place_I is None else self.near.placed(place_I)
+        return own.beside(near) if own is not None and near is not None else own or near
 
 
 class Network(nn.Module, ABC):
@@ -54,6 +64,7 @@ class Network(nn.Module, ABC):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.neighbours: NeighbourPath | None = None
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:
@@ -73,6 +84,9 @@ class Network(nn.Module, ABC):
             None if output.z_BLP is None else output.z_BLP[at],
             None if output.attention_BLM is None else output.attention_BLM[at],
             None if output.boost_BLL is None else output.boost_BLL[at],
+            None
+            if self.neighbours is None or output.loud_BLW is None
+            else self.neighbours.boosts(output.loud_BLW[at], batch.title_BL, row_N, k_N),
         )
 
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
@@ -80,7 +94,10 @@ class Network(nn.Module, ABC):
         row_N, k_N, j_N = batch.questions()
         counts_N = self.weight(batch, row_N, k_N, j_N) > 0
         row_N, k_N, j_N = row_N[counts_N], k_N[counts_N], j_N[counts_N]
-        return self.answer_loss(self.at(batch, row_N, k_N), batch, row_N, k_N, j_N, catalog, settings)
+        answer = self.at(batch, row_N, k_N)
+        if self.neighbours is not None and answer.near is not None:
+            answer = replace(answer, near=self.neighbours.uncounted(answer.near, batch.title_BL, row_N, k_N, j_N))
+        return self.answer_loss(answer, batch, row_N, k_N, j_N, catalog, settings)
 
     def answer_loss(
         self,

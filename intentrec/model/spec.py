@@ -37,8 +37,8 @@ class ModelSpec:
     v0s v0 + S_k: what of v3's lift is not the intents'
     v3oracle  v3 that is told the true next intents: what intents could be worth at most
 
-    A rival has neither windows nor a history path. Without any fact among its inputs a spec is id-only, as the rivals
-    were in their papers.
+    A rival has neither windows nor a path for titles that come back or are near. Without any fact among its inputs a
+    spec is id-only, as the rivals were in their papers.
     """
 
     variant: str
@@ -57,6 +57,7 @@ class ModelSpec:
     weight_side: str = "k"
     history_path: bool = False
     compatibility: bool = False
+    neighbours: int = 0  # near titles that a title raises
     length: int = 50  # of a row at most; only learned positions need to know it
     mask_share: float = 0.2  # BERT4Rec: of the targets that training hides
     recent: int = 100  # TransAct: interactions of its short-term window
@@ -78,6 +79,8 @@ class ModelSpec:
             raise ValueError(f"{', '.join(WITH_WINDOWS)} have at least one short-term window, every other variant none")
         if self.history_path and self.variant in RIVALS:
             raise ValueError(f"variant {self.variant} has no history path")
+        if self.neighbours and self.variant in RIVALS:
+            raise ValueError(f"variant {self.variant} raises no neighbours")
         if self.compatibility and self.variant not in WITH_INTENTS:
             raise ValueError(f"variant {self.variant} has no intents that could be compatible with a title")
         if self.dim % self.heads:

@@ -1,10 +1,10 @@
-"""Where the id embeddings of titles begin: as factors of which titles are engaged near one another.
+"""Which titles are engaged near one another: where id embeddings begin, and what `NeighbourPath` raises.
 
 From few interactions a network learns slowly which titles go together, which a count says at once. Factors of the
 positive pointwise mutual information are what word embeddings come to (Levy and Goldberg, NeurIPS 2014); training goes
 on from there.
 
-Shape suffixes: N interactions of all rows in a line, I titles, D width.
+Shape suffixes: N interactions of all rows in a line, I titles, D width, K titles near one.
 """
 
 import numpy as np
@@ -14,24 +14,23 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from intentrec.model.features import Encoded
+from intentrec.model.neighbours import COUNTED, DECAY
 from intentrec.model.vocabulary import FIRST
 
-WINDOW, DECAY = 20, 0.9  # latest interactions before a target that count, each so much less than the one after it
 ROWS = 100_000  # counted at once
 
 
-def factors(encoded: Encoded, titles: int, dim: int, seed: int) -> Tensor:
+def factors(met_II: sparse.csr_array, dim: int, seed: int) -> Tensor:
     """Vectors (I, D) whose dot products come closest to the mutual information of titles; their mean square norm is 1.
 
     A title that was never engaged near another one has a vector of zeros.
 
     Args:
-        encoded: rows of which the targets count, each with what came before it in its row.
-        titles: how many there are.
+        met_II: what `met` counts.
         dim: D; less where there are fewer titles.
         seed: of the start of the iteration.
     """
-    information_II = mutual_information(met(encoded, titles))
+    information_II, titles = mutual_information(met_II), met_II.shape[0]
     rank = min(dim, titles - 1)
     start_ID = np.zeros((titles, dim), np.float32)
     if information_II.nnz and rank > 0:
@@ -41,8 +40,37 @@ def factors(encoded: Encoded, titles: int, dim: int, seed: int) -> Tensor:
     return torch.from_numpy(start_ID)
 
 
+def nearest(met_II: sparse.csr_array, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The other titles most alike to each title, the most alike first, of equals those in the earlier columns.
+
+    Returns:
+        Their numbers (I, K), -1 where there are fewer; how alike they are, the cosine of the two titles' counts; and
+        how often the two met.
+    """
+    pairs = met_II.tocoo()
+    all_I = np.asarray(met_II.sum(1)).ravel()
+    alike = pairs.data / np.sqrt(all_I[pairs.row] * all_I[pairs.col])
+    order = np.lexsort((pairs.col, -alike, pairs.row))
+    order = order[pairs.row[order] != pairs.col[order]]
+    row = pairs.row[order]
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    order, row, place = order[place < kept], row[place < kept], place[place < kept]
+    found = [
+        np.full((len(all_I), kept), empty, kind) for empty, kind in ((-1, np.int32), (0, np.float32), (1, np.float32))
+    ]
+    for table_IK, value in zip(found, (pairs.col, alike, pairs.data), strict=True):
+        table_IK[row, place] = value[order]
+    title_IK, alike_IK, met_IK = map(torch.from_numpy, found)
+    return title_IK, alike_IK, met_IK
+
+
 def met(encoded: Encoded, titles: int) -> sparse.csr_array:
-    """How often, and how near, each title was engaged before or after each other: symmetric (I, I)."""
+    """How often, and how near, each title was engaged before or after each other: symmetric (I, I).
+
+    Args:
+        encoded: rows of which the targets count, each with what came before it in its row.
+        titles: how many there are.
+    """
     found = sparse.csr_array((titles, titles))
     for begin in range(0, len(encoded), ROWS):
         end = min(begin + ROWS, len(encoded))
@@ -51,7 +79,7 @@ def met(encoded: Encoded, titles: int) -> sparse.csr_array:
         target_N = encoded.flat.target_BL[first:last].numpy()
         starts = encoded.offsets[begin:end].numpy() - int(first)
         position_N = np.arange(len(title_N)) - np.repeat(starts, encoded.lengths[begin:end].numpy())
-        for ago in range(1, WINDOW + 1):
+        for ago in range(1, COUNTED + 1):
             at = np.flatnonzero(target_N & (position_N >= ago))
             before, after = title_N[at - ago], title_N[at]
             known = (before >= 0) & (after >= 0)

@@ -149,6 +149,8 @@ def _begin(domain: Domain, data: Prepared, out_dir: Path, progress: Callable[[st
     model = build(model_spec(domain), data.vocabulary)
     if data.start_ID is not None:
         model.titles.begin_at(data.start_ID)
+    if model.neighbours is not None:
+        model.neighbours.begin_with(*data.near)
     model = model.to(hardware)
     if _wanted(settings.compile, hardware):
         model.compile(dynamic=True)

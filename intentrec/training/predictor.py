@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from intentrec.config import Calendar
 from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.boosts import Boosts, logits
 from intentrec.model.features import Batch, Encoded, FeatureEncoder
+from intentrec.model.neighbours import SPEAK
+from intentrec.model.network import Answer
 from intentrec.model.ranking import ranks, top
 from intentrec.model.titles import titles_of
 from intentrec.training.checkpoint import model_from, read_model
@@ -128,22 +129,25 @@ class Predictor:
             return pa.RecordBatch.from_pylist([], PREDICTIONS)
         encoded = self.encoder.encode(sequences)
         offered = items.only_eligible()
-        place_N, longest = None, int(encoded.lengths.max())
+        place_N, widest = None, int(encoded.lengths.max()) + SPEAK * self.spec.neighbours
         if exclude_seen or self.spec.history_path or self.spec.compatibility:
             place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
+        place_I = self._places(offered)
         found: list[dict[str, Tensor]] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
-            answer = self._last(encoded, rows)
+            answer = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
             title_BL = torch.zeros(len(rows), 0, dtype=torch.long)
             if place_N is not None:
-                title_BL = padded_indices(place_N, encoded, rows, longest)
-            boosts = Boosts(title_BL[:, : answer["boost"].shape[-1]], answer["boost"])
-            logit_BI = logits(answer["user"], offered.vectors, boosts)
+                title_BL = padded_indices(place_N, encoded, rows)
+            boosts = answer.boosts(title_BL, place_I)
+            logit_BI = logits(answer.h_ND, offered.vectors, boosts)
             if exclude_seen:
                 _forbid(logit_BI, title_BL)
             score_BK, title_BK = top(logit_BI, top_k)
-            found.append({**answer, "boosted": boosts.title_NL, "score": score_BK, "title": title_BK})
+            boosts = (boosts or Boosts(title_BL[:, :0], answer.h_ND[:, :0])).padded(widest)
+            held = {"boosted": boosts.title_NL, "boost": boosts.value_NL}
+            found.append({"rows": rows, **_answered(answer), **held, "score": score_BK, "title": title_BK})
         order = torch.cat([answer.pop("rows") for answer in found]).argsort()
         joined = {name: torch.cat([answer[name] for answer in found])[order] for name in found[0]}
         return self._assemble(sequences, joined, offered, top_labels)
@@ -156,7 +160,7 @@ class Predictor:
         and nothing is sampled.
         """
         encoded = self.encoder.encode(sequences)
-        place_N = _indices(flat(sequences, "title_id"), items.title_ids)
+        place_N, place_I = _indices(flat(sequences, "title_id"), items.title_ids), self._places(items)
         chunk = max(1, CELLS // max(1, len(items.title_ids)))
         at: list[Tensor] = []
         rank: list[Tensor] = []
@@ -168,7 +172,7 @@ class Predictor:
             at_N = encoded.offsets[rows[row_N]] + j_N
             found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
             known_N = place_N[at_N] >= 0
-            boosts = answer.boosts(padded_indices(place_N, encoded, rows)[row_N])
+            boosts = answer.boosts(padded_indices(place_N, encoded, rows)[row_N], place_I)
             some = None if boosts is None else boosts.part(known_N)
             found_N[known_N] = ranks(answer.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk, some)
             at.append(at_N)
@@ -197,20 +201,9 @@ class Predictor:
         about = self.about["calendar"]
         return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=as_of)
 
-    def _last(self, encoded: Encoded, rows: Tensor) -> dict[str, Tensor]:
-        """The answer after each row's last interaction: user (B, D), z, attention, `p.INTENT` (B, C), boost (B, L)."""
-        answer = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
-        nothing = torch.zeros(len(rows), 0)
-        boost_BL = nothing if answer.boost_NL is None else answer.boost_NL
-        missing = int(encoded.lengths.max()) - boost_BL.shape[-1] if boost_BL.shape[-1] else 0
-        return {
-            "rows": rows,
-            "user": answer.h_ND,
-            "boost": F.pad(boost_BL, (0, missing)),
-            "z": nothing if answer.z_NP is None else answer.z_NP,
-            "attention": nothing if answer.attention_NM is None else answer.attention_NM,
-            **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in answer.intent_logit.items()},
-        }
+    def _places(self, items: ItemIndex) -> Tensor:
+        """Place of each of the vocabulary's titles among `items`, -1 where absent."""
+        return _indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
 
     def _assemble(
         self, sequences: Rows, answer: dict[str, Tensor], offered: ItemIndex, top_labels: int
@@ -236,6 +229,17 @@ class Predictor:
         }
         arrays = [columns[field.name].cast(field.type) for field in PREDICTIONS]
         return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)
+
+
+def _answered(answer: Answer) -> dict[str, Tensor]:
+    """user (B, D), z, attention, `p.INTENT` (B, C)."""
+    nothing = answer.h_ND[:, :0]
+    return {
+        "user": answer.h_ND,
+        "z": nothing if answer.z_NP is None else answer.z_NP,
+        "attention": nothing if answer.attention_NM is None else answer.attention_NM,
+        **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in answer.intent_logit.items()},
+    }
 
 
 def _indices(values: pa.Array, known: pa.Array) -> Tensor:
@@ -278,11 +282,16 @@ def _float_lists(value_BD: Tensor) -> pa.ListArray:
 
 
 def _boosts(boosts: Boosts, title_ids: pa.Array) -> pa.MapArray:
-    """Per user a map from title to what its logit has on top, of titles that have any."""
+    """Per user a map from title to what its logit has on top, of titles that have any; several of a title add up."""
     kept_BL = (boosts.title_NL >= 0) & (boosts.value_NL != 0)
-    offsets = np.concatenate([[0], kept_BL.sum(-1).cumsum(0).numpy()]).astype(np.int32)
-    keys = title_ids.take(pa.array(boosts.title_NL[kept_BL].numpy()))
-    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(boosts.value_NL[kept_BL].numpy()))
+    user_N, titles = kept_BL.nonzero(as_tuple=True)[0].numpy(), len(title_ids)
+    pair_N = user_N * titles + boosts.title_NL[kept_BL].numpy()
+    pair_M, of_N = np.unique(pair_N, return_inverse=True)
+    value_M = np.bincount(of_N, weights=boosts.value_NL[kept_BL].numpy(), minlength=len(pair_M)).astype(np.float32)
+    offsets = np.searchsorted(pair_M, np.arange(len(kept_BL) + 1) * titles).astype(np.int32)
+    return pa.MapArray.from_arrays(
+        pa.array(offsets), title_ids.take(pa.array(pair_M % max(1, titles))), pa.array(value_M)
+    )
 
 
 def _map_of_values(names: list[str], value_BM: Tensor) -> pa.MapArray:

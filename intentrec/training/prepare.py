@@ -28,12 +28,12 @@ from intentrec.model.titles import in_order, last_played, titles_of, with_titles
 from intentrec.model.vocabulary import FIRST, Tally, Vocabulary
 from intentrec.training import mapped
 from intentrec.training.buckets import SCHEMA, buckets
-from intentrec.training.covisitation import factors
+from intentrec.training.covisitation import factors, met, nearest
 from intentrec.training.data import NothingToTrain, chained, split, validation_start, with_intents_of_others
 from intentrec.training.spec import model_spec
 
 ABOUT, CATALOG, CHAINED = "about.json", "catalog.safetensors", "chained.arrow"
-START = "start_ID"
+START, NEAR = "start_ID", ("near.title_IK", "near.alike_IK", "near.met_IK")
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -47,6 +47,7 @@ class Prepared:
     catalog: Items  # the vocabulary's titles, in the order of their indices
     asked_I: Tensor  # how many training targets each of them is
     start_ID: Tensor | None  # where their id embeddings begin, if not anywhere
+    near: tuple[Tensor, ...]  # what `NeighbourPath.begin_with` takes, if anything
     fingerprint: str  # of the rows and of all settings that decide what a model becomes
     cutoff: date
 
@@ -86,8 +87,7 @@ def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table,
                 f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
             )
     tensors = {"title_I": items.title_I, "asked_I": asked_I}
-    if domain.training.title_start == "covisitation":
-        tensors[START] = factors(mapped.read(folder / TRAIN), len(asked_I), spec.dim, domain.training.seed)
+    tensors |= _counted(domain, spec, mapped.read(folder / TRAIN), len(asked_I))
     save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
     settings = {"spec": spec.to_dict(), "training": domain.training.model_dump(), "vocabulary": vocabulary.to_dict()}
     digest = hashlib.sha256(fingerprint(settings).encode())
@@ -97,12 +97,23 @@ def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table,
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
+def _counted(domain: Domain, spec: ModelSpec, train: Encoded, titles: int) -> dict[str, Tensor]:
+    """What which titles are engaged near one another decides, as far as the domain asks for it."""
+    start = domain.training.title_start == "covisitation"
+    if not (start or spec.neighbours):
+        return {}
+    counted = met(train, titles)
+    found = {START: factors(counted, spec.dim, domain.training.seed)} if start else {}
+    return found | (dict(zip(NEAR, nearest(counted, spec.neighbours), strict=True)) if spec.neighbours else {})
+
+
 def load(folder: Path) -> Prepared:
     """What `prepare` wrote; any number of processes may read it."""
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tensors = load_file(folder / CATALOG)
     asked_I = tensors.pop("asked_I")
     title_I, start_ID = tensors.pop("title_I"), tensors.pop(START, None)
+    near = tuple(tensors.pop(name) for name in NEAR if name in tensors)
     return Prepared(
         Vocabulary.from_dict(about["vocabulary"]),
         mapped.read(folder / TRAIN),
@@ -110,6 +121,7 @@ def load(folder: Path) -> Prepared:
         Items(title_I, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
         asked_I,
         start_ID,
+        near,
         about["fingerprint"],
         date.fromisoformat(about["cutoff"]),
     )

@@ -29,6 +29,7 @@ def model_spec(domain: Domain) -> ModelSpec:
         weight_side=domain.sequences.weight.side,
         history_path=model.history_path and model.variant not in RIVALS,
         compatibility=model.compatibility and model.variant in WITH_INTENTS,
+        neighbours=0 if model.variant in RIVALS else model.neighbours,
         length=domain.sequences.length,
         mask_share=model.mask_share,
         recent=model.recent,

@@ -126,7 +126,7 @@ def test_attention_looks_to_both_sides() -> None:
         assert not torch.allclose(model.encode(other, hidden_BL)[0, 2], model.encode(batch, hidden_BL)[0, 2])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=6),
     st.floats(0, 1),

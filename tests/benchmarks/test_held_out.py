@@ -16,7 +16,7 @@ from intentrec.errors import PipelineError
 HISTORIES = st.dictionaries(st.text("uv", min_size=1), st.lists(st.sampled_from("abcdef"), min_size=1, max_size=12))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HISTORIES.filter(bool), st.integers(2, 6), st.data())
 def test_every_interaction_is_asked_for_once(histories: dict[str, list[str]], length: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(1, length - 1))

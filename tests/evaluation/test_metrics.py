@@ -27,7 +27,7 @@ def tables(draw: st.DrawFn) -> np.ndarray:
 
 
 @given(tables(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ranks_equal_a_sorted_list(scores: np.ndarray, data: st.DataObject) -> None:
     rows = np.array(data.draw(st.lists(st.integers(0, len(scores) - 1), max_size=10)), dtype=np.int64)
     wanted = np.array([data.draw(st.integers(-1, scores.shape[1] - 1)) for _ in rows], dtype=np.int64)
@@ -37,7 +37,7 @@ def test_ranks_equal_a_sorted_list(scores: np.ndarray, data: st.DataObject) -> N
 
 
 @given(tables(), st.integers(0, 14))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_top_is_what_ranks_within_k(scores: np.ndarray, k: int) -> None:
     mask = top_masks(scores, (20, k))[k]
     for row, chosen in zip(scores.tolist(), mask, strict=True):

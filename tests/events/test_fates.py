@@ -124,7 +124,7 @@ def _verdict(fate: str, day: date, reasons: list[str]) -> tuple:
 
 @pytest.mark.slow
 @given(rows=raw_rows(), late=st.booleans())
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 def test_every_row_meets_the_fate_that_the_oracle_says(
     spark: SparkSession, domain: Domain, catalog: DataFrame, rows: list[dict], late: bool
 ) -> None:

@@ -23,7 +23,7 @@ def index(tokens: list[str] | tuple[str, ...], token: str) -> int:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_encoder_by_a_loop(seed: int) -> None:
     spec = world.spec(windows=("1d", "7d"))
     train, scored = world.random_sequences(seed, titles=12), world.random_sequences(seed + 1, titles=20)

@@ -196,7 +196,10 @@ def test_input_features_by_a_loop() -> None:
 def test_the_future_changes_nothing(variant: str, history: bool, windows: tuple[str, ...]) -> None:
     """Also other padding: the rows beside a row, and its own later interactions."""
     spec = replace(
-        world.spec(variant, windows=windows), history_path=history, compatibility=history and variant != "v0"
+        world.spec(variant, windows=windows),
+        history_path=history,
+        compatibility=history and variant != "v0",
+        neighbours=2 * history,
     )
     model, _, encoded = world.model_of(spec, world.random_sequences(11, users=4, longest=20))
     batch = encoded.pad(torch.arange(4))
@@ -213,6 +216,7 @@ def outputs(model: IntentRec, batch: Batch) -> list[Tensor]:
     """Every tensor that a model answers with."""
     answer = model(batch)
     found = [answer.item_BLD, *answer.intent_logit.values(), answer.z_BLP, answer.attention_BLM, answer.boost_BLL]
+    found.append(answer.loud_BLW)
     return [value for value in found if value is not None]
 
 

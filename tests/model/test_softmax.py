@@ -49,7 +49,7 @@ def plain(h: Tensor, items: Tensor, title: Tensor, weight: Tensor, boost: Tensor
 
 
 @given(seed=st.integers(0, 99), n=st.integers(1, 40), titles=st.integers(2, 30), cells=st.integers(1, 1500))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_tiles_equal_cross_entropy_in_value_and_gradient(
     seed: int, n: int, titles: int, cells: int, dtype: torch.dtype, tolerance: float
@@ -162,7 +162,7 @@ def slow_sampled(logit_NI: Tensor, title: Tensor, weight: Tensor, places: list[i
 
 
 @given(seed=st.integers(0, 99), n=st.integers(1, 12), titles=st.integers(2, 9), cells=st.integers(1, 200))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_sampled_softmax_by_a_loop(seed: int, n: int, titles: int, cells: int) -> None:
     h, items, title, weight = problem(seed, n, titles, torch.float64)
     g = torch.Generator().manual_seed(seed)

@@ -168,7 +168,7 @@ def needs(job: str, day: date) -> list[tuple[str, date, date]]:
         max_size=12,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_stale_is_whatever_another_run_changed_under_the_latest_attempt(streaming: Domain, steps: list) -> None:
     world = World()
     for job, first, count, changes in steps:

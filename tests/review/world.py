@@ -21,7 +21,7 @@ TITLES = 24
 def domain_of(streaming: Domain, **sections: dict) -> Domain:
     """The streaming domain with a model that trains in a second; `sections` replace keys of theirs."""
     value = streaming.model_dump(mode="json")
-    value["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1, "heads": 2, "dropout": 0.0}
+    value["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1, "heads": 2, "dropout": 0.0, "neighbours": 3}
     value["training"] |= {"epochs": 3, "tokens": 512, "learning_rate": 0.01}
     value["gate"] |= {"bootstrap": 200}
     value["publishing"] |= {"clusters": 3, "top_k": 5}

@@ -61,6 +61,7 @@ def test_every_variant_learns_more_than_chance(
 def test_first_steps_have_the_recorded_loss(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
     """A golden run: a change of the model, the loss, the order of batches or the optimiser moves these numbers."""
     pinned = {"variant": "v3", "windows": ["1d", "7d"], "layers": 2, "history_path": False, "intent_weight": 0.2}
+    pinned["neighbours"] = 0
     steps = {"weight_decay": 0.01, "warmup": 0.1, "seed": 7, "patience": 3, "validation_days": 2}
     result = train(domain_of(streaming, model=pinned, training=steps), sequences, tmp_path)
     found = [[row[name] for name in ("train_loss", "train_item", "val_loss", "val_mrr")] for row in result.history]

@@ -12,6 +12,7 @@ from intentrec.config import Domain
 from intentrec.errors import PipelineError
 from intentrec.model.ranking import ranks, top
 from intentrec.model.titles import titles_of
+from intentrec.model.vocabulary import FIRST
 from intentrec.training.checkpoint import read_model
 from intentrec.training.loop import fit
 from intentrec.training.predictor import PREDICTIONS, ItemIndex, Predictor
@@ -49,7 +50,7 @@ def items(predictor: Predictor) -> ItemIndex:
 
 @torch.no_grad()
 def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
-    """User vector, boosts, scores, order, labels, attention; dot product and boost are the logit."""
+    """User vector, boosts, scores, order, labels, attention; dot product and boosts are the logit."""
     found = predictor.predict(rows, items, 5, exclude_seen=False, top_labels=2)
     assert found.schema.equals(PREDICTIONS)
     vectors = dict(zip(items.title_ids.to_pylist(), items.vectors, strict=True))
@@ -66,6 +67,9 @@ def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Tab
         last = {title: k for k, title in enumerate(one["title_id"][0].as_py())}
         boost_L = output.boost_BLL[0, -1]
         kept = {title: float(boost_L[k]) for title, k in last.items() if title in vectors and boost_L[k]}
+        for title, value in near(predictor, one["title_id"][0].as_py(), output.loud_BLW[0, -1].tolist()):
+            if title in vectors:
+                kept[title] = kept.get(title, 0.0) + value
         assert boosts == pytest.approx(kept, abs=1e-5)
         logits = {title: float(vector @ user) + boosts.get(title, 0.0) for title, vector in vectors.items()}
         assert answer["scores"] == pytest.approx(sorted(logits.values(), reverse=True)[:5], abs=1e-5)
@@ -83,6 +87,18 @@ def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Tab
             by_label = sorted(zip(p.tolist(), predictor.labels[name], strict=True), key=lambda pair: -pair[0])[:2]
             assert labels == [label for _, label in by_label]
             assert dict(answer["top_probabilities"])[name] == pytest.approx([p for p, _ in by_label], abs=1e-5)
+
+
+def near(predictor: Predictor, history: list[str], loud: list[float]) -> list[tuple[str, float]]:
+    """What the last interactions add to the titles near theirs."""
+    known, path = predictor.vocabulary.titles, predictor.model.neighbours
+    found = []
+    for title, each in zip(history[::-1], loud, strict=False):
+        if title in known:
+            row = FIRST + known.index(title)
+            near = zip(path.title_VK[row].tolist(), path.alike_VK[row].tolist(), strict=True)
+            found += [(known[number], each * alike) for number, alike in near if number >= 0]
+    return found
 
 
 def test_seen_titles_are_left_out_on_request(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
@@ -167,10 +183,13 @@ def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
         for j, boost in enumerate(output.boost_BLL[0, -1].tolist()):
             if row["title_id"][j] in ids:
                 logits[ids.index(row["title_id"][j])] += boost
+        for near_title, value in near(predictor, row["title_id"][:known], output.loud_BLW[0, -1].tolist()):
+            if near_title in ids:
+                logits[ids.index(near_title)] += value
         if title in ids:
             own = logits[ids.index(title)]
-            better = sum(logit > own + 1e-6 for logit in logits)
-            tied = sum(abs(logit - own) <= 1e-6 for logit in logits)
+            better = sum(logit > own + 1e-5 for logit in logits)
+            tied = sum(abs(logit - own) <= 1e-5 for logit in logits)
             assert better + 1 <= found.rank[n] <= better + tied
         else:
             assert np.isinf(found.rank[n])
