@@ -299,7 +299,7 @@ USER_VECTORS = Table(
         Column("user_id", TEXT, "the user"),
         Column("account_id", TEXT, "whom erasure concerns"),
         Column("vector", array(FLOAT), "its dot product with an item vector, and that title's boost, are the logit"),
-        Column("boosts", text_map(FLOAT), "by title of the user's history: what to add to its dot product"),
+        Column("boosts", text_map(FLOAT), "by title in or near the user's history: what to add to its dot product"),
     ),
 )
 
