@@ -13,6 +13,7 @@ _AROUND = {
     r"Permission denied|Read-only file system|AccessDenied": "a folder cannot be written: look at its owner and rights",
     r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)": "Spark's JVM is gone, "
     "killed or out of memory: the machine's log tells which",
+    r"JAVA_GATEWAY_EXITED": "Spark's JVM did not come up, killed or without a Java: what it said stands above",
     r"API request to .* failed|Max retries exceeded|MlflowException.*Connection": "MLflow does not answer: look "
     "whether its server runs and the profile names it",
 }

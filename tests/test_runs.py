@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from pyspark.errors import PySparkRuntimeError
 
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import explained
@@ -147,6 +148,7 @@ def test_an_empty_interval_is_refused_before_anything_is_written(tmp_path: Path)
     [
         (OSError(28, "No space left on device"), "free some space"),
         (OSError(27, "File too large"), "free some space"),
+        (PySparkRuntimeError(errorClass="JAVA_GATEWAY_EXITED", messageParameters={}), "JVM did not come up"),
         (PermissionError(13, "Permission denied", "/w/interactions"), "owner and rights"),
         (ConnectionError("API request to http://127.0.0.1:9/api failed with exception"), "MLflow does not answer"),
         (FileNotFoundError("/w/sequences/as_of=2026-08-10/part-0.parquet"), "as_of=2026-08-10/part-0.parquet is lost"),

@@ -138,6 +138,11 @@ def unfinished(service: Service) -> list[Path]:
     return sorted((Path(service.profile.work) / "training").rglob(CHECKPOINT))
 
 
+def said(service: Service) -> str:
+    """All that the job of the last blow said."""
+    return _log(service).read_text(errors="replace")
+
+
 def _checkpoints(service: Service) -> set[int]:
     """When they were written."""
     with suppress(FileNotFoundError):  # gone at this moment, with the end of their training
@@ -226,13 +231,12 @@ def _of_session(session: int) -> list[psutil.Process]:
 
 
 def _ended(service: Service, blow: Blow, status: int) -> Struck:
-    lines = _log(service).read_text(errors="replace").splitlines()
-    said = [line for line in lines if "FAILED" in line and UNEXPECTED not in line]
+    why = [line for line in said(service).splitlines() if "FAILED" in line and UNEXPECTED not in line]
     if status in (0, 99):
         return Struck(blow, "survived")
     if status < 0:
         return Struck(blow, "killed")
-    return Struck(blow, "failed and said why", said[-1]) if said else Struck(blow, "failed without a word")
+    return Struck(blow, "failed and said why", why[-1]) if why else Struck(blow, "failed without a word")
 
 
 def _log(service: Service) -> Path:

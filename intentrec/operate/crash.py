@@ -24,7 +24,7 @@ from deltalake import DeltaTable
 from intentrec.config import ROOT
 from intentrec.contracts import RELEASES, TABLES
 from intentrec.errors import PipelineError
-from intentrec.operate.blows import BLOWS, Blow, Service, Struck, struck, unfinished
+from intentrec.operate.blows import BLOWS, Blow, Service, Struck, said, struck, unfinished
 from intentrec.operate.lineage import WEEK
 from intentrec.operate.progress import Progress
 from intentrec.operate.terminal import console, grid
@@ -118,14 +118,16 @@ def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: P
     for week, job, blows in planned(starts, times, seed):
         after = known.contents[week, job]
         for blow in blows:
+            begun = unfinished(shaken)
             found = struck(shaken, blow, known.seconds[job])
             report.struck.append(found)
+            report.resumed += bool(begun) and _said_so(said(shaken))
             progress.say(f"blow {len(report.struck)} of {times}: {found}")
             _require_whole(contents(shaken), before, after, f"after {found}")
         begun = unfinished(shaken)
-        said = run_job(shaken, job, week)
+        told = run_job(shaken, job, week)
         if job == "train":
-            report.resumed += went_on(begun, said)
+            report.resumed += went_on(begun, told)
         if (left := contents(shaken)) != after:
             raise PipelineError(f"{job} of {week} after its blows left {differences(left, after)}; seed {seed}")
         before = after
@@ -154,15 +156,19 @@ def twins(home: Path, weeks: int, users: int, seed: int, jobs: Sequence[str] = (
     return calm, shaken
 
 
-def went_on(begun: list[Path], said: str) -> bool:
-    """Whether a training had checkpoints before it; `said` is what it said then.
+def went_on(begun: list[Path], told: str) -> bool:
+    """Whether a training had checkpoints before it; `told` is what it said then.
 
     Raises:
         PipelineError: it had, and began anew.
     """
-    if begun and not any(words in said for words in WENT_ON):
+    if begun and not _said_so(told):
         raise PipelineError(f"a training began anew beside {begun[0]}")
     return bool(begun)
+
+
+def _said_so(told: str) -> bool:
+    return any(words in told for words in WENT_ON)
 
 
 def write(report: Report, command: str, path: Path) -> None:

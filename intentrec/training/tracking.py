@@ -156,10 +156,12 @@ def read_text(run_id: str, name: str) -> str:
 
 def fetch(run_id: str, name: str, folder: Path) -> Path:
     """Copy a file or folder that a run keeps to `folder`; its path there."""
+    import mlflow
     from mlflow.artifacts import download_artifacts
 
     folder.mkdir(parents=True, exist_ok=True)
-    return Path(download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(folder)))
+    uri = f"{mlflow.get_run(run_id).info.artifact_uri}/{name}"  # asked by run, MLflow hides why a copy failed
+    return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
 
 
 def metric_name(name: str) -> str:

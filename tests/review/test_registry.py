@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -12,12 +13,14 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
 
 from intentrec.config import Domain, Profile
-from intentrec.errors import PipelineError, Skip
+from intentrec.errors import PipelineError, Skip, explained
 from intentrec.review.challenger import make_challenger
 from intentrec.review.judge import judge_challenger
 from intentrec.review.registry import Registry
+from intentrec.training import tracking
 from intentrec.training.tracking import experiment
 from tests.review import world
 from tests.review.judged import CONFIG, Judged, Registering
@@ -41,6 +44,18 @@ def test_a_kill_while_the_database_is_made_leaves_none(profile: Profile, streami
     assert not made.exists()
     assert experiment(profile, streaming) == experiment(profile, streaming)
     assert made.exists()
+
+
+def test_a_full_disk_is_told_where_plots_are_copied(judged: Judged, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(MlflowException, match="File too large") as found:
+            tracking.fetch(judged.version.run_id, "plots", tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "the disk takes no more" in str(explained(found.value))
+    assert list(tracking.fetch(judged.version.run_id, "plots", tmp_path / "room").iterdir())
 
 
 def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_once(make: Registering) -> None:
