@@ -51,7 +51,7 @@ def slow(encoded: Encoded, titles: int) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("rows", [100_000, 7])
+@pytest.mark.parametrize("rows", [5_000, 7])
 def test_counts_and_factors(
     streaming: Domain, sequences: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
