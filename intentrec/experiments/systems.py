@@ -11,11 +11,8 @@ from intentrec.model.spec import RIVALS, ModelSpec
 from intentrec.model.vocabulary import Vocabulary, token_columns
 from intentrec.training.spec import model_spec
 
-PAPER = {
-    "history_path": False,
-    "compatibility": False,
-    "neighbours": 0,
-}  # the model section where nothing is added to the paper
+# The model section where nothing is added to the paper.
+PAPER = {"history_path": False, "compatibility": False, "neighbours": 0}
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class System:
 def systems(study: Study) -> dict[str, System]:
     """By name, in the order of the tables.
 
-    History path, compatibility and start of the titles are not in the paper: what is shipped has what its domain file
+    History path, compatibility, neighbours and start of the titles are not in the paper: what is shipped has what its domain file
     says, and lines of their own say what compatibility adds to V3, with intents and where they are not learnt.
     """
     base = study.base()

@@ -28,7 +28,7 @@ class NeighbourPath(nn.Module):
 
     title_VK: Tensor  # numbers of the near titles, -1 for none
     alike_VK: Tensor  # cosine of the two titles' counts
-    met_VK: Tensor  # how often, and how near, the two were engaged before or after one another
+    met_VK: Tensor  # how often, and how near, the two were engaged before or after one another; 1 of none
 
     def __init__(self, dim: int, tokens: int, kept: int) -> None:
         super().__init__()
