@@ -29,8 +29,9 @@ class System:
 def systems(study: Study) -> dict[str, System]:
     """By name, in the order of the tables.
 
-    History path, compatibility, neighbours and start of the titles are not in the paper: what is shipped has what its domain file
-    says, and lines of their own say what compatibility adds to V3, with intents and where they are not learnt.
+    History path, compatibility, neighbours and start of the titles are not in the paper: what is shipped has what its
+    domain file says, and lines of their own say what compatibility adds to V3, with intents and where they are not
+    learnt.
     """
     base = study.base()
     names = {"lstm": "LSTM", "gru": "GRU", "transformer": "Transformer", "sasrec": "SASRec", "bert4rec": "BERT4Rec"}
