@@ -83,8 +83,11 @@ class ModelSystem:
             probabilities = {name: logit_EC.softmax(-1).numpy() for name, logit_EC in answer.intent_logit.items()}
             place = torch.from_numpy(self.candidates.index(flat(sequences, "title_id")))
             at_NL = padded_indices(place, encoded, torch.from_numpy(rows), batch.title_BL.shape[1])
-            known = torch.from_numpy(self.candidates.index(pa.array(self.predictor.vocabulary.titles, pa.string())))
-            boosts = answer.boosts(at_NL, known)
+            place_I = None
+            if answer.near is not None:
+                vocabulary = pa.array(self.predictor.vocabulary.titles, pa.string())
+                place_I = torch.from_numpy(self.candidates.index(vocabulary))
+            boosts = answer.boosts(at_NL, place_I)
             self._last = (sequences, rows, ends)
             z_NP, attention_NM = answer.z_NP, answer.attention_NM
             mixture = None if z_NP is None or attention_NM is None else (z_NP.numpy(), attention_NM.numpy())

@@ -201,9 +201,13 @@ class Predictor:
         about = self.about["calendar"]
         return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=as_of)
 
-    def _places(self, items: ItemIndex) -> Tensor:
-        """Place of each of the vocabulary's titles among `items`, -1 where absent."""
-        return _indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
+    def _places(self, items: ItemIndex) -> Tensor | None:
+        """Place of each of the vocabulary's titles among `items`, -1 where absent; None where no boost asks for it."""
+        return (
+            None
+            if not self.spec.neighbours
+            else _indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
+        )
 
     def _assemble(
         self, sequences: Rows, answer: dict[str, Tensor], offered: ItemIndex, top_labels: int
