@@ -155,7 +155,7 @@ def read_text(run_id: str, name: str) -> str:
 
 
 def fetch(run_id: str, name: str, folder: Path) -> Path:
-    """Copy a file or folder that a run keeps to `folder`; its path there."""
+    """Copy a file or folder that a run of the store last given by `client_of` keeps to `folder`; its path there."""
     import mlflow
     from mlflow.artifacts import download_artifacts
 

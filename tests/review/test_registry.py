@@ -21,7 +21,7 @@ from intentrec.review.challenger import make_challenger
 from intentrec.review.judge import judge_challenger
 from intentrec.review.registry import Registry
 from intentrec.training import tracking
-from intentrec.training.tracking import experiment
+from intentrec.training.tracking import client_of, experiment
 from tests.review import world
 from tests.review.judged import CONFIG, Judged, Registering
 
@@ -47,6 +47,7 @@ def test_a_kill_while_the_database_is_made_leaves_none(profile: Profile, streami
 
 
 def test_a_full_disk_is_told_where_plots_are_copied(judged: Judged, tmp_path: Path) -> None:
+    client_of(judged.profile)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
