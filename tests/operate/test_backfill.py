@@ -78,7 +78,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -
     monkeypatch.setenv("INTENTREC_HOME", str(path))
     monkeypatch.setenv("INTENTREC_PROFILE", str(path / "profile.yaml"))
     monkeypatch.setenv("INTENTREC_RETRIES", "0")
-    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
     with warm.serving(tmp_path) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)

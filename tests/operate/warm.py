@@ -11,13 +11,12 @@ from pathlib import Path
 
 from intentrec.runs import arguments, attempt
 
-# Takes the place of the tasks' interpreter: notes the job, fails where the test says, has jobs that write tables done.
+# Takes the place of the tasks' interpreter: notes the job, fails where the test says, has the job done.
 INTERPRETER = """#!/bin/bash
 job="${2#jobs.}"
 echo "$job $4 $6" >> "$NOTES"
 echo "[$job $4..$6] started"
 if [ "$job $4" = "$FAIL" ]; then echo "[$job] FAILED: no such thing" >&2; exit 1; fi
-if [ "$job" = report ]; then exit; fi
 echo "$@" > "$ASK"
 exit "$(cat "$ANSWER")"
 """
@@ -46,7 +45,10 @@ def _serve(ask: Path, answer: Path) -> None:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[dict[str, str]]:
-    """While the block runs, do what the interpreter asks for. Gives the environment in which it asks."""
+    """While the block runs, do what the interpreter asks for. Gives the environment in which it asks.
+
+    The jobs' names and intervals are noted in the file NOTES; FAIL may name one that is to fail.
+    """
     interpreter, ask, answer = folder / "python", folder / "ask", folder / "answer"
     interpreter.write_text(INTERPRETER)
     interpreter.chmod(0o755)
@@ -55,7 +57,8 @@ def serving(folder: Path) -> Iterator[dict[str, str]]:
     server = threading.Thread(target=_serve, args=(ask, answer), daemon=True)
     server.start()
     try:
-        yield {"INTENTREC_PYTHON": str(interpreter), "ASK": str(ask), "ANSWER": str(answer)}
+        files = {"ASK": ask, "ANSWER": answer, "NOTES": folder / "notes"}
+        yield {"INTENTREC_PYTHON": str(interpreter), "FAIL": "", **{name: str(path) for name, path in files.items()}}
     finally:
         ask.write_text("")
         server.join(60)
