@@ -28,11 +28,12 @@ def outcomes(measured: Mapping[str, Measured], intents: Sequence[str]) -> list[d
             if ours in measured and theirs in measured:
                 lift = compared(measured[ours], measured[theirs])
                 labels = {"ours": measured[ours].label, "theirs": measured[theirs].label}
-                lines.append({"claim": claim, **labels, "lift": lift, "found": _found(lift)})
+                lines.append({"claim": claim, **labels, "lift": lift, "found": found(lift)})
     return lines
 
 
-def _found(lift: Mapping[str, float]) -> str:
+def found(lift: Mapping[str, float]) -> str:
+    """Above, below or level."""
     if not lift["p_value"] < SURE:
         return "level"
     return "above" if lift["estimate"] > 0 else "below"

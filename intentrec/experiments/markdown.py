@@ -26,7 +26,7 @@ def margins(lines: Sequence[Mapping[str, Any]], ours: Mapping[str, str]) -> list
     columns = [(f"{name}.{protocol}", f"{label}: {of}") for name, label in ours.items() for protocol, of in MARGINS]
     rows = [[line["label"], *(_lift(line[key]) if key in line else "" for key, _ in columns)] for line in lines]
     about = "Lift over the system of the row, per user, [95 % interval], p-value; below 0 the row is better."
-    return ["## Margins", about, _rows(["over", *(head for _, head in columns)], rows)]
+    return ["## Margins", about, grid(["over", *(head for _, head in columns)], rows)]
 
 
 def claims(lines: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -36,7 +36,7 @@ def claims(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Lift of the next event's MRR. Above, below: p < {SURE:g}; level: no difference that sure. What each data set "
         "can test, and how the simulated worlds had to end, was [written before](claims.md)."
     )
-    table = _rows(["claim", "system", "over", "lift [95 %], p", "found"], rows)
+    table = grid(["claim", "system", "over", "lift [95 %], p", "found"], rows)
     return ["## Claims", about, table] if rows else []
 
 
@@ -53,7 +53,7 @@ def intents(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         for line in lines
     ]
     about = "Skill: how much of the way from the better of majority and repeat-last to perfect accuracy."
-    table = _rows(["system", "intent", "accuracy", "skill", "calibration error"], rows)
+    table = grid(["system", "intent", "accuracy", "skill", "calibration error"], rows)
     return ["## Intents", about, table] if rows else []
 
 
@@ -78,7 +78,7 @@ def budgets(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         "system has that stopped first, and at its own best. An epoch counts as long as the system's fastest took on "
         "one core: other work on the machine only adds. The curves show the same by epoch and by time."
     )
-    return ["## Equal budgets", about, _rows([*head, "best epoch", "seconds to it"], rows)]
+    return ["## Equal budgets", about, grid([*head, "best epoch", "seconds to it"], rows)]
 
 
 def alignment(lines: Sequence[Mapping[str, Any]], intents: Sequence[str]) -> list[str]:
@@ -121,15 +121,15 @@ def alignment(lines: Sequence[Mapping[str, Any]], intents: Sequence[str]) -> lis
         "## Primary intents",
         "Attention weights over the judged events ± their spread, how often each intent is the primary one, and how "
         "often the most probable label of the primary intent, and of one drawn blindly, came true." + truth,
-        _rows(head, weights),
+        grid(head, weights),
         "## Contradictions",
         "How often the first recommended title contradicts the most probable label of an intent: next MRR then / "
         "otherwise.",
-        _rows(["system", *kinds], disagree),
+        grid(["system", *kinds], disagree),
     ]
 
 
-def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
@@ -154,7 +154,7 @@ def paper_table(lines: Sequence[Mapping[str, Any]], number: str, intents: Sequen
         cells = [line["label"], *(_cell(line[column]) for column in columns)]
         cells += [_cell(line[f"intent.{intent}"]) + _relative(line.get(f"lift.{intent}")) for intent in intents]
         rows.append(cells + ([_lift_over(REFERENCE[number], line)] if number else []))
-    return _rows(head, rows)
+    return grid(head, rows)
 
 
 def _cell(value: Mapping[str, float] | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intentrec.experiments import claims, further, markdown
+from intentrec.experiments import across, claims, further, markdown
 from intentrec.experiments.run import DRAWN, Data
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, systems
@@ -58,6 +58,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
     (folder / f"{name}.md").write_text(_text(name, content, intents, known, folder), encoding="utf-8")
     _curves(content["curves"], known, folder / "img" / f"{name}_curves.png")
+    across.write(folder)
 
 
 def _results(measured: Mapping[str, Measured], system: str) -> Sequence[Mapping[str, Any]]:

@@ -1,0 +1,58 @@
+"""`docs/results/outcomes.md`: how each claim, and what is shipped, came out on every data set that has a page."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intentrec.experiments import markdown
+from intentrec.experiments.claims import SURE, found
+
+PAGE = """# Outcomes across the data sets
+
+Written anew with every study's page, from the same figures. Lift of the next event's MRR per user, p-value. Above,
+below: p < {sure:g}; level: no difference that sure; empty: not both trained there. What each data set can test, and how
+the simulated worlds had to end, was [written before](claims.md); what it means is in [what the studies
+found](README.md).
+
+## The paper's claims
+
+{claims}
+
+## What is shipped, over everything else
+
+{shipped}
+"""
+Cells = dict[tuple[str, ...], dict[str, str]]
+
+
+def write(folder: Path) -> None:
+    """Gather all `NAME.json` of studies in `folder` into `outcomes.md`."""
+    studies = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    studies = {name: study for name, study in studies.items() if "claims" in study}
+    claims: Cells = {}
+    shipped: Cells = {}
+    for name, study in studies.items():
+        for line in study["claims"]:
+            cells = claims.setdefault((line["claim"], line["ours"], line["theirs"]), {})
+            cells[name] = _cell(line["found"], line["lift"])
+        for line in study["margins"]:
+            if lift := line.get("shipped.next_event"):
+                # Each data set ships a file of its own; the row stands for all of them.
+                shipped.setdefault((line["label"],), {})[name] = _cell(found(lift), lift)
+    text = PAGE.format(
+        sure=SURE,
+        claims=_grid(["claim", "system", "over"], dict(sorted(claims.items(), key=lambda item: item[0][0])), studies),
+        shipped=_grid(["over"], shipped, studies),
+    )
+    (folder / "outcomes.md").write_text(text, encoding="utf-8")
+
+
+def _cell(outcome: str, lift: Mapping[str, float]) -> str:
+    return f"{outcome} {lift['estimate']:+.1%}, {lift['p_value']:.2g}"
+
+
+def _grid(head: list[str], cells: Cells, studies: Mapping[str, Mapping[str, Any]]) -> str:
+    names = [f"[{name}]({name}.md){' (simulated)' if study['simulated'] else ''}" for name, study in studies.items()]
+    rows = [[*key, *(row.get(name, "") for name in studies)] for key, row in cells.items()]
+    return markdown.grid([*head, *names], rows)

@@ -1,0 +1,38 @@
+"""One page over the pages of all studies."""
+
+import json
+from pathlib import Path
+
+from intentrec.experiments import across
+
+
+def lift(estimate: float, p_value: float) -> dict[str, float]:
+    return {"estimate": estimate, "p_value": p_value}
+
+
+def study(folder: Path, name: str, simulated: bool, claims: list[dict], margins: list[dict]) -> None:
+    content = {"simulated": simulated, "claims": claims, "margins": margins}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_each_comparison_is_a_row_and_each_study_a_column(tmp_path: Path) -> None:
+    third = {"claim": "3. Hierarchy", "ours": "V2", "theirs": "V1", "found": "level", "lift": lift(-0.004, 0.4)}
+    first = {"claim": "1. Rivals", "ours": "V3", "theirs": "GRU", "found": "above", "lift": lift(0.251, 0.00012)}
+    ours = {"shipped.next_event": lift(0.1, 0.009), "v3.next_event": lift(5.0, 0.5)}
+    rivals = {"shipped.next_event": lift(-0.1, 0.009)}
+    study(tmp_path, "films", False, [third], [{"label": "GRU", **ours}])
+    alone = {"label": "V3", "v3.week_ahead": lift(1.0, 0.5)}
+    study(tmp_path, "world", True, [first, third], [{"label": "Markov", **rivals}, alone])
+    (tmp_path / "cost.json").write_text(json.dumps({"command": "another page's figures"}))
+    across.write(tmp_path)
+    page = (tmp_path / "outcomes.md").read_text()
+    assert [line for line in page.splitlines() if line.startswith("|")] == [
+        "| claim | system | over | [films](films.md) | [world](world.md) (simulated) |",
+        "|---|---:|---:|---:|---:|",
+        "| 1. Rivals | V3 | GRU |  | above +25.1%, 0.00012 |",
+        "| 3. Hierarchy | V2 | V1 | level -0.4%, 0.4 | level -0.4%, 0.4 |",
+        "| over | [films](films.md) | [world](world.md) (simulated) |",
+        "|---|---:|---:|",
+        "| GRU | above +10.0%, 0.009 |  |",
+        "| Markov |  | below -10.0%, 0.009 |",
+    ]
