@@ -88,6 +88,8 @@ def test_tables_are_those_of_the_results(results: Path) -> None:
     page = (results / "small.md").read_text()
     assert "Unfinished" in page
     assert f"{lift['estimate']:+.1%}" in page
+    across = (results / "outcomes.md").read_text()
+    assert all(f"{each['found']} {each['lift']['estimate']:+.1%}" in across for each in content["claims"])
 
 
 @pytest.mark.parametrize(
