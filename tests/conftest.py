@@ -68,6 +68,16 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.stop()
 
 
+@pytest.fixture
+def compiling(spark: SparkSession) -> Iterator[None]:
+    """Spark's plans compiled, as shipped: with a whole file of real rows it pays."""
+    for key in INTERPRETED:
+        spark.conf.unset(key)
+    yield
+    for key, value in INTERPRETED.items():
+        spark.conf.set(key, value)
+
+
 @pytest.fixture(scope="session")
 def interpreting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment in which jobs in processes of their own, shipped to compile their plans, interpret them as well."""

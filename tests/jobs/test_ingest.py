@@ -186,6 +186,7 @@ def test_no_snapshot_yet(spark: SparkSession, streaming: Domain, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiling")
 def test_a_real_week(
     spark: SparkSession, profile: Profile, kuairand: Domain, shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ def test_videos_belong_to_the_first_week(spark: SparkSession, new_run, kuairand:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiling")
 def test_the_published_log(spark: SparkSession, run: Run, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row arrives once, with DuckDB's sums; the two-fold logged plays share an id."""
     folder = shared_data / "kuairand"

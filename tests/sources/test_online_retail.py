@@ -119,6 +119,7 @@ def test_files_that_are_not_it(spark: SparkSession, run: Run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiling")
 def test_the_published_file(spark: SparkSession, run: Run, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shared_data / "online-retail"
     monkeypatch.setenv("INTENTREC_DATA", str(folder))
