@@ -203,11 +203,9 @@ class Predictor:
 
     def _places(self, items: ItemIndex) -> Tensor | None:
         """Place of each of the vocabulary's titles among `items`, -1 where absent; None where no boost asks for it."""
-        return (
-            None
-            if not self.spec.neighbours
-            else _indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
-        )
+        if not self.spec.neighbours:
+            return None
+        return _indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
 
     def _assemble(
         self, sequences: Rows, answer: dict[str, Tensor], offered: ItemIndex, top_labels: int
