@@ -11,8 +11,8 @@ from intentrec.experiments.claims import SURE, found
 PAGE = """# Outcomes across the data sets
 
 Written anew with every study's page, from the same figures. Lift of the next event's MRR per user, p-value. Above,
-below: p < {sure:g}; level: no difference that sure; empty: not both trained there. Where seeds are missing, its
-page says so. What each data set can test, and how the simulated worlds had to end, was [written
+below: p < {sure:g}; level: no difference that sure; empty: not both trained there. Where seeds are missing, the page of
+the data set says so. What each data set can test, and how the simulated worlds had to end, was [written
 before](claims.md); what it means is in [what the studies found](README.md).
 
 ## The paper's claims
