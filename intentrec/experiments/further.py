@@ -61,10 +61,16 @@ def pace(system: Measured) -> float:
     return min(row["seconds"] for result in system.results for row in result["history"])
 
 
+def hardware(measured: Mapping[str, Measured]) -> list[str]:
+    """What the systems were trained on, each kind once."""
+    return sorted({result["hardware"] for system in measured.values() for result in system.results if "seed" in result})
+
+
 def budgets(measured: Mapping[str, Measured]) -> Lines:
     """Validation MRR of each trained system at equal epochs, at equal training time, and at its best; over seeds.
 
-    As many epochs, and as much time, as the system has that stopped first.
+    As many epochs, and as much time, as the system has that stopped first. Times that were taken on different
+    hardware are not compared: those are none.
     """
     trained = [system for system in measured.values() if "history" in system.results[0]]
     if not trained:
@@ -74,6 +80,7 @@ def budgets(measured: Mapping[str, Measured]) -> Lines:
         for system in trained
     }
     paces = {system.name: pace(system) for system in trained}
+    alike = len(hardware(measured)) == 1
     epochs = min(len(value) for seeds in curves.values() for value in seeds)
     seconds = min(len(value) * paces[name] for name, seeds in curves.items() for value in seeds)
     lines: Lines = []
@@ -81,15 +88,16 @@ def budgets(measured: Mapping[str, Measured]) -> Lines:
         seeds = curves[system.name]
         done = int(seconds / paces[system.name] + 1e-9)  # whole epochs
         best_epoch = float(np.mean([result["best_epoch"] for result in system.results]))
+        by_then = [value[:done][-1] if done else 0.0 for value in seeds]
         lines.append(
             {
                 "system": system.name,
                 "label": system.label,
                 "parameters": system.results[0]["parameters"],
                 "epochs": epochs,
-                "seconds": seconds,
+                "seconds": seconds if alike else None,
                 "at_equal_epochs": float(np.mean([value[epochs - 1] for value in seeds])),
-                "at_equal_time": float(np.mean([value[:done][-1] if done else 0.0 for value in seeds])),
+                "at_equal_time": float(np.mean(by_then)) if alike else None,
                 "best": float(np.mean([value[-1] for value in seeds])),
                 "best_epoch": best_epoch,
                 "seconds_to_best": best_epoch * paces[system.name],

@@ -65,18 +65,20 @@ def budgets(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         [
             line["label"],
             f"{line['parameters']:,}",
-            *(f"{line[key]:.4f}" for key in ("at_equal_epochs", "at_equal_time", "best")),
+            *(_number(line[key], 4) for key in ("at_equal_epochs", "at_equal_time", "best")),
             f"{line['best_epoch']:.1f}",
             f"{line['seconds_to_best']:.0f}",
         ]
         for line in lines
     ]
     first = lines[0]
-    head = ["system", "parameters", f"after {first['epochs']} epochs", f"after {first['seconds']:.0f} s", "converged"]
+    time = "equal time" if first["seconds"] is None else f"{first['seconds']:.0f} s"
+    head = ["system", "parameters", f"after {first['epochs']} epochs", f"after {time}", "converged"]
     about = (
         "MRR on the validation days, the best so far, mean over seeds: with as many epochs and as much time as the "
-        "system has that stopped first, and at its own best. An epoch counts as long as the system's fastest took on "
-        "one core: other work on the machine only adds. The curves show the same by epoch and by time."
+        "system has that stopped first, and at its own best. An epoch counts as long as the system's fastest took: "
+        "other work on the machine only adds. Times on different hardware are not compared. The curves show the same "
+        "by epoch and by time."
     )
     return ["## Equal budgets", about, grid([*head, "best epoch", "seconds to it"], rows)]
 
@@ -134,8 +136,8 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def _number(value: float | None) -> str:
-    return "N/A" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "N/A" if value is None else f"{value:.{digits}f}"
 
 
 def _percent(value: float | None) -> str:

@@ -37,6 +37,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
         "seconds": sum(
             result["seconds"]["all"] for each in measured.values() for result in each.results if "seed" in result
         ),
+        "hardware": further.hardware(measured),
         "missing": [system for system in known if len(_results(measured, system)) < len(study.seeds)],
         "tables": {number: table(number, _of(known, number), measured, intents) for number in TITLES},
         "floors": floors(measured, intents),
@@ -79,7 +80,8 @@ def _text(
         f"{simulated}Made by `{content['command']}`, code `{content['code']}`. Judged on [{content['judged'][0]}, "
         f"{content['judged'][1]}), which no system saw; {len(study['seeds'])} seeds; every system had "
         f"{study['search']['trials']} trials of the same search on validation days and up to {study['epochs']} epochs. "
-        f"{content['seconds'] / 3600:.1f} hours of training and judging, one core each.",
+        f"{content['seconds'] / 3600:.1f} hours of training and judging, one core each"
+        f"{', trained on ' + ' and '.join(content['hardware']) if content['hardware'] else ''}.",
         "Mean over seeds ± standard deviation. Lift: relative, of the next event's MRR (the paper's item-ID accuracy), "
         "averaged per user; interval and p-value (Student's t) over users. The bound that is told the next intents is "
         "told them in the next event only.",

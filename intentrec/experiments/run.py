@@ -33,6 +33,7 @@ from intentrec.training.data import open_sequences, read_catalog
 from intentrec.training.inputs import Inputs, settings
 from intentrec.training.loop import FitResult, fit
 from intentrec.training.predictor import Predictor
+from intentrec.training.threads import hardware_name
 
 PROTOCOLS = ("week_ahead", "next_event")
 PER_USER = {"week_ahead": ("mrr", "ndcg_at_10"), "next_event": ("mrr", "ndcg_at_10")}
@@ -121,6 +122,7 @@ def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float]
         "best_epoch": found.best_epoch,
         "history": found.history,
         "seconds": {"training": trained, "all": time.monotonic() - began},
+        "hardware": hardware_name(),
         "code": code_version(),
     }
     write(path, about, {name: each[system.name] for name, each in zip(PROTOCOLS, results, strict=True)})

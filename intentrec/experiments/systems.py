@@ -13,6 +13,8 @@ from intentrec.training.spec import model_spec
 
 # The model section where nothing is added to the paper.
 PAPER = {"history_path": False, "compatibility": False, "neighbours": 0}
+# The same on every machine, so that a study can go on elsewhere: float32, operation by operation.
+ARITHMETIC = {"bf16": False, "compile": False}
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def domain_of(study: Study, system: System, tuned: Mapping[str, float], seed: in
         "learning_rate": tuned["learning_rate"],
         "weight_decay": tuned["weight_decay"],
         "title_start": "random",
+        **ARITHMETIC,
         **system.training,
         "seed": seed,
     }

@@ -17,6 +17,11 @@ def set_threads(threads: int | None = None) -> int:
     return chosen
 
 
+def hardware_name() -> str:
+    """What models are trained on here: the GPU by its maker's name, or the CPU."""
+    return torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
+
+
 def device() -> torch.device:
     """A GPU where there is one; of several, this process's own."""
     if torch.cuda.is_available():

@@ -13,7 +13,7 @@ from scipy import stats
 
 from intentrec.config import ConfigError, Domain, load_domain
 from intentrec.errors import PipelineError
-from intentrec.experiments import claims, main, run, tune
+from intentrec.experiments import claims, further, main, markdown, run, tune
 from intentrec.experiments.run import Data
 from intentrec.experiments.study import FOLDER, Study, load_study
 from intentrec.experiments.systems import domain_of, systems
@@ -103,6 +103,19 @@ def test_a_claim_is_decided_below_one_percent(
     measured = {name: Measured(name, name.upper(), [], {}, {}) for name in ("v2", "v1")}
     (line,) = claims.outcomes(measured, ["genre"])
     assert (line["claim"][:2], line["ours"], line["theirs"], line["found"]) == ("3.", "V2", "V1", found)
+
+
+def test_times_of_different_hardware_are_not_compared() -> None:
+    def trained(name: str, hardware: str) -> Measured:
+        history = [{"val_mrr": 0.1, "seconds": 1.0}, {"val_mrr": 0.2, "seconds": 1.0}]
+        result = {"seed": 1, "hardware": hardware, "history": history, "best_epoch": 2, "parameters": 3}
+        return Measured(name, name.upper(), [result], {}, {})
+
+    for hardware, seconds, by_then in (("CPU", 2.0, 0.2), ("NVIDIA H100", None, None)):
+        lines = further.budgets({"v0": trained("v0", "CPU"), "v3": trained("v3", hardware)})
+        assert [(line["seconds"], line["at_equal_time"]) for line in lines] == [(seconds, by_then)] * 2
+        assert [(line["at_equal_epochs"], line["best"]) for line in lines] == [(0.2, 0.2)] * 2
+        assert ("equal time" in markdown.budgets(lines)[2]) == (seconds is None)
 
 
 def test_equal_budgets_and_intents_are_those_of_the_results(results: Path) -> None:
