@@ -5,15 +5,19 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 
 from intentrec.config import Domain
 from intentrec.errors import PipelineError
+from intentrec.operate import crash as crash_module
 from intentrec.operate.blows import BLOWS, Blow, Service, Struck, struck, unfinished
 from intentrec.operate.crash import JOBS, Report, crash, planned, run_job, went_on, write
 from intentrec.operate.progress import Progress
 from tests.conftest import profile_under
+from tests.operate import warm
 from tests.review import world
 from tests.review.judged import files_of
 
@@ -58,8 +62,28 @@ def test_the_table_counts_each_kind_of_blow_by_job_and_end(tmp_path: Path) -> No
     assert kept["blows"][1] == "full disk, ingest of 2026-08-03 at 10%: failed and said why"
 
 
+@pytest.fixture
+def warmer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -> None:
+    """The quiet week, and what is rerun after a blow, in this process; training says there whether it went on."""
+
+    def run(service: Service, job: str, start: date, end: date | None = None) -> str:
+        if job == "train" or (start != service.domain.calendar.history_start and service.home.name == "calm"):
+            return run_job(service, job, start, end)
+        chosen = tmp_path / "profile.yaml"
+        profile = service.profile.model_copy(update={"spark": profile_under(tmp_path).spark})
+        chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**service.environment(), "INTENTREC_PROFILE": str(chosen)}.items():
+                patch.setenv(name, value)
+            warm.do(service.command(job, start, end)[1:])
+        return ""
+
+    monkeypatch.setattr(crash_module, "run_job", run)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("warmer")
 def test_a_week_under_blows_equals_the_week_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreting: dict[str, str]
 ) -> None:
