@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from deltalake import DeltaTable
 
-from benchmarks.machine import code, machine
+from benchmarks.machine import code, machine, made_by
 from intentrec.config import COMPARISON, ROOT, Domain, load_domain, load_profile
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.model.spec import RIVALS, VARIANTS
@@ -60,12 +60,11 @@ def measure(domain: Domain, warehouse: str, cutoff: date, folder: Path) -> dict[
 
 def page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    about, made, first = results["machine"], results["code"], results["runs"][0]
+    about, first = results["machine"], results["runs"][0]
     lines = [
         "# What a week's training costs",
         "",
-        f"Made by `python -m benchmarks.cost` on {made['measured']}, commit `{made['commit'][:12]}`"
-        f"{', with uncommitted changes' if made['changed'] else ''}: {about['gpu'] or about['processor']}, "
+        f"{made_by('python -m benchmarks.cost', results['code'])}: {about['gpu'] or about['processor']}, "
         f"{first['threads']} threads, torch {about['torch']}.",
         "",
         f"Domain {results['domain']}{' (simulated)' if results['simulated'] else ''}, cut-off {results['cutoff']}: "

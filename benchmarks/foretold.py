@@ -18,7 +18,7 @@ import typer
 from deltalake import DeltaTable
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from benchmarks.machine import code
+from benchmarks.machine import code, made_by
 from intentrec.config import ROOT, Intent
 from intentrec.errors import PipelineError
 from intentrec.experiments.data import tables
@@ -110,13 +110,12 @@ def ceiling(truth: Path, week: date) -> dict[str, float]:
 
 def page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    made, oracle = results["code"], results["oracle"]
+    study, oracle = results["study"], results["oracle"]
+    made = made_by(f"python -m benchmarks.foretold --study {study}", results["code"])
     lines = [
         "# How far intents can be foretold",
         "",
-        f"**Simulated data**, study {results['study']}. Made by `python -m benchmarks.foretold --study "
-        f"{results['study']}` on {made['measured']}, commit `{made['commit'][:12]}`"
-        f"{', with uncommitted changes' if made['changed'] else ''}.",
+        f"**Simulated data**, study {study}. {made}.",
         "",
         "Accuracy of the next label, by gradient-boosted trees that learned from the weeks before the judged one. They "
         f"know the labels of the last {LATEST} interactions, how often there was which, hour and gap (the rows); "

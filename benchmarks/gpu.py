@@ -23,7 +23,7 @@ import typer
 from torch import nn
 
 from benchmarks import rows
-from benchmarks.machine import code, machine
+from benchmarks.machine import code, machine, made_by
 from intentrec.baselines import build
 from intentrec.config import ROOT, Training
 from intentrec.model.blocks import Block
@@ -161,12 +161,11 @@ def _one_each(values: pa.Array) -> pa.ListArray:
 
 def page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    about, made = results["machine"], results["code"]
+    about = results["machine"]
     lines = [
         "# Training on a GPU",
         "",
-        f"Made by `python -m benchmarks.gpu` on {made['measured']}, commit `{made['commit'][:12]}`"
-        f"{', with uncommitted changes' if made['changed'] else ''}: {about['gpu']}, torch {about['torch']}.",
+        f"{made_by('python -m benchmarks.gpu', results['code'])}: {about['gpu']}, torch {about['torch']}.",
         "",
         "IntentRec V3 with four intents and a metadata tower, rows of 50 interactions without padding, every position "
         "a target; bfloat16 where the training loop has it (the softmax over the catalogue is in float32), compiled, "

@@ -32,3 +32,11 @@ def code() -> dict[str, Any]:
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
     return {"commit": commit, "changed": bool(changed), "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
+
+
+def made_by(command: str, made: dict[str, Any]) -> str:
+    """How a page's figures were made, as the beginning of a sentence; `made` is what `code` said then."""
+    return (
+        f"Made by `{command}` on {made['measured']}, commit `{made['commit'][:12]}`"
+        f"{', with uncommitted changes' if made['changed'] else ''}"
+    )

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from benchmarks.machine import made_by
 from benchmarks.speed.environments import OURS
 from benchmarks.speed.histories import Histories
 from benchmarks.speed.rounds import Timing
@@ -43,12 +44,11 @@ def block(timings: Mapping[str, Timing], task: Task, histories: Histories) -> di
 
 def page(results: Mapping[str, Any]) -> str:
     """The results as Markdown."""
-    machine, code = results["machine"], results["code"]
+    machine = results["machine"]
     text = [
         "# Speed beside RecTools and RePlay",
         "",
-        f"Made by `{results['command']}` on {code['measured']}, commit `{code['commit'][:12]}`"
-        f"{', with uncommitted changes' if code['changed'] else ''}: {machine['processor']}, {machine['cores']} cores, "
+        f"{made_by(results['command'], results['code'])}: {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_gb']} GB.",
         "",
         _METHOD,
