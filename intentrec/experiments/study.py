@@ -2,12 +2,13 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, PositiveInt, model_validator
 
 from intentrec.config import ROOT, Domain, Strict, fingerprint, load_domain, load_file
 from intentrec.errors import PipelineError
+from intentrec.sources.simulator.settings import World
 
 FOLDER = ROOT / "conf" / "experiments"
 
@@ -15,7 +16,7 @@ FOLDER = ROOT / "conf" / "experiments"
 class Simulated(Strict):
     """The simulated service that is the data, where there is no public data."""
 
-    world: Literal["null", "item-markov", "intent", "drift"]
+    world: World
     users: PositiveInt = 1000
     titles: PositiveInt = 1000
     seed: int

@@ -22,6 +22,7 @@ from intentrec.errors import PipelineError
 from intentrec.sources.simulator import Settings, simulate
 from intentrec.sources.simulator.catalogue import Catalogue
 from intentrec.sources.simulator.people import population
+from intentrec.sources.simulator.settings import WORLDS
 
 START, END = date(2026, 8, 3), date(2026, 9, 21)  # seven weeks
 TINY = Settings(epoch=START, users=30, titles=120, dirt=4.0)
@@ -117,7 +118,7 @@ def test_another_seed_is_another_world(tiny: tuple[Path, Path], tmp_path: Path) 
     assert not other & {text for _, _, text in texts(tiny[0])}
 
 
-@pytest.mark.parametrize("world", ["null", "item-markov", "intent", "drift"])
+@pytest.mark.parametrize("world", WORLDS)
 def test_a_week_is_the_same_whatever_range_and_population_it_is_written_with(world: str, tmp_path: Path) -> None:
     small = replace(TINY, world=world, users=12)
     middle = START + timedelta(days=14)

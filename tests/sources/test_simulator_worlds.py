@@ -15,6 +15,7 @@ import pytest
 from scipy.stats import chi2_contingency
 
 from intentrec.sources.simulator import Settings, simulate
+from intentrec.sources.simulator.settings import WORLDS
 
 START, WEEKS = date(2026, 8, 3), 8
 END = START + timedelta(weeks=WEEKS)
@@ -75,7 +76,7 @@ def week_of(event: dict) -> int:
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
-    return {name: World(tmp_path_factory.mktemp(name), name) for name in ("null", "item-markov", "intent", "drift")}
+    return {name: World(tmp_path_factory.mktemp(name), name) for name in WORLDS}
 
 
 def agreement(world: World) -> float:
@@ -103,7 +104,7 @@ def test_in_the_null_world_nothing_depends_on_history_or_intent(worlds: dict[str
     assert intent_dependence(worlds["null"]) > 0.001
 
 
-@pytest.mark.parametrize("name", ["intent", "drift"])
+@pytest.mark.parametrize("name", ["intent", "steady", "drift"])
 def test_in_the_intent_world_both_matter(name: str, worlds: dict[str, World]) -> None:
     assert agreement(worlds[name]) > 20
     assert intent_dependence(worlds[name]) < 1e-9
@@ -171,21 +172,37 @@ def test_drift_changes_tastes(worlds: dict[str, World]) -> None:
     assert abs(profile_similarity(worlds["null"])) < 0.1
 
 
-def test_the_intent_chain_can_be_told_from_the_session_before(worlds: dict[str, World]) -> None:
-    rows = []
-    for path in sorted((worlds["intent"].truth / "sessions").iterdir()):
-        rows += pq.read_table(path).to_pylist()
+def lived_sessions(world: World) -> list[list[tuple[str, str | None]]]:
+    """Per user the first intent of each session, and what it switched to, in order."""
     by_user = defaultdict(list)
+    rows = [row for path in sorted((world.truth / "sessions").iterdir()) for row in pq.read_table(path).to_pylist()]
     for row in sorted(rows, key=lambda row: row["start_ts"]):
-        by_user[row["user_id"]].append((row["intent"], row["switched_to"] or row["intent"]))
-    pairs = Counter((before[1], after[0]) for found in by_user.values() for before, after in pairwise(found))
+        by_user[row["user_id"]].append((row["intent"], row["switched_to"]))
+    return list(by_user.values())
+
+
+def test_the_intent_chain_can_be_told_from_the_session_before(worlds: dict[str, World]) -> None:
+    users = lived_sessions(worlds["intent"])
+    pairs = Counter((before[1] or before[0], after[0]) for found in users for before, after in pairwise(found))
     intents = sorted({intent for pair in pairs for intent in pair})
     assert len(intents) == 8
     majority = max(sum(pairs[b, a] for b in intents) for a in intents) / pairs.total()
     told = sum(max(pairs[b, a] for a in intents) for b in intents) / pairs.total()
     assert told > majority + 0.1
-    switched = np.mean([row["switched_to"] is not None for row in rows])
+    switched = np.mean([second is not None for found in users for _, second in found])
     assert 0.12 < switched < 0.18
+
+
+def test_in_the_steady_world_an_intent_lasts(worlds: dict[str, World]) -> None:
+    steady, intent = (lived_sessions(worlds[name]) for name in ("steady", "intent"))
+    assert {second for found in steady for _, second in found} == {None}
+    lasted = [
+        np.mean([before[0] == after[0] for found in users for before, after in pairwise(found)])
+        for users in (steady, intent)
+    ]
+    assert lasted[0] > 0.8
+    assert lasted[1] < 0.5
+    assert len({first for found in steady for first, _ in found}) == 8
 
 
 @pytest.mark.parametrize("name", ["item-markov", "intent"])

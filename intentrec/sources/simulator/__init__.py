@@ -1,4 +1,4 @@
-"""A simulated streaming service: the default data, and four worlds whose right answers are known beforehand.
+"""A simulated streaming service: the default data, and five worlds whose right answers are known beforehand.
 
 `python -m intentrec.sources.simulator --config conf/streaming.yaml --start 2026-08-03 --end 2026-09-28` writes raw
 files to the landing zone, and the truth behind them to a folder that no job reads. Everything is drawn from streams
@@ -19,6 +19,10 @@ intent
     kids, background) that moves with the last session, a genre mood of about a week and stable tastes; 15 % of sessions
     switch midway. Popularity and repeat-last are real floors, models beat both, intent heads beat majority and
     repeat-last, V3 > V0. The oracle in the truth folder is the ceiling.
+steady
+    The intent world, but an intent lasts: nine sessions in ten have the one of the session before (where something
+    serves it), however long ago that was; none switches midway, and moods seldom change. What the intent world leaves
+    to chance can be foretold here, so that V3 > V0 + S if foretold intents are worth anything to it.
 drift
     The intent world until week `drift_week`, then every user's tastes, habits and intent chain are drawn anew. Before
     it the results are those of intent. In the weeks after it a model trained before loses against one trained since,

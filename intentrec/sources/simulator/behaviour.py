@@ -1,4 +1,4 @@
-"""A user's week in the intent and drift worlds: sessions from the intent chain, and what happens in each."""
+"""A user's week in the intent, steady and drift worlds: sessions from the intent chain, and what happens in each."""
 
 import random
 from dataclasses import dataclass, field
@@ -27,6 +27,27 @@ _SEARCHES = (0.02, 0.02, 0.15, 0.12, 0.14, 0.22, 0.05, 0.04)
 _LISTS = (0.0, 0.0, 0.0, 0.30, 0.25, 0.25, 0.0, 0.05)
 
 
+@dataclass(frozen=True)
+class Course:
+    """How intents and moods go on. `steady`: as the chain says however long ago, and through the whole session."""
+
+    chain: np.ndarray
+    steady: bool = False
+
+    @property
+    def switch(self) -> float:
+        """Share of sessions whose intent changes midway."""
+        return 0.0 if self.steady else SWITCH
+
+    def hold(self, inertia: float, days: float) -> float:
+        """How much of the chain is left after as many days."""
+        return 1.0 if self.steady else intents.hold(inertia, days)
+
+    def new_mood(self, days: float) -> float:
+        """Chance of another genre mood after as many days."""
+        return 0.02 if self.steady else 0.08 + 0.5 * (1 - float(np.exp(-days / 10)))
+
+
 @dataclass
 class Week:
     """What a user did in a week, and the oracle's ranking of titles before it: (title, expected share)."""
@@ -40,19 +61,21 @@ def live(settings: Settings, viewer: Viewer, view: View, week: date, slots: list
     """Live through the planned sessions; changes `viewer`."""
     drifted = settings.world == "drift" and (week - settings.epoch).days // 7 >= settings.drift_week
     viewer.traits = viewer.user.phases[drifted]
-    chain = intents.CHAIN_AFTER_DRIFT if drifted else intents.CHAIN
-    # Drift draws from the streams of intent, so that the two are the same world until it happens.
+    course = Course(intents.CHAIN_AFTER_DRIFT if drifted else intents.CHAIN)
+    if settings.world == "steady":
+        course = Course(intents.CHAIN_STEADY, steady=True)
+    # All draw from the streams of intent, so that drift is the same world until it happens.
     rnd = scalars(settings.seed, "intent", viewer.user.index, week)
     rng = vectors(settings.seed, "intent", viewer.user.index, week)
     chooser = Chooser(viewer, view)
     result = Week()
     _set_mood(viewer, rnd, 0.0)
-    result.oracle = _foresee(chooser, chain, view)
+    result.oracle = _foresee(chooser, course, view)
     for number, slot in enumerate(slots):
         tape = Tape(settings, viewer, view, slot, number, rnd)
         if tape.now + 600 > tape.limit:
             continue
-        session = _session(chooser, chain, tape, rnd, rng)
+        session = _session(chooser, course, tape, rnd, rng)
         if tape.events:
             result.events.extend(tape.events)
             result.sessions.append(session)
@@ -70,7 +93,7 @@ def _served(chooser: Chooser, now: int, until: int | None = None) -> dict[int, C
     return {intent: candidates for intent, candidates in found.items() if len(candidates.titles)}
 
 
-def _odds(chooser: Chooser, chain: np.ndarray, found: dict[int, Candidates], now: int, hour: float) -> np.ndarray:
+def _odds(chooser: Chooser, course: Course, found: dict[int, Candidates], now: int, hour: float) -> np.ndarray:
     """The next session's intent, given everything before it."""
     viewer = chooser.viewer
     context = np.zeros(len(intents.INTENTS))
@@ -80,32 +103,33 @@ def _odds(chooser: Chooser, chain: np.ndarray, found: dict[int, Candidates], now
     context[intents.KIDS] *= 2.0 if 9 < hour < 15 else 0.6
     context[intents.BACKGROUND] *= 2.0 if hour < 9 else 0.8
     days = (now - viewer.end) / DAY
-    return intents.probabilities(chain, viewer.traits.habit, viewer.traits.inertia, viewer.intent, days, context)
+    hold = course.hold(viewer.traits.inertia, days)
+    return intents.probabilities(course.chain, viewer.traits.habit, hold, viewer.intent, context)
 
 
-def _foresee(chooser: Chooser, chain: np.ndarray, view: View) -> list[tuple[int, float]]:
+def _foresee(chooser: Chooser, course: Course, view: View) -> list[tuple[int, float]]:
     """Titles by expected share of the coming week's choices: half the next session's intents, half the user's habit."""
     found = _served(chooser, view.start, view.end)
-    odds = _odds(chooser, chain, found, view.start, 16.0)
+    odds = _odds(chooser, course, found, view.start, 16.0)
     habit = np.where([intent in found for intent in range(len(odds))], chooser.viewer.traits.habit, 0.0)
     expected = chooser.mixture(0.5 * odds + 0.5 * habit / habit.sum(), found)
     best = np.argsort(-expected, kind="stable")[:ORACLE_TOP]
     return [(int(title), float(expected[title])) for title in best]
 
 
-def _session(chooser: Chooser, chain: np.ndarray, tape: Tape, rnd: random.Random, rng: np.random.Generator) -> Session:
+def _session(chooser: Chooser, course: Course, tape: Tape, rnd: random.Random, rng: np.random.Generator) -> Session:
     viewer, start = chooser.viewer, tape.now
     days = (start - viewer.end) / DAY
-    _set_mood(viewer, rnd, 0.08 + 0.5 * (1 - float(np.exp(-days / 10))))
+    _set_mood(viewer, rnd, course.new_mood(days))
     found = _served(chooser, start)
-    odds = _odds(chooser, chain, found, start, tape.slot.hour)
+    odds = _odds(chooser, course, found, start, tape.slot.hour)
     intent = rnd.choices(range(len(odds)), odds.tolist())[0]
     state = chooser.mixture(odds, found)
     first, switched = intent, None
     tape.begin(intent)
     _tidy_list(tape, rnd)
     _watch(chooser, found[intent], tape, rnd, rng, state)
-    if rnd.random() < SWITCH:
+    if rnd.random() < course.switch:
         others = [other for other in found if other != intent and odds[other] > 0]
         if others:
             switched = intent = rnd.choices(others, [odds[other] for other in others])[0]

@@ -24,6 +24,8 @@ CHAIN = np.array(
 )
 # The same after drift: other intents lead to other intents.
 CHAIN_AFTER_DRIFT = np.roll(CHAIN, shift=3, axis=1)
+# Where an intent lasts: nine sessions in ten are like the one before.
+CHAIN_STEADY = 0.9 * np.eye(len(INTENTS)) + 0.1 * CHAIN
 
 SURFACES = (
     "continue_watching",
@@ -37,20 +39,18 @@ SURFACES = (
 )
 
 
-def probabilities(
-    chain: np.ndarray,
-    habit: np.ndarray,
-    inertia: float,
-    last: int | None,
-    days_since: float,
-    context: np.ndarray,
-) -> np.ndarray:
-    """Distribution of the next session's intent.
+def hold(inertia: float, days_since: float) -> float:
+    """How much the chain still says: less the longer the last session is ago (a time constant of ten days)."""
+    return inertia * float(np.exp(-days_since / 10))
 
-    The chain holds less the longer the last session is ago (a time constant of ten days); `context` multiplies, 0
-    where an intent cannot be served (nothing to continue, for example).
+
+def probabilities(
+    chain: np.ndarray, habit: np.ndarray, hold: float, last: int | None, context: np.ndarray
+) -> np.ndarray:
+    """Distribution of the next session's intent: the chain's as far as it holds, else the user's habit.
+
+    `context` multiplies, 0 where an intent cannot be served (nothing to continue, for example).
     """
-    hold = 0.0 if last is None else inertia * float(np.exp(-days_since / 10))
     weights = habit if last is None else hold * chain[last] + (1 - hold) * habit
     weights = (weights + 1e-4) * context
     return weights / weights.sum()

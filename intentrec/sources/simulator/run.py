@@ -61,7 +61,7 @@ def simulate(
         lived, rows = [], []
         for viewer in viewers:
             planned = slots(settings, viewer.user, week)
-            if settings.world in ("intent", "drift"):
+            if settings.world in ("intent", "steady", "drift"):
                 result = behaviour.live(settings, viewer, view, week, planned)
             else:
                 result = simple.live(settings, viewer, view, week, planned, follow)

@@ -14,7 +14,7 @@ import numpy as np
 from intentrec.config import Domain, seconds
 from intentrec.errors import PipelineError
 
-World = Literal["null", "item-markov", "intent", "drift"]
+World = Literal["null", "item-markov", "intent", "steady", "drift"]
 WORLDS: tuple[World, ...] = get_args(World)
 EVENT_TYPES = ("play", "list_add", "list_remove", "trailer", "search_play")
 DAY = 86400
