@@ -8,6 +8,7 @@ tables (`make experiments`); writes docs/results/foretold.json and foretold.md.
 """
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.machine import code, made_by
 from intentrec.config import ROOT, Intent
+from intentrec.config import home as home_path
 from intentrec.errors import PipelineError
 from intentrec.experiments.data import tables
 from intentrec.experiments.study import load_study
@@ -110,52 +112,65 @@ def ceiling(truth: Path, week: date) -> dict[str, float]:
 
 def page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    study, oracle = results["study"], results["oracle"]
-    made = made_by(f"python -m benchmarks.foretold --study {study}", results["code"])
     lines = [
         "# How far intents can be foretold",
         "",
-        f"**Simulated data**, study {study}. {made}.",
+        f"**Simulated data**. {made_by('python -m benchmarks.foretold', results['code'])}.",
         "",
         "Accuracy of the next label, by gradient-boosted trees that learned from the weeks before the judged one. They "
         f"know the labels of the last {LATEST} interactions, how often there was which, hour and gap (the rows); "
         "then also the latent intents behind all of these; then also the one behind the asked interaction. In brackets "
         "the skill: how much of the way from the better of majority and repeat-last to perfect accuracy. Last, the "
         "skill of IntentRec in the study, on all its seeds.",
-        "",
-        f"| intent | majority or repeat-last | {' | '.join(KNOWN)} | IntentRec (V3) |",
-        "|---|---:|---:|---:|---:|---:|",
     ]
-    for each in results["intents"]:
-        cells = [f"{each[what]['accuracy']:.3f} ({each[what]['skill']:.1%})" for what in KNOWN]
-        lines.append(f"| {each['intent']} | {each['floor']:.3f} | {' | '.join(cells)} | {each['v3_skill']:.1%} |")
-    lines += [
-        "",
-        f"Of the first choices of the judged week's {oracle['choices']:,} sessions, an oracle that knows everything "
-        "before the session (the latent chain, moods and tastes, what is in progress and on the list) has an MRR of "
-        f"{oracle['given_past']:.3f}; one that knows the session's intent, too, {oracle['given_intent']:.3f}.",
-    ]
+    for name, found in results["studies"].items():
+        oracle = found["oracle"]
+        lines += [
+            "",
+            f"## {found['title']}",
+            "",
+            f"| intent | majority or repeat-last | {' | '.join(KNOWN)} | IntentRec (V3), [{name}]({name}.md) |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        for each in found["intents"]:
+            cells = [f"{each[what]['accuracy']:.3f} ({each[what]['skill']:.1%})" for what in KNOWN]
+            lines.append(f"| {each['intent']} | {each['floor']:.3f} | {' | '.join(cells)} | {each['v3_skill']:.1%} |")
+        lines += [
+            "",
+            f"Of the first choices of the judged week's {oracle['choices']:,} sessions, an oracle that knows everything "
+            "before the session (the latent chain, moods and tastes, what is in progress and on the list) has an MRR "
+            f"of {oracle['given_past']:.3f}; one that knows the session's intent, too, {oracle['given_intent']:.3f}.",
+        ]
     return "\n".join(lines) + "\n"
 
 
+def measure(name: str, out: Path) -> dict[str, Any]:
+    """Everything about one study; its page in `out` has what V3 foretells."""
+    study = load_study(name)
+    data = tables(name, study, Progress())
+    domain, truth = data.run.domain, Path(data.run.profile.work) / "truth" / data.run.domain.domain
+    measured = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))["intents"]
+    v3 = {line["intent"]: line["skill"] for line in measured if line["system"] == "v3"}
+    rows = lived(data.run.warehouse, truth, domain.intents)
+    found = skills(rows, [intent.name for intent in domain.intents], data.evidence.cut)
+    intents = [{**line, "v3_skill": v3[line["intent"]]} for line in found]
+    return {"title": study.title, "intents": intents, "oracle": ceiling(truth, data.evidence.cut)}
+
+
 def main(
-    study: Annotated[str, typer.Option(help="a simulated one with latent intents")] = "world-intent",
+    study: Annotated[list[str], typer.Option(help="simulated, with latent intents")] = [  # noqa: B006
+        "world-intent",
+        "world-steady",
+    ],
     out: Path = ROOT / "docs" / "results",
 ) -> None:
     """Measure and write the page."""
-    chosen = load_study(study)
-    data = tables(study, chosen, Progress())
-    domain, truth = data.run.domain, Path(data.run.profile.work) / "truth" / data.run.domain.domain
-    names, cut = [intent.name for intent in domain.intents], data.evidence.cut
-    measured = json.loads((out / f"{study}.json").read_text(encoding="utf-8"))["intents"]
-    v3 = {line["intent"]: line["skill"] for line in measured if line["system"] == "v3"}
-    found = skills(lived(data.run.warehouse, truth, domain.intents), names, cut)
-    results = {
-        "code": code(),
-        "study": study,
-        "intents": [{**line, "v3_skill": v3[line["intent"]]} for line in found],
-        "oracle": ceiling(truth, cut),
-    }
+    root = home_path()
+    found = {}
+    for name in study:
+        os.environ["INTENTREC_HOME"] = str(root)  # a study has a home of its own below it
+        found[name] = measure(name, out)
+    results = {"code": code(), "studies": found}
     (out / "foretold.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (out / "foretold.md").write_text(page(results), encoding="utf-8")
     print(page(results))
