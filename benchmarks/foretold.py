@@ -138,8 +138,8 @@ def page(results: dict[str, Any]) -> str:
         lines += [
             "",
             f"Of the first choices of the judged week's {oracle['choices']:,} sessions, an oracle that knows all there "
-            "is before the session (the latent chain, moods and tastes, what is in progress and on the list) has an MRR "
-            f"of {oracle['given_past']:.3f}; one that knows the session's intent, too, {oracle['given_intent']:.3f}.",
+            "is before the session (the latent chain, moods and tastes, what is in progress and on the list) has an "
+            f"MRR of {oracle['given_past']:.3f}; one that knows the session's intent, too, {oracle['given_intent']:.3f}.",
         ]
     return "\n".join(lines) + "\n"
 
