@@ -125,6 +125,7 @@ def page(results: dict[str, Any]) -> str:
     ]
     for name, found in results["studies"].items():
         oracle = found["oracle"]
+        past, intent = f"{oracle['given_past']:.3f}", f"{oracle['given_intent']:.3f}"
         lines += [
             "",
             f"## {found['title']}",
@@ -139,7 +140,7 @@ def page(results: dict[str, Any]) -> str:
             "",
             f"Of the first choices of the judged week's {oracle['choices']:,} sessions, an oracle that knows all there "
             "is before the session (the latent chain, moods and tastes, what is in progress and on the list) has an "
-            f"MRR of {oracle['given_past']:.3f}; one that knows the session's intent, too, {oracle['given_intent']:.3f}.",
+            f"MRR of {past}; one that knows the session's intent, too, {intent}.",
         ]
     return "\n".join(lines) + "\n"
 
