@@ -97,7 +97,7 @@ def skills(rows: pd.DataFrame, names: list[str], cut: date) -> list[dict[str, An
             trees = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=40, random_state=0)
             trees.fit(known.loc[learned, columns], rows.loc[learned, name])
             found = accuracy(trees.predict(known.loc[judged, columns]))
-            line[what] = {"accuracy": found, "skill": (found - floor) / (1 - floor) if floor < 1 else None}
+            line[what] = {"accuracy": found, "skill": (found - floor) / (1 - floor)}
         lines.append(line)
     return lines
 

@@ -48,8 +48,9 @@ def test_nothing_of_now_or_later_is_known(rows: pd.DataFrame) -> None:
     changed = rows.assign(
         kind=rows["kind"].where(rows.index < at, "a"), latent=rows["latent"].where(rows.index < at, "a")
     )
-    past = [name for name in sets[KNOWN[1]] if name in known]
+    past = sets[KNOWN[1]]
     assert facts(changed, ["kind"])[0].loc[at, past].equals(known.loc[at, past])
+    assert facts(changed, ["kind"])[0].loc[at + 1, "latent.1"] == "a"
 
 
 def test_only_the_latent_intents_foretell_what_they_decide(rows: pd.DataFrame) -> None:

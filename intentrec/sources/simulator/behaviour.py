@@ -40,8 +40,8 @@ class Course:
         return 0.0 if self.steady else SWITCH
 
     def hold(self, inertia: float, days: float) -> float:
-        """How much of the chain is left after as many days."""
-        return 1.0 if self.steady else intents.hold(inertia, days)
+        """How much the chain still says after as many days (a time constant of ten)."""
+        return 1.0 if self.steady else inertia * float(np.exp(-days / 10))
 
     def new_mood(self, days: float) -> float:
         """Chance of another genre mood after as many days."""

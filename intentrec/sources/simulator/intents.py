@@ -39,11 +39,6 @@ SURFACES = (
 )
 
 
-def hold(inertia: float, days_since: float) -> float:
-    """How much the chain still says: less the longer the last session is ago (a time constant of ten days)."""
-    return inertia * float(np.exp(-days_since / 10))
-
-
 def probabilities(
     chain: np.ndarray, habit: np.ndarray, hold: float, last: int | None, context: np.ndarray
 ) -> np.ndarray:
