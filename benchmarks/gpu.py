@@ -205,11 +205,14 @@ def main(
         print(json.dumps(measure(dims[0], titles[0], tokens, steps, torch.device("cuda"), sampled)))
         return
     settings = [f"--tokens={tokens}", f"--steps={steps}", f"--sampled={sampled}"]
-    found = [_apart(dim, count, settings) for count in titles for dim in dims]
-    results = {"code": code(), "machine": machine(), "runs": found}
+    results: dict[str, Any] = {"code": code(), "machine": machine(), "runs": []}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n")
-    (out / "gpu.md").write_text(page(results))
+    for count in titles:
+        for dim in dims:
+            results["runs"].append(_apart(dim, count, settings))
+            # After each, so that a GPU lent for less than all of it still leaves a page.
+            (out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n")
+            (out / "gpu.md").write_text(page(results))
     print(page(results))
 
 
