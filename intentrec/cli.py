@@ -62,11 +62,12 @@ def demo(
 def experiments(
     study: Annotated[str, typer.Argument(help="a file of conf/experiments, without its ending")],
     system: Annotated[list[str], typer.Option(help="train only these now; default: all")] = [],  # noqa: B006
+    pace_only: Annotated[bool, typer.Option("--pace-only", help="only time an epoch of all that is trained")] = False,
 ) -> None:
     """Make the paper's tables for a data set; interrupted, it goes on where it was."""
     from intentrec.experiments.main import experiments as make
 
-    make(study, system)
+    make(study, system, pace_only)
 
 
 Cascade = Annotated[bool, typer.Option(help="go on to the last week that is built, so that nothing stays stale")]

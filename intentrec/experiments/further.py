@@ -56,21 +56,19 @@ def margins(measured: Mapping[str, Measured]) -> Lines:
     return lines
 
 
-def pace(system: Measured) -> float:
-    """Seconds of an epoch: of the fastest one of all seeds, as whatever else the machine does only ever adds some."""
-    return min(row["seconds"] for result in system.results for row in result["history"])
-
-
 def hardware(measured: Mapping[str, Measured]) -> list[str]:
     """What the systems were trained on, each kind once."""
     return sorted({result["hardware"] for system in measured.values() for result in system.results if "seed" in result})
 
 
-def budgets(measured: Mapping[str, Measured]) -> Lines:
+def budgets(measured: Mapping[str, Measured], paces: Mapping[str, float]) -> Lines:
     """Validation MRR of each trained system at equal epochs, at equal training time, and at its best; over seeds.
 
-    As many epochs, and as much time, as the system has that stopped first. Times that were taken on different
-    hardware are not compared: those are none.
+    As many epochs, and as much time, as the system has that stopped first.
+
+    Args:
+        measured: results of systems and floors.
+        paces: seconds of an epoch, of systems that were timed side by side; others have no times.
     """
     trained = [system for system in measured.values() if "history" in system.results[0]]
     if not trained:
@@ -79,30 +77,29 @@ def budgets(measured: Mapping[str, Measured]) -> Lines:
         system.name: [np.maximum.accumulate([row["val_mrr"] for row in result["history"]]) for result in system.results]
         for system in trained
     }
-    paces = {system.name: pace(system) for system in trained}
-    alike = len(hardware(measured)) == 1
     epochs = min(len(value) for seeds in curves.values() for value in seeds)
-    seconds = min(len(value) * paces[name] for name, seeds in curves.items() for value in seeds)
+    timed = [len(value) * paces[name] for name, seeds in curves.items() if name in paces for value in seeds]
     lines: Lines = []
     for system in trained:
-        seeds = curves[system.name]
-        done = int(seconds / paces[system.name] + 1e-9)  # whole epochs
+        seeds, pace = curves[system.name], paces.get(system.name)
         best_epoch = float(np.mean([result["best_epoch"] for result in system.results]))
-        by_then = [value[:done][-1] if done else 0.0 for value in seeds]
-        lines.append(
-            {
-                "system": system.name,
-                "label": system.label,
-                "parameters": system.results[0]["parameters"],
-                "epochs": epochs,
-                "seconds": seconds if alike else None,
-                "at_equal_epochs": float(np.mean([value[epochs - 1] for value in seeds])),
-                "at_equal_time": float(np.mean(by_then)) if alike else None,
-                "best": float(np.mean([value[-1] for value in seeds])),
-                "best_epoch": best_epoch,
-                "seconds_to_best": best_epoch * paces[system.name],
-            }
-        )
+        line = {
+            "system": system.name,
+            "label": system.label,
+            "parameters": system.results[0]["parameters"],
+            "epochs": epochs,
+            "seconds": min(timed, default=None),
+            "at_equal_epochs": float(np.mean([value[epochs - 1] for value in seeds])),
+            "at_equal_time": None,
+            "best": float(np.mean([value[-1] for value in seeds])),
+            "best_epoch": best_epoch,
+            "seconds_to_best": None,
+        }
+        if pace is not None:
+            done = int(min(timed) / pace + 1e-9)  # whole epochs
+            line["at_equal_time"] = float(np.mean([value[:done][-1] if done else 0.0 for value in seeds]))
+            line["seconds_to_best"] = best_epoch * pace
+        lines.append(line)
     return lines
 
 

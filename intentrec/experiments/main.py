@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 
 from intentrec.config import ROOT
 from intentrec.errors import PipelineError
-from intentrec.experiments import page
+from intentrec.experiments import pace, page
 from intentrec.experiments.data import tables
 from intentrec.experiments.run import Data, measure, measure_floors
 from intentrec.experiments.study import Study, load_study
@@ -23,18 +23,25 @@ from intentrec.training.threads import set_threads
 RESULTS = ROOT / "docs" / "results"
 
 
-def experiments(name: str, only: Sequence[str] = ()) -> None:
+def experiments(name: str, only: Sequence[str] = (), pace_only: bool = False) -> None:
     """Build the tables of a study, tune every system, train it with every seed, and write the page after each.
+
+    At the end of all, an epoch of each is timed, side by side.
 
     Args:
         name: of a study.
         only: systems that are trained now; none: all of them.
+        pace_only: train nothing, and time what is trained so far.
 
     Raises:
         PipelineError: no such study or system, or a job failed.
     """
     study, progress = load_study(name), Progress()
     data = tables(name, study, progress)
+    if pace_only:
+        set_threads(1)
+        conclude(name, study, data, RESULTS, progress, timed=True)
+        return
     carry_out(name, study, data, RESULTS, progress, only, workers=len(os.sched_getaffinity(0)))
 
 
@@ -63,7 +70,16 @@ def carry_out(
         if said:
             progress.say(said)
             page.write(name, study, data, read(out, study, data, known), results)
-    page.write(name, study, data, read(out, study, data, known), results)
+    conclude(name, study, data, results, progress, timed=not only)
+
+
+def conclude(name: str, study: Study, data: Data, results: Path, progress: Progress, timed: bool) -> None:
+    """Write the page; before it, where wanted, time all systems if one of them has not been timed yet."""
+    out, known = results / "runs" / name, systems(study)
+    measured = read(out, study, data, known)
+    if timed and known.keys() & measured.keys() - pace.read(study, data, measured, out)[0].keys():
+        pace.time_epochs(study, data, known, measured, out, progress.say)
+    page.write(name, study, data, measured, results)
     progress.say(f"{results / name}.md")
 
 

@@ -57,7 +57,7 @@ def intents(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["## Intents", about, table] if rows else []
 
 
-def budgets(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+def budgets(lines: Sequence[Mapping[str, Any]], hardware: str | None) -> list[str]:
     """The comparison of `further.budgets`."""
     if not lines:
         return []
@@ -67,7 +67,7 @@ def budgets(lines: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{line['parameters']:,}",
             *(_number(line[key], 4) for key in ("at_equal_epochs", "at_equal_time", "best")),
             f"{line['best_epoch']:.1f}",
-            f"{line['seconds_to_best']:.0f}",
+            _number(line["seconds_to_best"], 0),
         ]
         for line in lines
     ]
@@ -76,9 +76,12 @@ def budgets(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     head = ["system", "parameters", f"after {first['epochs']} epochs", f"after {time}", "converged"]
     about = (
         "MRR on the validation days, the best so far, mean over seeds: with as many epochs and as much time as the "
-        "system has that stopped first, and at its own best. An epoch counts as long as the system's fastest took: "
-        "other work on the machine only adds. Times on different hardware are not compared. The curves show the same "
-        "by epoch and by time."
+        "system has that stopped first, and at its own best. The curves show the same by epoch and by time. "
+    )
+    about += (
+        "No epoch was timed yet."
+        if hardware is None
+        else f"What an epoch takes was timed for all side by side ({hardware}, one core); N/A: trained since then."
     )
     return ["## Equal budgets", about, grid([*head, "best epoch", "seconds to it"], rows)]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intentrec.experiments import across, claims, further, markdown
+from intentrec.experiments import across, claims, further, markdown, pace
 from intentrec.experiments.run import DRAWN, Data
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, systems
@@ -25,6 +25,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
     (folder / "img").mkdir(exist_ok=True)
     known = systems(study)
     intents = [intent.name for intent in study.base().intents]
+    paces, timed_on = pace.read(study, data, measured, folder / "runs" / name)
     content = {
         "title": study.title,
         "simulated": study.simulated is not None,
@@ -44,11 +45,12 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
         "claims": claims.outcomes(measured, intents),
         "margins": further.margins(measured),
         "intents": further.intents(measured, intents),
-        "budgets": further.budgets(measured),
+        "budgets": further.budgets(measured, paces),
+        "timed_on": timed_on,
         "alignment": further.alignment(measured),
         "curves": {
             system: {
-                "seconds": further.pace(measured[system]),
+                "seconds": paces.get(system),
                 "val_mrr": [[row["val_mrr"] for row in result["history"]] for result in measured[system].results],
             }
             for system in known
@@ -94,7 +96,7 @@ def _text(
         parts += [f"## {title}", markdown.paper_table(content["tables"][number], number, intents)]
     parts += ["## Floors", markdown.paper_table(content["floors"], "", intents)]
     parts += markdown.margins(content["margins"], {name: known[name].label for name in further.OURS})
-    parts += [*markdown.intents(content["intents"]), *markdown.budgets(content["budgets"])]
+    parts += [*markdown.intents(content["intents"]), *markdown.budgets(content["budgets"], content["timed_on"])]
     parts += [f"![curves](img/{name}_curves.png)", *markdown.alignment(content["alignment"], intents)]
     for figure, about in (
         (
@@ -122,10 +124,11 @@ def _curves(curves: Mapping[str, Mapping[str, Any]], known: Mapping[str, System]
         value = [sum(seed[epoch - 1] for seed in seeds) / len(seeds) for epoch in epochs]
         style = {"label": known[system].label, "linestyle": ("-", "--", ":")[number // 10]}
         by_epoch.plot(epochs, value, **style)
-        by_time.plot([epoch * curve["seconds"] for epoch in epochs], value, **style)
+        if curve["seconds"] is not None:
+            by_time.plot([epoch * curve["seconds"] for epoch in epochs], value, **style)
     by_epoch.set(xlabel="epoch", ylabel="MRR on the validation days")
     by_time.set(xlabel="seconds of training")
-    by_time.legend(frameon=False, fontsize=7, loc="lower right")
+    by_epoch.legend(frameon=False, fontsize=7, loc="lower right")
     for axes in (by_epoch, by_time):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110, metadata={"Software": None})

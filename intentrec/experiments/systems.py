@@ -70,6 +70,13 @@ def systems(study: Study) -> dict[str, System]:
         System("shippedv0", "control: as shipped, but V0", ("2",), {**shipped, "variant": "v0"}, start),
         System("shippedv0s", "control: as shipped, but V0 + S", ("2",), {**shipped, "variant": "v0s"}, start),
         System("shippedv1", "control: as shipped, but V1", ("2",), {**shipped, "variant": "v1"}, start),
+        System(
+            "shippedoracle",
+            "bound: as shipped, told the true next intents",
+            ("2",),
+            {**shipped, "variant": "v3oracle"},
+            start,
+        ),
     ]
     return {system.name: system for system in found}
 

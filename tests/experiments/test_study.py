@@ -53,6 +53,8 @@ def results(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study's pages; its results lie in the work folder."""
     folder = tmp_path_factory.mktemp("results")
     main.carry_out("small", study_of(), data, folder, Progress(), NAMES)
+    assert "No epoch was timed yet" in (folder / "small.md").read_text(), "not all systems are trained"
+    main.conclude("small", study_of(), data, folder, Progress(), timed=True)
     return folder
 
 
@@ -105,17 +107,21 @@ def test_a_claim_is_decided_below_one_percent(
     assert (line["claim"][:2], line["ours"], line["theirs"], line["found"]) == ("3.", "V2", "V1", found)
 
 
-def test_times_of_different_hardware_are_not_compared() -> None:
-    def trained(name: str, hardware: str) -> Measured:
-        history = [{"val_mrr": 0.1, "seconds": 1.0}, {"val_mrr": 0.2, "seconds": 1.0}]
-        result = {"seed": 1, "hardware": hardware, "history": history, "best_epoch": 2, "parameters": 3}
-        return Measured(name, name.upper(), [result], {}, {})
+def test_only_what_was_timed_has_times() -> None:
+    def trained(name: str) -> Measured:
+        history = [{"val_mrr": 0.1}, {"val_mrr": 0.2}, {"val_mrr": 0.3}]
+        return Measured(name, name.upper(), [{"history": history, "best_epoch": 3, "parameters": 5}], {}, {})
 
-    for hardware, seconds, by_then in (("CPU", 2.0, 0.2), ("NVIDIA H100", None, None)):
-        lines = further.budgets({"v0": trained("v0", "CPU"), "v3": trained("v3", hardware)})
-        assert [(line["seconds"], line["at_equal_time"]) for line in lines] == [(seconds, by_then)] * 2
-        assert [(line["at_equal_epochs"], line["best"]) for line in lines] == [(0.2, 0.2)] * 2
-        assert ("equal time" in markdown.budgets(lines)[2]) == (seconds is None)
+    measured = {name: trained(name) for name in ("v0", "v1", "v3")}
+    for paces, expected in (
+        ({"v0": 1.0, "v3": 2.0}, {"v0": (3.0, 0.3, 3.0), "v1": (3.0, None, None), "v3": (3.0, 0.1, 6.0)}),
+        ({}, dict.fromkeys(measured, (None, None, None))),
+    ):
+        lines = further.budgets(measured, paces)
+        found = {line["system"]: (line["seconds"], line["at_equal_time"], line["seconds_to_best"]) for line in lines}
+        assert found == expected
+        assert [(line["at_equal_epochs"], line["best"]) for line in lines] == [(0.3, 0.3)] * 3
+        assert "after 3 s" in markdown.budgets(lines, "CPU")[2] or not paces
 
 
 def test_equal_budgets_and_intents_are_those_of_the_results(results: Path) -> None:
@@ -123,7 +129,10 @@ def test_equal_budgets_and_intents_are_those_of_the_results(results: Path) -> No
     content = json.loads((results / "small.json").read_text())
     histories = {name: [stored(results, name, seed)[0]["history"] for seed in (1, 2)] for name in NAMES}
     epochs = min(len(history) for seeds in histories.values() for history in seeds)
-    fastest = {name: min(row["seconds"] for seed in seeds for row in seed) for name, seeds in histories.items()}
+    timed = json.loads((results / "runs" / "small" / "pace.json").read_text())["systems"]
+    assert timed.keys() == set(NAMES)
+    fastest = {name: about["seconds"] for name, about in timed.items()}
+    assert all(seconds > 0 for seconds in fastest.values())
     seconds = min(len(history) * fastest[name] for name, seeds in histories.items() for history in seeds)
     for line in content["budgets"]:
         at_epochs, at_time = [], []
