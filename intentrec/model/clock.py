@@ -30,19 +30,23 @@ class TimeEmbedding(nn.Module):
 
 
 class _Lookup(torch.autograd.Function):
-    """`table[index]` for a short table and a long index: the gradient is a histogram, not a scatter row by row."""
+    """`table[index]` for a short table and a long index, by column (H first).
+
+    Column by column, because a row of a few numbers costs more to find than to copy; and the gradient is a histogram,
+    not a scatter row by row.
+    """
 
     @staticmethod
     def forward(ctx, table_TH, index):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(index)
         ctx.rows = len(table_TH)
-        return table_TH[index]
+        return table_TH.t().contiguous().index_select(1, index.flatten()).unflatten(1, index.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
         (index,) = ctx.saved_tensors
-        columns = [torch.bincount(index.flatten(), part.flatten(), ctx.rows) for part in grad.unbind(-1)]
+        columns = [torch.bincount(index.flatten(), part.flatten(), ctx.rows) for part in grad]
         return torch.stack(columns, -1).to(grad.dtype), None
 
 
@@ -55,7 +59,7 @@ class AgoBias(nn.Module):
 
     def forward(self, ago_BLL: Tensor, allowed_BLL: Tensor) -> Tensor:
         """Additive attention mask (B, H, L, L): the bias, and minus infinity where attention is not allowed."""
-        bias_BHLL = _Lookup.apply(self.table, ago_BLL).permute(0, 3, 1, 2)
+        bias_BHLL = _Lookup.apply(self.table, ago_BLL).transpose(0, 1)
         return bias_BHLL.masked_fill(~allowed_BLL[:, None], float("-inf"))
 
 
