@@ -111,14 +111,17 @@ def _text(
 
 
 def _curves(curves: Mapping[str, Mapping[str, Any]], known: Mapping[str, System], path: Path) -> None:
+    """Without the bounds, beside which nothing else could be told apart."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    shown = {name: curve for name, curve in curves.items() if known[name].model.get("variant") != "v3oracle"}
+    figure = Figure(figsize=(15, 5), layout="constrained")
     by_epoch, by_time = figure.subplots(1, 2, sharey=True)
-    for number, (system, curve) in enumerate(curves.items()):
+    for number, (system, curve) in enumerate(shown.items()):
         seeds = curve["val_mrr"]
         epochs = range(1, min(len(seed) for seed in seeds) + 1)
         value = [sum(seed[epoch - 1] for seed in seeds) / len(seeds) for epoch in epochs]
@@ -127,8 +130,9 @@ def _curves(curves: Mapping[str, Mapping[str, Any]], known: Mapping[str, System]
         if curve["seconds"] is not None:
             by_time.plot([epoch * curve["seconds"] for epoch in epochs], value, **style)
     by_epoch.set(xlabel="epoch", ylabel="MRR on the validation days")
+    by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_time.set(xlabel="seconds of training")
-    by_epoch.legend(frameon=False, fontsize=7, loc="lower right")
+    figure.legend(*by_epoch.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right center")
     for axes in (by_epoch, by_time):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110, metadata={"Software": None})
