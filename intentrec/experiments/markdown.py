@@ -76,8 +76,8 @@ def budgets(lines: Sequence[Mapping[str, Any]], hardware: str | None) -> list[st
     head = ["system", "parameters", f"after {first['epochs']} epochs", f"after {time}", "converged"]
     about = (
         "MRR on the validation days, the best so far, mean over seeds: with as many epochs and as much time as the "
-        "system has that stopped first, and at its own best. The curves show the same by epoch and by time, without the "
-        "bounds. "
+        "system has that stopped first, and at its own best. The curves show the same by epoch and by time, without "
+        "the bounds. "
     )
     about += (
         "No epoch was timed yet."
