@@ -34,8 +34,12 @@ def experiments(name: str, only: Sequence[str] = (), pace_only: bool = False) ->
         pace_only: train nothing, and time what is trained so far.
 
     Raises:
-        PipelineError: no such study or system, or a job failed.
+        PipelineError: no such study or system, systems named where only paces are wanted, or a job failed.
     """
+    if pace_only and only:
+        raise PipelineError(
+            "--pace-only times all that is trained, because seconds of other days are no ratio: run it without --system"
+        )
     study, progress = load_study(name), Progress()
     data = tables(name, study, progress)
     if pace_only:
@@ -77,7 +81,8 @@ def conclude(name: str, study: Study, data: Data, results: Path, progress: Progr
     """Write the page; before it, where wanted, time all systems if one of them has not been timed yet."""
     out, known = results / "runs" / name, systems(study)
     measured = read(out, study, data, known)
-    if timed and known.keys() & measured.keys() - pace.read(study, data, measured, out)[0].keys():
+    trained = known.keys() & measured.keys()
+    if timed and trained - pace.read(study, data, measured, out)[0].keys():
         pace.time_epochs(study, data, known, measured, out, progress.say)
     page.write(name, study, data, measured, results)
     progress.say(f"{results / name}.md")
