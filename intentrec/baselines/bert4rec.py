@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from intentrec.baselines.blocks import PostNormBlock
 from intentrec.baselines.rival import Inputs
-from intentrec.model.clock import AgoBias, ago_buckets
+from intentrec.model.blocks import Dropout
+from intentrec.model.clock import AgoBias, ago_buckets, seen
 from intentrec.model.features import Batch, Items
 from intentrec.model.items import TitleEmbedding
 from intentrec.model.loss import LossParts, LossSettings
@@ -49,10 +50,10 @@ class BothSides(nn.Module):
         """A mask for `blocks.Attention`."""
         allowed_BLL = valid_BL[:, None].expand(-1, valid_BL.shape[1], -1)
         if self.before is None or self.after is None:
-            return allowed_BLL.unsqueeze(1)
-        before_BHLL = self.before(ago_buckets(time_BL), allowed_BLL.tril())
-        after_BHLL = self.after(ago_buckets(-time_BL), allowed_BLL.triu(1))
-        return torch.maximum(before_BHLL, after_BHLL)  # one of the two is minus infinity
+            return allowed_BLL.unsqueeze(0)
+        before_HBLL = self.before(seen(ago_buckets(time_BL), allowed_BLL.tril()))
+        after_HBLL = self.after(seen(ago_buckets(-time_BL), allowed_BLL.triu(1)))
+        return torch.maximum(before_HBLL, after_HBLL)  # one of the two is minus infinity
 
 
 class Bert4Rec(Network):
@@ -64,7 +65,7 @@ class Bert4Rec(Network):
         self.inputs = Inputs(spec, vocabulary, positions=True)
         self.hidden = nn.Parameter(torch.randn(spec.dim))  # the mask, in place of what an interaction was
         self.norm = nn.LayerNorm(spec.dim)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.mask = BothSides(spec)
         self.blocks = nn.ModuleList(
             PostNormBlock(spec.dim, spec.heads, 4 * spec.dim, spec.dropout, nn.GELU) for _ in range(spec.layers)
@@ -105,9 +106,9 @@ class Bert4Rec(Network):
         what_BLD = self.inputs.what(self.titles(batch.title_BL, batch.tokens), batch)
         what_BLD = torch.where(hidden_BL.unsqueeze(-1), self.hidden.to(what_BLD), what_BLD)
         x_BLD = self.dropout(self.norm(what_BLD + self.inputs.when(batch)))
-        mask_BHLL = self.mask(batch.time_BL, batch.valid_BL)
+        mask_HBLL = self.mask(batch.time_BL, batch.valid_BL)
         for block in self.blocks:
-            x_BLD = block(x_BLD, mask_BHLL)
+            x_BLD = block(x_BLD, mask_HBLL)
         return x_BLD
 
     def _behind(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Shape suffixes: B rows, L positions, D width, H heads (or 1: all alike), K width
 """
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from intentrec.model.blocks import Dropout, attend
 
 
 class Attention(nn.Module):
@@ -13,18 +14,16 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float, project: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim) if project else nn.Identity()
 
-    def forward(self, query_BLD: Tensor, x_BLD: Tensor, mask_BHLL: Tensor | None) -> Tensor:
+    def forward(self, query_BLD: Tensor, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:
         """(B, L, D). A mask is added to the scores or, of booleans, true where allowed; None is everything up to k."""
-        q_BHLK = self.query(query_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k_BHLK, v_BHLK = self.key_value(x_BLD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        dropout = self.dropout if self.training else 0.0
-        y_BHLK = F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, mask_BHLL, dropout, is_causal=mask_BHLL is None)
-        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+        q_HBLK = self.query(query_BLD).unflatten(-1, (self.heads, -1)).permute(2, 0, 1, 3)
+        k_HBLK, v_HBLK = self.key_value(x_BLD).unflatten(-1, (2, self.heads, -1)).permute(2, 3, 0, 1, 4)
+        return self.out(attend(q_HBLK, k_HBLK, v_HBLK, mask_HBLL, self.dropout).permute(1, 2, 0, 3).flatten(2))
 
 
 class PostNormBlock(nn.Module):
@@ -34,11 +33,11 @@ class PostNormBlock(nn.Module):
         super().__init__()
         self.attention = Attention(dim, heads, dropout)
         self.norm_attention = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), activation(), Dropout(dropout), nn.Linear(hidden, dim))
         self.norm_mlp = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, x_BLD: Tensor, mask_BHLL: Tensor | None) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:
         """(B, L, D)."""
-        x_BLD = self.norm_attention(x_BLD + self.dropout(self.attention(x_BLD, x_BLD, mask_BHLL)))
+        x_BLD = self.norm_attention(x_BLD + self.dropout(self.attention(x_BLD, x_BLD, mask_HBLL)))
         return self.norm_mlp(x_BLD + self.dropout(self.mlp(x_BLD)))

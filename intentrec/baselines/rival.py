@@ -12,7 +12,8 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from intentrec.model.clock import AgoBias, TimeEmbedding, ago_buckets, causal_mask
+from intentrec.model.blocks import Dropout
+from intentrec.model.clock import AgoBias, TimeEmbedding, ago_buckets, causal_mask, seen
 from intentrec.model.features import Batch, Items
 from intentrec.model.intentrec import InputFeatures
 from intentrec.model.items import TitleEmbedding
@@ -69,9 +70,9 @@ class CausalMask(nn.Module):
 
     def forward(self, batch: Batch, allowed_BLL: Tensor | None = None) -> Tensor | None:
         """A mask for `blocks.Attention`."""
-        if self.ago is not None:
-            return self.ago(ago_buckets(batch.time_BL), causal_mask(batch) if allowed_BLL is None else allowed_BLL)
-        return None if allowed_BLL is None else allowed_BLL.unsqueeze(1)
+        if self.ago is None:
+            return None if allowed_BLL is None else allowed_BLL.unsqueeze(0)
+        return self.ago(seen(ago_buckets(batch.time_BL), causal_mask(batch) if allowed_BLL is None else allowed_BLL))
 
 
 class Rival(Network):
@@ -81,7 +82,7 @@ class Rival(Network):
         super().__init__(spec)
         self.titles = TitleEmbedding(spec, vocabulary)
         self.inputs = Inputs(spec, vocabulary, positions)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.to_item: nn.Module = nn.Linear(spec.dim, spec.dim)
         self.heads = nn.ModuleList(nn.Linear(spec.dim, len(vocabulary.labels(intent))) for intent in spec.intents)
 

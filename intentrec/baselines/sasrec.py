@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from intentrec.baselines.blocks import Attention
 from intentrec.baselines.rival import CausalMask, Rival
+from intentrec.model.blocks import Dropout
 from intentrec.model.features import Batch
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
@@ -33,13 +34,13 @@ class SASRecBlock(nn.Module):
         self.attention = Attention(dim, heads, dropout, project=False)
         self.norm_mlp = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(
-            nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim), nn.Dropout(dropout)
+            nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout), nn.Linear(dim, dim), Dropout(dropout)
         )
 
-    def forward(self, x_BLD: Tensor, mask_BHLL: Tensor | None) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:
         """(B, L, D)."""
         query_BLD = self.norm_attention(x_BLD)
-        x_BLD = self.norm_mlp(query_BLD + self.attention(query_BLD, x_BLD, mask_BHLL))
+        x_BLD = self.norm_mlp(query_BLD + self.attention(query_BLD, x_BLD, mask_HBLL))
         return x_BLD + self.mlp(x_BLD)
 
 
@@ -57,7 +58,7 @@ class SASRec(Rival):
 
     def encode(self, batch: Batch) -> Tensor:
         """(B, L, D)."""
-        x_BLD, mask_BHLL = self.embed(batch), self.mask(batch)
+        x_BLD, mask_HBLL = self.embed(batch), self.mask(batch)
         for block in self.blocks:
-            x_BLD = block(x_BLD, mask_BHLL)
+            x_BLD = block(x_BLD, mask_HBLL)
         return self.norm(x_BLD)

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from intentrec.baselines.blocks import PostNormBlock
 from intentrec.baselines.rival import CausalMask, Rival
+from intentrec.model.blocks import Dropout
 from intentrec.model.features import Batch
 from intentrec.model.network import Answer
 from intentrec.model.spec import ModelSpec
@@ -59,7 +60,7 @@ class TransAct(Rival):
         self.pooled = nn.Linear(spec.dim, spec.dim)
         width = (LATEST + 1) * spec.dim
         self.crosses = nn.ModuleList(Cross(width, spec.dim) for _ in range(CROSSES))
-        self.shared = nn.Sequential(nn.Linear(width, spec.dim), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.shared = nn.Sequential(nn.Linear(width, spec.dim), nn.ReLU(), Dropout(spec.dropout))
 
     def encode(self, batch: Batch) -> Tensor:
         """(B, L, D)."""
@@ -71,9 +72,9 @@ class TransAct(Rival):
 
     def window(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The latest outputs of the blocks (B, L, D, K) and the greatest of the window (B, L, D), at every position."""
-        x_BLD, mask_BHLL = self.embed(batch), self.mask(batch, self.visible(batch))
+        x_BLD, mask_HBLL = self.embed(batch), self.mask(batch, self.visible(batch))
         for block in self.blocks:
-            x_BLD = block(x_BLD, mask_BHLL)
+            x_BLD = block(x_BLD, mask_HBLL)
         width = min(self.spec.recent, x_BLD.shape[1])
         padded_BDL = F.pad(x_BLD.transpose(1, 2), (width - 1, 0), value=-torch.inf)
         greatest_BLD = F.max_pool1d(padded_BDL, width, stride=1).transpose(1, 2)

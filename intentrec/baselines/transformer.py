@@ -27,7 +27,7 @@ class Transformer(Rival):
 
     def encode(self, batch: Batch) -> Tensor:
         """(B, L, D)."""
-        x_BLD, mask_BHLL = self.embed(batch), self.mask(batch)
+        x_BLD, mask_HBLL = self.embed(batch), self.mask(batch)
         for block in self.blocks:
-            x_BLD = block(x_BLD, mask_BHLL)
+            x_BLD = block(x_BLD, mask_HBLL)
         return x_BLD

@@ -4,11 +4,12 @@ Nothing here is a table of dates, so weeks never seen in training mean something
 are periodic, durations are logarithmic. An additive embedding says *when* an interaction was; a bias on the attention
 scores, by T_k - T_i, says *how long ago* it was as seen from k. Both use nothing later than T_k.
 
-Shape suffixes: B rows, L positions, D width, C channels, H heads, T rows of a table.
+Shape suffixes: B rows, L positions, D width, C channels, H heads, T rows of a table, J numbers to look up.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from intentrec.model.features import PERIODIC_CHANNELS, TIME_BUCKETS, Batch
 
@@ -30,24 +31,20 @@ class TimeEmbedding(nn.Module):
 
 
 class _Lookup(torch.autograd.Function):
-    """`table[index]` for a short table and a long index, by column (H first).
-
-    Column by column, because a row of a few numbers costs more to find than to copy; and the gradient is a histogram,
-    not a scatter row by row.
-    """
+    """`table_HT[:, index_J]` for short rows and a long index, whose gradient is a histogram, not a scatter."""
 
     @staticmethod
-    def forward(ctx, table_TH, index):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(index)
-        ctx.rows = len(table_TH)
-        return table_TH.t().contiguous().index_select(1, index.flatten()).unflatten(1, index.shape)
+    def forward(ctx, table_HT, index_J):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(index_J)
+        ctx.width = table_HT.shape[1]
+        return table_HT.index_select(1, index_J)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        (index,) = ctx.saved_tensors
-        columns = [torch.bincount(index.flatten(), part.flatten(), ctx.rows) for part in grad]
-        return torch.stack(columns, -1).to(grad.dtype), None
+    def backward(ctx, grad_HJ):  # type: ignore[no-untyped-def]
+        (index_J,) = ctx.saved_tensors
+        rows = [torch.bincount(index_J, grad_J, ctx.width) for grad_J in grad_HJ]
+        return torch.stack(rows).to(grad_HJ.dtype), None
 
 
 class AgoBias(nn.Module):
@@ -57,16 +54,21 @@ class AgoBias(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.zeros(TIME_BUCKETS, heads))
 
-    def forward(self, ago_BLL: Tensor, allowed_BLL: Tensor) -> Tensor:
-        """Additive attention mask (B, H, L, L): the bias, and minus infinity where attention is not allowed."""
-        bias_BHLL = _Lookup.apply(self.table, ago_BLL).transpose(0, 1)
-        return bias_BHLL.masked_fill(~allowed_BLL[:, None], float("-inf"))
+    def forward(self, seen_BLL: Tensor) -> Tensor:
+        """Additive attention mask (H, B, L, L) of what `seen` returns: the bias, and minus infinity where not seen."""
+        table_HT = F.pad(self.table.t(), (0, 1), value=float("-inf"))
+        return _Lookup.apply(table_HT, seen_BLL.flatten()).unflatten(1, seen_BLL.shape)
 
 
 def ago_buckets(time_BL: Tensor) -> Tensor:
     """floor(log2(1 + T_k - T_i)) for query k and key i: (B, L, L). Keys later than the query are masked anyway."""
     ago_BLL = (time_BL[:, :, None] - time_BL[:, None, :]).clamp(min=0)
     return torch.log2(1 + ago_BLL.float()).long().clamp(max=TIME_BUCKETS - 1)
+
+
+def seen(ago_BLL: Tensor, allowed_BLL: Tensor) -> Tensor:
+    """The bucket of `ago_buckets` where attention is allowed, and one more than the last where it is not: (B, L, L)."""
+    return torch.where(allowed_BLL, ago_BLL, TIME_BUCKETS).int()
 
 
 def causal_mask(batch: Batch) -> Tensor:

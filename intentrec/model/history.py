@@ -32,20 +32,23 @@ class HistoryPath(nn.Module):
         self.ago = AgoBias(heads)
         self.gate = nn.Linear(dim, heads)
 
-    def forward(self, item_BLD: Tensor, first_BL: Tensor, ago_BLL: Tensor, causal_BLL: Tensor) -> Tensor:
+    def forward(self, item_BLD: Tensor, first_BL: Tensor, seen_BLL: Tensor) -> Tensor:
         """Boosts (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last.
 
-        `first_BL` is where each position's title occurs first in its row.
+        Args:
+            item_BLD: E^item.
+            first_BL: where each position's title occurs first in its row.
+            seen_BLL: of everything up to k, what `clock.seen` returns.
         """
-        q_BHLK, k_BHLK = (
-            side(item_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2) for side in (self.query, self.key)
+        q_HBLK, k_HBLK = (
+            side(item_BLD).unflatten(-1, (self.heads, -1)).permute(2, 0, 1, 3) for side in (self.query, self.key)
         )
-        score_BHLL = q_BHLK @ k_BHLK.mT * q_BHLK.shape[-1] ** -0.5 + self.ago(ago_BLL, causal_BLL)
+        score_HBLL = q_HBLK @ k_HBLK.mT * q_HBLK.shape[-1] ** -0.5 + self.ago(seen_BLL)
         same_BLL = first_BL[:, :, None] == first_BL[:, None, :]
         with torch.autocast(item_BLD.device.type, enabled=False):  # sums of exponentials need their digits
-            strength_BHLL = score_BHLL.float().clamp(max=HIGHEST).exp() @ same_BLL[:, None].float()
-            gate_BHL1 = self.gate(item_BLD).float().transpose(1, 2).unsqueeze(-1)
-            boost_BLL = (gate_BHL1 * strength_BHLL.log1p()).sum(1)
+            strength_HBLL = score_HBLL.float().clamp(max=HIGHEST).exp() @ same_BLL.float()
+            gate_HBL1 = self.gate(item_BLD).float().permute(2, 0, 1).unsqueeze(-1)
+            boost_BLL = (gate_HBL1 * strength_HBLL.log1p()).sum(0)
         return boost_BLL * last_touch(first_BL)
 
 

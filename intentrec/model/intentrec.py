@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from intentrec.model.blocks import Encoder
-from intentrec.model.clock import ago_buckets, causal_mask, window_mask
+from intentrec.model.clock import ago_buckets, causal_mask, seen, window_mask
 from intentrec.model.compatibility import Compatibility
 from intentrec.model.features import Batch, Items
 from intentrec.model.history import HistoryPath
@@ -83,35 +83,36 @@ class IntentRec(Network):
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next intents and the next item at every position."""
-        ago_BLL, causal_BLL = ago_buckets(batch.time_BL), causal_mask(batch)
+        ago_BLL = ago_buckets(batch.time_BL)
+        past_BLL = seen(ago_BLL, causal_mask(batch))
         # §3.2: F_k (+) S_k
         f_BLF = self.features(self.titles(batch.title_BL, batch.tokens), batch)
-        s = [encode(f_BLF, batch, ago_BLL, window_mask(batch, h)) for h, encode in self.short_term.items()]
+        s = [encode(f_BLF, batch, seen(ago_BLL, window_mask(batch, h))) for h, encode in self.short_term.items()]
         x_BLX = torch.cat([f_BLF, *s], -1)
         if not self.spec.hierarchical:
-            shared_BLD = self.item_encoder(x_BLX, batch, ago_BLL, causal_BLL)
+            shared_BLD = self.item_encoder(x_BLX, batch, past_BLL)
             logits = self._intents(shared_BLD)
             p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
-            user_BLE, boost_BLL = self._user(shared_BLD, p, batch, ago_BLL, causal_BLL)
+            user_BLE, boost_BLL = self._user(shared_BLD, p, batch, ago_BLL, past_BLL)
             return Output(user_BLE, logits, boost_BLL=boost_BLL, loud_BLW=self._loud(shared_BLD))
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
-        intent_BLD = self.intent_encoder(x_BLX, batch, ago_BLL, causal_BLL)
+        intent_BLD = self.intent_encoder(x_BLX, batch, past_BLL)
         logits = self._intents(intent_BLD)
         p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
         if self.spec.oracle:
             p = {name: true_next(batch, name, p_BLC) for name, p_BLC in p.items()}
         z_BLP, attention_BLM = self.mixture(list(p.values()))
         # §3.4: F_k (+) S_k (+) Z_k, E^item
-        encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, ago_BLL, causal_BLL)
-        user_BLE, boost_BLL = self._user(encoded_BLD, p, batch, ago_BLL, causal_BLL)
+        encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, past_BLL)
+        user_BLE, boost_BLL = self._user(encoded_BLD, p, batch, ago_BLL, past_BLL)
         return Output(user_BLE, logits, z_BLP, attention_BLM, boost_BLL, self._loud(encoded_BLD))
 
     def _user(
-        self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, causal_BLL: Tensor
+        self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, past_BLL: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """The user vector, and what titles of the history get on top."""
         user_BLE = self.to_item(item_BLD)
-        boost_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, ago_BLL, causal_BLL)
+        boost_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, past_BLL)
         if self.compatible is not None:
             user_BLE = torch.cat([user_BLE, *self.compatible.user(p)], -1)
             own_BLL = self.compatible.boosts(p, batch, ago_BLL)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from intentrec.model.blocks import Encoder
-from intentrec.model.clock import ago_buckets, causal_mask
+from intentrec.model.clock import ago_buckets, causal_mask, seen
 from intentrec.model.features import Batch, Encoded
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.loss import LossSettings
@@ -28,7 +28,7 @@ def part(batch: Batch, row: int, begin: int, end: int) -> Batch:
 
 def plain(encoder: Encoder, x_BLI: Tensor, batch: Batch) -> Tensor:
     """An encoder under a full causal mask."""
-    return encoder(x_BLI, batch, ago_buckets(batch.time_BL), causal_mask(batch))
+    return encoder(x_BLI, batch, seen(ago_buckets(batch.time_BL), causal_mask(batch)))
 
 
 def input_features(model: IntentRec, batch: Batch) -> Tensor:
