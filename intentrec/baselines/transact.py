@@ -14,7 +14,8 @@ user's vector at the end, as everywhere else, and "now" is each position in turn
 attention is causal: the output of an earlier action does not know the later ones. In rows longer than the window an
 output inside it may know of actions before it, through the first block.
 
-Shape suffixes: B rows, L positions, N asked positions, D width, K latest outputs, X width of all features.
+Shape suffixes: B rows, L positions, N asked positions, D width, K latest outputs, X width of all features, G blocks of
+W positions.
 """
 
 import torch
@@ -75,14 +76,11 @@ class TransAct(Rival):
         x_BLD, mask_HBLL = self.embed(batch), self.mask(batch, self.visible(batch))
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_HBLL)
-        width = min(self.spec.recent, x_BLD.shape[1])
-        padded_BDL = F.pad(x_BLD.transpose(1, 2), (width - 1, 0), value=-torch.inf)
-        greatest_BLD = F.max_pool1d(padded_BDL, width, stride=1).transpose(1, 2)
-        return F.pad(x_BLD, (0, 0, LATEST - 1, 0)).unfold(1, LATEST, 1), greatest_BLD
+        return F.pad(x_BLD, (0, 0, LATEST - 1, 0)).unfold(1, LATEST, 1), greatest(x_BLD, self.spec.recent)
 
-    def cross(self, latest: Tensor, greatest: Tensor) -> Tensor:
+    def cross(self, latest: Tensor, most: Tensor) -> Tensor:
         """What comes of the features: (..., D) from (..., D, K) and (..., D)."""
-        first = features = torch.cat([latest.flatten(-2), self.pooled(greatest)], -1)
+        first = features = torch.cat([latest.flatten(-2), self.pooled(most)], -1)
         for cross in self.crosses:
             features = cross(first, features)
         return self.shared(features)
@@ -97,3 +95,16 @@ class TransAct(Rival):
         late_B11 = torch.rand(len(batch.time_BL), 1, 1, device=batch.time_BL.device) * WINDOW_SECONDS
         ago_BLL = batch.time_BL[:, :, None] - batch.time_BL[:, None, :]
         return window_LL & ((ago_BLL >= late_B11) | (back_LL == 0))
+
+
+def greatest(x_BLD: Tensor, width: int) -> Tensor:
+    """The maximum of the latest `width` positions up to each: (B, L, D), in a time that does not grow with `width`.
+
+    In blocks of `width` a window is the end of one and the beginning of the next (van Herk, 1992).
+    """
+    length = x_BLD.shape[1]
+    width = min(width, length)
+    blocks_BDGW = F.pad(x_BLD.mT, (0, -length % width), value=-torch.inf).unflatten(-1, (-1, width))
+    beginning_BDL = blocks_BDGW.cummax(-1).values.flatten(-2)[..., :length]
+    end_BDL = blocks_BDGW.flip(-1).cummax(-1).values.flip(-1).flatten(-2)
+    return beginning_BDL.maximum(F.pad(end_BDL, (width - 1, 0), value=-torch.inf)[..., :length]).mT

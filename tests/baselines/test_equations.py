@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from intentrec.baselines import transact
@@ -155,6 +157,18 @@ def slow_features(model: Network, x_LD: Tensor) -> Tensor:
             x = first * linear(cross.u, cross.v.weight @ x) + x
         found.append(linear(model.shared[0], x).relu())
     return torch.stack(found)
+
+
+@given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 99))
+def test_the_greatest_of_a_sliding_window_and_whom_it_teaches(length: int, width: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x_BLD = torch.randn(2, length, 3, generator=generator).requires_grad_()
+    told_BLD = torch.randn(2, length, 3, generator=generator)
+    wanted_BLD = torch.stack([x_BLD[:, max(0, k + 1 - width) : k + 1].amax(1) for k in range(length)], 1)
+    found_BLD = transact.greatest(x_BLD, width)
+    assert torch.equal(found_BLD, wanted_BLD)
+    found, wanted = (torch.autograd.grad(y_BLD, x_BLD, told_BLD)[0] for y_BLD in (found_BLD, wanted_BLD))
+    torch.testing.assert_close(found, wanted)
 
 
 def test_transact_does_not_lean_on_the_last_hours_in_training() -> None:
