@@ -31,12 +31,11 @@ def relative(ours: float, theirs: float) -> float:
     return ours / theirs - 1.0
 
 
-def mean_intervals(
-    values_US: NDArray, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> tuple[NDArray, NDArray]:
-    """Bootstrap intervals of each column's mean: lower and upper bounds, one per column.
+def resampled_means(values_US: NDArray, resamples: int = 1000, seed: int = 0) -> NDArray:
+    """Each column's mean over users drawn with replacement, once per resample: (R, S).
 
-    Every resample draws users once for all columns, so that systems are seen under the same luck.
+    A resample draws users once for all columns, so that systems are seen under the same luck; and as many users are
+    drawn the same way in every call with the same seed.
 
     Raises:
         ValueError: no user.
@@ -45,11 +44,21 @@ def mean_intervals(
     if not users:
         raise ValueError("values of at least one user are needed")
     rng = np.random.default_rng(seed)
-    means = np.stack(
+    return np.stack(
         [np.bincount(rng.integers(0, users, users), minlength=users) @ values_US / users for _ in range(resamples)]
     )
+
+
+def mean_intervals(
+    values_US: NDArray, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> tuple[NDArray, NDArray]:
+    """Bootstrap intervals of each column's mean: lower and upper bounds, one per column.
+
+    Raises:
+        ValueError: no user.
+    """
     tail = (1.0 - confidence) / 2.0
-    lower, upper = np.quantile(means, [tail, 1.0 - tail], axis=0)
+    lower, upper = np.quantile(resampled_means(values_US, resamples, seed), [tail, 1.0 - tail], axis=0)
     return lower, upper
 
 
@@ -64,20 +73,36 @@ def paired_lift(
     Raises:
         ValueError: no user, or arrays of different lengths.
     """
-    if ours_U.shape != theirs_U.shape or len(ours_U) == 0:
-        raise ValueError(f"paired values of the same users are needed, got {ours_U.shape} and {theirs_U.shape}")
-    pairs_U2 = np.stack([ours_U, theirs_U], axis=1).astype(float)
-    users = len(pairs_U2)
-    rng = np.random.default_rng(seed)
-    lifts = np.empty(resamples)
-    for i in range(resamples):
-        ours, theirs = pairs_U2[rng.integers(0, users, users)].mean(axis=0)
-        lifts[i] = relative(ours, theirs)
+    _require_paired(ours_U, theirs_U)
+    ours_R, theirs_R = resampled_means(np.stack([ours_U, theirs_U], axis=1).astype(float), resamples, seed).T
+    return lift_of(ours_U, theirs_U, ours_R, theirs_R, confidence)
+
+
+def lift_of(ours_U: NDArray, theirs_U: NDArray, ours_R: NDArray, theirs_R: NDArray, confidence: float = 0.95) -> Lift:
+    """The lift of `paired_lift`, of means over the same resamples of users that were made before.
+
+    Args:
+        ours_U: one value per user.
+        theirs_U: those of the same users.
+        ours_R: means of `resampled_means`.
+        theirs_R: those of the same draws.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: no user, or arrays of different lengths.
+    """
+    _require_paired(ours_U, theirs_U)
+    lifts = [relative(ours, theirs) for ours, theirs in zip(ours_R.tolist(), theirs_R.tolist(), strict=True)]
     tail = (1.0 - confidence) / 2.0
     # An infinite lift has a place in the order but no midpoint, so quantiles are taken without interpolation.
     lower, upper = np.quantile(lifts, [tail, 1.0 - tail], method="inverted_cdf")
-    difference = pairs_U2[:, 0] - pairs_U2[:, 1]
-    constant = users < 2 or np.ptp(difference) == 0
+    difference = ours_U.astype(float) - theirs_U.astype(float)
+    constant = len(difference) < 2 or np.ptp(difference) == 0
     p_value = float(difference[0] == 0) if constant else float(stats.ttest_1samp(difference, 0.0).pvalue)
-    estimate = relative(*pairs_U2.mean(axis=0))
-    return Lift(float(estimate), float(lower), float(upper), confidence, p_value, users)
+    estimate = relative(float(ours_U.mean(dtype=float)), float(theirs_U.mean(dtype=float)))
+    return Lift(estimate, float(lower), float(upper), confidence, p_value, len(difference))
+
+
+def _require_paired(ours_U: NDArray, theirs_U: NDArray) -> None:
+    if ours_U.shape != theirs_U.shape or len(ours_U) == 0:
+        raise ValueError(f"paired values of the same users are needed, got {ours_U.shape} and {theirs_U.shape}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from intentrec.training import tracking
 from intentrec.training.threads import set_threads
 
 RESULTS = ROOT / "docs" / "results"
+PAGES = 0.05  # how much of the time may go into pages before the last one: results are kept without them
 
 
 def experiments(name: str, only: Sequence[str] = (), pace_only: bool = False) -> None:
-    """Build the tables of a study, tune every system, train it with every seed, and write the page after each.
+    """Build the tables of a study, tune every system, train it with every seed, and write the page again and again.
 
     At the end of all, an epoch of each is timed, side by side.
 
@@ -70,10 +72,13 @@ def carry_out(
     pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
     chosen = dict(pool(delayed(_tuned)(study, data, system, out, trials, progress) for system in wanted))
     missing = [(system, chosen[system.name], seed) for seed in study.seeds for system in wanted]
+    due = 0.0
     for said in pool(delayed(_measured)(study, data, *each, out) for each in missing):
         if said:
             progress.say(said)
+        if said and (began := time.monotonic()) >= due:
             page.write(name, study, data, read(out, study, data, known), results)
+            due = time.monotonic() + (time.monotonic() - began) / PAGES
     conclude(name, study, data, results, progress, timed=not only)
 
 

@@ -5,7 +5,7 @@ p-value speaks of other users, and the spread beside the mean of other seeds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS
-from intentrec.evaluation.significance import paired_lift
+from intentrec.evaluation.significance import lift_of, resampled_means
 from intentrec.experiments.run import Data, stored
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, domain_of
@@ -33,6 +33,9 @@ class Measured:
     results: Sequence[Mapping[str, Any]]
     users: Mapping[str, str]  # protocol -> fingerprint of the users, in their order
     per_user: Mapping[str, NDArray]  # protocol.metric -> mean over seeds, in the order of users
+    resampled: Mapping[str, NDArray] = field(
+        default_factory=dict
+    )  # protocol.metric -> means over the same draws of users
 
     def values(self, protocol: str, metric: str) -> NDArray:
         """A metric of each seed; NaN where it was not measured."""
@@ -53,7 +56,7 @@ def read(folder: Path, study: Study, data: Data, known: Mapping[str, System]) ->
         about = stored(path, mark)
         if about:
             found[name] = _measured(name, [(path, about)])
-    return found
+    return _resampled(found)
 
 
 def _as_now(about: Mapping[str, Any], study: Study, system: System) -> bool:
@@ -73,11 +76,22 @@ def _measured(name: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Meas
     return Measured(name, first["label"], [about for _, about in kept], first["users"], per_user)
 
 
+def _resampled(found: Mapping[str, Measured]) -> dict[str, Measured]:
+    """With the draws of the bootstrap, made once for all systems: any two are compared under the same ones."""
+    means: dict[str, dict[str, NDArray]] = {name: {} for name in found}
+    for key in sorted({key for each in found.values() for key in each.per_user}):
+        names = [name for name, each in found.items() if key in each.per_user]
+        means_RS = resampled_means(np.stack([found[name].per_user[key] for name in names], axis=1))
+        for name, means_R in zip(names, means_RS.T, strict=True):
+            means[name][key] = means_R
+    return {name: replace(each, resampled=means[name]) for name, each in found.items()}
+
+
 def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: str = ITEM[1]) -> dict[str, Any]:
     """Relative lift per user, its interval and p-value."""
     key = f"{protocol}.{metric}"
     assert ours.users[protocol] == theirs.users[protocol], f"{ours.name} and {theirs.name}: other users"
-    return paired_lift(ours.per_user[key], theirs.per_user[key]).to_dict()
+    return lift_of(ours.per_user[key], theirs.per_user[key], ours.resampled[key], theirs.resampled[key]).to_dict()
 
 
 def table(number: str, names: Sequence[str], measured: Mapping[str, Measured], intents: Sequence[str]) -> list[dict]:
