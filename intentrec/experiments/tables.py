@@ -33,9 +33,7 @@ class Measured:
     results: Sequence[Mapping[str, Any]]
     users: Mapping[str, str]  # protocol -> fingerprint of the users, in their order
     per_user: Mapping[str, NDArray]  # protocol.metric -> mean over seeds, in the order of users
-    resampled: Mapping[str, NDArray] = field(
-        default_factory=dict
-    )  # protocol.metric -> means over the same draws of users
+    resampled: Mapping[str, NDArray] = field(default_factory=dict)  # the same, but means over users drawn
 
     def values(self, protocol: str, metric: str) -> NDArray:
         """A metric of each seed; NaN where it was not measured."""
