@@ -126,21 +126,25 @@ def split(encoded: Encoded, begin: datetime) -> tuple[Encoded, Encoded]:
 
 
 def with_intents_of_others(encoded: Encoded, seed: int) -> Encoded:
-    """The same rows, but each has the intent labels of another one, stretched to its length.
+    """The same rows, but the targets of each have the intent labels of another one's targets, stretched to their number.
 
-    How often each label occurs stays about the same, and what it says about its interaction is gone: a lift that a
-    model keeps with these labels is not one of intent.
+    How often a target has each label stays about the same, and what it says about its interaction is gone: a lift that
+    a model keeps with these labels is not one of intent. (Labels of other positions would not do: where some actions
+    are no target, a target would be told what no target does.)
     """
+    # R rows with targets, T targets of them all
     generator = torch.Generator().manual_seed(seed)
-    order_B = torch.randperm(len(encoded), generator=generator)
-    donor_B = torch.empty_like(order_B)
-    donor_B[order_B] = order_B.roll(1)  # along one cycle through all rows: nobody is their own donor
-    lengths = encoded.lengths
-    row_N = torch.repeat_interleave(torch.arange(len(encoded)), lengths)
-    position_N = torch.arange(len(row_N)) - encoded.offsets[row_N]
-    given_N = donor_B[row_N]
-    from_N = encoded.offsets[given_N] + position_N * lengths[given_N] // lengths[row_N]
-    label = {name: value[from_N] for name, value in encoded.flat.label.items()}
+    at_T = encoded.flat.target_BL.nonzero().squeeze(1)
+    row_T = torch.repeat_interleave(torch.arange(len(encoded)), encoded.lengths)[at_T]
+    _, row_T, count_R = row_T.unique_consecutive(return_inverse=True, return_counts=True)
+    first_R = count_R.cumsum(0) - count_R
+    order_R = torch.randperm(len(count_R), generator=generator)
+    donor_R = torch.empty_like(order_R)
+    donor_R[order_R] = order_R.roll(1)  # along one cycle through all rows: nobody is their own donor
+    given_T = donor_R[row_T]
+    number_T = torch.arange(len(at_T)) - first_R[row_T]
+    from_T = first_R[given_T] + number_T * count_R[given_T] // count_R[row_T]
+    label = {name: value.index_copy(0, at_T, value[at_T[from_T]]) for name, value in encoded.flat.label.items()}
     return replace(encoded, flat=replace(encoded.flat, label=label))
 
 

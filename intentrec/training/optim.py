@@ -9,8 +9,14 @@ from intentrec.config import Training
 
 
 def optimizer_of(model: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW that decays the weights of linear layers only: neither embeddings nor norms nor biases."""
-    decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    """AdamW that decays the weights of linear and recurrent layers only: neither embeddings nor norms nor biases."""
+    decayed = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.Linear | nn.RNNBase)
+        for name, parameter in module.named_parameters(recurse=False)
+        if name.startswith("weight")
+    }
     groups = [
         {
             "params": [p for p in model.parameters() if (id(p) in decayed) == decay],
