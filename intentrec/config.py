@@ -12,6 +12,7 @@ import re
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -107,6 +108,15 @@ class Calendar(Strict):
     history_start: date = Field(description="first service date of the data; a Monday where weeks start on Mondays")
     censored_weeks: int = Field(0, ge=0, description="weeks from history_start that train no target")
 
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{zone!r} is no time zone, such as Europe/London") from error
+        return zone
+
 
 class Events(Strict):
     """What a raw row may be."""
@@ -123,6 +133,9 @@ class Events(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> "Events":
+        twice = sorted({name for name in self.types if self.types.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is in types twice")
         named = [*self.play_types, *filter(None, (self.list_add, self.list_remove))]
         unknown = sorted(set(named) - set(self.types))
         if unknown:
@@ -155,7 +168,7 @@ class Interactions(Strict):
 
     @property
     def rules_version(self) -> str:
-        """Hash of all that decides a label."""
+        """Hash of the rules and their settings: this section alone, not the events and days that runs are made of."""
         return fingerprint(self.model_dump())
 
 
@@ -180,6 +193,10 @@ class Sequences(Strict):
     def _whole_days(self) -> "Sequences":
         if seconds(self.lookback) % 86400:
             raise ValueError(f"lookback {self.lookback!r} is not whole days: interactions are kept by service date")
+        if seconds(self.lookback) < 7 * 86400:
+            raise ValueError(
+                f"lookback {self.lookback!r} is less than a week: what is older would be new in no sequence"
+            )
         return self
 
 

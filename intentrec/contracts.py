@@ -155,7 +155,7 @@ INTERACTIONS = Table(
         Column("creator", TEXT, "catalogue fact at that time", nullable=True),
         Column("language", TEXT, "catalogue fact at that time", nullable=True),
         Column("episode", INT, "catalogue fact of the last item", nullable=True),
-        Column("release_age_days", DOUBLE, "end_ts minus the title's release, in days", nullable=True),
+        Column("release_age_days", DOUBLE, "end_ts minus the title's release, in days; 0 before it", nullable=True),
         Column("action_type", TEXT, "label of the first rule that matched"),
         Column("is_target", BOOL, "the domain's target_when"),
         Column("left_censored", BOOL, "in the domain's first weeks, where everything looks new"),

@@ -26,8 +26,6 @@ _BASE = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",  # it overwrites the lines that the jobs print
     "spark.sql.session.timeZone": "UTC",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -35,6 +33,8 @@ _BASE = {
     "spark.databricks.delta.constraints.allowUnenforcedNotNull.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
+# Whoever is on this machine's network has no business with a driver that only works here.
+_LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
 def delta_jars() -> list[Path]:
@@ -57,7 +57,8 @@ def start(profile: "Profile", app: str) -> "SparkSession":
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(app).master(profile.spark.master)
-    settings = {**_BASE, "spark.jars": ",".join(map(str, delta_jars())), **profile.spark.conf}
+    local = _LOCAL if profile.spark.master.startswith("local") else {}
+    settings = {**_BASE, **local, "spark.jars": ",".join(map(str, delta_jars())), **profile.spark.conf}
     if CLASS_ARCHIVE.exists():
         settings[JAVA_OPTIONS] = f"-XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds=off {settings.get(JAVA_OPTIONS, '')}"
     for key, value in settings.items():
@@ -75,7 +76,8 @@ def fetch_jars() -> None:
     with tempfile.TemporaryDirectory() as ivy:
         builder = SparkSession.builder.master("local[1]").config("spark.jars.packages", DELTA)
         builder = builder.config("spark.jars.ivy", ivy).config("spark.ui.enabled", "false")
-        builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
+        for key, value in _LOCAL.items():
+            builder = builder.config(key, value)
         builder.getOrCreate().stop()
         JAR_DIR.mkdir(parents=True, exist_ok=True)
         for name in JARS:

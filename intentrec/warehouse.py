@@ -25,6 +25,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from intentrec import quality, spark
 from intentrec.contracts import TABLES, Table
 from intentrec.errors import PipelineError, lost_file
+from intentrec.row_text import row_text
 from intentrec.runs import Run, code_version
 
 # What Delta raises where another commit came first; the Python classes share no base class of their own.
@@ -59,7 +60,7 @@ def fingerprint(frame: DataFrame) -> Fingerprint:
 
 def _as_text(schema: StructType, alias: str = "") -> Column:
     """A row as text, the same for equal rows; `alias` is the frame's, with a dot."""
-    return F.to_json(F.struct(*[_without_maps(alias, field.name, field.dataType) for field in schema]))
+    return row_text([_without_maps(alias, field.name, field.dataType) for field in schema])
 
 
 def _without_maps(alias: str, name: str, of: DataType) -> Column:

@@ -2,10 +2,12 @@
 
 import argparse
 
+from pyspark.sql import functions as F
+
 from intentrec.contracts import INTERACTIONS, SEQUENCES
 from intentrec.interactions.weeks import WEEK, weeks
 from intentrec.runs import Run, main
-from intentrec.sequences.build import build, read_from
+from intentrec.sequences.build import build, ended_in, read_from
 from intentrec.warehouse import Warehouse, next_day
 
 
@@ -16,6 +18,20 @@ def body(run: Run, args: argparse.Namespace) -> None:
     interactions = warehouse.read(INTERACTIONS, read_from(as_ofs[0], run.domain), run.end)
     sequences = build(interactions, as_ofs, run.domain)
     warehouse.replace(SEQUENCES, sequences, next_day(run.start), next_day(run.end))
+    _count_cut(warehouse, ended_in(interactions, run.start, run.end, run.domain).count())
+
+
+def _count_cut(warehouse: Warehouse, ended: int) -> None:
+    """Keep how many of the interactions that `ended` in the weeks are new in no row, each week's latest n being all."""
+    run = warehouse.run
+    written = warehouse.current(SEQUENCES, next_day(run.start), next_day(run.end))
+    kept = written.agg(F.sum("n_new")).first()
+    cut = run.counts["sequences.new_beyond_length"] = ended - int((kept and kept[0]) or 0)
+    if cut:
+        run.say(
+            f"{cut:,} of {ended:,} interactions lie before the latest {run.domain.sequences.length} of their user's "
+            "week: nothing is learned from them, and nothing judged (sequences.length)"
+        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,10 @@ def arrivals(run: Run, include_late: bool) -> tuple[date, date]:
 
 
 def ingest_catalog(warehouse: Warehouse) -> DataFrame:
-    """Write the interval's snapshots, if there are any. Returns the refused rows as QUARANTINE has them."""
+    """Write the interval's snapshots, or take back those that are no longer delivered.
+
+    Returns the refused rows as QUARANTINE has them.
+    """
     run = warehouse.run
     items = checked_items(load(run.domain.source.reader).read_catalog(warehouse.spark, run)).localCheckpoint()
     refused = F.size("reasons") > 0
@@ -49,9 +52,11 @@ def ingest_catalog(warehouse: Warehouse) -> DataFrame:
     run.counts |= {"catalog.read": read, "catalog.accepted": read - quarantined - copies}
     run.counts |= {"catalog.quarantined": quarantined, "catalog.duplicates": copies}
     run.say(f"{read:,} catalogue rows read")
-    if read:
+    if read or (warehouse.exists(CATALOG) and not warehouse.current(CATALOG, run.start, run.end).isEmpty()):
         accepted = items.where(~refused & ~F.col("is_copy")).select(*CATALOG.names)
         warehouse.replace(CATALOG, accepted, run.start, run.end)
+    else:  # not worth a warning: some services deliver their catalogue once
+        run.say("no catalogue snapshot of these dates: the facts of the last one hold on")
     return items.where(refused).select(
         F.col("snapshot_date").alias("event_date"),
         F.lit("catalog").alias("record"),

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from intentrec import quality
 from intentrec.contracts import CATALOG, INTERACTIONS, TABLES, Table
 from intentrec.errors import PipelineError
+from intentrec.operate.lineage import PUBLISHED
 from intentrec.quality import SAMPLE, SUITES, Audit, AuditFailed, Finding, audit_frame, load_suite, parameters
 from intentrec.runs import Run
 from tests.good_rows import END, MOMENT, START, frame, rows
@@ -113,7 +114,6 @@ def test_good_rows_pass(spark: SparkSession, run: Run) -> None:
         ("engagement_events", {"user_id": None}, "column_values_to_not_be_null", {"event_id": "e1"}),
         ("engagement_events", {"event_type": "poke"}, "column_values_to_be_in_set", {"event_id": "e1"}),
         ("engagement_events", {"duration_s": -1.0}, "column_values_to_be_between", {"event_id": "e1"}),
-        ("catalog", {"genres": ["drama", "comedy"]}, "unexpected_rows_expectation", {"item_id": "i1"}),
         (
             "interactions",
             {"end_ts": MOMENT - timedelta(1)},
@@ -121,19 +121,9 @@ def test_good_rows_pass(spark: SparkSession, run: Run) -> None:
             {"user_id": "u1"},
         ),
         ("interactions", {"event_counts": {"play": 0}}, "unexpected_rows_expectation", {"user_id": "u1"}),
-        ("title_state", {"last_play_ts": MOMENT}, "unexpected_rows_expectation", {"user_id": "u1"}),
-        ("sequences", {"title_id": ["t1"]}, "unexpected_rows_expectation", {"user_id": "u1"}),
-        ("user_intents", {"attention": {"action_type": 0.2}}, "unexpected_rows_expectation", {"user_id": "u1"}),
-        ("recommendations", {"rank": 7}, "unexpected_rows_expectation", {"user_id": "u0"}),
-        ("user_vectors", {"vector": [float("nan"), 1.0]}, "unexpected_rows_expectation", {"user_id": "u1"}),
-        ("user_vectors", {"boosts": {"t1": float("nan")}}, "unexpected_rows_expectation", {"user_id": "u1"}),
-        ("releases", {"table_versions": {"user_intents": 1}}, "unexpected_rows_expectation", {"release_id": "r1"}),
-        ("feature_profiles", {"rows": 3}, "unexpected_rows_expectation", {"feature": "kind"}),
-        ("run_ledger", {"end": START}, "column_pair_values_a_to_be_greater_than_b", {"run_id": "run1"}),
-        ("quarantine", {"reasons": []}, "unexpected_rows_expectation", {"source_file": "events.jsonl.gz"}),
     ],
 )
-def test_each_critical_class_fails_with_its_row(
+def test_a_failure_of_each_kind_shows_its_row(
     spark: SparkSession, run: Run, table: str, change: dict[str, Any], kind: str, key: dict[str, str]
 ) -> None:
     good = rows(table)
@@ -144,6 +134,216 @@ def test_each_critical_class_fails_with_its_row(
         assert finding.raised is None
         assert finding.unexpected == 1
         assert [{name: row[name] for name in key} for row in finding.rows] == [key]
+
+
+NAN = float("nan")
+ARRAYS = ["title_id", "start_ts", "end_ts", "duration_s", "action_type", "kind", "genres", "creator", "language"]
+ARRAYS += ["release_age_days", "surface", "device", "is_target", "weight"]
+# By table: the column that tells its rows apart, and rows that one critical expectation each must refuse.
+SPOILED: dict[str, tuple[str, dict[str, Rows]]] = {
+    "engagement_events": (
+        "event_id",
+        {
+            "event_type": [{"event_type": "poke"}],
+            "duration_s": [{"duration_s": -1.0}, {"duration_s": 43_201.0}],
+            "position_s": [{"position_s": -1.0}],
+        },
+    ),
+    "catalog": (
+        "item_id",
+        {
+            "no genre is null or empty, and they are sorted": [
+                {"genres": ["drama", "comedy"]},
+                {"genres": [""]},
+                {"genres": ["drama", None]},
+            ],
+            "runtime_s": [{"runtime_s": 0.0}],
+        },
+    ),
+    "interactions": (
+        "user_id",
+        {
+            "action_type": [{"action_type": "loiter"}],
+            "end_ts, start_ts": [{"end_ts": MOMENT - timedelta(1)}],
+            "duration_s": [{"duration_s": -1.0}],
+            "fraction": [{"fraction": -0.1}, {"fraction": 1.1}],
+            "every run counts at least one event, and signals are numbers": [
+                {"event_counts": {"play": 0}},
+                {"event_counts": {"play": 2, "list_add": -1}},
+                {"signals": {"likes": NAN}},
+                {"signals": {"likes": None}},
+            ],
+        },
+    ),
+    "title_state": (
+        "user_id",
+        {
+            "last_fraction": [{"last_fraction": -0.1}, {"last_fraction": 1.1}],
+            "no fact is later than the last touch or missing its companions": [
+                {"last_play_ts": MOMENT},
+                {"last_finished_ts": MOMENT - timedelta(days=6)},
+                {"last_item_id": None},
+                {"last_play_ts": None},
+            ],
+        },
+    ),
+    "sequences": (
+        "user_id",
+        {
+            "n_new": [{"n_new": 0}, {"n_new": 51}],
+            "arrays are aligned and without holes": [
+                {"n_new": 4},
+                *({name: rows("sequences")[1][name][:2]} for name in ARRAYS),
+                *({name: [*rows("sequences")[1][name][:2], None]} for name in ARRAYS),
+            ],
+            "oldest first, and no run ends before it starts": [
+                {"end_ts": rows("sequences")[1]["end_ts"][::-1], "start_ts": [MOMENT] * 3},
+                {"start_ts": [MOMENT + timedelta(hours=9)] * 3},
+            ],
+            "duration weights and durations in range": [
+                {"weight": [0.0, 0.5, 1.1]},
+                {"weight": [0.0, -0.5, 1.0]},
+                {"duration_s": [1.0, -1.0, 1.0]},
+                {"duration_s": [1.0, NAN, 1.0]},
+            ],
+            "window starts lie between the first position and their own, and never step back": [
+                {"window_start": {}},
+                {"window_start": {"1d": [0, 0]}},
+                {"window_start": {"1d": [0, 1, 0]}},
+                {"window_start": {"1d": [-1, 0, 0]}},
+                {"window_start": {"1d": [0, 0, 3]}},
+            ],
+        },
+    ),
+    "user_intents": (
+        "user_id",
+        {
+            "primary_intent": [{"primary_intent": "mood"}],
+            "attention is a distribution and its largest weight is the primary intent": [
+                {"attention": {"action_type": 0.2}},
+                {"attention": {"action_type": 1.1, "genre": -0.1}},
+                {"attention": {"action_type": 0.3, "genre": 0.7}},
+            ],
+            "labels and probabilities are aligned, most probable first, within [0, 1]": [
+                {"top_probabilities": {"action_type": [0.6, 0.4]}},
+                {"top_probabilities": {"action_type": [0.6], "genre": [0.9]}},
+                {"top_probabilities": {"action_type": [0.4, 0.6], "genre": [0.9]}},
+                {"top_probabilities": {"action_type": [0.6, -0.1], "genre": [0.9]}},
+                {"top_probabilities": {"action_type": [0.9, 0.2], "genre": [0.9]}},
+                {"top_labels": {"action_type": [], "genre": []}, "top_probabilities": {"action_type": [], "genre": []}},
+            ],
+            "embeddings are finite and of one length": [
+                {"intent_embedding": [0.1]},
+                {"intent_embedding": [0.1, NAN]},
+                {"intent_embedding": [0.1, float("inf")]},
+            ],
+        },
+    ),
+    "recommendations": (
+        "user_id",
+        {
+            "rank": [{"rank": 0}, {"rank": 101}],
+            "ranks run from 1 without a gap, by falling score, no title twice": [
+                {"rank": 3},
+                {"score": 3.0},
+                {"score": NAN},
+                {"title_id": "t0"},
+            ],
+        },
+    ),
+    "item_vectors": (
+        "title_id",
+        {"vectors are finite and of one length": [{"vector": [0.5]}, {"vector": [0.5, NAN]}, {"vector": [1e31, 0.5]}]},
+    ),
+    "user_vectors": (
+        "user_id",
+        {
+            "vectors are finite and of one length": [
+                {"vector": [0.5]},
+                {"vector": [0.5, NAN]},
+                {"vector": [1e31, 0.5]},
+            ],
+            "boosts are finite": [{"boosts": {"t1": NAN}}, {"boosts": {"t1": float("inf")}}],
+        },
+    ),
+    "releases": (
+        "release_id",
+        {
+            "at most one release is active": [{"active": True}, {"active": True}],
+            "every release names the versions of the four published tables": [
+                {"active": False, "table_versions": {table: 1 for table in PUBLISHED if table != missing}}
+                for missing in PUBLISHED
+            ],
+        },
+    ),
+    "feature_profiles": (
+        "feature",
+        {
+            "kind": [{"kind": "average"}],
+            "table_name": [{"table_name": "sequences"}],
+            "rows": [{"rows": 0, "table_name": "engagement_events"}],
+            "every feature with one value a row counts every row of its table": [{"rows": 1}],
+        },
+    ),
+    "quarantine": (
+        "source_file",
+        {
+            "record": [{"record": "user"}],
+            "every refused row has a reason, and no reason is empty": [
+                {"reasons": []},
+                {"reasons": [""]},
+                {"reasons": ["bad_duration", None]},
+            ],
+        },
+    ),
+    "run_ledger": (
+        "run_id",
+        {
+            "status": [{"status": "lost"}],
+            "end, start": [{"end": START}],
+            "seconds": [{"seconds": -1.0}],
+        },
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", AUDITED, ids=lambda table: table.name)
+def test_every_critical_expectation_refuses_what_it_is_for(
+    spark: SparkSession, run: Run, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All spoiled rows at once, each under a name of its own; other expectations may refuse them, too."""
+    monkeypatch.setattr(quality, "SAMPLE", 100)
+    name, cases = SPOILED[table.name]
+    content, wanted = [], {}
+    for on, changes in cases.items():
+        wanted[on] = {f"{on}/{number}" for number in range(len(changes))}
+        for number, change in enumerate(changes):
+            own = {name: f"{on}/{number}"}
+            if table.name == "recommendations":  # a list of two
+                content.append({**rows(table.name)[0], **own})
+            content.append({**rows(table.name)[1], **own, **change})
+    result = audited(spark, run, table.name, content)
+    found = {finding.on: finding for finding in result.failures if not _structural(finding.kind)}
+    assert found.keys() == wanted.keys()
+    for on, names in wanted.items():
+        assert found[on].raised is None
+        assert names <= {row[name] for row in found[on].rows}, on
+    critical = [each for each in load_suite(table).expectations if each.severity == "critical"]
+    assert len([each for each in critical if not _structural(each.expectation_type)]) == len(wanted)
+
+
+def _structural(kind: str) -> bool:
+    """Expectations of the contract's own: `test_the_contract_is_audited`."""
+    return any(part in kind for part in ("not_be_null", "unique", "row_count"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["user_intents", "recommendations", "item_vectors", "user_vectors"])
+def test_two_releases_in_one_publication_are_critical(spark: SparkSession, run: Run, table: str) -> None:
+    one, other = rows(table)
+    finding = only(audited(spark, run, table, [one, {**other, "release_id": "r2"}]).failures)
+    assert (finding.kind, finding.on) == ("column_unique_value_count_to_be_between", "release_id")
 
 
 @pytest.mark.slow
@@ -224,6 +424,14 @@ def test_a_warning_is_told_and_passes(spark: SparkSession, run: Run, capsys: pyt
     assert (finding.kind, finding.observed) == ("column_unique_value_count_to_be_between", 1)
     assert "warning: interactions: column_unique_value_count_to_be_between on action_type" in capsys.readouterr().out
     assert "column unique value count to be between" in (run.report_dir / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_plays_before_the_release_are_noticed(spark: SparkSession, run: Run) -> None:
+    """They have no age yet: 0."""
+    good = rows("interactions")
+    finding = only(audited(spark, run, "interactions", [{**row, "release_age_days": 0.0} for row in good]).warnings)
+    assert (finding.on, finding.unexpected) == ("release_age_days", 2)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import deltalake
@@ -184,6 +184,12 @@ def test_a_fingerprint_sees_rows_not_their_order(spark: SparkSession) -> None:
     assert fingerprint(spark.createDataFrame(turned, schema).repartition(3)) == one
     for other in (content[:2], [*content, content[2]], [*content[:2], ("b", None, [1, 2])], [*content[:2], content[1]]):
         assert fingerprint(spark.createDataFrame(other, schema)) != one
+
+
+def test_rows_a_microsecond_apart_are_two(spark: SparkSession) -> None:
+    moment = datetime(2026, 8, 10, 12, 0, 0, 123_456, tzinfo=UTC)
+    one, other = (spark.createDataFrame([(at,)], "t timestamp") for at in (moment, moment + timedelta(microseconds=1)))
+    assert fingerprint(one) != fingerprint(other)
 
 
 # What the killed process runs: two tables of one run, as build_interactions writes them.

@@ -20,6 +20,7 @@ from intentrec.contracts import ENGAGEMENT_EVENTS
 from intentrec.events.calendar import service_day_start, week_start
 from intentrec.events.check import PROVENANCE
 from intentrec.events.snapshots import snapshot_as_of
+from intentrec.row_text import row_text
 
 OUTSIDE, LATE, QUARANTINED, DUPLICATE, ACCEPTED = FATES = ("outside", "late", "quarantined", "duplicates", "accepted")
 # A copy may have arrived at another time; all else must agree.
@@ -82,7 +83,7 @@ def _once(valid: DataFrame, domain: Domain) -> DataFrame:
     same = Window.partitionBy("event_id", "week")
     # A map has no hash of its own: its entries have an order once sorted.
     content = [F.array_sort(F.map_entries(name)).alias(name) if name == "extra" else name for name in _CONTENT]
-    compared = valid.withColumns({"week": week, "content": F.sha2(F.to_json(F.struct(*content)), 256)}).withColumns(
+    compared = valid.withColumns({"week": week, "content": F.sha2(row_text(content), 256)}).withColumns(
         {
             "conflict": F.min("content").over(same) != F.max("content").over(same),
             "copy": F.row_number().over(same.orderBy("arrived_at", "source_file", "source_line")),

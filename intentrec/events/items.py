@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import CATALOG
 from intentrec.events.reasons import all_reasons, bad_type, missing
+from intentrec.row_text import row_text
 from intentrec.sources.text import integer, moment, number
 
 _REQUIRED = ("item_id", "title_id", "kind")
@@ -31,7 +32,7 @@ def checked_items(raw: DataFrame) -> DataFrame:
     )
     own = typed.withColumn("reasons", all_reasons(F.col("read_error"), _item_reasons()))
     same_item = Window.partitionBy("snapshot_date", F.when(F.size("reasons") == 0, F.col("item_id")))
-    facts = F.xxhash64(F.to_json(F.struct(*_FACTS)))
+    facts = F.xxhash64(row_text(_FACTS))
     valid = F.size("reasons") == 0
     alike = own.withColumn("facts", facts).withColumns(
         {

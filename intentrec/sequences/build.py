@@ -2,7 +2,9 @@
 
 T_k, a run's end, decides where it belongs: a run that began before a week's end and ended after it is not in that
 week's sequences (at that moment it was not over) but new in the next ones. So positions are in order of time, the
-n_new last ones are exactly those of the week, and over the weeks every interaction is new once.
+n_new last ones are exactly those of the week, and over the weeks every interaction is new once: but for a user who had
+more than n in one week. The earlier ones of these are new in no row, so neither learned nor judged, and counted
+(`jobs.build_sequences`).
 """
 
 from collections.abc import Sequence
@@ -54,6 +56,11 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
     return rows.withColumns({**arrays, "window_start": _window_start(domain)}).select(*SEQUENCES.names)
 
 
+def ended_in(interactions: DataFrame, start: date, end: date, domain: Domain) -> DataFrame:
+    """Those that ended on the service dates [start, end), with that date as `ended_on`."""
+    return _dated(interactions, domain).where(F.col("ended_on").between(start, end - timedelta(days=1)))
+
+
 def weight(duration_s: Column, rule: DurationWeight) -> Column:
     """d_k of Eq. 3: the duration clipped, transformed, divided by the clip's own value, and at least the floor."""
     clip = float(seconds(rule.clip))
@@ -91,10 +98,12 @@ def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> 
 
 def _of_active(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
     """All interactions of the users with a row to come: the windows below would sort everybody else's for nothing."""
-    dated = interactions.withColumn("ended_on", service_date(F.col("end_ts"), domain.calendar))
-    begin = as_ofs[0] - timedelta(days=7)
-    in_range = (F.col("ended_on") >= F.lit(begin)) & (F.col("ended_on") < F.lit(as_ofs[-1]))
-    return dated.join(dated.where(in_range).select("user_id"), "user_id", "left_semi")
+    active = ended_in(interactions, as_ofs[0] - timedelta(days=7), as_ofs[-1], domain).select("user_id")
+    return _dated(interactions, domain).join(active, "user_id", "left_semi")
+
+
+def _dated(interactions: DataFrame, domain: Domain) -> DataFrame:
+    return interactions.withColumn("ended_on", service_date(F.col("end_ts"), domain.calendar))
 
 
 def _older(window: str) -> str:

@@ -15,6 +15,8 @@ from pyspark.sql import functions as F
 
 from intentrec.errors import PipelineError
 
+CUTS = "spark.sql.files.minPartitionNum"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -50,11 +52,14 @@ def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
     """Every line of `files`: `value` (bytes as they came), `source_file` (the entry's name), `source_line` (1-based).
 
     Reads the files twice instead of sorting their lines: once to count the lines of each block that a task reads, and
-    again, lazily, to number them from there. The first pass also finds files that cannot be read to their end.
+    again, lazily, to number them from there. The first pass also finds files that cannot be read to their end. Both
+    must cut the files alike: a block that the first one did not see ends the second with an error.
 
     Raises:
         PipelineError: names a file that cannot be read, such as a truncated gzip.
     """
+    # Spark cuts by the cores that it has just now, and on a cluster more of them may register between the passes.
+    spark.conf.set(CUTS, spark.conf.get(CUTS, None) or str(spark.sparkContext.defaultParallelism))
     # recursiveFileLookup: the names of parent folders are not columns here
     reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
     lines = reader.text([_no_glob(file.path) for file in files]).select(
@@ -76,8 +81,9 @@ def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
         for block in of_file:
             offsets.append((path, block["_block"], names[unquote(path)], before - block["first"]))
             before += block["lines"]
-    return lines.join(F.broadcast(_offsets(spark, offsets)), ["_path", "_block"], "inner").select(
-        "value", "source_file", (F.col("_row") + F.col("_offset")).alias("source_line")
+    unseen = F.raise_error(F.concat(F.lit("cut differently than when its lines were counted: "), "_path"))
+    return lines.join(F.broadcast(_offsets(spark, offsets)), ["_path", "_block"], "left").select(
+        "value", "source_file", F.coalesce(F.col("_row") + F.col("_offset"), unseen.cast("long")).alias("source_line")
     )
 
 

@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_EVENT
+from intentrec.events.calendar import day_start_of
 from intentrec.runs import Run
 from intentrec.sources.text import iso
 
@@ -34,7 +35,7 @@ def instant_events(
         signals: name of a signal -> its field.
     """
     fields, calendar = F.col("fields"), run.domain.calendar
-    start = F.to_utc_timestamp(F.lit(calendar.history_start).cast("timestamp"), calendar.zone)
+    start = F.lit(day_start_of(calendar.history_start, calendar))
     read = fields.isNotNull()
     identity = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in key])
     extra = F.create_map(*[part for name, field in signals.items() for part in (F.lit(name), fields[field])])

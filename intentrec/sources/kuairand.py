@@ -17,15 +17,15 @@ What a row means is partly inferred, from 222,444 distinct impressions of 25 Apr
 The dump of videos is taken as known from the first day of the log. The data set has no devices, accounts or languages.
 """
 
-from datetime import date, datetime, time
+from datetime import date
 from functools import reduce
-from zoneinfo import ZoneInfo
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
+from intentrec.events.calendar import day_start_of
 from intentrec.runs import Run
 from intentrec.sources import data_folder, published_file
 from intentrec.sources.delimited import BROKEN, csv_rows
@@ -91,8 +91,8 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
 
 
 def _plays(rows: DataFrame, run: Run) -> DataFrame:
-    zone = run.domain.calendar.zone
-    log_start = datetime.combine(run.domain.calendar.history_start, time(), ZoneInfo(zone))
+    calendar = run.domain.calendar
+    zone, log_start = calendar.zone, day_start_of(calendar.history_start, calendar)
     fields = F.col("fields")
     millis = integer(fields["time_ms"])
     hour = F.concat(fields["date"], F.lpad(fields["hourmin"], 4, "0"))

@@ -126,7 +126,7 @@ def split(encoded: Encoded, begin: datetime) -> tuple[Encoded, Encoded]:
 
 
 def with_intents_of_others(encoded: Encoded, seed: int) -> Encoded:
-    """The same rows, but the targets of each have the intent labels of another one's targets, stretched to their number.
+    """The same rows, but the targets of each have the intent labels of another row's targets, stretched to fit.
 
     How often a target has each label stays about the same, and what it says about its interaction is gone: a lift that
     a model keeps with these labels is not one of intent. (Labels of other positions would not do: where some actions

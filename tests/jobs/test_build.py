@@ -3,7 +3,7 @@
 import argparse
 from collections import Counter
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -20,6 +20,7 @@ from intentrec.contracts import (
     Table,
 )
 from intentrec.errors import PipelineError
+from intentrec.events.calendar import service_date_of, week_start_of
 from intentrec.operate.rules_preview import preview
 from intentrec.quality import Audit
 from intentrec.runs import Run
@@ -118,6 +119,22 @@ def test_however_a_range_is_split_and_repeated_the_tables_are_the_same(
     at = versions(warehouse)
     build(streaming, profile, 1, 2)
     assert (warehouse.checksums(), versions(warehouse)) == (straight.checksums(), at)
+
+
+def test_what_a_week_cuts_off_is_counted(
+    spark: SparkSession, streaming: Domain, straight: Warehouse, profile: Profile
+) -> None:
+    """With three positions: all but the latest three of each user's week."""
+    short = streaming.model_copy(update={"sequences": streaming.sequences.model_copy(update={"length": 3})})
+    run = Run("build_sequences", week(short, 0), week(short, WEEKS), short, profile)
+    Warehouse(spark, run).replace(INTERACTIONS, straight.current(INTERACTIONS), run.start, run.end)
+    build_sequences.body(run, ARGS)
+    in_week: Counter[tuple[str, date]] = Counter()
+    for row in straight.current(INTERACTIONS).collect():
+        ended = service_date_of(row["end_ts"].replace(tzinfo=UTC), short.calendar)
+        if ended < run.end:
+            in_week[row["user_id"], week_start_of(ended, short.calendar)] += 1
+    assert run.counts["sequences.new_beyond_length"] == sum(max(count - 3, 0) for count in in_week.values()) > 0
 
 
 def test_a_missing_state_is_an_error_with_the_command(

@@ -65,6 +65,11 @@ ROWS: list[tuple[date, Line, str | list[str]]] = [
         ),
         "accepted",
     ),
+    (
+        date(2026, 8, 9),  # of the first week's folders, by a clock that runs ahead
+        event(event_id="fast-clock", event_ts="2026-08-10T12:00:00Z", arrived_at="2026-08-09T23:00:00Z"),
+        "accepted",
+    ),
     (date(2026, 8, 13), "", ["unreadable_line"]),
 ]
 
@@ -135,7 +140,7 @@ def test_weeks_in_any_order_make_the_same_tables(
     ingest(tmp_path, streaming, W1, W2)
     warehouse = Warehouse(spark, ingest(tmp_path, streaming, W0, W1))
     counts = warehouse.run.counts
-    assert (counts["events.late"], counts["events.outside"]) == (0, 1), "what arrives later is not even read"
+    assert (counts["events.late"], counts["events.outside"]) == (0, 2), "what arrives later is not even read"
     assert late["events.accepted"] == counts["events.accepted"] + 1
     assert warehouse.checksums() == Warehouse(spark, whole[1]).checksums()
 
@@ -174,6 +179,23 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     assert warehouse.checksums() == before
     unchanged = ("catalog", "engagement_events")
     assert [again.outputs[name] for name in unchanged] == [versions[name] for name in unchanged], "no commit was made"
+
+
+@pytest.mark.slow
+def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
+    spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
+) -> None:
+    """The tables become what they would be had it never been there; a week that never had one is left in peace."""
+    for home in ("corrected", "never"):
+        shutil.copytree(whole[0] / "landing", tmp_path / home / "landing")
+        shutil.rmtree(snapshot_of(tmp_path / home / "landing" / "streaming", W1))
+    shutil.copytree(whole[0] / "warehouse", tmp_path / "corrected" / "warehouse")
+    for week in ((W0, W1), (W1, W2)):
+        never = ingest(tmp_path / "never", streaming, *week)
+    assert "catalog" not in never.outputs
+    corrected = ingest(tmp_path / "corrected", streaming, W1, W2)
+    assert corrected.counts["quarantine.reason.unknown_item"] == 1, "the new title is no longer known"
+    assert Warehouse(spark, corrected).checksums() == Warehouse(spark, never).checksums()
 
 
 def test_no_snapshot_yet(spark: SparkSession, streaming: Domain, tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def test_every_line_has_its_own_number(spark: SparkSession, tmp_path: Path, smal
     assert got == want
 
 
+def test_both_passes_cut_the_files_alike(spark: SparkSession, tmp_path: Path, small_blocks: None) -> None:
+    """Lines of a block that was not counted would have no number: that is an error, not a line less."""
+    (tmp_path / "plain.jsonl").write_bytes(b"\n".join(b"plain %d" % n for n in range(12_000)))
+    files = listing(spark, str(tmp_path))
+    assert numbered_lines(spark, files).count() == 12_000
+    counted = numbered_lines(spark, files)
+    spark.conf.set("spark.sql.files.maxPartitionBytes", str(5 * 1024))
+    with pytest.raises(Exception, match=r"cut differently than when its lines were counted: .*plain\.jsonl"):
+        counted.collect()
+
+
 def test_only_empty_files_are_no_lines(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "no-line.jsonl.gz").write_bytes(gzip.compress(b""))
     assert numbered_lines(spark, listing(spark, str(tmp_path))).count() == 0

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from intentrec.config import ROOT, Domain, load_domain
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
+from intentrec.events.calendar import service_date_of
 from intentrec.runs import Run
 from intentrec.sources import online_retail as reader
 
@@ -84,6 +85,9 @@ def test_copies_and_faulty_rows(spark: SparkSession, run: Run, tmp_path: Path) -
     assert (rows[5]["read_error"], rows[5]["event_ts"]) == ("bad_type_arrived_at", "yesterday")
     assert rows[6]["read_error"] == "unreadable_line"
     assert rows[6]["event_id"] is None
+    for refused in (rows[5], rows[6]):  # by the week that begins the history, whose run quarantines them
+        arrived = refused["arrived_at"].astimezone(UTC)
+        assert service_date_of(arrived, run.domain.calendar) == run.domain.calendar.history_start
     assert rows[7]["item_id"] == "22752"
 
 
