@@ -91,7 +91,7 @@ def skills(rows: pd.DataFrame, names: list[str], cut: date) -> list[dict[str, An
             return float(np.mean([label in labels for label, labels in zip(guess, several[judged], strict=True)]))
 
         most = rows.loc[learned, name].mode()[0]
-        floor = max(accuracy([most] * judged.sum()), accuracy(known.loc[judged, f"{name}.1"]))
+        floor = max(accuracy([most] * judged.sum()), accuracy(_of_last_target(rows, name)[judged]))
         line: dict[str, Any] = {"intent": name, "targets": int(judged.sum()), "floor": floor}
         for what, columns in sets.items():
             trees = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=40, random_state=0)
@@ -100,6 +100,13 @@ def skills(rows: pd.DataFrame, names: list[str], cut: date) -> list[dict[str, An
             line[what] = {"accuracy": found, "skill": (found - floor) / (1 - floor)}
         lines.append(line)
     return lines
+
+
+def _of_last_target(rows: pd.DataFrame, name: str) -> pd.Series:
+    """The label of each user's last target before each row, of the last interaction where there was none."""
+    labels = rows[name].astype(object)
+    targets = labels.where(rows["is_target"] & ~rows["left_censored"]).groupby(rows["user_id"]).ffill()
+    return targets.groupby(rows["user_id"]).shift().fillna(labels.groupby(rows["user_id"]).shift())
 
 
 def ceiling(truth: Path, week: date) -> dict[str, float]:

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 
 from benchmarks.blocks import BLOCKS, Block
@@ -25,7 +24,7 @@ from intentrec.evaluation.compare import learned_floors
 from intentrec.evaluation.floors import popularity
 from intentrec.evaluation.leave_one_out import leave_one_out
 from intentrec.evaluation.neighbours import learn
-from intentrec.evaluation.next_event import Events
+from intentrec.evaluation.next_event import Events, targets_ended
 from intentrec.evaluation.ranking import Scorer, floor_scorer
 from intentrec.evaluation.systems import ModelSystem
 from intentrec.evaluation.titles import Histories, Titles
@@ -121,11 +120,7 @@ def floors(parts: Split, titles: Titles) -> Mapping[str, Scorer]:
 
 def training_rows(train: pa.Table) -> Iterator[pa.RecordBatch]:
     """The rows with training targets only: what validates is no target."""
-    place = train.schema.get_field_index("is_target")
-    ends = train["end_ts"].combine_chunks()
-    early = pc.less(ends.flatten(), pa.scalar(VALIDATION, ends.type.value_type))
-    masked = pa.ListArray.from_arrays(ends.offsets, early).cast(train.schema.field(place).type)
-    yield from train.set_column(place, train.schema.field(place), masked).to_batches()
+    return (targets_ended(rows, end=VALIDATION) for rows in train.to_batches())
 
 
 if __name__ == "__main__":

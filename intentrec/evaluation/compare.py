@@ -11,14 +11,14 @@ from intentrec.evaluation.evidence import Evidence
 from intentrec.evaluation.floors import HISTORY_FLOORS, popularity
 from intentrec.evaluation.metrics import Floats
 from intentrec.evaluation.neighbours import MARKOV, Method, Neighbours, learn
-from intentrec.evaluation.next_event import System, label_counts, next_event
+from intentrec.evaluation.next_event import System, label_counts, next_event, targets_ended
 from intentrec.evaluation.ranking import Scorer, floor_scorer
 from intentrec.evaluation.result import Result
 from intentrec.evaluation.systems import ModelSystem
 from intentrec.evaluation.titles import Titles
 from intentrec.evaluation.week_ahead import week_ahead
 from intentrec.model.titles import titles_of
-from intentrec.training.data import service_start
+from intentrec.training.data import service_start, validation_start
 from intentrec.training.predictor import Predictor
 
 ROWS = 256  # users encoded at once
@@ -39,7 +39,11 @@ def protocols(
 ) -> tuple[dict[str, Result], dict[str, Result]]:
     """Week ahead and next event, each with its own per-user values; with or without the item floors."""
     everything = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
-    learned = learn(evidence.learned(), everything, learned_floors(domain.gate.item_knn)) if floors else None
+    learned = None
+    if floors:  # from what models learn from: their validation days teach nobody
+        until = validation_start(domain, evidence.cut)
+        taught = (targets_ended(batch, end=until) for batch in evidence.learned())
+        learned = learn(taught, everything, learned_floors(domain.gate.item_knn))
     return (
         _week_ahead(evidence, domain, models, learned),
         _next_event(evidence, domain, models, learned, everything),

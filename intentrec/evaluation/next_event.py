@@ -1,6 +1,6 @@
 """Next event, the paper's protocol: each target of the test week from its prefix, over the full catalogue.
 
-No sampling and no cap: every target among a row's `n_new` last positions that has a prefix is one event. Beside the
+No sampling: every target among a row's `n_new` last positions that has a prefix is one event. Beside the
 title, each intent of the domain is predicted: accuracy of the most probable label (one of the true ones where there are
 several) and NDCG over all labels where an interaction can have several.
 """
@@ -8,6 +8,7 @@ several) and NDCG over all labels where an interaction can have several.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -39,13 +40,15 @@ class System:
 class Events:
     """Targets of a batch: row, interactions known before, own place and that of the last known one in the flat batch.
 
-    What ended at the same moment, such as the lines of a basket, is not known before it.
+    What ended at the same moment, such as the lines of a basket, is not known before it. `last_target` is the place of
+    the last known one that was itself a target; of the last known one where none was.
     """
 
     rows: Ints
     ends: Ints
     flat: Ints
     last: Ints
+    last_target: Ints
 
     @classmethod
     def of(cls, sequences: pa.RecordBatch) -> "Events":
@@ -59,7 +62,28 @@ class Events:
         ended = sequences.column(sequences.schema.get_field_index("end_ts")).flatten()
         known = known_before(ended.cast(pa.int64()).to_numpy(zero_copy_only=False), positions)
         flat = np.flatnonzero(is_target & (known >= 1) & (positions >= (lengths - n_new)[rows]))
-        return cls(rows[flat], known[flat], flat, flat - positions[flat] + known[flat] - 1)
+        begin = flat - positions[flat]
+        last = begin + known[flat] - 1
+        target_until = np.maximum.accumulate(np.where(is_target, np.arange(len(rows)), -1))[last]
+        return cls(rows[flat], known[flat], flat, last, np.where(target_until >= begin, target_until, last))
+
+
+def targets_ended(
+    sequences: pa.RecordBatch, begin: datetime | None = None, end: datetime | None = None
+) -> pa.RecordBatch:
+    """The same rows, but targets are only those that ended in [begin, end)."""
+    place = sequences.schema.get_field_index("is_target")
+    old, ended = sequences.column(place), sequences.column(sequences.schema.get_field_index("end_ts"))
+    moments, kept = ended.flatten(), old.flatten()
+    if begin is not None:
+        kept = pc.and_(kept, pc.greater_equal(moments, pa.scalar(begin, moments.type)))
+    if end is not None:
+        kept = pc.and_(kept, pc.less(moments, pa.scalar(end, moments.type)))
+    lengths = pc.list_value_length(old).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return sequences.set_column(
+        place, sequences.schema.field(place), pa.ListArray.from_arrays(offsets, kept).cast(old.type)
+    )
 
 
 def label_counts(snapshot: Iterable[pa.RecordBatch], intents: Iterable[Intent]) -> dict[str, Counter[str]]:
@@ -164,7 +188,7 @@ def _intents(
         labelled = np.unique(truth.at)
         guesses = {
             "majority": constant(majority(past.get(intent.name, Counter())), count),
-            "repeat_last_intent": every.first(events.last),
+            "repeat_last_intent": every.first(events.last_target),
         }
         for name, heads in predicted.items():
             if intent.name not in heads:

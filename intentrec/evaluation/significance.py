@@ -1,4 +1,10 @@
-"""How sure a difference is: paired per-user bootstrap of the relative lift, and the paper's t-test (section 4.2)."""
+"""How sure a difference is: paired per-user bootstrap of the relative lift, and the paper's t-test (section 4.2).
+
+Of two models, the users are all that was drawn. Of two ways to train one, the seeds were drawn as well: trained again,
+each would be another model, so that what is sure of these two models need not be of their kinds.
+
+Shape suffixes: U users, S seeds of one system, R resamples.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +16,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Lift:
-    """Relative lift of the mean over a baseline's, with its bootstrap interval and the p-value of a paired t-test."""
+    """Relative lift of the mean over a baseline's, with its bootstrap interval and the p-value of a t-test."""
 
     estimate: float
     lower: float
@@ -73,36 +79,78 @@ def paired_lift(
     Raises:
         ValueError: no user, or arrays of different lengths.
     """
-    _require_paired(ours_U, theirs_U)
+    if ours_U.shape != theirs_U.shape or len(ours_U) == 0:
+        raise ValueError(f"paired values of the same users are needed, got {ours_U.shape} and {theirs_U.shape}")
     ours_R, theirs_R = resampled_means(np.stack([ours_U, theirs_U], axis=1).astype(float), resamples, seed).T
-    return lift_of(ours_U, theirs_U, ours_R, theirs_R, confidence)
+    lower, upper = _bounds(ours_R, theirs_R, confidence)
+    estimate = relative(float(ours_U.mean(dtype=float)), float(theirs_U.mean(dtype=float)))
+    return Lift(estimate, lower, upper, confidence, p_of_users(ours_U[None], theirs_U[None]), len(ours_U))
 
 
-def lift_of(ours_U: NDArray, theirs_U: NDArray, ours_R: NDArray, theirs_R: NDArray, confidence: float = 0.95) -> Lift:
-    """The lift of `paired_lift`, of means over the same resamples of users that were made before.
+def lift_of_kinds(
+    ours_SU: NDArray, theirs_SU: NDArray, ours_RS: NDArray, theirs_RS: NDArray, confidence: float = 0.95, seed: int = 0
+) -> Lift:
+    """The lift of one kind of model over another, each trained with some seeds, over users and seeds.
+
+    In every resample users are drawn once for both, and each kind's seeds for itself.
 
     Args:
-        ours_U: one value per user.
-        theirs_U: those of the same users.
-        ours_R: means of `resampled_means`.
-        theirs_R: those of the same draws.
+        ours_SU: one value per seed and user.
+        theirs_SU: those of the same users.
+        ours_RS: each seed's means of `resampled_means`.
+        theirs_RS: those of the same draws of users.
         confidence: of the interval.
-
-    Raises:
-        ValueError: no user, or arrays of different lengths.
+        seed: of the draws of seeds.
     """
-    _require_paired(ours_U, theirs_U)
+    rng = np.random.default_rng(seed)
+    ours_R, theirs_R = (
+        np.take_along_axis(means_RS, rng.integers(0, means_RS.shape[1], means_RS.shape), axis=1).mean(axis=1)
+        for means_RS in (ours_RS, theirs_RS)
+    )
+    lower, upper = _bounds(ours_R, theirs_R, confidence)
+    estimate = relative(float(ours_SU.mean(dtype=float)), float(theirs_SU.mean(dtype=float)))
+    return Lift(estimate, lower, upper, confidence, p_of_users_and_seeds(ours_SU, theirs_SU), ours_SU.shape[1])
+
+
+def p_of_users(ours_SU: NDArray, theirs_SU: NDArray) -> float:
+    """Two-sided p-value of the paper's paired t-test over users, of these very models: seeds are averaged first."""
+    return _p_value(float(np.mean(_differences(ours_SU, theirs_SU))), [_over(_differences(ours_SU, theirs_SU))])
+
+
+def p_of_users_and_seeds(ours_SU: NDArray, theirs_SU: NDArray) -> float:
+    """Two-sided p-value of the mean difference between two kinds of model, for other users and other seeds.
+
+    The variances of the mean add up: over users (their difference, seeds averaged first) and over the seeds of each
+    side that has several. Degrees of freedom by Welch and Satterthwaite. What a seed does to single users counts in
+    both, so that the test errs on the careful side. With one seed each it is `p_of_users`; with no variance over
+    users, Welch's t-test of the seeds' means.
+    """
+    means = [values_SU.mean(axis=1, dtype=float) for values_SU in (ours_SU, theirs_SU) if len(values_SU) > 1]
+    difference_U = _differences(ours_SU, theirs_SU)
+    return _p_value(float(np.mean(difference_U)), [_over(difference_U), *map(_over, means)])
+
+
+def _differences(ours_SU: NDArray, theirs_SU: NDArray) -> NDArray:
+    return ours_SU.mean(axis=0, dtype=float) - theirs_SU.mean(axis=0, dtype=float)
+
+
+def _over(values: NDArray) -> tuple[float, int]:
+    """The variance of the values' mean, and its degrees of freedom."""
+    constant = len(values) < 2 or np.ptp(values) == 0  # which the variance of rounded values would miss
+    return 0.0 if constant else float(np.var(values, ddof=1)) / len(values), max(len(values) - 1, 1)
+
+
+def _p_value(difference: float, parts: list[tuple[float, int]]) -> float:
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return float(difference == 0)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    return float(2 * stats.t.sf(abs(difference) / variance**0.5, freedom))
+
+
+def _bounds(ours_R: NDArray, theirs_R: NDArray, confidence: float) -> tuple[float, float]:
     lifts = [relative(ours, theirs) for ours, theirs in zip(ours_R.tolist(), theirs_R.tolist(), strict=True)]
     tail = (1.0 - confidence) / 2.0
     # An infinite lift has a place in the order but no midpoint, so quantiles are taken without interpolation.
     lower, upper = np.quantile(lifts, [tail, 1.0 - tail], method="inverted_cdf")
-    difference = ours_U.astype(float) - theirs_U.astype(float)
-    constant = len(difference) < 2 or np.ptp(difference) == 0
-    p_value = float(difference[0] == 0) if constant else float(stats.ttest_1samp(difference, 0.0).pvalue)
-    estimate = relative(float(ours_U.mean(dtype=float)), float(theirs_U.mean(dtype=float)))
-    return Lift(estimate, float(lower), float(upper), confidence, p_value, len(difference))
-
-
-def _require_paired(ours_U: NDArray, theirs_U: NDArray) -> None:
-    if ours_U.shape != theirs_U.shape or len(ours_U) == 0:
-        raise ValueError(f"paired values of the same users are needed, got {ours_U.shape} and {theirs_U.shape}")
+    return float(lower), float(upper)

@@ -61,6 +61,11 @@ def hardware(measured: Mapping[str, Measured]) -> list[str]:
     return sorted({result["hardware"] for system in measured.values() for result in system.results if "seed" in result})
 
 
+def codes(measured: Mapping[str, Measured]) -> list[str]:
+    """Commits that the systems were trained and judged by, each once; `+`: the work tree differed."""
+    return sorted({result["code"] for system in measured.values() for result in system.results if "seed" in result})
+
+
 def budgets(measured: Mapping[str, Measured], paces: Mapping[str, float]) -> Lines:
     """Validation MRR of each trained system at equal epochs, at equal training time, and at its best; over seeds.
 

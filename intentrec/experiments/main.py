@@ -12,7 +12,8 @@ from intentrec.config import ROOT
 from intentrec.errors import PipelineError
 from intentrec.experiments import pace, page
 from intentrec.experiments.data import tables
-from intentrec.experiments.run import Data, measure, measure_floors
+from intentrec.experiments.floors import measure_floors
+from intentrec.experiments.run import Data, measure
 from intentrec.experiments.study import Study, load_study
 from intentrec.experiments.systems import System, systems
 from intentrec.experiments.tables import read

@@ -25,7 +25,7 @@ def margins(lines: Sequence[Mapping[str, Any]], ours: Mapping[str, str]) -> list
         return []
     columns = [(f"{name}.{protocol}", f"{label}: {of}") for name, label in ours.items() for protocol, of in MARGINS]
     rows = [[line["label"], *(_lift(line[key]) if key in line else "" for key, _ in columns)] for line in lines]
-    about = "Lift over the system of the row, per user, [95 % interval], p-value; below 0 the row is better."
+    about = "Lift over the system of the row, per user, [95 %], p-value (of users alone); below 0 the row is better."
     return ["## Margins", about, grid(["over", *(head for _, head in columns)], rows)]
 
 
@@ -36,7 +36,7 @@ def claims(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Lift of the next event's MRR. Above, below: p < {SURE:g}; level: no difference that sure. What each data set "
         "can test, and how the simulated worlds had to end, was [written before](claims.md)."
     )
-    table = grid(["claim", "system", "over", "lift [95 %], p", "found"], rows)
+    table = grid(["claim", "system", "over", "lift [95 %], p (of users)", "found"], rows)
     return ["## Claims", about, table] if rows else []
 
 
@@ -154,7 +154,7 @@ def paper_table(lines: Sequence[Mapping[str, Any]], number: str, intents: Sequen
         return "Nothing measured yet."
     columns = [f"{protocol}.{metric}" for protocol, metric in METRICS]
     head = ["system", *(HEADS[column] for column in columns), *(f"{intent} accuracy" for intent in intents)]
-    head += [f"lift over {REFERENCE[number]} [95 %], p"] if number else []
+    head += [f"lift over {REFERENCE[number]} [95 %], p (of users)"] if number else []
     rows = []
     for line in lines:
         cells = [line["label"], *(_cell(line[column]) for column in columns)]
@@ -180,4 +180,5 @@ def _lift_over(reference: str, line: Mapping[str, Any]) -> str:
 
 
 def _lift(value: Mapping[str, float]) -> str:
-    return f"{value['estimate']:+.1%} [{value['lower']:+.1%}, {value['upper']:+.1%}], {value['p_value']:.2g}"
+    interval = f"[{value['lower']:+.1%}, {value['upper']:+.1%}]"
+    return f"{value['estimate']:+.1%} {interval}, {value['p_value']:.2g} ({value['p_users']:.2g})"

@@ -39,6 +39,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
             result["seconds"]["all"] for each in measured.values() for result in each.results if "seed" in result
         ),
         "hardware": further.hardware(measured),
+        "trained_by": further.codes(measured),
         "missing": [system for system in known if len(_results(measured, system)) < len(study.seeds)],
         "tables": {number: table(number, _of(known, number), measured, intents) for number in TITLES},
         "floors": floors(measured, intents),
@@ -83,10 +84,13 @@ def _text(
         f"{content['judged'][1]}), which no system saw; {len(study['seeds'])} seeds; every system had "
         f"{study['search']['trials']} trials of the same search on validation days and up to {study['epochs']} epochs. "
         f"{content['seconds'] / 3600:.1f} hours of training and judging, one core each"
-        f"{', trained on ' + ' and '.join(content['hardware']) if content['hardware'] else ''}.",
+        f"{', trained on ' + ' and '.join(content['hardware']) if content['hardware'] else ''}, by the code of "
+        f"{', '.join(f'`{code}`' for code in content['trained_by'])}.",
         "Mean over seeds ± standard deviation. Lift: relative, of the next event's MRR (the paper's item-ID accuracy), "
-        "averaged per user; interval and p-value (Student's t) over users. The bound that is told the next intents is "
-        "told them in the next event only.",
+        "averaged per user; interval and p-value over users and seeds: whether other users and other trainings would "
+        "say the same. In brackets the p-value over users alone (the paper's paired t-test), of these very models. "
+        "Every trained system, rivals included, gets the same facts of titles and interactions. The bound that is told "
+        "the next intents is told them in the next event only.",
     ]
     if content["missing"]:
         labels = ", ".join(known[system].label for system in content["missing"])

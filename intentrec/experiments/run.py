@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intentrec.config import Domain, fingerprint
-from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS, protocols
+from intentrec.evaluation.compare import protocols
 from intentrec.evaluation.evidence import Evidence, read_evidence
 from intentrec.evaluation.result import Result
 from intentrec.experiments.insight import against_truth, aligned_on, figures
@@ -137,19 +137,6 @@ def _alignment(study: Study, data: Data, domain: Domain, predictor: Predictor) -
         else {}
     )
     return _finite(found.metrics() | told)
-
-
-def measure_floors(study: Study, data: Data, out: Path) -> bool:
-    """Judge what needs no training, once per study; whether there was anything to do."""
-    marks = {name: {**data.mark(study), "floor": name} for name in (*ITEM_FLOORS, *INTENT_FLOORS)}
-    if all(stored(out / f"{name}.json", mark) for name, mark in marks.items()):
-        return False
-    results = protocols(data.evidence, study.base(), {}, floors=True)
-    for name, mark in marks.items():
-        about = {**mark, "label": name, "code": code_version()}
-        found = {key: each[name] for key, each in zip(PROTOCOLS, results, strict=True) if name in each}
-        write(out / f"{name}.json", about, found)
-    return True
 
 
 def stored(path: Path, mark: Mapping[str, Any]) -> dict[str, Any] | None:

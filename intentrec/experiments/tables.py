@@ -1,7 +1,8 @@
 """From results on disk to tables: means and spread over seeds, relative to the paper's reference, with significance.
 
-Per user the seeds of a system are averaged first; systems are then compared user by user (bootstrap and t-test), so a
-p-value speaks of other users, and the spread beside the mean of other seeds.
+Systems are compared user by user and over their seeds: a difference counts where it would be seen with other users and
+in other trainings (`p_value`). Beside it stands the paper's test, over users alone (`p_users`), which says how sure it
+is of these very models. Shape suffixes as in `evaluation.significance`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS
-from intentrec.evaluation.significance import lift_of, resampled_means
+from intentrec.evaluation.compare import INTENT_FLOORS
+from intentrec.evaluation.significance import lift_of_kinds, p_of_users, resampled_means
+from intentrec.experiments.floors import FLOORS, floor_mark
 from intentrec.experiments.run import Data, stored
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, domain_of
@@ -32,8 +34,8 @@ class Measured:
     label: str
     results: Sequence[Mapping[str, Any]]
     users: Mapping[str, str]  # protocol -> fingerprint of the users, in their order
-    per_user: Mapping[str, NDArray]  # protocol.metric -> mean over seeds, in the order of users
-    resampled: Mapping[str, NDArray] = field(default_factory=dict)  # the same, but means over users drawn
+    per_user: Mapping[str, NDArray]  # protocol.metric -> (S, U): by seed, in the order of users
+    resampled: Mapping[str, NDArray] = field(default_factory=dict)  # the same, but (R, S): means over users drawn
 
     def values(self, protocol: str, metric: str) -> NDArray:
         """A metric of each seed; NaN where it was not measured."""
@@ -49,9 +51,9 @@ def read(folder: Path, study: Study, data: Data, known: Mapping[str, System]) ->
         kept = [(path, about) for path in paths if (about := stored(path, mark)) and _as_now(about, study, system)]
         if kept:
             found[name] = _measured(name, kept)
-    for name in (*ITEM_FLOORS, *INTENT_FLOORS):
+    for name in (*FLOORS, *INTENT_FLOORS):
         path = folder / f"{name}.json"
-        about = stored(path, mark)
+        about = stored(path, floor_mark(study, data, name))
         if about:
             found[name] = _measured(name, [(path, about)])
     return _resampled(found)
@@ -70,7 +72,7 @@ def _measured(name: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Meas
         loaded = [pq.read_table(file) for file in files if file.exists()]
         for metric in loaded[0].column_names if loaded else []:
             values = [each[metric].to_numpy().astype(float) for each in loaded]
-            per_user[f"{protocol}.{metric}"] = np.mean(values, axis=0)
+            per_user[f"{protocol}.{metric}"] = np.stack(values)
     return Measured(name, first["label"], [about for _, about in kept], first["users"], per_user)
 
 
@@ -79,17 +81,20 @@ def _resampled(found: Mapping[str, Measured]) -> dict[str, Measured]:
     means: dict[str, dict[str, NDArray]] = {name: {} for name in found}
     for key in sorted({key for each in found.values() for key in each.per_user}):
         names = [name for name, each in found.items() if key in each.per_user]
-        means_RS = resampled_means(np.stack([found[name].per_user[key] for name in names], axis=1))
-        for name, means_R in zip(names, means_RS.T, strict=True):
-            means[name][key] = means_R
+        seeds = [len(found[name].per_user[key]) for name in names]
+        means_RS = resampled_means(np.concatenate([found[name].per_user[key] for name in names]).T)
+        for name, of_system_RS in zip(names, np.split(means_RS, np.cumsum(seeds)[:-1], axis=1), strict=True):
+            means[name][key] = of_system_RS
     return {name: replace(each, resampled=means[name]) for name, each in found.items()}
 
 
 def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: str = ITEM[1]) -> dict[str, Any]:
-    """Relative lift per user, its interval and p-value."""
+    """Relative lift per user, its interval and p-value over users and seeds, and the p-value over users alone."""
     key = f"{protocol}.{metric}"
     assert ours.users[protocol] == theirs.users[protocol], f"{ours.name} and {theirs.name}: other users"
-    return lift_of(ours.per_user[key], theirs.per_user[key], ours.resampled[key], theirs.resampled[key]).to_dict()
+    pair = ours.per_user[key], theirs.per_user[key]
+    lift = lift_of_kinds(*pair, ours.resampled[key], theirs.resampled[key])
+    return {**lift.to_dict(), "p_users": p_of_users(*pair)}
 
 
 def table(number: str, names: Sequence[str], measured: Mapping[str, Measured], intents: Sequence[str]) -> list[dict]:
@@ -100,7 +105,7 @@ def table(number: str, names: Sequence[str], measured: Mapping[str, Measured], i
 
 def floors(measured: Mapping[str, Measured], intents: Sequence[str]) -> list[dict]:
     """The lines of the item floors."""
-    return [_line(measured[name], None, intents) for name in ITEM_FLOORS if name in measured]
+    return [_line(measured[name], None, intents) for name in FLOORS if name in measured]
 
 
 def _line(system: Measured, reference: Measured | None, intents: Sequence[str]) -> dict[str, Any]:

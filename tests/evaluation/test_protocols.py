@@ -1,6 +1,7 @@
 """Floors, the week ahead and the next event, by hand."""
 
 import math
+import random
 from collections import Counter
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import pytest
 
 from intentrec.config import Intent
 from intentrec.evaluation.floors import majority, most_frequent, popularity, repeat_last
-from intentrec.evaluation.next_event import Events, System, label_counts, next_event
+from intentrec.evaluation.next_event import Events, System, label_counts, next_event, targets_ended
 from intentrec.evaluation.ranking import floor_scorer
 from intentrec.evaluation.titles import Histories, Titles
 from intentrec.evaluation.week_ahead import week_ahead
@@ -174,6 +175,44 @@ def test_all_lines_of_a_basket_have_the_same_last_intent() -> None:
     found = next_event([batch], TITLES, {}, INTENTS, {})["repeat_last_intent"].metrics
     assert found["intent_action_type_accuracy"] == pytest.approx(4 / 5)
     assert found["intent_age_accuracy"] == pytest.approx(2 / 5)
+
+
+def test_what_no_target_can_be_is_not_repeated() -> None:
+    """u's last target before y is x, whatever was skipped since; v had none, so that its last interaction counts."""
+    batch = sequences(
+        {"u": list("abcd"), "v": list("ab")},
+        n_new=1,
+        targets={"u": [True, False, False, True], "v": [False, True]},
+        action_type={"u": ["x", "skip", "skip", "x"], "v": ["z", "z"]},
+    )
+    found = next_event([batch], TITLES, {}, INTENTS[:1], {})["repeat_last_intent"].metrics
+    assert found["intent_action_type_accuracy"] == 1.0
+
+
+def test_events_of_a_slow_loop() -> None:
+    """Targets, what is known before each, the last of it and the last target of it; then only those of some hours."""
+    dice = random.Random(8)
+    for _ in range(20):
+        histories = {f"u{n}": [dice.choice("abcde") for _ in range(dice.randrange(1, 9))] for n in range(3)}
+        hours = {user: sorted(dice.randrange(6) for _ in each) for user, each in histories.items()}
+        ended = {user: [world.START + timedelta(hours=hour) for hour in each] for user, each in hours.items()}
+        is_target = {user: [dice.random() < 0.5 for _ in each] for user, each in histories.items()}
+        batch = sequences(histories, n_new=4, targets=is_target, end_ts=ended)
+        for first, last in ((None, None), (2, None), (None, 4), (2, 4)):
+            bounds = [None if hour is None else world.START + timedelta(hours=hour) for hour in (first, last)]
+            found, expected, begin = Events.of(targets_ended(batch, *bounds)), [], 0
+            for row, user in enumerate(histories):
+                wanted = [
+                    target and (first is None or hour >= first) and (last is None or hour < last)
+                    for target, hour in zip(is_target[user], hours[user], strict=True)
+                ]
+                for k in range(max(0, len(wanted) - 4), len(wanted)):
+                    known = [j for j in range(k) if hours[user][j] < hours[user][k]]
+                    if wanted[k] and known:
+                        last_target = max([j for j in known if wanted[j]], default=known[-1])
+                        expected.append((row, len(known), begin + k, begin + known[-1], begin + last_target))
+                begin += len(wanted)
+            assert list(zip(*map(list, vars(found).values()), strict=True)) == expected
 
 
 def test_next_event_per_user_is_the_mean_of_the_users_events() -> None:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from intentrec.evaluation.significance import paired_lift
+from intentrec.evaluation.significance import (
+    Lift,
+    lift_of_kinds,
+    p_of_users,
+    p_of_users_and_seeds,
+    paired_lift,
+    resampled_means,
+)
 
 
 def test_a_constant_ratio_has_no_spread() -> None:
@@ -54,3 +61,47 @@ def test_a_baseline_of_zeros() -> None:
 def test_unpaired_or_empty_values_are_refused(ours: np.ndarray, theirs: np.ndarray) -> None:
     with pytest.raises(ValueError, match="same users"):
         paired_lift(ours, theirs)
+
+
+def kinds(rng: np.random.Generator, users: int, seeds: int, of_seed: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two kinds of model that are equally good: users differ, a training moves all of them, and noise."""
+    of_user = rng.normal(1.0, 0.3, users)
+    return tuple(of_user + rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, 0.1, (seeds, users)) for _ in range(2))  # type: ignore[return-value]
+
+
+def lift_between(ours_SU: np.ndarray, theirs_SU: np.ndarray) -> Lift:
+    return lift_of_kinds(ours_SU, theirs_SU, resampled_means(ours_SU.T), resampled_means(theirs_SU.T))
+
+
+def test_of_single_trainings_users_alone_decide() -> None:
+    ours, theirs = kinds(np.random.default_rng(5), users=60, seeds=1, of_seed=0.1)
+    wanted = stats.ttest_rel(ours[0], theirs[0]).pvalue
+    assert p_of_users(ours, theirs) == pytest.approx(wanted)
+    assert p_of_users_and_seeds(ours, theirs) == pytest.approx(wanted)
+    lift, paired = lift_between(ours, theirs), paired_lift(ours[0], theirs[0])
+    assert (lift.lower, lift.upper) == pytest.approx((paired.lower, paired.upper))
+
+
+def test_of_equal_users_seeds_alone_decide() -> None:
+    """Welch's test of the means of three trainings and of five."""
+    rng = np.random.default_rng(6)
+    ours, theirs = (np.repeat(rng.normal(1, 0.1, (seeds, 1)), 40, axis=1) for seeds in (3, 5))
+    wanted = stats.ttest_ind(ours[:, 0], theirs[:, 0], equal_var=False).pvalue
+    assert p_of_users_and_seeds(ours, theirs) == pytest.approx(wanted)
+    assert p_of_users(ours, theirs) == 0.0, "every user says the same of these very models"
+
+
+def test_trainings_that_differ_make_nothing_sure_of_their_kinds() -> None:
+    """Kinds that are equally good: users alone tell them apart nearly always, users and seeds as rarely as they say."""
+    rng, tries = np.random.default_rng(7), 300
+    users, both, covered = 0, 0, 0
+    for number in range(tries):
+        ours, theirs = kinds(rng, users=400, seeds=5, of_seed=0.05)
+        users += p_of_users(ours, theirs) < 0.05
+        both += p_of_users_and_seeds(ours, theirs) < 0.05
+        if number < 60:
+            lift = lift_between(ours, theirs)
+            covered += lift.lower <= 0 <= lift.upper
+    assert users / tries > 0.5
+    assert 0.01 <= both / tries <= 0.08
+    assert covered / 60 > 0.8

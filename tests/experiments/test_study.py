@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -11,15 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from intentrec.config import ConfigError, Domain, load_domain
+from intentrec.config import ConfigError, Domain, ItemKnn, load_domain
 from intentrec.errors import PipelineError
-from intentrec.experiments import claims, further, main, markdown, run, tune
+from intentrec.evaluation.compare import protocols
+from intentrec.evaluation.next_event import targets_ended
+from intentrec.experiments import claims, floors, further, main, markdown, run, tune
 from intentrec.experiments.run import Data
 from intentrec.experiments.study import FOLDER, Study, load_study
 from intentrec.experiments.systems import domain_of, systems
 from intentrec.experiments.tables import Measured
 from intentrec.operate.progress import Progress
 from intentrec.runs import Run
+from intentrec.training.data import validation_start
 from tests.conftest import profile_under
 from tests.review import world
 from tests.review.judged import Judged
@@ -65,7 +70,7 @@ def stored(results: Path, system: str, seed: int) -> tuple[dict, np.ndarray]:
 
 
 def test_tables_are_those_of_the_results(results: Path) -> None:
-    """Mean and spread over seeds; lift and p-value over users, whose seeds are averaged."""
+    """Mean and spread over seeds; lift over users and seeds, whose variances add up, and p-value over users alone."""
     content = json.loads((results / "small.json").read_text())
     lines = {line["system"]: line for line in content["tables"]["2"]}
     assert list(lines) == ["v0", "v1", "v3", "v3strangers"]
@@ -73,10 +78,17 @@ def test_tables_are_those_of_the_results(results: Path) -> None:
     for name, line in lines.items():
         values = [about["metrics"]["next_event"]["next_mrr"] for about, _ in per_seed[name]]
         assert line["next_event.next_mrr"] == pytest.approx({"mean": mean(values), "std": stdev(values)})
-    ours, theirs = (np.mean([users.astype(float) for _, users in per_seed[name]], axis=0) for name in ("v3", "v1"))
+    of_seeds = [np.array([users.astype(float) for _, users in per_seed[name]]) for name in ("v3", "v1")]
+    ours, theirs = (values.mean(axis=0) for values in of_seeds)
     lift = lines["v3"]["lift"]
     assert lift["estimate"] == pytest.approx(ours.mean() / theirs.mean() - 1)
-    assert lift["p_value"] == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
+    assert lift["p_users"] == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
+    parts = [(np.var(ours - theirs, ddof=1) / len(ours), len(ours) - 1)]
+    parts += [(np.var(values.mean(axis=1), ddof=1) / 2, 1) for values in of_seeds]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    t = (ours.mean() - theirs.mean()) / np.sqrt(variance)
+    assert lift["p_value"] == pytest.approx(2 * stats.t.sf(abs(t), freedom))
     assert lift["lower"] <= lift["estimate"] <= lift["upper"]
     assert "lift" not in lines["v1"], "the reference"
     assert {line["system"] for line in content["tables"]["1"]} == {"transact", "v0", "v3"}
@@ -92,6 +104,28 @@ def test_tables_are_those_of_the_results(results: Path) -> None:
     assert f"{lift['estimate']:+.1%}" in page
     across = (results / "outcomes.md").read_text()
     assert all(f"{each['found']} {each['lift']['estimate']:+.1%}" in across for each in content["claims"])
+
+
+def test_item_knn_is_tuned_on_what_systems_learn_from(results: Path, data: Data) -> None:
+    """All of the grid was tried, the best of it is judged; the validation days teach only the line that says so."""
+    folder = results / "runs" / "small"
+    about = json.loads((folder / "item_knn.json").read_text())
+    tried = {(line["window"], line["decay"], line["alike"]): line["val_mrr"] for line in about["trials"]}
+    assert set(tried) == set(product(floors.WINDOWS, floors.DECAYS, floors.ALIKE))
+    assert tried[about["tuned"]["window"], about["tuned"]["decay"], about["tuned"]["alike"]] == max(tried.values())
+    domain = study_of().base()
+    begin = validation_start(domain, data.evidence.cut)
+    blind = replace(
+        data,
+        evidence=replace(
+            data.evidence, learned=lambda: (targets_ended(batch, end=begin) for batch in data.evidence.learned())
+        ),
+    )
+    gate = domain.gate.model_copy(update={"item_knn": ItemKnn(**about["tuned"])})
+    again = protocols(blind.evidence, domain.model_copy(update={"gate": gate}), {}, floors=True)[1]
+    same = json.loads((folder / "item_knn_latest.json").read_text())
+    assert about["metrics"]["next_event"] == pytest.approx(again["item_knn"].metrics)
+    assert same["metrics"]["next_event"] != pytest.approx(again["item_knn"].metrics)
 
 
 @pytest.mark.parametrize(
@@ -146,12 +180,12 @@ def test_equal_budgets_and_intents_are_those_of_the_results(results: Path) -> No
         assert line["at_equal_epochs"] == pytest.approx(mean(at_epochs))
         assert line["at_equal_time"] == pytest.approx(mean(at_time))
     metrics = [stored(results, "v3", seed)[0]["metrics"]["next_event"] for seed in (1, 2)]
-    floors = [
+    of_floors = [
         json.loads((results / "runs" / "small" / f"{name}.json").read_text())["metrics"]["next_event"]
         for name in ("majority", "repeat_last_intent")
     ]
     (line,) = [each for each in content["intents"] if (each["system"], each["intent"]) == ("v3", "kind")]
-    floor = max(each["intent_kind_accuracy"] for each in floors)
+    floor = max(each["intent_kind_accuracy"] for each in of_floors)
     assert line["accuracy"] == pytest.approx(mean(each["intent_kind_accuracy"] for each in metrics))
     assert line["skill"] == pytest.approx((line["accuracy"] - floor) / (1 - floor))
     (line,) = [each for each in content["margins"] if each["system"] == "item_knn"]

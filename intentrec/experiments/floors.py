@@ -1,0 +1,88 @@
+"""The floors of a study: what is judged beside the systems without being trained.
+
+Item-kNN has settings too. They are searched as those of every system are: on the validation days alone, by the same
+metric, knowing only the targets that systems learn from. All of a small grid is tried, as a try takes a second.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from intentrec.config import Domain, ItemKnn, fingerprint
+from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS, learned_floors, protocols
+from intentrec.evaluation.floors import popularity
+from intentrec.evaluation.neighbours import learn
+from intentrec.evaluation.next_event import Events, System, next_event, targets_ended
+from intentrec.evaluation.titles import Histories, Titles
+from intentrec.experiments.run import PROTOCOLS, Data, stored, write
+from intentrec.experiments.study import Study
+from intentrec.model.titles import titles_of
+from intentrec.runs import code_version
+from intentrec.training.data import validation_start
+
+WINDOWS, DECAYS, ALIKE = (5, 20, 50), (0.8, 0.9, 0.97, 1.0), (0.0, 0.25, 0.5, 0.75)
+LATEST = "item_knn_latest"
+LABELS = {LATEST: "item_knn, which also learned the validation days"}
+FLOORS = (*ITEM_FLOORS, LATEST)
+# What a result of a floor rests on beside data and study; another text here, and they are made anew.
+RULES = {
+    "item_knn": {"window": WINDOWS, "decay": DECAYS, "alike": ALIKE, "chosen": "next MRR of the validation days"},
+    "learned": "the targets that systems learn from; LATEST: those of the validation days, too",
+    "repeat_last_intent": "the label of the last target",
+}
+
+
+def floor_mark(study: Study, data: Data, name: str) -> dict[str, Any]:
+    """What a floor's result is valid for."""
+    return {**data.mark(study), "floor": name, "rules": fingerprint(RULES)}
+
+
+def measure_floors(study: Study, data: Data, out: Path) -> bool:
+    """Judge what needs no training, once per study; whether there was anything to do."""
+    marks = {name: floor_mark(study, data, name) for name in (*FLOORS, *INTENT_FLOORS)}
+    if all(stored(out / f"{name}.json", mark) for name, mark in marks.items()):
+        return False
+    domain = study.base()
+    best, tried = tuned_item_knn(data, domain)
+    domain = domain.model_copy(update={"gate": domain.gate.model_copy(update={"item_knn": best})})
+    to_the_cut = domain.model_copy(update={"training": domain.training.model_copy(update={"validation_days": 0})})
+    results = protocols(data.evidence, domain, {}, floors=True)
+    latest = protocols(data.evidence, to_the_cut, {}, floors=True)
+    searched = {"tuned": best.model_dump(), "trials": tried}
+    for name, mark in marks.items():
+        source, key = (latest, "item_knn") if name == LATEST else (results, name)
+        about = {**mark, "label": LABELS.get(name, name), "code": code_version()}
+        about |= searched if key == "item_knn" else {}
+        found = {protocol: each[key] for protocol, each in zip(PROTOCOLS, source, strict=True) if key in each}
+        write(out / f"{name}.json", about, found)
+    return True
+
+
+def tuned_item_knn(data: Data, domain: Domain) -> tuple[ItemKnn, list[dict[str, float]]]:
+    """The settings of the grid that are best on the validation days, and the validation MRR of all of them."""
+    evidence, begin = data.evidence, validation_start(domain, data.evidence.cut)
+    titles = Titles.of(titles_of(evidence.catalog_before)["title_id"].to_pylist())
+    taught, asked = partial(_between, data, end=begin), partial(_between, data, begin=begin)
+    engaged = [Histories.of(batch, titles).titles[Events.of(batch).flat] for batch in taught()]
+    popular_N = popularity(np.concatenate(engaged), len(titles))
+    tried = []
+    for window, decay in product(WINDOWS, DECAYS):
+        settings = {f"{alike}": ItemKnn(window=window, decay=decay, alike=alike) for alike in ALIKE}
+        methods = {name: learned_floors(each)["item_knn"] for name, each in settings.items()}
+        learned = learn(taught(), titles, methods)
+        systems = {name: System(each.scorer(titles, popular_N)) for name, each in learned.items()}
+        for name, result in next_event(asked(), titles, systems, [], {}).items():
+            if name in settings:
+                tried.append({**settings[name].model_dump(), "val_mrr": result.metrics["next_mrr"]})
+    best = max(tried, key=lambda line: line["val_mrr"])
+    return ItemKnn(**{key: value for key, value in best.items() if key != "val_mrr"}), tried
+
+
+def _between(data: Data, begin: datetime | None = None, end: datetime | None = None) -> Iterator[pa.RecordBatch]:
+    return (targets_ended(batch, begin, end) for batch in data.evidence.learned())
