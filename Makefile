@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NEEDED := import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit("Python 3.11 or 3.12 is needed, this is " + sys.version)
 # Two processes, a module to the one that is free; each has one Spark session and one prepared MLflow store.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PLAYWRIGHT = playwright==1.55.0
@@ -25,8 +26,9 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(READY): requirements.lock pyproject.toml intentrec/spark.py intentrec/class_archive.py
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is %s" % sys.version'
+	@$(PYTHON) -c '$(NEEDED)' || { echo "make PYTHON=python3.12 ... names another one" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c '$(NEEDED)' || { echo "$(VENV) was made with it: remove that folder" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .

@@ -47,8 +47,9 @@ DOC = """
 **{domain}**: a week of service dates, from raw rows to what consumers read.
 
 * **Rerun** whatever you like: a run replaces its own interval, and the same input gives the same rows.
-* **A range**: trigger with `start` and `end`. A backfill rebuilds tables; it trains, publishes and activates only if
-  told. A week needs the state that the week before left: set a backfill's max active runs to 1, or use `make backfill`.
+* **A range**: trigger with `start` and `end`. That is a run like any other: it trains, publishes and activates unless
+  `train`, `publish` and `activate` say no. A backfill rebuilds tables, and does these only if told. A week needs the
+  state that the week before left: set a backfill's max active runs to 1, or use `make backfill`.
 * **Skipped** tasks had nothing to do; their logs say why. **Red**: `outcome` is red when anything was.
 * **The report** is written whatever happened. The link *Report* of the task `report` is its address, a file on the
   machine that ran it (browsers open `file:` addresses only from the address bar: copy it); it links the trend over
@@ -201,5 +202,23 @@ def weekly(path: Path) -> DAG:
     return dag
 
 
+def unreadable(path: Path, why: Exception) -> DAG:
+    """In place of the DAG of a domain file that cannot be read, which must not take the others with it: it says so."""
+    with DAG(
+        dag_id=f"intentrec_weekly_{path.stem}",
+        schedule="0 0 * * 1",
+        start_date=datetime(2020, 1, 6, tzinfo=ZoneInfo("UTC")),
+        catchup=False,
+        tags=["intentrec", "weekly", path.stem],
+        description=f"conf/{path.name} cannot be read: {type(why).__name__}",
+    ) as dag:
+        said = shlex.quote(f"conf/{path.name} cannot be read, mend it: {type(why).__name__}: {why}")
+        BashOperator(task_id="read_domain_file", bash_command=f"echo {said} >&2; exit 1")
+    return dag
+
+
 for _path in sorted((ROOT / "conf").glob("*.yaml")):
-    globals()[_path.stem] = weekly(_path)
+    try:
+        globals()[_path.stem] = weekly(_path)
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        globals()[_path.stem] = unreadable(_path, error)

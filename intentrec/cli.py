@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 from datetime import date, datetime
@@ -19,6 +20,15 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 Config = Annotated[Path, typer.Option(help="domain file")]
 STREAMING = Path("conf/streaming.yaml")
+
+
+@app.callback(help=__doc__)
+def _interruptible() -> None:
+    """A closed terminal and a polite kill end a command as Ctrl-C does: what it started is stopped, what it moved is
+    moved back."""
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(name) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(name, signal.default_int_handler)
 
 
 rules_app = typer.Typer(help="Action-type rules of a domain file.", no_args_is_help=True)
@@ -70,11 +80,23 @@ def experiments(
     make(study, system, pace_only)
 
 
-Cascade = Annotated[bool, typer.Option(help="go on to the last week that is built, so that nothing stays stale")]
+Train = Annotated[bool, typer.Option(help="also train a challenger in each week, and judge it")]
+Publish = Annotated[bool, typer.Option(help="also score each week's snapshot with the champion")]
+Activate = Annotated[bool, typer.Option(help="also let a published release become the active one")]
+IncludeLate = Annotated[bool, typer.Option(help="take in rows that arrived after the lateness allowed")]
+Cascade = Annotated[
+    bool, typer.Option(help="go on to the last week that is built, so that no table before publication stays stale")
+]
 
 
-def _planned(first: date, last: date, config: Path, publish: bool, cascade: bool) -> date:
-    """Print the plan of a backfill, and return where it ends."""
+def _planned(first: date, last: date, config: Path, train: bool, publish: bool, activate: bool, cascade: bool) -> date:
+    """Print the plan of a backfill, and return where it ends.
+
+    Raises:
+        PipelineError: the range is not whole weeks, or something is to be activated that is not published.
+    """
+    if activate and not publish:
+        raise PipelineError("--activate without --publish: nothing would be published that could become active")
     from intentrec import tables
     from intentrec.operate import costs, lineage, pages
     from intentrec.runs import ledger
@@ -83,8 +105,9 @@ def _planned(first: date, last: date, config: Path, publish: bool, cascade: bool
     partitions = tables.rows_by_partition(profile, domain)
     last = max([last, *partitions["sequences"]]) if cascade else last
     found = lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish)
-    jobs = lineage.JOBS if publish else lineage.JOBS[:-1]
-    pages.plan(found, partitions, costs.estimate(ledger(profile, domain), jobs, len(found.intervals)), publish)
+    jobs = [*lineage.JOBS[:-1], *(("train", "gate") if train else ()), *(lineage.JOBS[-1:] if publish else ())]
+    estimate = costs.estimate(ledger(profile, domain), jobs, len(found.intervals))
+    pages.plan(found, partitions, estimate, publish, activate)
     return last
 
 
@@ -93,11 +116,14 @@ def plan(
     start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
     end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
     config: Config = STREAMING,
-    publish: Annotated[bool, typer.Option(help="as if the backfill also published")] = False,
+    train: Train = False,
+    publish: Publish = False,
+    activate: Activate = False,
+    include_late: IncludeLate = False,
     cascade: Cascade = False,
 ) -> None:
-    """List what a backfill would rebuild, make stale, take and leave unpublished; changes nothing, starts no Spark."""
-    _planned(start.date(), end.date(), config, publish, cascade)
+    """List what the same backfill would rebuild, make stale, take and leave unpublished; changes nothing, no Spark."""
+    _planned(start.date(), end.date(), config, train, publish, activate, cascade)
 
 
 @_command
@@ -105,17 +131,17 @@ def backfill(
     start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
     end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
     config: Config = STREAMING,
-    train: Annotated[bool, typer.Option(help="also train a challenger in each week, and judge it")] = False,
-    publish: Annotated[bool, typer.Option(help="also score each week's snapshot with the champion")] = False,
-    activate: Annotated[bool, typer.Option(help="also let a published release become the active one")] = False,
-    include_late: Annotated[bool, typer.Option(help="take in rows that arrived after the lateness allowed")] = False,
+    train: Train = False,
+    publish: Publish = False,
+    activate: Activate = False,
+    include_late: IncludeLate = False,
     cascade: Cascade = False,
 ) -> None:
     """Rebuild whole weeks through Airflow's backfill, oldest first, and follow it to its end."""
     from intentrec.operate import backfill as backfills
     from intentrec.operate.progress import Progress
 
-    last = _planned(start.date(), end.date(), config, publish, cascade)
+    last = _planned(start.date(), end.date(), config, train, publish, activate, cascade)
     conf = {"train": train, "publish": publish, "activate": activate, "include_late": include_late}
     progress = Progress()
     backfills.backfill(Home.here(), f"intentrec_weekly_{config.stem}", start.date(), last, conf, progress)

@@ -129,10 +129,11 @@ class Warehouse:
         self.run.outputs[table.name] = version
         return version
 
-    def merge(self, table: Table, frame: DataFrame) -> int:
+    def merge(self, table: Table, frame: DataFrame, since: int | None = None) -> int:
         """Upsert rows by the table's key, staged and audited, in one commit that touches only rows that differ.
 
-        For small tables whose readers may follow the change feed. Returns the table's version after it.
+        For small tables whose readers may follow the change feed. Returns the table's version after it. Where the rows
+        were made from those of version `since`, a later version is another run's, which they would undo.
 
         Raises:
             PipelineError: the frame does not fit the contract, or another run wrote at the same time. The table is as
@@ -151,6 +152,11 @@ class Warehouse:
             if rows:
                 target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
                 merge = target.merge(changed.alias("new"), same_key)
+                if since is not None and self.version(table) != since:
+                    raise PipelineError(
+                        f"{table.name}: another run wrote this since it was read (version {since}); this run changed "
+                        "nothing in it. Run it again"
+                    )
                 with self._conflicts(table, "rows"):
                     merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
             self.run.say(f"{table.name}: {rows:,} rows merged" if rows else f"{table.name}: unchanged")

@@ -25,8 +25,10 @@ def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress:
     schedules off, so that unpausing the DAG for the backfill does not start its ordinary weekly run.
 
     Raises:
-        PipelineError: a run failed (the message holds the last lines of its jobs), or Airflow refused the backfill.
+        PipelineError: a run failed (the message holds the last lines of its jobs), Airflow refused the backfill, or
+            another backfill or an ordinary run is in progress.
     """
+    services.require_no_backfill(home)
     home.prepare()
     if processes.marked(services.up_marker(home)):
         airflow = Airflow(home)
@@ -34,20 +36,23 @@ def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress:
         _run_weeks(airflow, dag, start, end, conf, progress)
         return
     own = replace(home, airflow_port=services.free_port())
-    marker = f"{home.path}:backfill"
+    marker, note = services.backfill_marker(home), services.paused_note(home, dag)
     try:
         progress.say("starting Airflow for the backfill")
         services.start_airflow(own, marker, SCHEDULER__USE_JOB_SCHEDULE="False")
         services.wait_for_airflow(own, marker)
         airflow = Airflow(own)
-        paused = airflow.dag(dag)["is_paused"]
+        if airflow.dag(dag)["is_paused"]:
+            note.parent.mkdir(exist_ok=True)
+            note.touch()
         _end_leftovers(airflow, dag)
         airflow.call("PATCH", f"/dags/{dag}", {"is_paused": False})
         try:
             _run_weeks(airflow, dag, start, end, conf, progress)
         finally:
+            airflow.call("PATCH", f"/dags/{dag}", {"is_paused": note.exists()})
+            note.unlink(missing_ok=True)
             _end_leftovers(airflow, dag)
-            airflow.call("PATCH", f"/dags/{dag}", {"is_paused": paused})
     finally:
         processes.stop(marker)
 
@@ -106,11 +111,29 @@ def _close(airflow: Airflow, backfill: dict) -> None:
 
 
 def _end_leftovers(airflow: Airflow, dag: str) -> None:
-    """End what an interrupted backfill or demo left open: nothing is working on it, but a scheduler would resume it."""
+    """End what an interrupted backfill or demo left open: nothing is working on it, but a scheduler would resume it.
+
+    Raises:
+        PipelineError: another run is open, such as this week's, which waits for late rows: a scheduler would go on with
+            it, beside the backfill. Nobody but a person may end it, as nothing would make it again.
+    """
     for left in airflow.call("GET", f"/backfills?dag_id={dag}&order_by=-id&limit=20")["backfills"]:
         _close(airflow, left)
-    for run in airflow.call("GET", f"/dags/{dag}/dagRuns?state=running&state=queued&limit=100")["dag_runs"]:
+    runs = airflow.call("GET", f"/dags/{dag}/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
+    others = [run["dag_run_id"] for run in runs if not is_leftover(run)]
+    if others:
+        raise PipelineError(
+            f"{dag} has runs that are not over: {', '.join(others)}. `make up` goes on with them, and a backfill may "
+            "run beside it; or mark them there as failed first"
+        )
+    for run in runs:
         airflow.call("PATCH", f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'])}", {"state": "failed"})
+
+
+def is_leftover(run: dict) -> bool:
+    """Of a backfill, or of the demo, whose runs are dated an hour into Monday (`operate.weekly.run`)."""
+    demo = run["run_type"] == "manual" and str(run["logical_date"]).endswith("T01:00:00Z")
+    return run["run_type"] == "backfill" or demo
 
 
 def _require_unpaused(airflow: Airflow, dag: str) -> None:

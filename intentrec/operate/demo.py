@@ -51,6 +51,7 @@ def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulat
     """
     if processes.marked(services.up_marker(home)):
         raise PipelineError("Airflow and MLflow are up, and two Airflows would share one database: `make down` first")
+    services.require_no_backfill(home)
     domain, dag = load_domain(config), f"intentrec_weekly_{config.stem}"
     began, progress = datetime.now(UTC), Progress()
     progress.say(f"preparing Airflow under {home.airflow}")

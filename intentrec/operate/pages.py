@@ -25,7 +25,9 @@ OPTIONAL = ("quarantine", "catalog", "recommendations")  # a week may have none 
 AS_OF = ("title_state", "sequences", "recommendations")
 
 
-def plan(found: Plan, partitions: Mapping[str, Mapping[date, int]], cost: Estimate, publish: bool) -> None:
+def plan(
+    found: Plan, partitions: Mapping[str, Mapping[date, int]], cost: Estimate, publish: bool, activate: bool
+) -> None:
     """Print a backfill's plan: what it replaces, what is stale after it, what it takes, what it leaves unpublished."""
     console.print(f"{len(found.intervals)} weekly runs, oldest first:")
     for start, end in found.intervals:
@@ -44,7 +46,8 @@ def plan(found: Plan, partitions: Mapping[str, Mapping[date, int]], cost: Estima
     if cost.unknown:
         console.print(f"Not in the estimate, because they never succeeded here: {', '.join(cost.unknown)}.")
     if publish:
-        console.print("Published, but not made the active release unless the backfill is told to.")
+        unless = "unless a later one is active" if activate else "as the backfill is not told to (--activate)"
+        console.print(f"Published, and {'' if activate else 'not '}made the active release, {unless}.")
     else:
         held = ", ".join(str(day) for day in found.stale.get("releases", [])) or "none later"
         console.print(f"Nothing is published: releases keep the rows they name (stale ones as of: {held}).")

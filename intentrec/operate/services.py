@@ -20,8 +20,32 @@ def up_marker(home: Home) -> str:
     return f"{home.path}:up"
 
 
+def backfill_marker(home: Home) -> str:
+    """Marker of the Airflow that a backfill started for itself."""
+    return f"{home.path}:backfill"
+
+
+def paused_note(home: Home, dag: str) -> Path:
+    """A file that says that a DAG was paused before a backfill unpaused it: whoever finds one pauses it again."""
+    return home.airflow / "paused" / dag
+
+
+def require_no_backfill(home: Home) -> None:
+    """Raise a PipelineError while a backfill has an Airflow of its own, with which another would share one database."""
+    if processes.marked(backfill_marker(home)):
+        raise PipelineError(
+            "a backfill is running with an Airflow of its own, and two Airflows would share one database: wait for its "
+            "end. If it was cut off, `make down` stops what it left"
+        )
+
+
 def up(home: Home, profile: Profile) -> None:
-    """Start both services unless they run, wait until they answer, say where they are."""
+    """Start both services unless they run, wait until they answer, say where they are.
+
+    Raises:
+        PipelineError: a backfill is running, a port is in use, or a service did not start.
+    """
+    require_no_backfill(home)
     home.prepare()
     marker = up_marker(home)
     if processes.marked(marker):
@@ -33,6 +57,9 @@ def up(home: Home, profile: Profile) -> None:
         _start_mlflow(home, profile, marker)
     try:
         wait_for_airflow(home, marker)
+        for note in sorted(paused_note(home, "").glob("*")):  # of a backfill that was cut off
+            Airflow(home).call("PATCH", f"/dags/{note.name}", {"is_paused": True})
+            note.unlink()
         _wait(f"MLflow at {home.mlflow_url}", lambda: _answers(home.mlflow_url), marker, home.logs / "mlflow.log")
     except PipelineError:
         processes.stop(marker)
@@ -43,8 +70,8 @@ def up(home: Home, profile: Profile) -> None:
 
 
 def down(home: Home) -> None:
-    """Stop everything that `up` started, tasks in progress included."""
-    count = processes.stop(up_marker(home))
+    """Stop everything that `up` or a backfill started, tasks in progress included."""
+    count = sum(processes.stop(marker) for marker in (up_marker(home), backfill_marker(home)))
     print(f"Stopped {count} processes." if count else "Nothing was running.")
 
 

@@ -22,9 +22,14 @@ from intentrec.warehouse import Warehouse, fingerprint, next_day
 def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Release:
     """Publish the snapshot as of the run's end with the champion of that date.
 
+    Args:
+        warehouse: of a run over the week that ends there.
+        activate: make the release the active one, unless a later one is active or a rollback left this one.
+        even_if_older: although a later one is active.
+
     Raises:
         Skip: there is no champion for that date.
-        PipelineError: there is no such snapshot.
+        PipelineError: there is no such snapshot, or another run moved the active release at the same time.
     """
     run, as_of = warehouse.run, warehouse.run.end
     registry = Registry(run.profile, run.domain)
@@ -48,10 +53,14 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     run.say(f"scoring {users:,} users")
     rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
     row = _release(run, registry, champion, release)
-    existing = _existing(warehouse)
-    rows = updated(existing, row, activate, even_if_older, rewritten)
+    since = warehouse.version(RELEASES) if warehouse.exists(RELEASES) else None
+    if left := activate and release in registry.left_releases():
+        run.warn(
+            f"a rollback left release {release}: it is published, but not made active (`make rollback TO={release}`)"
+        )
+    rows = updated(_existing(warehouse), row, activate and not left, even_if_older, rewritten)
     frame = warehouse.spark.createDataFrame([tuple(r[n] for n in RELEASES.names) for r in rows], RELEASES.schema)
-    warehouse.merge(RELEASES, frame)
+    warehouse.merge(RELEASES, frame, since)
     active = next((r["as_of"] for r in rows if r["active"]), None)
     run.say(f"release {release} as of {as_of}; the active release is as of {active}")
     return row

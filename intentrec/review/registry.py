@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 PROMOTED, KEPT, ROLLED_BACK = "promoted", "kept", "rolled_back"
 LEFT, AGAIN = "left.", "again."
+OWN = {"fingerprint", "trained_for"}  # tags of every version that the weekly run registered
 ABOUT = """IntentRec, retrained weekly. `champion` is the version that publishes, `challenger` the newest one.
 
 A version's card says what it learned from and how it does; its tag `gate` says what became of it, `report` where the
@@ -83,24 +84,35 @@ class Registry:
         self.name = domain.model_name
 
     def versions(self) -> list[Version]:
-        """All versions, oldest first."""
+        """All versions that the weekly run registered, oldest first; one registered by hand is none of its business."""
         found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
-        return sorted((Version.of(entry) for entry in found), key=lambda version: int(version.number))
+        own = (Version.of(entry) for entry in found if entry.tags.keys() >= OWN)
+        return sorted(own, key=lambda version: int(version.number))
 
     def by_fingerprint(self, fingerprint: str) -> Version | None:
         """The version trained from exactly these inputs."""
         return next((version for version in self.versions() if version.fingerprint == fingerprint), None)
 
     def holder(self, alias: str) -> Version | None:
-        """The version that has an alias."""
+        """The version that has an alias.
+
+        Raises:
+            PipelineError: it was registered by hand, so that nothing is known of how it was trained.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
-            return Version.of(self.client.get_model_version_by_alias(self.name, alias))
+            entry = self.client.get_model_version_by_alias(self.name, alias)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
+        if not entry.tags.keys() >= OWN:
+            raise PipelineError(
+                f"version {entry.version} of {self.name} has the alias {alias}, but not the tags "
+                f"{', '.join(sorted(OWN))}: no weekly run registered it. Give the alias in MLflow to one that has them"
+            )
+        return Version.of(entry)
 
     def champion(self) -> Version | None:
         """The version that publishes."""

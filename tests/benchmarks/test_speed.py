@@ -63,7 +63,7 @@ def test_systems_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert times == sorted(times), "two systems were at work at once"
     for name, timing in timings.items():
         assert (len(timing.train), len(timing.score)) == (2, 1)
-        assert all(0.05 <= seconds < 2 for seconds in timing.train + timing.score)
+        assert all(seconds >= 0.05 for seconds in timing.train + timing.score)
         assert timing.about["name"] == name
 
 

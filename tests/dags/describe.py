@@ -5,13 +5,10 @@ import copy
 import json
 import runpy
 import sys
-import time
 
 import airflow.sdk
 
-clock = time.perf_counter()
 space = runpy.run_path(sys.argv[1])
-seconds = time.perf_counter() - clock
 modules = sorted({name.partition(".")[0] for name in sys.modules})
 
 from airflow.sdk.exceptions import ParamValidationError  # noqa: E402
@@ -72,4 +69,4 @@ def dag(of: airflow.sdk.DAG) -> dict:
 
 dags = {each.dag_id: dag(each) for each in space.values() if isinstance(each, airflow.sdk.DAG)}
 ready = {config: space["ready_at"](config, day) for config, day in (item.split("=") for item in sys.argv[3:])}
-print(json.dumps({"seconds": seconds, "modules": modules, "dags": dags, "ready": ready}))
+print(json.dumps({"modules": modules, "dags": dags, "ready": ready}))

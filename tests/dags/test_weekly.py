@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -53,10 +54,26 @@ def test_one_dag_per_domain_file(described: dict) -> None:
     assert sorted(described["dags"]) == [f"intentrec_weekly_{name}" for name in DOMAINS]
 
 
-def test_import_is_light_and_fast(described: dict) -> None:
+def test_import_is_light(described: dict) -> None:
+    """The file is parsed every half minute."""
     assert not HEAVY & set(described["modules"])
     assert "intentrec" not in described["modules"]
-    assert described["seconds"] < 2
+
+
+@pytest.mark.parametrize("text", ["", "calendar: [", "calendar: {zone: UTC}", "- a", "calendar: x"])
+def test_a_domain_file_that_cannot_be_read_fails_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
+    for folder in ("dags", "conf"):
+        (tmp_path / folder).mkdir()
+    copy = shutil.copy(FILE, tmp_path / "dags")
+    shutil.copy(ROOT / "conf" / "streaming.yaml", tmp_path / "conf")
+    (tmp_path / "conf" / "mine.yaml").write_text(text)
+    found = describe(Path(copy), ("{}",), tmp_path / "airflow")["dags"]
+    assert set(CHAIN) < set(found["intentrec_weekly_streaming"]["tasks"])
+    (task,) = found["intentrec_weekly_mine"]["tasks"].values()
+    ended = subprocess.run(task["command"], shell=True, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "conf/mine.yaml cannot be read, mend it:" in ended.stderr
 
 
 def test_schedule_is_explicit_and_never_catches_up(dag: dict) -> None:

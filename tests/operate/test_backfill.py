@@ -1,18 +1,24 @@
 """The backfill on a real Airflow started for the purpose; its jobs are run in this process."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from pyspark.sql import SparkSession
 
 from intentrec import cli, tables
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.operate import processes
-from intentrec.operate.backfill import LogFiles, backfill
+from intentrec.operate import demo as demos
+from intentrec.operate import processes, services
+from intentrec.operate.backfill import LogFiles, backfill, is_leftover
 from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
 from intentrec.runs import Run
@@ -129,6 +135,69 @@ def test_a_cascade_stops_at_a_failure_and_then_equals_a_build_from_nothing(
         .where(f"event_date >= '{SECOND}'")
     )
     assert [row["action_type"] for row in labels.where("title_id = 't2'").collect()] == ["resume"]
+
+
+def test_two_airflows_never_share_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While a backfill has one of its own, nothing else starts another; `down` stops one that was cut off."""
+    home, profile = Home(tmp_path), profile_under(tmp_path)
+    marker = services.backfill_marker(home)
+    sleeping = processes.start(["/bin/sleep", "600"], dict(os.environ), marker, tmp_path / "log")
+    schedule = demos.Schedule(FIRST, 0, 1)
+    for begin in (
+        lambda: services.up(home, profile),
+        lambda: backfill(home, "intentrec_weekly_streaming", FIRST, SECOND, {}, Progress()),
+        lambda: demos.demo(home, profile, CONFIG, schedule, simulate=True),
+    ):
+        with pytest.raises(PipelineError, match="a backfill is running with an Airflow of its own"):
+            begin()
+    services.down(home)
+    assert sleeping.wait() is not None
+    assert processes.marked(marker) == []
+    assert "Stopped 1 processes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("run_type", "logical_date", "ours"),
+    [
+        ("backfill", "2026-08-03T00:00:00Z", True),
+        ("manual", "2026-08-10T01:00:00Z", True),  # the demo's
+        ("manual", "2026-08-10T17:23:41.123456Z", False),
+        ("manual", None, False),
+        ("scheduled", "2026-08-10T00:00:00Z", False),  # waits for late rows
+    ],
+)
+def test_only_its_own_leftovers_are_ended(run_type: str, logical_date: str | None, ours: bool) -> None:
+    assert is_leftover({"run_type": run_type, "logical_date": logical_date}) is ours
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=["killed", "terminal closed"])
+def test_a_command_that_is_cut_off_undoes_what_it_did(how: signal.Signals) -> None:
+    program = """
+import time
+from intentrec.cli import app
+@app.command()
+def wait():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("undone", flush=True)
+app(["wait"])
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "begun\n"
+        command.send_signal(how)
+        assert command.stdout.read().startswith("undone\n")
+    assert command.returncode != 0
+
+
+def test_nothing_is_activated_that_is_not_published(capsys: pytest.CaptureFixture[str]) -> None:
+    week = datetime.combine(FIRST, datetime.min.time())
+    for command in (cli.plan, cli.backfill):
+        with pytest.raises(typer.Exit):
+            command(week, week + timedelta(weeks=1), activate=True)
+        assert "--activate without --publish" in capsys.readouterr().err
 
 
 def test_log_files_give_every_new_line_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.contracts import (
+    CATALOG,
     ITEM_VECTORS,
     RECOMMENDATIONS,
     RELEASES,
@@ -18,14 +19,18 @@ from intentrec.contracts import (
     Table,
 )
 from intentrec.errors import PipelineError, Skip
-from intentrec.publishing.publish import publish
+from intentrec.publishing.publish import latest_snapshots, publish
 from intentrec.publishing.release import PUBLISHED
-from intentrec.runs import Run
+from intentrec.publishing.rollback import rollback
+from intentrec.runs import Run, code_version
 from intentrec.warehouse import Warehouse
+from tests.good_rows import START, frame
+from tests.good_rows import rows as good_rows
 from tests.review import world
 from tests.review.judged import Judged
 
 pytestmark = pytest.mark.slow
+DAYS = (world.LATER, world.END)
 
 
 def published(spark: SparkSession, run: Run) -> None:
@@ -43,6 +48,11 @@ def released(spark: SparkSession, judged: Judged) -> Warehouse:
 
 def rows(warehouse: Warehouse, table: Table, as_of: date = world.END) -> list[Row]:
     return warehouse.current(table).where(F.col("as_of") == F.lit(as_of)).collect()
+
+
+def active_release(warehouse: Warehouse) -> str:
+    (row,) = warehouse.current(RELEASES).where("active").collect()
+    return row.release_id
 
 
 def versions(warehouse: Warehouse) -> dict[str, int]:
@@ -95,7 +105,10 @@ def test_release_leads_to_model_tables_and_metrics(released: Warehouse, judged: 
     assert release.mlflow_run_id == judged.version.run_id
     assert release.metrics["ndcg_at_10"] == pytest.approx(judged.decision.rows[0].metrics["ndcg_at_10"])
     assert release.config_hash == judged.domain.hash
+    assert release.code_version == code_version()
     assert release.table_versions.keys() == {table.name for table in PUBLISHED} | {"sequences", "catalog"}
+    for table in (SEQUENCES, CATALOG):
+        assert release.table_versions[table.name] == released.version(table)
     for table in PUBLISHED:
         pinned = released.spark.read.format("delta").option("versionAsOf", release.table_versions[table.name])
         found = pinned.load(released.path(table)).where(F.col("as_of") == F.lit(world.END))
@@ -114,6 +127,48 @@ def test_publishing_again_changes_no_table(spark: SparkSession, judged: Judged, 
     before = versions(released)
     published(spark, judged.run("publish"))
     assert versions(released) == before
+
+
+def test_what_a_rollback_left_stays_left(spark: SparkSession, judged: Judged, released: Warehouse) -> None:
+    """Published again it is not active, until a person takes it again."""
+    active, other = ({row.as_of: row.release_id for row in released.current(RELEASES).collect()}[day] for day in DAYS)
+    rollback(judged.run("rollback"), "wrong genres", "ada")
+    published(spark, judged.run("publish", world.LATER))
+    assert active_release(released) == other
+    rollback(judged.run("rollback"), "right after all", "ada", active)
+    published(spark, judged.run("publish", world.LATER))
+    assert active_release(released) == active
+
+
+def test_a_rollback_meanwhile_is_not_undone(released: Warehouse, judged: Judged) -> None:
+    """Rows that were made from the releases of before are refused, whatever they say."""
+    since = released.version(RELEASES)
+    stale = released.current(RELEASES).localCheckpoint()
+    rollback(judged.run("rollback"), "wrong genres", "ada")
+    with pytest.raises(PipelineError, match="releases: another run wrote this since it was read"):
+        released.merge(RELEASES, stale, since)
+    left = {row.release_id for row in released.current(RELEASES).where("not active").collect()}
+    rollback(judged.run("rollback"), "right after all", "ada", *left)
+
+
+def test_later_facts_are_not_published(spark: SparkSession, judged: Judged, released: Warehouse) -> None:
+    """A snapshot that arrived after the date makes no other release of it."""
+    before = versions(released)
+    catalog = released.current(CATALOG).withColumn("snapshot_date", F.lit(world.END + timedelta(days=1)))
+    turned = catalog.withColumns({"genres": F.array(F.lit("turned")), "kind": F.lit("turned")})
+    turned.write.format("delta").mode("append").save(released.path(CATALOG))
+    published(spark, judged.run("publish"))
+    assert versions(released) == before
+
+
+def test_the_latest_facts_of_each_item_are_published(spark: SparkSession) -> None:
+    facts = [{**row, "snapshot_date": START} for row in good_rows("catalog")]
+    later = {**facts[0], "snapshot_date": START + timedelta(days=7), "genres": ["war"]}
+    found = latest_snapshots(frame(spark, CATALOG, [later, *facts])).orderBy("item_id").collect()
+    assert [(row.snapshot_date, row.genres) for row in found] == [
+        (START + timedelta(days=7), ["war"]),
+        (START, ["comedy", "drama"]),
+    ]
 
 
 def test_no_champion_of_that_date_is_skipped(spark: SparkSession, judged: Judged) -> None:

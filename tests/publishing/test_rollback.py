@@ -1,7 +1,6 @@
 """Which release a rollback leads to, and the real thing: the table that Spark made, and the registry."""
 
 import json
-import time
 from datetime import date, timedelta
 from typing import Any
 
@@ -102,9 +101,7 @@ def rolled(make: Registering, reason: str = "wrong genres", to: str | None = Non
 def test_one_commit_moves_the_flag_and_a_trail_is_left(make: Registering, published: Warehouse) -> None:
     rest = published.current(RELEASES).drop("active").collect()
     before = published.version(RELEASES)
-    clock = time.monotonic()
     run = rolled(make)
-    assert time.monotonic() - clock < 10
     assert states(published) == {"a": False, "b": True, "c": False}
     assert sorted(published.current(RELEASES).drop("active").collect()) == sorted(rest)
     assert published.version(RELEASES) == before + 1 == run.outputs["releases"]

@@ -7,15 +7,20 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import mlflow
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
+from deltalake import DeltaTable
 from mlflow.exceptions import MlflowException
 
 from intentrec.config import Domain, Profile
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.review.challenger import make_challenger
 from intentrec.review.judge import judge_challenger
@@ -162,6 +167,49 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
         "training.png",
         "week_ahead.png",
     ]
+
+
+def test_the_judged_week_teaches_nothing(judged: Judged, make: Registering, tmp_path: Path) -> None:
+    """With other interactions, and other facts of the titles, from the cut-off on, the same model comes out."""
+    cutoff = world.END - timedelta(days=7)
+    home = Path(judged.run("train").warehouse)
+    run = replace(make.run("train", world.END), profile=judged.profile.model_copy(update=elsewhere(tmp_path)))
+    other = world.world.learnable_weeks(99, 60, world.WEEKS, world.TITLES)
+    known = DeltaTable(str(home / "sequences")).to_pyarrow_table()
+    past, future = known.filter(pc.field("as_of") <= cutoff), other.filter(pc.field("as_of") > cutoff)
+    catalog = world.world.catalog(world.TITLES)
+    turned = pa.Table.from_pylist(
+        [{**row, "snapshot_date": cutoff, "genres": ["turned"], "kind": "turned"} for row in catalog.to_pylist()],
+        schema=catalog.schema,
+    )
+    world.put(run.warehouse, SEQUENCES, pa.concat_tables([past.cast(future.schema), future]))
+    world.put(run.warehouse, CATALOG, pa.concat_tables([catalog, turned]))
+    world.put(run.warehouse, INTERACTIONS, world.interactions_of(other))
+    version = make_challenger(run, CONFIG)
+    assert version.fingerprint != judged.version.fingerprint
+    registry = Registry(run.profile, run.domain)
+    weights = [
+        sorted(path.read_bytes() for path in registry.artifacts(each, tmp_path / each.name).rglob("*.safetensors"))
+        for each in (judged.version, version)
+    ]
+    assert weights[0] == weights[1] != []
+    metrics = [registry.client.get_run(each.run_id).data.metrics["next_mrr"] for each in (judged.version, version)]
+    assert metrics[0] != metrics[1], "but it is judged on the other week"
+
+
+def elsewhere(folder: Path) -> dict[str, str]:
+    return {name: f"{folder}/{name}" for name in ("warehouse", "work", "reports")}
+
+
+def test_a_version_registered_by_hand_is_left_alone(make: Registering) -> None:
+    own = make("a", T1)
+    run_id = make.judged.version.run_id
+    source = make.registry.client.get_run(run_id).data.tags["model_uri"]
+    byhand = make.registry.client.create_model_version(make.registry.name, source, run_id)
+    assert [version.number for version in make.registry.versions()] == [own.number]
+    make.registry.client.set_registered_model_alias(make.registry.name, "champion", byhand.version)
+    with pytest.raises(PipelineError, match=f"version {byhand.version} of .* alias champion, but not the tags finger"):
+        make.registry.champion()
 
 
 def test_the_registered_model_holds_no_pickle(judged: Judged, tmp_path: Path) -> None:
