@@ -154,6 +154,14 @@ def known_before(run: dict, everything: list[dict], domain: Domain) -> list[dict
     return sorted(found, key=order)
 
 
+def seen_genres(run: dict, before: list[dict], domain: Domain) -> set[str]:
+    """Of titles of earlier weeks those that they had last; inside the run's week all."""
+    week = week_start_of(run["event_date"], domain.calendar)
+    last = {other["title_id"]: other["genres"] for other in before if other["event_date"] < week}
+    this_week = [other["genres"] for other in before if other["event_date"] >= week]
+    return {genre for genres in (*last.values(), *this_week) for genre in genres}
+
+
 def streaming_label(run: dict, before: list[dict], domain: Domain) -> str:
     """The eleven rules of conf/streaming.yaml by hand."""
     of_title = [other for other in before if other["title_id"] == run["title_id"]]
@@ -182,8 +190,31 @@ def streaming_label(run: dict, before: list[dict], domain: Domain) -> str:
         return "from_list"
     if counts.get("search_play"):
         return "search_play"
-    seen = {genre for other in before for genre in other["genres"]}
+    seen = seen_genres(run, before, domain)
     return "explore" if run["genres"] and not seen & set(run["genres"]) else "discover"
+
+
+def kuairand_label(run: dict, before: list[dict], domain: Domain) -> str:
+    """The eleven rules of conf/kuairand.yaml by hand."""
+    signals = run["signals"]
+    for label, names in {
+        "reject": ["is_hate"],
+        "share": ["is_forward"],
+        "discuss": ["is_comment", "comment_stay_time"],
+        "follow": ["is_follow"],
+        "visit_author": ["is_profile_enter", "profile_stay_time"],
+        "like": ["is_like"],
+    }.items():
+        if any(signals[name] > 0 for name in names):
+            return label
+    if not signals["long_view"] > 0:
+        return "skip"
+    if any(other["title_id"] == run["title_id"] and other["played"] for other in before):
+        return "replay"
+    if before and run["creator"] is not None and run["creator"] == before[-1]["creator"]:
+        return "same_author"
+    seen = seen_genres(run, before, domain)
+    return "explore" if run["genres"] and not seen & set(run["genres"]) else "watch"
 
 
 def state(as_of: date, everything: list[dict], domain: Domain) -> dict[tuple[str, str], dict]:

@@ -1,12 +1,13 @@
 """Rules of the domain file: refused with file and key, applied in order, no implicit else."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.config import ConfigError, Domain
+from intentrec.config import ROOT, ConfigError, Domain, load_domain
 from intentrec.interactions import rules
 
 FILE = "conf/some.yaml"
@@ -25,9 +26,9 @@ def with_target(domain: Domain, when: str) -> Domain:
     return domain.model_copy(update={"interactions": domain.interactions.model_copy(update={"target_when": when})})
 
 
-@pytest.mark.parametrize("name", ["streaming", "kuairand"])
-def test_rules_of_the_repository_pass(spark: SparkSession, request: pytest.FixtureRequest, name: str) -> None:
-    rules.check(spark, request.getfixturevalue(name), f"conf/{name}.yaml")
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.stem)
+def test_rules_of_the_repository_pass(spark: SparkSession, path: Path) -> None:
+    rules.check(spark, load_domain(path), str(path))
 
 
 @pytest.mark.parametrize(

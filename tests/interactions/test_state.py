@@ -72,20 +72,38 @@ def test_labels_and_states_equal_one_pass(spark: SparkSession, streaming: Domain
 
 
 @pytest.mark.slow
-def test_the_future_changes_nothing(spark: SparkSession, streaming: Domain) -> None:
+def test_labels_that_ask_for_the_last_creator(spark: SparkSession, kuairand: Domain) -> None:
+    """Feedback is rarer than in the other worlds, or it would decide every label."""
+    world = random_world(14, kuairand, weeks=3, users=6, per_week=40)
+    feedback = [{"long_view": "1"}, {"long_view": "0"}, {"long_view": "1"}, {"is_like": "1"}, None]
+    rare = [{**event, "extra": feedback[number % 5] or event["extra"]} for number, event in enumerate(world.events)]
+    world = replace(world, events=rare)
+    runs = oracle.runs(world, kuairand, oracle.hashes(spark, [event["event_id"] for event in world.events]))
+    expected = {
+        key(run): oracle.kuairand_label(run, oracle.known_before(run, runs, kuairand), kuairand) for run in runs
+    }
+    rows = rows_of(built(spark, world, kuairand, 3).interactions)
+    assert {key(row): row["action_type"] for row in rows} == expected
+    assert {"replay", "same_author", "explore", "watch", "skip", "like"} <= set(expected.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["streaming", "kuairand"])
+def test_the_future_changes_nothing(spark: SparkSession, request: pytest.FixtureRequest, name: str) -> None:
     """Other events from a service day on: every run that ended before its start stays as it was."""
-    world = random_world(21, streaming, weeks=3, users=5, per_week=40)
+    domain = request.getfixturevalue(name)
+    world = random_world(21, domain, weeks=3, users=5, per_week=40)
     # Inside a day a run may go on, and then it has not ended.
     day = sorted(event["event_date"] for event in world.events)[len(world.events) * 2 // 3]
-    moment = day_start_of(day, streaming.calendar)
-    other = random_world(22, streaming, weeks=3, users=5, per_week=40)
+    moment = day_start_of(day, domain.calendar)
+    other = random_world(22, domain, weeks=3, users=5, per_week=40)
     future = [event for event in other.events if event["event_ts"] >= moment]
     changed = replace(world, events=[e for e in world.events if e["event_ts"] < moment] + future)
 
     def past(result: Built) -> list[dict]:
         return sorted((row for row in rows_of(result.interactions) if row["end_ts"] < moment), key=key)
 
-    first, second = built(spark, world, streaming, 3), built(spark, changed, streaming, 3)
+    first, second = built(spark, world, domain, 3), built(spark, changed, domain, 3)
     assert past(first) == past(second)
     assert len(past(first)) > 100
 

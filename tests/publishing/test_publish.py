@@ -1,6 +1,7 @@
 """Publication over a real Delta table with the model that the registry holds."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -22,7 +23,9 @@ from intentrec.errors import PipelineError, Skip
 from intentrec.publishing.publish import latest_snapshots, publish
 from intentrec.publishing.release import PUBLISHED
 from intentrec.publishing.rollback import rollback
+from intentrec.review.registry import Registry
 from intentrec.runs import Run, code_version
+from intentrec.training.scorer import Scorer, read_files
 from intentrec.warehouse import Warehouse
 from tests.good_rows import START, frame
 from tests.good_rows import rows as good_rows
@@ -85,6 +88,21 @@ def test_published_rows_are_the_registered_models_own_predictions(released: Ware
         assert [row["rank"] for row in entries] == [1, 2, 3, 4, 5]
         assert [row.title_id for row in entries] == list(wanted.loc[user].title_ids)
         np.testing.assert_allclose([row.score for row in entries], wanted.loc[user].scores, rtol=1e-4, atol=1e-5)
+
+
+def test_titles_that_were_seen_are_published_only_where_the_domain_says_so(
+    released: Warehouse, judged: Judged, tmp_path: Path
+) -> None:
+    files = read_files(Registry(judged.profile, judged.domain).artifacts(judged.version, tmp_path))
+    sequences = released.current(SEQUENCES).where(F.col("as_of") == F.lit(world.END)).toArrow()
+    (batch,) = sequences.combine_chunks().to_batches()
+    scorer = Scorer(files, released.current(CATALOG).toArrow(), world.END)
+    both = [
+        scorer.score(batch, world.TITLES, seen_titles=seen).column("title_ids").to_pylist() for seen in (True, False)
+    ]
+    for seen, everything, unseen in zip(batch.column("title_id").to_pylist(), *both, strict=True):
+        assert set(seen) & set(everything)
+        assert unseen == [title for title in everything if title not in seen]
 
 
 def test_vectors_reproduce_scores_and_ranks(released: Warehouse) -> None:
