@@ -7,9 +7,10 @@ refused. What needs Spark to be checked (rules and conditions in Spark SQL) is a
 
 import hashlib
 import json
+import math
 import os
 import re
-from datetime import date, time
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -141,6 +142,11 @@ class Events(Strict):
         if unknown:
             raise ValueError(f"{', '.join(unknown)} not in types")
         return self
+
+    @property
+    def overhang(self) -> timedelta:
+        """Whole days after its own on which a run may end: it begins on one date, but its last event may be long."""
+        return timedelta(days=math.ceil(seconds(self.max_duration) / 86_400))
 
 
 class ActionType(Strict):

@@ -47,11 +47,13 @@ def build_from(warehouse: Warehouse, config: str) -> tuple[DataFrame, Built]:
     """
     run = warehouse.run
     run_weeks = weeks(run.start, run.end, run.domain.calendar)
-    events = warehouse.read(ENGAGEMENT_EVENTS, run.start, run.end)
+    begin = run.start - run.domain.events.overhang
+    events = warehouse.read(ENGAGEMENT_EVENTS, begin, run.end)
     catalog = warehouse.read(CATALOG, end=run.end)
-    snapshots = snapshot_dates(catalog, run.start, run.end)
+    snapshots = snapshot_dates(catalog, begin, run.end)
     before = _state_before(warehouse, config)
-    return events, build(events, catalog, before, run_weeks, snapshots, run.domain)
+    built = build(events, catalog, before, run_weeks, snapshots, run.domain)
+    return events.where(F.col("event_date") >= F.lit(run.start)), built
 
 
 def _state_before(warehouse: Warehouse, config: str) -> DataFrame:

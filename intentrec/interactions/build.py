@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from intentrec.config import Domain
 from intentrec.contracts import INTERACTIONS
 from intentrec.errors import PipelineError
+from intentrec.events.calendar import service_date
 from intentrec.interactions import facts, rules, state
 from intentrec.interactions.runs import left_censored, runs
 from intentrec.interactions.weeks import WEEK
@@ -36,11 +37,15 @@ def build(
 ) -> Built:
     """Interactions of consecutive weeks and the state after each, one week folded into the next.
 
+    What was known before a run is what had ended before it: a run that began before a week and ended in it belongs to
+    the state after that week, and before its end nobody knows of it.
+
     Every week is materialised before the next one is planned (`localCheckpoint`): a plan that grew with the range
     would be analysed again and again.
 
     Args:
-        events: accepted events of the weeks.
+        events: accepted events of the weeks, and of the days before them from which runs may reach into them
+            (`Events.overhang`).
         catalog: the catalogue.
         before: title_state as of the first week.
         weeks: first service dates of the weeks, consecutive.
@@ -52,13 +57,17 @@ def build(
     """
     found = runs(facts.with_facts(events, catalog, snapshots), domain).localCheckpoint()
     facts.require_known(found)
+    ended_on = service_date(F.col("end_ts"), domain.calendar)
     labelled, states, current = [], [], before
     for week in weeks:
-        of_week = found.where((F.col("event_date") >= F.lit(week)) & (F.col("event_date") < F.lit(week + WEEK)))
-        labelled.append(label(state.before_runs(of_week, current, domain), domain).localCheckpoint())
-        current = state.fold(current, of_week, week + WEEK, domain).localCheckpoint()
+        began, ended = (day.between(week, week + WEEK - timedelta(days=1)) for day in (F.col("event_date"), ended_on))
+        scoped = state.before_runs(found.where(ended | began), current, domain)
+        labelled.append(label(scoped.where(began), domain).localCheckpoint())
+        current = state.fold(current, found.where(ended), week + WEEK, domain).localCheckpoint()
         states.append(current)
-    counted = found.agg(F.count("*"), F.sum(F.expr("aggregate(map_values(event_counts), 0L, (a, b) -> a + b)"))).first()
+    of_weeks = found.where(F.col("event_date") >= F.lit(weeks[0]))
+    each = F.expr("aggregate(map_values(event_counts), 0L, (a, b) -> a + b)")
+    counted = of_weeks.agg(F.count("*"), F.sum(each)).first()
     assert counted is not None
     return Built(reduce(DataFrame.union, labelled), reduce(DataFrame.union, states), int(counted[1] or 0), counted[0])
 

@@ -1,8 +1,8 @@
 """What a user had done before a run: the weekly state, its fold, and what earlier runs of the same week add to it.
 
-state(W) holds, per user and title, the last values among all runs of the weeks before W, each fact for as long as its
-own timestamp lies in the last `state_weeks` weeks. "Last" is by (end_ts, start_ts, tie), also across a week's
-boundary, where a run that began before it may end after one that began later.
+state(W) holds, per user and title, the last values among all runs that ended before week W, each fact for as long as
+its own timestamp lies in the last `state_weeks` weeks. "Last" is by (end_ts, start_ts, tie). A run that began before W
+and ended in it is not in state(W), but among the runs of W: until it ended, nobody knew its outcome.
 """
 
 from datetime import date, timedelta
@@ -28,7 +28,7 @@ def before_runs(runs: DataFrame, state: DataFrame, domain: Domain) -> DataFrame:
     """Runs of one week with the structs that the rules see: r, and s and u as they were before each run.
 
     Args:
-        runs: the runs of one week (`runs.runs`).
+        runs: the runs of one week (`runs.runs`), and those that ended in it but began before.
         state: title_state as of that week.
         domain: the domain file.
 
@@ -62,7 +62,7 @@ def fold(state: DataFrame, runs: DataFrame, as_of: date, domain: Domain) -> Data
 
     Args:
         state: title_state as of the week.
-        runs: the runs of the week (`runs.runs`).
+        runs: the runs that ended in the week (`runs.runs`).
         as_of: the week's end.
         domain: the domain file.
 
@@ -128,8 +128,7 @@ def _run_fact(**payload: str) -> Column:
 def _fact(ts: str, fresh: int, tie: Column, start: str | None = None, **payload: str) -> Column:
     """A struct that orders by time: ts, fresh, start, tie, then the payload. Null where `ts` is.
 
-    `fresh` is 1 for this week's runs and 0 for the state, whose runs began earlier: where two end at the same moment
-    the fresh one is the later, as in (end_ts, start_ts, tie).
+    `fresh` is 1 for runs that ended in this week or later and 0 for the state, whose runs ended before.
     """
     values = (F.col(column).alias(name) for name, column in payload.items())
     order = (F.col(ts).alias("ts"), F.lit(fresh).alias("fresh"), F.col(start or ts).alias("start"), tie.alias("tie"))

@@ -1,7 +1,7 @@
 """What a rebuilt week makes stale, and what is stale now. Pure: facts in, facts out.
 
-The weekly chain: events of week W and the state before it give interactions of W and the state after it; interactions
-of the lookback give the snapshot as of the week's end; the snapshot gives a release.
+The weekly chain: events of week W, and of runs that reach into it, and the state before it give interactions of W and
+the state after it; interactions of the lookback give the snapshot as of the week's end; the snapshot gives a release.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
     return {
         "ingest": [],
         "build_interactions": [
-            Span("engagement_events", start, end),
+            Span("engagement_events", start - domain.events.overhang, end),
             Span("catalog", date.min, end),
             Span("title_state", start, start + DAY),
         ],

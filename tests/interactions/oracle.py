@@ -141,24 +141,27 @@ def order(run: dict) -> tuple:
 
 
 def known_before(run: dict, everything: list[dict], domain: Domain) -> list[dict]:
-    """All earlier runs of the user that are remembered: by their week, inside the run's week by their order."""
+    """All runs of the user that ended before this one and are remembered; none that began in a later week."""
     week = week_start_of(run["event_date"], domain.calendar)
     oldest = week - domain.interactions.state_weeks * WEEK
     found = []
     for other in everything:
         if other["user_id"] == run["user_id"] and other is not run:
-            same_week = week_start_of(other["event_date"], domain.calendar) == week
-            earlier = order(other) < order(run) if same_week else other["event_date"] < week
-            if earlier and service_date_of(other["end_ts"], domain.calendar) >= oldest:
+            there = order(other) < order(run) and week_start_of(other["event_date"], domain.calendar) <= week
+            if there and service_date_of(other["end_ts"], domain.calendar) >= oldest:
                 found.append(other)
     return sorted(found, key=order)
 
 
+def ended_on(run: dict, domain: Domain) -> date:
+    return service_date_of(run["end_ts"], domain.calendar)
+
+
 def seen_genres(run: dict, before: list[dict], domain: Domain) -> set[str]:
-    """Of titles of earlier weeks those that they had last; inside the run's week all."""
+    """Of titles of earlier weeks those that they had last; of what ended in the run's week all."""
     week = week_start_of(run["event_date"], domain.calendar)
-    last = {other["title_id"]: other["genres"] for other in before if other["event_date"] < week}
-    this_week = [other["genres"] for other in before if other["event_date"] >= week]
+    last = {other["title_id"]: other["genres"] for other in before if ended_on(other, domain) < week}
+    this_week = [other["genres"] for other in before if ended_on(other, domain) >= week]
     return {genre for genres in (*last.values(), *this_week) for genre in genres}
 
 
@@ -218,11 +221,11 @@ def kuairand_label(run: dict, before: list[dict], domain: Domain) -> str:
 
 
 def state(as_of: date, everything: list[dict], domain: Domain) -> dict[tuple[str, str], dict]:
-    """title_state in one pass over the runs before `as_of` whose end lies in the last state_weeks weeks."""
+    """title_state in one pass over the runs that ended before `as_of`, in the last state_weeks weeks."""
     oldest = as_of - domain.interactions.state_weeks * WEEK
     rows: dict[tuple[str, str], dict] = {}
     for run in sorted(everything, key=order):
-        if run["event_date"] < as_of and service_date_of(run["end_ts"], domain.calendar) >= oldest:
+        if oldest <= ended_on(run, domain) < as_of:
             row = rows.setdefault((run["user_id"], run["title_id"]), {"listed": False})
             row.update(last_touch_ts=run["end_ts"], genres=run["genres"], creator=run["creator"])
             if run["played"]:

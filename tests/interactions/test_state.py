@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from intentrec.config import Domain
 from intentrec.contracts import TITLE_STATE
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import day_start_of
+from intentrec.events.calendar import day_start_of, service_date_of
 from intentrec.events.snapshots import snapshot_dates
 from intentrec.interactions import state
 from intentrec.interactions.build import Built, build, require_all
@@ -106,6 +106,36 @@ def test_the_future_changes_nothing(spark: SparkSession, request: pytest.Fixture
     first, second = built(spark, world, domain, 3), built(spark, changed, domain, 3)
     assert past(first) == past(second)
     assert len(past(first)) > 100
+
+
+@pytest.mark.slow
+def test_what_is_not_over_is_not_known(spark: SparkSession, streaming: Domain) -> None:
+    """Two devices around a week's start: what is played during a longer play, and ends first, knows nothing of it."""
+    monday = day_start_of(streaming.calendar.history_start + WEEK, streaming.calendar)
+    world = random_world(21, streaming, weeks=2, users=1)
+    template = next(event for event in world.events if event["event_type"] == "play") | {"extra": {}}
+
+    def play(name: str, item: str, minutes: int, length: int, position: float) -> dict:
+        start = monday + timedelta(minutes=minutes)
+        day = service_date_of(start, streaming.calendar)
+        own = {"event_id": name, "item_id": item, "event_ts": start, "event_date": day}
+        return {**template, **own, "duration_s": 60.0 * length, "position_s": position}
+
+    labels = []
+    for item, position in (("film0-0", 0.0), ("film0-0", 6000.0), ("film1-0", 6000.0)):
+        plays = [
+            play("before", "film0-0", -3000, 30, 60.0),
+            play("long", item, -30, 120, position),
+            play("short", "film0-0", 5, 10, 60.0),
+            play("after", item, 200, 10, 60.0),
+        ]
+        result = built(spark, replace(world, events=plays), streaming, 2)
+        found = {row["start_ts"]: row["action_type"] for row in rows_of(result.interactions)}
+        labels.append([found[monday + timedelta(minutes=minutes)] for minutes in (5, 200)])
+        (later,) = [row for row in rows_of(result.states) if row["as_of"] == streaming.calendar.history_start + WEEK]
+        assert later["last_touch_ts"] == monday - timedelta(minutes=2970)
+    assert labels[0][0] == labels[1][0] == labels[2][0] == "resume"
+    assert result.events == len(plays)
 
 
 def test_state_is_empty_again_after_the_last_fact_expired(spark: SparkSession, streaming: Domain) -> None:
