@@ -1,7 +1,7 @@
 """The floors of a study: what is judged beside the systems without being trained.
 
 Item-kNN has settings too. They are searched as those of every system are: on the validation days alone, by the same
-metric, knowing only the targets that systems learn from. All of a small grid is tried, as a try takes a second.
+metric, knowing only the targets that systems learn from. All of a small grid is tried, as a try trains nothing.
 """
 
 from collections.abc import Iterator
