@@ -283,7 +283,10 @@ class Training(Strict):
     """The weekly training run."""
 
     weeks: PositiveInt = Field(26, description="stacked weekly snapshots it reads at most")
-    validation_days: PositiveInt = 2
+    validation_days: PositiveInt = Field(2, description="the last ones before the cut-off; they choose the epoch")
+    refit: bool = Field(
+        False, description="once the epoch is chosen, train anew up to it with the validation days learned, too"
+    )
     epochs: PositiveInt = 30
     patience: PositiveInt = 3
     tokens: PositiveInt = Field(4096, description="positions of a step at most, padding included, of all processes")

@@ -18,7 +18,7 @@ from intentrec.evaluation.systems import ModelSystem
 from intentrec.evaluation.titles import Titles
 from intentrec.evaluation.week_ahead import week_ahead
 from intentrec.model.titles import titles_of
-from intentrec.training.data import service_start, validation_start
+from intentrec.training.data import learned_until, service_start
 from intentrec.training.predictor import Predictor
 
 ROWS = 256  # users encoded at once
@@ -40,8 +40,8 @@ def protocols(
     """Week ahead and next event, each with its own per-user values; with or without the item floors."""
     everything = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
     learned = None
-    if floors:  # from what models learn from: their validation days teach nobody
-        until = validation_start(domain, evidence.cut)
+    if floors:  # from what models learn from
+        until = learned_until(domain, evidence.cut)
         taught = (targets_ended(batch, end=until) for batch in evidence.learned())
         learned = learn(taught, everything, learned_floors(domain.gate.item_knn))
     return (

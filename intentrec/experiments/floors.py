@@ -51,9 +51,11 @@ def measure_floors(study: Study, data: Data, out: Path) -> bool:
     domain = study.base()
     best, tried = tuned_item_knn(data, domain)
     domain = domain.model_copy(update={"gate": domain.gate.model_copy(update={"item_knn": best})})
-    to_the_cut = domain.model_copy(update={"training": domain.training.model_copy(update={"validation_days": 0})})
-    results = protocols(data.evidence, domain, {}, floors=True)
-    latest = protocols(data.evidence, to_the_cut, {}, floors=True)
+    training = {refit: domain.training.model_copy(update={"refit": refit}) for refit in (False, True)}
+    results, latest = (
+        protocols(data.evidence, domain.model_copy(update={"training": training[refit]}), {}, floors=True)
+        for refit in (False, True)
+    )
     searched = {"tuned": best.model_dump(), "trials": tried}
     for name, mark in marks.items():
         source, key = (latest, "item_knn") if name == LATEST else (results, name)

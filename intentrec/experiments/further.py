@@ -9,7 +9,7 @@ from intentrec.evaluation.compare import INTENT_FLOORS
 from intentrec.experiments.tables import ITEM, Measured, compared
 
 Lines = list[dict[str, Any]]
-OURS = ("v3", "shipped")  # whose margins are listed
+OURS = ("v3", "shipped", "shippedrefit")  # whose margins are listed
 MARGINS = (ITEM, ("week_ahead", "ndcg_at_10"))
 
 

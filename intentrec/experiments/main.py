@@ -71,8 +71,9 @@ def carry_out(
     if measure_floors(study, data, out):
         progress.say("floors judged")
     pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
-    chosen = dict(pool(delayed(_tuned)(study, data, system, out, trials, progress) for system in wanted))
-    missing = [(system, chosen[system.name], seed) for seed in study.seeds for system in wanted]
+    searches = dict.fromkeys(system.search for system in wanted)
+    chosen = dict(pool(delayed(_tuned)(study, data, known[name], out, trials, progress) for name in searches))
+    missing = [(system, chosen[system.search], seed) for seed in study.seeds for system in wanted]
     due = 0.0
     for said in pool(delayed(_measured)(study, data, *each, out) for each in missing):
         if said:

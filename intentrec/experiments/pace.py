@@ -33,7 +33,7 @@ def time_epochs(
             continue
         result = measured[name].results[0]
         domain = domain_of(study, system, result["tuned"], result["seed"])
-        few = domain.training.model_copy(update={"epochs": EPOCHS, "patience": EPOCHS})
+        few = domain.training.model_copy(update={"epochs": EPOCHS, "patience": EPOCHS, "refit": False})
         with TemporaryDirectory() as folder:
             history = train_once(
                 domain.model_copy(update={"training": few}), data, Path(folder), lambda line: None

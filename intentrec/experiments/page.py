@@ -89,8 +89,9 @@ def _text(
         "Mean over seeds ± standard deviation. Lift: relative, of the next event's MRR (the paper's item-ID accuracy), "
         "averaged per user; interval and p-value over users and seeds: whether other users and other trainings would "
         "say the same. In brackets the p-value over users alone (the paper's paired t-test), of these very models. "
-        "Every trained system, rivals included, gets the same facts of titles and interactions. The bound that is told "
-        "the next intents is told them in the next event only.",
+        "Every trained system, rivals included, gets the same facts of titles and interactions. Only the lines that "
+        "say so learned the validation days: what is refit is to be compared with item_knn that did the same. The "
+        "bound that is told the next intents is told them in the next event only.",
     ]
     if content["missing"]:
         labels = ", ".join(known[system].label for system in content["missing"])
@@ -99,7 +100,8 @@ def _text(
     for number, title in TITLES.items():
         parts += [f"## {title}", markdown.paper_table(content["tables"][number], number, intents)]
     parts += ["## Floors", markdown.paper_table(content["floors"], "", intents)]
-    parts += markdown.margins(content["margins"], {name: known[name].label for name in further.OURS})
+    ours = {name: known[name].label for name in further.OURS if name in content["curves"]}
+    parts += markdown.margins(content["margins"], ours)
     parts += [*markdown.intents(content["intents"]), *markdown.budgets(content["budgets"], content["timed_on"])]
     parts += [f"![curves](img/{name}_curves.png)", *markdown.alignment(content["alignment"], intents)]
     for figure, about in (

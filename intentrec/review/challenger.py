@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from intentrec.config import Domain
+from intentrec.config import Domain, Training
 from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import compare
 from intentrec.evaluation.evidence import read_evidence
@@ -118,7 +118,7 @@ def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.Logge
     latest = read_sequences(root, inputs.sequences, cutoff)
     _clusters(predictors["challenger"], latest, catalog, domain, work / CLUSTERS, work / "plots")
     pq.write_table(catalog, work / "catalog.parquet")
-    facts = _facts(inputs, sequences, fits["challenger"])
+    facts = _facts(inputs, sequences, fits["challenger"], domain.training)
     rows = {"rows.sequences": sequences.count_rows(), "rows.catalog": len(catalog)}
     card = model_card(domain, inputs.trained_for, cutoff, results, facts, simulated(run.profile, domain))
     (work / "card.md").write_text(card, encoding="utf-8")
@@ -204,7 +204,7 @@ def _wide(values: pa.Array, rows: int) -> NDArray:
     return values.to_numpy(zero_copy_only=False).reshape(rows, -1)
 
 
-def _facts(inputs: Inputs, sequences: ds.Dataset, found: FitResult) -> dict[str, str]:
+def _facts(inputs: Inputs, sequences: ds.Dataset, found: FitResult, training: Training) -> dict[str, str]:
     """What the card says about data and training."""
     weeks = sorted(
         {day for batch in sequences.to_batches(columns=["as_of"]) for day in pc.unique(batch["as_of"]).to_pylist()}
@@ -215,6 +215,8 @@ def _facts(inputs: Inputs, sequences: ds.Dataset, found: FitResult) -> dict[str,
         "catalogue": f"version {inputs.catalog}, snapshots before {inputs.cutoff}",
         "nothing seen from": f"{inputs.cutoff} on",
         "epochs": f"{len(found.history)}, best {found.best_epoch} (validation MRR {found.metrics['val_mrr']:.4f})",
+        "validation days": f"{training.validation_days}, to choose the epoch, "
+        + ("then learned in a training anew" if training.refit else "which teach nothing"),
         "inputs' fingerprint": inputs.fingerprint,
         "code": code_version(),
     }

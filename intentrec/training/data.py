@@ -117,6 +117,11 @@ def validation_start(domain: Domain, cutoff: date) -> datetime:
     return service_start(domain.calendar, cutoff - timedelta(days=domain.training.validation_days))
 
 
+def learned_until(domain: Domain, cutoff: date) -> datetime:
+    """The UTC moment from which on targets teach a model nothing."""
+    return service_start(domain.calendar, cutoff) if domain.training.refit else validation_start(domain, cutoff)
+
+
 def split(encoded: Encoded, begin: datetime) -> tuple[Encoded, Encoded]:
     """Training and validation targets of the same rows: those that end before `begin`, and the others."""
     late_N = encoded.flat.time_BL >= int(begin.timestamp())

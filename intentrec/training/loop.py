@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -33,17 +33,17 @@ from intentrec.training.steps import loaded, step, tasks, validate
 from intentrec.training.threads import device
 
 CHECKPOINT_SECONDS = 600.0  # inside an epoch
-DATA = "data"
+DATA, REFIT = "data", "refit"
 
 
 @dataclass(frozen=True)
 class FitResult:
     """A trained model and how it got there."""
 
-    directory: Path  # model.safetensors and model.json, of the best epoch
-    history: list[dict[str, float]]  # per epoch: train_*, val_* (losses and mrr), lr, seconds
+    directory: Path  # model.safetensors and model.json, of the best epoch or of the training after it (`refit`)
+    history: list[dict[str, float]]  # per epoch: train_*, val_* (losses and mrr), lr, seconds; none of a refit
     best_epoch: int  # counted from 1
-    metrics: dict[str, float]  # of the best epoch
+    metrics: dict[str, float]  # of the best epoch, while the validation days were held out
 
 
 @dataclass
@@ -75,6 +75,7 @@ class _Run:
     state: _State
     out_dir: Path
     half: bool  # whether matrices are multiplied in bfloat16
+    last: int | None  # the epoch whose weights are wanted; none: the best on the validation days
     saved: float  # when the last checkpoint was written
 
 
@@ -87,6 +88,9 @@ def fit(
     progress: Callable[[str], None] = print,
 ) -> FitResult:
     """Train the domain's model on stacked weekly rows up to a cut-off.
+
+    With `training.refit` it is trained twice: first to find out on the validation days how many epochs are best, then
+    anew, on these days as well, along the same schedule for as many.
 
     Among several processes (`intentrec.training.distributed`) the first one calls this; all of them see `out_dir`.
 
@@ -107,13 +111,29 @@ def fit(
     try:
         prepare(domain, sequences, catalog, cutoff, out_dir / DATA)
         with distributed.leading(domain, out_dir):
-            return train(domain, out_dir, progress)
+            found = train(domain, out_dir, progress=progress)
+        if not domain.training.refit:
+            return found
+        again = out_dir / REFIT
+        progress(f"training anew for {found.best_epoch} epochs, with the validation days")
+        prepare(domain, sequences, catalog, cutoff, again / DATA, held_out=False)
+        with distributed.leading(domain, again, found.best_epoch):
+            return replace(found, directory=train(domain, again, found.best_epoch, progress).directory)
     finally:
-        shutil.rmtree(out_dir / DATA, ignore_errors=True)
+        for folder in (out_dir, out_dir / REFIT):
+            shutil.rmtree(folder / DATA, ignore_errors=True)
 
 
-def train(domain: Domain, out_dir: Path, progress: Callable[[str], None] = lambda line: None) -> FitResult:
+def train(
+    domain: Domain, out_dir: Path, last: int | None = None, progress: Callable[[str], None] = lambda line: None
+) -> FitResult:
     """Train on what was prepared in `out_dir`; every process calls this, and the first one writes.
+
+    Args:
+        domain: as it was prepared for.
+        out_dir: see `fit`.
+        last: train up to this epoch and keep its weights; none: stop when the validation days say so and keep the best.
+        progress: takes a line per epoch.
 
     Raises:
         PipelineError: the loss diverged.
@@ -122,10 +142,10 @@ def train(domain: Domain, out_dir: Path, progress: Callable[[str], None] = lambd
     settings = domain.training
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        run = _begin(domain, data, out_dir, progress)
+        run = _begin(domain, data, out_dir, last, progress)
         progress(_summary(data, run.model))
         state = run.state
-        while state.epoch < settings.epochs and state.epoch - state.best < settings.patience:
+        while state.epoch < (last or settings.epochs) and state.epoch - state.best < settings.patience:
             _epoch(run)
             _save(run)
             progress(_line(settings, state))
@@ -143,7 +163,7 @@ def train(domain: Domain, out_dir: Path, progress: Callable[[str], None] = lambd
     return FitResult(out_dir / "model", state.history, state.best, metrics)
 
 
-def _begin(domain: Domain, data: Prepared, out_dir: Path, progress: Callable[[str], None]) -> _Run:
+def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, progress: Callable[[str], None]) -> _Run:
     """A model with fresh weights, or everything as a checkpoint left it."""
     hardware, settings = device(), domain.training
     model = build(model_spec(domain), data.vocabulary)
@@ -165,6 +185,7 @@ def _begin(domain: Domain, data: Prepared, out_dir: Path, progress: Callable[[st
         state=_State(data.fingerprint),
         out_dir=out_dir,
         half=_wanted(settings.bf16, hardware),
+        last=last,
         saved=time.monotonic(),
     )
     stored = load_checkpoint(out_dir, data.fingerprint)
@@ -190,7 +211,7 @@ def _save(run: _Run) -> None:
 
 
 def _epoch(run: _Run) -> None:
-    """Train the rest of an epoch, validate, and bring the state up to date."""
+    """Train the rest of an epoch, validate where days are held out, and bring the state up to date."""
     settings, state = run.settings, run.state
     begun = time.monotonic() - state.seconds
     generator = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch + 1)
@@ -214,13 +235,13 @@ def _epoch(run: _Run) -> None:
             f"the loss of epoch {state.epoch + 1} is no finite number: lower training.learning_rate "
             f"(now {settings.learning_rate:g}) and train again"
         )
-    found = validate(run.model, run.data.validation, run.catalog, run.hardware)
     row = {"epoch": state.epoch + 1, **{f"train_{name}": value for name, value in means.items()}}
+    found = {} if run.last else validate(run.model, run.data.validation, run.catalog, run.hardware)
     row |= {f"val_{name}": value for name, value in found.items()}
     state.history.append(row | {"lr": run.optimizer.param_groups[0]["lr"], "seconds": time.monotonic() - begun})
     state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
-    if found["mrr"] > state.best_mrr:
-        state.best, state.best_mrr, state.best_model = state.epoch, found["mrr"], _copy(run.model)
+    if run.last or found["mrr"] > state.best_mrr:
+        state.best, state.best_mrr, state.best_model = state.epoch, found.get("mrr", -1.0), _copy(run.model)
 
 
 def _copy(model: Network) -> dict[str, Tensor]:
@@ -238,8 +259,8 @@ def _summary(data: Prepared, model: Network) -> str:
 
 def _line(settings: Training, state: _State) -> str:
     row = state.history[-1]
+    line = f"epoch {row['epoch']}/{settings.epochs}  loss {row['train_loss']:.4f}  "
+    if "val_mrr" not in row:
+        return f"{line}{row['seconds']:.1f} s"
     mark = " *" if state.best == row["epoch"] else ""
-    return (
-        f"epoch {row['epoch']}/{settings.epochs}  loss {row['train_loss']:.4f}  "
-        f"val loss {row['val_loss']:.4f}  val mrr {row['val_mrr']:.4f}  {row['seconds']:.1f} s{mark}"
-    )
+    return f"{line}val loss {row['val_loss']:.4f}  val mrr {row['val_mrr']:.4f}  {row['seconds']:.1f} s{mark}"

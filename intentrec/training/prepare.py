@@ -29,7 +29,14 @@ from intentrec.model.vocabulary import FIRST, Tally, Vocabulary
 from intentrec.training import mapped
 from intentrec.training.buckets import SCHEMA, buckets
 from intentrec.training.covisitation import factors, met, nearest
-from intentrec.training.data import NothingToTrain, chained, split, validation_start, with_intents_of_others
+from intentrec.training.data import (
+    NothingToTrain,
+    chained,
+    service_start,
+    split,
+    validation_start,
+    with_intents_of_others,
+)
 from intentrec.training.spec import model_spec
 
 ABOUT, CATALOG, CHAINED = "about.json", "catalog.safetensors", "chained.arrow"
@@ -43,7 +50,7 @@ class Prepared:
 
     vocabulary: Vocabulary
     train: Encoded
-    validation: Encoded
+    validation: Encoded  # no row, if no day was held out
     catalog: Items  # the vocabulary's titles, in the order of their indices
     asked_I: Tensor  # how many training targets each of them is
     start_ID: Tensor | None  # where their id embeddings begin, if not anywhere
@@ -52,16 +59,32 @@ class Prepared:
     cutoff: date
 
 
-def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table, cutoff: date, folder: Path) -> None:
+def prepare(
+    domain: Domain,
+    sequences: pa.Table | ds.Dataset,
+    catalog: pa.Table,
+    cutoff: date,
+    folder: Path,
+    held_out: bool = True,
+) -> None:
     """Write what `load` reads. What the folder held is lost.
 
+    Args:
+        domain: its model and training sections decide.
+        sequences: rows of several weeks, none after the cut-off.
+        catalog: snapshots dated before the cut-off.
+        cutoff: service date from which on nothing is known.
+        folder: receives the files.
+        held_out: whether the last days are for validation; otherwise they are for training, too.
+
     Raises:
-        NothingToTrain: no row, no training target or no validation target.
+        NothingToTrain: no row, no training target or, of those held out, no validation target.
         ValueError: rows after the cut-off.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    spec, begin = model_spec(domain), validation_start(domain, cutoff)
+    spec = model_spec(domain)
+    begin = validation_start(domain, cutoff) if held_out else service_start(domain.calendar, cutoff)
     rows = ds.dataset(sequences) if isinstance(sequences, pa.Table) else sequences
     titles, tally, longest = _chain(rows, titles_of(catalog), cutoff, begin, spec, folder)
     vocabulary = tally.vocabulary(catalog)
@@ -81,7 +104,7 @@ def prepare(domain: Domain, sequences: pa.Table | ds.Dataset, catalog: pa.Table,
     (folder / CHAINED).unlink()
     for name, part in parts.items():
         part.close()
-        if not part.targets:
+        if not part.targets and (held_out or name == TRAIN):
             raise NothingToTrain(
                 f"no {'training' if name == TRAIN else name} target before {cutoff} in the rows of sequences "
                 f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"

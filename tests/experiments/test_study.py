@@ -264,6 +264,7 @@ def test_systems_differ_in_what_they_say_and_in_nothing_else() -> None:
         same = {"variant", "layers", "intents", "intent_weight", "history_path", "compatibility"}
         assert domain.model.model_dump(exclude=same) == domains["v0"].model.model_dump(exclude=same)
         assert domain.training.permute_intents == (name == "v3strangers")
+        assert domain.training.refit == (name == "shippedrefit")
     assert domains["v0deep"].model.layers > domains["v0"].model.layers == domains["v3"].model.layers
     assert {name for name in known if name.startswith("v3only_")} == {f"v3only_{i.name}" for i in study.base().intents}
 
@@ -299,6 +300,23 @@ def test_controls_are_not_for_the_weekly_run(tmp_path: Path) -> None:
         path.write_text(changed)
         with pytest.raises(ConfigError, match=message):
             load_domain(path)
+
+
+def test_what_is_refit_shares_the_search_of_what_is_not(data: Data, results: Path, tmp_path: Path) -> None:
+    """The same curve, so the same search; then other weights, that know more."""
+    shutil.copytree(results / "runs", tmp_path / "runs")
+    main.carry_out("small", study_of(seeds=[1]), data, tmp_path, Progress(), ["shippedrefit"])
+    main.carry_out("small", study_of(seeds=[1]), data, tmp_path, Progress(), ["shipped"])
+    refit, held_out = (stored(tmp_path, name, 1) for name in ("shippedrefit", "shipped"))
+    assert {path.name for path in (tmp_path / "runs" / "small").glob("shipped*-tuning.json")} == {"shipped-tuning.json"}
+    assert refit[0]["tuned"] == held_out[0]["tuned"]
+    for one, two in zip(refit[0]["history"], held_out[0]["history"], strict=True):
+        assert one["val_mrr"] == two["val_mrr"]
+    assert refit[0]["parameters"] >= held_out[0]["parameters"]
+    assert not np.array_equal(refit[1], held_out[1])
+    content = json.loads((tmp_path / "small.json").read_text())
+    (line,) = [each for each in content["margins"] if each["system"] == "item_knn_latest"]
+    assert {"shippedrefit.next_event", "shipped.next_event"} < line.keys()
 
 
 def test_an_interrupted_search_tries_no_values_twice(

@@ -1,6 +1,6 @@
 """A small training, run by as many processes as start it: `python -m tests.training.fit_alone FOLDER`.
 
-Writes FOLDER/history.json and, as any training does, the model.
+Writes FOLDER/history.json and, as any training does, the model: that of the refit in FOLDER/refit.
 """
 
 import json
@@ -21,7 +21,7 @@ WEEKS, TITLES = 3, 24
 def main(folder: Path) -> None:
     # No dropout: each process draws its own. An odd number of rows, and steps of few: some shares are larger, and the
     # last may be empty.
-    domain = domain_of(load_domain(ROOT / "conf" / "streaming.yaml"), training={"tokens": 64})
+    domain = domain_of(load_domain(ROOT / "conf" / "streaming.yaml"), training={"tokens": 64, "refit": True})
     cutoff = (world.START + timedelta(weeks=WEEKS)).date()
     sequences, catalog = world.learnable_weeks(5, 31, WEEKS, TITLES), world.catalog(TITLES)
 

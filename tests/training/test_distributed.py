@@ -15,7 +15,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 def run(folder: Path, *launcher: str) -> tuple[list[dict[str, float]], dict]:
-    """Losses and metrics by epoch, and the weights of the best one."""
+    """Losses and metrics by epoch, and the weights after the training that follows, with the validation days."""
     program = [sys.executable, *launcher, "-m", "tests.training.fit_alone", str(folder)]
     folder.mkdir()
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
@@ -23,7 +23,7 @@ def run(folder: Path, *launcher: str) -> tuple[list[dict[str, float]], dict]:
     history = json.loads((folder / "history.json").read_text())
     for row in history:
         del row["seconds"]
-    return history, load_file(folder / "model" / "model.safetensors")
+    return history, load_file(folder / "refit" / "model" / "model.safetensors")
 
 
 @pytest.mark.slow
