@@ -19,7 +19,7 @@ def test_each_comparison_is_a_row_and_each_study_a_column(tmp_path: Path) -> Non
     third = {"claim": "3. Hierarchy", "ours": "V2", "theirs": "V1", "found": "level", "lift": lift(-0.004, 0.4)}
     first = {"claim": "1. Rivals", "ours": "V3", "theirs": "GRU", "found": "above", "lift": lift(0.251, 0.00012)}
     ours = {"shipped.next_event": lift(0.1, 0.009), "v3.next_event": lift(5.0, 0.5)}
-    rivals = {"shipped.next_event": lift(-0.1, 0.009)}
+    rivals = {"shipped.next_event": lift(-0.1, 0.009), "shippedrefit.next_event": lift(0.2, 0.5)}
     study(tmp_path, "films", False, [third], [{"label": "GRU", **ours}])
     alone = {"label": "V3", "v3.week_ahead": lift(1.0, 0.5)}
     study(tmp_path, "world", True, [first, third], [{"label": "Markov", **rivals}, alone])
@@ -35,4 +35,7 @@ def test_each_comparison_is_a_row_and_each_study_a_column(tmp_path: Path) -> Non
         "|---|---:|---:|",
         "| GRU | above +10.0%, 0.009 |  |",
         "| Markov |  | below -10.0%, 0.009 |",
+        "| over | [films](films.md) | [world](world.md) (simulated) |",
+        "|---|---:|---:|",
+        "| Markov |  | level +20.0%, 0.5 |",
     ]
