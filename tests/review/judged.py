@@ -67,7 +67,7 @@ def files_of(profile: Profile, domain: Domain, folder: Path) -> tuple[Path, dict
 
 def prepare(home: Path, streaming: Domain) -> Judged:
     """Write the tables, train and judge."""
-    profile, domain = profile_under(home), world.domain_of(streaming)
+    profile, domain = profile_under(home), world.domain_of(streaming, training={"refit": True})
     week = (world.END - timedelta(days=7), world.END)
     world.write(Run("train", *week, domain, profile).warehouse)
     version = make_challenger(Run("train", *week, domain, profile), CONFIG)

@@ -155,7 +155,7 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
     kept = {entry.path for entry in client.list_artifacts(judged.version.run_id)}
     assert {"plots", "v0", "card.md", "config.yaml", "history.json"} <= kept
     card = client.get_model_version(judged.version.name, judged.version.number).description
-    for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24"):
+    for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24", "learned in a training anew"):
         assert part in card
     assert run.data.tags["mlflow.note.content"] == card
     assert run.info.start_time <= client.get_metric_history(judged.version.run_id, "epoch_val_mrr")[0].timestamp
