@@ -148,7 +148,7 @@ def train(
         while state.epoch < (last or settings.epochs) and state.epoch - state.best < settings.patience:
             _epoch(run)
             _save(run)
-            progress(_line(settings, state))
+            progress(_line(last or settings.epochs, state))
     if distributed.rank() == 0:
         about = {
             "spec": run.model.spec.to_dict(),
@@ -257,9 +257,9 @@ def _summary(data: Prepared, model: Network) -> str:
     )
 
 
-def _line(settings: Training, state: _State) -> str:
+def _line(epochs: int, state: _State) -> str:
     row = state.history[-1]
-    line = f"epoch {row['epoch']}/{settings.epochs}  loss {row['train_loss']:.4f}  "
+    line = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  "
     if "val_mrr" not in row:
         return f"{line}{row['seconds']:.1f} s"
     mark = " *" if state.best == row["epoch"] else ""
