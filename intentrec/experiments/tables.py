@@ -50,12 +50,12 @@ def read(folder: Path, study: Study, data: Data, known: Mapping[str, System]) ->
         paths = [folder / f"{name}-{seed}.json" for seed in study.seeds]
         kept = [(path, about) for path in paths if (about := stored(path, mark)) and _as_now(about, study, system)]
         if kept:
-            found[name] = _measured(name, kept)
+            found[name] = _measured(name, system.label, kept)
     for name in (*FLOORS, *INTENT_FLOORS):
         path = folder / f"{name}.json"
         about = stored(path, floor_mark(study, data, name))
         if about:
-            found[name] = _measured(name, [(path, about)])
+            found[name] = _measured(name, about["label"], [(path, about)])
     return _resampled(found)
 
 
@@ -64,7 +64,7 @@ def _as_now(about: Mapping[str, Any], study: Study, system: System) -> bool:
     return about["settings"] == settings(domain_of(study, system, about["tuned"], about["seed"]))
 
 
-def _measured(name: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Measured:
+def _measured(name: str, label: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Measured:
     first, per_user = kept[0][1], {}
     assert all(about["users"] == first["users"] for _, about in kept), f"{name}: other users by seed"
     for protocol in first["metrics"]:
@@ -73,7 +73,7 @@ def _measured(name: str, kept: Sequence[tuple[Path, Mapping[str, Any]]]) -> Meas
         for metric in loaded[0].column_names if loaded else []:
             values = [each[metric].to_numpy().astype(float) for each in loaded]
             per_user[f"{protocol}.{metric}"] = np.stack(values)
-    return Measured(name, first["label"], [about for _, about in kept], first["users"], per_user)
+    return Measured(name, label, [about for _, about in kept], first["users"], per_user)
 
 
 def _resampled(found: Mapping[str, Measured]) -> dict[str, Measured]:
