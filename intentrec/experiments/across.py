@@ -5,15 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from intentrec.experiments import markdown
 from intentrec.experiments.claims import SURE, found
 
 PAGE = """# Outcomes across the data sets
 
 Written anew with every study's page, from the same figures. Lift of the next event's MRR per user, p-value. Above,
-below: p < {sure:g}; level: no difference that sure; empty: not both trained there. Where seeds are missing, the page of
-the data set says so. What each data set can test, and how the simulated worlds had to end, was [written
-before](claims.md); what it means is in [what the studies found](README.md).
+below: p < {sure:g}; level: no difference that sure; empty: not both trained there. In brackets the p-value adjusted
+for all comparisons of its table (Benjamini and Hochberg): of those with less than .05 there, one in twenty is
+expected to be chance. Where seeds are missing, the page of the data set says so. What each data set can test, and how
+the simulated worlds had to end, was [written before](claims.md); what it means is in [what the studies
+found](README.md).
 
 ## The paper's claims
 
@@ -30,24 +34,25 @@ Of the rows, only item_knn that says so learned these, too; floors that only cou
 {shippedrefit}
 """
 SHIPPED = ("shipped", "shippedrefit")
-Cells = dict[tuple[str, ...], dict[str, str]]
+Outcome = tuple[str, Mapping[str, float]]  # above, below or level, and the lift
+Outcomes = dict[tuple[str, ...], dict[str, Outcome]]  # row -> study -> outcome
 
 
 def write(folder: Path) -> None:
     """Gather all `NAME.json` of studies in `folder` into `outcomes.md`."""
     studies = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     studies = {name: study for name, study in studies.items() if "claims" in study}
-    claims: Cells = {}
-    shipped: dict[str, Cells] = {system: {} for system in SHIPPED}
+    claims: Outcomes = {}
+    shipped: dict[str, Outcomes] = {system: {} for system in SHIPPED}
     for name, study in studies.items():
         for line in study["claims"]:
-            cells = claims.setdefault((line["claim"], line["ours"], line["theirs"]), {})
-            cells[name] = _cell(line["found"], line["lift"])
+            row = claims.setdefault((line["claim"], line["ours"], line["theirs"]), {})
+            row[name] = line["found"], line["lift"]
         for line in study["margins"]:
             for system, over in shipped.items():
                 if lift := line.get(f"{system}.next_event"):
                     # Each data set ships a file of its own; the row stands for all of them.
-                    over.setdefault((line["label"],), {})[name] = _cell(found(lift), lift)
+                    over.setdefault((line["label"],), {})[name] = found(lift), lift
     text = PAGE.format(
         sure=SURE,
         claims=_grid(["claim", "system", "over"], dict(sorted(claims.items(), key=lambda item: item[0][0])), studies),
@@ -56,11 +61,16 @@ def write(folder: Path) -> None:
     (folder / "outcomes.md").write_text(text, encoding="utf-8")
 
 
-def _cell(outcome: str, lift: Mapping[str, float]) -> str:
-    return f"{outcome} {lift['estimate']:+.1%}, {lift['p_value']:.2g}"
-
-
-def _grid(head: list[str], cells: Cells, studies: Mapping[str, Mapping[str, Any]]) -> str:
+def _grid(head: list[str], outcomes: Outcomes, studies: Mapping[str, Mapping[str, Any]]) -> str:
     names = [f"[{name}]({name}.md){' (simulated)' if study['simulated'] else ''}" for name, study in studies.items()]
-    rows = [[*key, *(row.get(name, "") for name in studies)] for key, row in cells.items()]
-    return markdown.grid([*head, *names], rows)
+    places = [(key, name) for key, row in outcomes.items() for name in row]
+    p_values = [outcomes[key][name][1]["p_value"] for key, name in places]
+    together = dict(zip(places, stats.false_discovery_control(p_values), strict=True)) if places else {}
+
+    def cell(key: tuple[str, ...], name: str) -> str:
+        if (key, name) not in together:
+            return ""
+        outcome, lift = outcomes[key][name]
+        return f"{outcome} {lift['estimate']:+.1%}, {lift['p_value']:.2g} ({together[key, name]:.2g})"
+
+    return markdown.grid([*head, *names], [[*key, *(cell(key, name) for name in studies)] for key in outcomes])
