@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from intentrec.config import ROOT, Profile, home, load_profile
 from intentrec.errors import PipelineError
 from intentrec.experiments.run import Data
@@ -26,7 +28,10 @@ def tables(name: str, study: Study, progress: Progress) -> Data:
     os.environ["INTENTREC_HOME"] = str(folder)
     domain, profile = study.base(), load_profile()
     if not _built(study, profile):
-        interval = ["--config", str(ROOT / "conf" / f"{study.domain}.yaml")]
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = folder / f"{study.domain}.yaml"
+        settings.write_text(yaml.safe_dump(domain.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        interval = ["--config", str(settings)]
         interval += ["--start", str(study.start), "--end", str(study.end)]
         if study.simulated is not None:
             chosen = [f"--{key}={value}" for key, value in study.simulated.model_dump().items()]

@@ -43,6 +43,8 @@ class Study(Strict):
     epochs: PositiveInt
     patience: PositiveInt
     tokens: PositiveInt = 2048
+    length: PositiveInt | None = Field(None, description="interactions of a sequence; none: as the domain file says")
+    systems: list[str] = Field([], description="those that are trained; none: all")
     model: dict[str, Any] = Field({}, description="keys of the domain's model section, the same for every system")
     search: Search
 
@@ -53,13 +55,19 @@ class Study(Strict):
         return self
 
     def base(self) -> Domain:
-        """The domain file's settings, as shipped."""
-        return load_domain(ROOT / "conf" / f"{self.domain}.yaml")
+        """The domain file's settings, as shipped, with sequences as long as the study says."""
+        domain = load_domain(ROOT / "conf" / f"{self.domain}.yaml")
+        if self.length is None:
+            return domain
+        return domain.model_copy(update={"sequences": domain.sequences.model_copy(update={"length": self.length})})
 
     @property
     def hash(self) -> str:
-        """Fingerprint of everything that decides a training but the number of seeds."""
-        return fingerprint(self.model_dump(mode="json", exclude={"title", "seeds"}))
+        """Fingerprint of everything that decides a training, which neither other systems nor other seeds do."""
+        value = self.model_dump(mode="json", exclude={"title", "seeds", "systems"})
+        if self.length is None:
+            del value["length"]  # results made before a study could say it are of the same study
+        return fingerprint(value)
 
 
 def load_study(name: str, folder: Path = FOLDER) -> Study:

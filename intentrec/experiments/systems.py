@@ -6,6 +6,7 @@ from typing import Any
 
 from intentrec.baselines import build
 from intentrec.config import COMPARISON, Domain
+from intentrec.errors import PipelineError
 from intentrec.experiments.study import Study
 from intentrec.model.spec import RIVALS, ModelSpec
 from intentrec.model.vocabulary import Vocabulary, token_columns
@@ -35,7 +36,24 @@ class System:
 
 
 def systems(study: Study) -> dict[str, System]:
-    """By name, in the order of the tables.
+    """Those of the study, by name.
+
+    Raises:
+        PipelineError: the study names one that does not exist, or one without the one whose search it shares.
+    """
+    known = {system.name: system for system in _all(study)}
+    wrong = sorted(set(study.systems) - known.keys())
+    if wrong:
+        raise PipelineError(f"systems: {', '.join(wrong)}: no such system; there are {', '.join(known)}")
+    found = {name: system for name, system in known.items() if not study.systems or name in study.systems}
+    alone = [system for system in found.values() if system.search not in found]
+    if alone:
+        raise PipelineError(f"systems: {alone[0].name} has the settings that {alone[0].search} found: name both")
+    return found
+
+
+def _all(study: Study) -> list[System]:
+    """In the order of the tables.
 
     History path, compatibility, neighbours and start of the titles are not in the paper: what is shipped has what its
     domain file says, and lines of their own say what compatibility adds to V3, with intents and where they are not
@@ -93,7 +111,7 @@ def systems(study: Study) -> dict[str, System]:
             start,
         ),
     ]
-    return {system.name: system for system in found}
+    return found
 
 
 def domain_of(study: Study, system: System, tuned: Mapping[str, float], seed: int) -> Domain:

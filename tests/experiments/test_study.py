@@ -269,11 +269,23 @@ def test_systems_differ_in_what_they_say_and_in_nothing_else() -> None:
     assert {name for name in known if name.startswith("v3only_")} == {f"v3only_{i.name}" for i in study.base().intents}
 
 
+def test_a_study_may_have_longer_sequences_and_fewer_systems() -> None:
+    study, longer = study_of(), study_of(length=40, systems=["transact", "v3"])
+    assert longer.base().sequences == study.base().sequences.model_copy(update={"length": 40})
+    assert longer.base().sequences != study.base().sequences
+    assert list(systems(longer)) == ["transact", "v3"]
+    assert longer.hash != study.hash == study_of(systems=["v3"]).hash
+    with pytest.raises(PipelineError, match="systems: v9: no such system; there are lstm"):
+        systems(study_of(systems=["v3", "v9"]))
+    with pytest.raises(PipelineError, match="systems: shippedrefit has the settings that shipped found: name both"):
+        systems(study_of(systems=["shippedrefit"]))
+
+
 def test_studies_of_the_repository_are_valid() -> None:
     names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     assert "kuairand" in names
     for name in names:
-        assert load_study(name).base().domain
+        assert systems(load_study(name))
 
 
 def test_what_cannot_be_studied_is_refused(tmp_path: Path, data: Data) -> None:
