@@ -21,13 +21,16 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from pyspark.sql.pandas.types import to_arrow_schema
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from intentrec import logs
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip, explained
 
+ATTEMPTS = 20  # to write a row of the ledger beside other runs; a write takes milliseconds
 SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
 
 
@@ -96,13 +99,30 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         "seconds": None if status == "running" else (datetime.now(UTC) - run.started).total_seconds(),
         "airflow_task": logs.airflow_task(),
     }
-    path = f"{run.warehouse}/{RUN_LEDGER.name}"
     table = pa.Table.from_pylist([row], schema=to_arrow_schema(RUN_LEDGER.schema))
-    if status == "running":
+    path = f"{run.warehouse}/{RUN_LEDGER.name}"
+    try:
+        _write(path, table, run.run_id, first=status == "running")
+    except CommitFailedError as error:
+        raise PipelineError(
+            f"{path}: {ATTEMPTS} times another run's row came first, so that this run's ({status}) is not written: run "
+            f"it again. ({error})"
+        ) from error
+
+
+@retry(
+    retry=retry_if_exception_type(CommitFailedError),
+    stop=stop_after_attempt(ATTEMPTS),
+    wait=wait_random(0.05, 0.5),
+    reraise=True,
+)
+def _write(path: str, table: pa.Table, run_id: str, first: bool) -> None:
+    """Add an attempt's first row or replace it. Attempts touch no row but their own; Delta sees files, and refuses."""
+    if first:
         # Merged: a ledger may be older than a column.
         write_deltalake(path, table, mode="append", schema_mode="merge", name=RUN_LEDGER.name)
     else:
-        write_deltalake(path, table, mode="overwrite", predicate=f"run_id = '{run.run_id}'")
+        write_deltalake(path, table, mode="overwrite", predicate=f"run_id = '{run_id}'")
 
 
 def ledger(profile: Profile, domain: Domain) -> list[dict]:

@@ -39,6 +39,8 @@ CONFLICTS = (
     captured.MetadataChangedException,
     captured.ProtocolChangedException,
 )
+# How long a version can be read that is no longer the latest: releases name versions, and may be gone back to.
+KEPT = {"delta.deletedFileRetentionDuration": "interval 400 days", "delta.logRetentionDuration": "interval 400 days"}
 STRAY_ROWS = "DELTA_REPLACE_WHERE_MISMATCH"  # what Delta calls rows outside replaceWhere
 
 
@@ -206,6 +208,8 @@ class Warehouse:
     def _create(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(f"one row is {table.row}")
         builder = builder.addColumns(table.schema)
+        for name, value in KEPT.items():
+            builder = builder.property(name, value)
         if table.partition:
             builder = builder.partitionedBy(table.partition)
         builder.execute()
@@ -267,7 +271,7 @@ def _require_contract(table: Table, frame: DataFrame) -> None:
 
 
 def _loose(of: DataType) -> str:
-    """The type without nullability: Spark infers it, the staged frame's schema then enforces it."""
+    """The type without nullability, which Spark infers: Delta refuses a null where the table's schema allows none."""
     if isinstance(of, ArrayType):
         return f"array<{_loose(of.elementType)}>"
     if isinstance(of, MapType):

@@ -38,46 +38,65 @@ def arrivals(run: Run, include_late: bool) -> tuple[date, date]:
     return first.date(), date.max if include_late else last.date() + timedelta(days=1)
 
 
-def ingest_catalog(warehouse: Warehouse) -> DataFrame:
-    """Write the interval's snapshots, or take back those that are no longer delivered.
-
-    Returns the refused rows as QUARANTINE has them.
-    """
+def read_items(warehouse: Warehouse) -> DataFrame:
+    """Every raw catalogue row of the interval's snapshots as `items.checked_items` has it, counted."""
     run = warehouse.run
     items = checked_items(load(run.domain.source.reader).read_catalog(warehouse.spark, run)).localCheckpoint()
-    refused = F.size("reasons") > 0
-    counted = items.agg(F.count("*"), F.count_if(refused), F.count_if("is_copy")).first()
+    counted = items.agg(F.count("*"), F.count_if(F.size("reasons") > 0), F.count_if("is_copy")).first()
     assert counted is not None
     read, quarantined, copies = counted
     run.counts |= {"catalog.read": read, "catalog.accepted": read - quarantined - copies}
     run.counts |= {"catalog.quarantined": quarantined, "catalog.duplicates": copies}
     run.say(f"{read:,} catalogue rows read")
-    if read or (warehouse.exists(CATALOG) and not warehouse.current(CATALOG, run.start, run.end).isEmpty()):
-        accepted = items.where(~refused & ~F.col("is_copy")).select(*CATALOG.names)
-        warehouse.replace(CATALOG, accepted, run.start, run.end)
-    else:  # not worth a warning: some services deliver their catalogue once
-        run.say("no catalogue snapshot of these dates: the facts of the last one hold on")
-    return items.where(refused).select(
-        F.col("snapshot_date").alias("event_date"),
-        F.lit("catalog").alias("record"),
-        "reasons",
-        "raw",
-        "source_file",
-        "source_line",
-        F.col("snapshot_date").cast("timestamp").alias("arrived_at"),
+    return items
+
+
+def accepted_items(items: DataFrame) -> DataFrame:
+    """Those of `read_items` that the catalogue takes in."""
+    return items.where((F.size("reasons") == 0) & ~F.col("is_copy")).select(*CATALOG.names)
+
+
+def refused_items(items: DataFrame) -> DataFrame:
+    """Those that it does not, as QUARANTINE has them."""
+    return (
+        items.where(F.size("reasons") > 0)
+        .select(
+            F.col("snapshot_date").alias("event_date"),
+            F.lit("catalog").alias("record"),
+            "reasons",
+            "raw",
+            "source_file",
+            "source_line",
+            F.col("snapshot_date").cast("timestamp").alias("arrived_at"),
+        )
+        .select(*QUARANTINE.names)
     )
 
 
-def needed_snapshots(warehouse: Warehouse) -> list[date]:
-    """Catalogue snapshots that hold in the run's interval, oldest first.
+def replace_catalog(warehouse: Warehouse, items: DataFrame) -> None:
+    """Write the interval's snapshots, or take back those that are no longer delivered."""
+    run = warehouse.run
+    if run.counts["catalog.read"] or not _held(warehouse, run.start, run.end).isEmpty():
+        warehouse.replace(CATALOG, accepted_items(items), run.start, run.end)
+    else:  # not worth a warning: some services deliver their catalogue once
+        run.say("no catalogue snapshot of these dates: the facts of the last one hold on")
+
+
+def _held(warehouse: Warehouse, start: date | None, end: date) -> DataFrame:
+    if not warehouse.exists(CATALOG):
+        return warehouse.spark.createDataFrame([], CATALOG.schema)
+    return warehouse.current(CATALOG, start, end)
+
+
+def needed_snapshots(warehouse: Warehouse, items: DataFrame) -> list[date]:
+    """Catalogue snapshots that will hold in the run's interval, oldest first: earlier ones, and those of its `items`.
 
     Raises:
         PipelineError: none holds on the first date.
     """
     run = warehouse.run
-    dates = []
-    if warehouse.exists(CATALOG):
-        dates = snapshot_dates(warehouse.read(CATALOG, end=run.end), run.start, run.end)
+    known = _held(warehouse, None, run.start).unionByName(accepted_items(items))
+    dates = snapshot_dates(known, run.start, run.end)
     if not dates or dates[0] > run.start:
         raise PipelineError(
             f"no catalogue snapshot on or before {run.start}, so every item of that day is unknown: deliver the "
@@ -86,16 +105,21 @@ def needed_snapshots(warehouse: Warehouse) -> list[date]:
     return dates
 
 
-def judge(warehouse: Warehouse, include_late: bool) -> DataFrame:
-    """Every raw event row that the run reads, with its fate."""
+def read_events(warehouse: Warehouse, include_late: bool) -> DataFrame:
+    """Every raw event row that the run reads as `check.checked_events` has it, counted."""
     run = warehouse.run
-    snapshots = needed_snapshots(warehouse)
-    catalog = warehouse.read(CATALOG, end=run.end)
     raw = load(run.domain.source.reader).read_events(warehouse.spark, run, *arrivals(run, include_late))
     # Read and taken apart once: fates look at the rows several times, and so do the counts and both tables.
     checked = checked_events(raw, run.domain).localCheckpoint()
     run.counts["events.read"] = checked.count()
-    run.say(f"{run.counts['events.read']:,} raw events read, now their fates")
+    run.say(f"{run.counts['events.read']:,} raw events read")
+    return checked
+
+
+def judge(warehouse: Warehouse, checked: DataFrame, snapshots: list[date], include_late: bool) -> DataFrame:
+    """The rows of `read_events`, each with its fate."""
+    run = warehouse.run
+    catalog = warehouse.read(CATALOG, end=run.end)
     return fates(checked, catalog, snapshots, run.start, run.end, run.domain, include_late).localCheckpoint()
 
 
@@ -114,14 +138,20 @@ def count(run: Run, judged: DataFrame, refused: DataFrame) -> None:
 
 
 def body(run: Run, args: argparse.Namespace) -> None:
-    """Catalogue, refused rows, accepted rows, in this order: after a failed audit a rerun replaces all three."""
+    """Catalogue, refused rows, accepted rows, in this order: after a failed audit a rerun replaces all three.
+
+    None is written before everything has been read, so that a broken delivery changes nothing.
+    """
     weeks(run.start, run.end, run.domain.calendar)
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, run.domain, args.config)
-    refused_items = ingest_catalog(warehouse)
-    judged = judge(warehouse, args.include_late)
+    items = read_items(warehouse)
+    snapshots = needed_snapshots(warehouse, items)
+    checked = read_events(warehouse, args.include_late)
+    replace_catalog(warehouse, items)
+    judged = judge(warehouse, checked, snapshots, args.include_late)
     refused_events = judged.where(F.col("fate") == QUARANTINED).withColumn("record", F.lit("event"))
-    refused = refused_events.select(*QUARANTINE.names).unionByName(refused_items.select(*QUARANTINE.names))
+    refused = refused_events.select(*QUARANTINE.names).unionByName(refused_items(items))
     count(run, judged, refused)
     warehouse.replace(QUARANTINE, refused, run.start, run.end)
     accepted = judged.where(F.col("fate") == ACCEPTED)

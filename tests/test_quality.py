@@ -23,7 +23,8 @@ AUDITED = list(TABLES.values())
 @pytest.fixture
 def run(new_run: Callable[..., Run]) -> Run:
     made = new_run("test", START, END)
-    made.counts |= {"events.read": 100, "catalog.read": 100}
+    made.counts |= {"events.accepted": 85, "events.quarantined": 10, "events.duplicates": 5, "catalog.read": 100}
+    made.counts |= {"events.read": 1000, "events.outside": 900}  # of other weeks: no part of any bound
     return made
 
 

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -115,6 +117,25 @@ def test_lines_can_be_objects_that_lead_to_the_ledger_and_to_airflow(
         assert (line["start"], line["end"]) == (str(row["start"]), str(row["end"]))
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
     assert "boom" in lines[-1]["traceback"]
+
+
+def test_attempts_beside_one_another_all_have_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delta sees files, not rows, and refuses an append beside an overwrite: such a write is made again."""
+    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
+    args = arguments("").parse_args([*WEEK, "--config", str(CONFIG)])
+
+    def attempts(job: str) -> None:
+        for _ in range(6):
+            with attempt(job, args):
+                pass
+
+    with attempt("first", args), ThreadPoolExecutor(3) as beside:
+        list(beside.map(attempts, ("a", "b", "c")))
+    rows = ledger(load_profile(), load_domain(CONFIG))
+    assert Counter((row["job"], row["status"]) for row in rows) == {
+        ("first", "succeeded"): 1,
+        **{(job, "succeeded"): 6 for job in "abc"},
+    }
 
 
 def test_a_ledger_from_before_a_column_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,19 @@ def test_a_table_is_read_at_the_version_first_seen(warehouse: Warehouse) -> None
     assert warehouse.run.inputs == {"interactions": version}
 
 
+def test_a_version_of_weeks_ago_is_read_as_it_was(warehouse: Warehouse) -> None:
+    """Releases name versions; Delta by itself refuses those that were replaced and are older than a week."""
+    spark = warehouse.spark
+    for duration in (600.0, 5.0):
+        warehouse.replace(INTERACTIONS, on_days(spark, START, duration=duration), START, END)
+    old, path = warehouse.version(INTERACTIONS) - 1, warehouse.path(INTERACTIONS)
+    past = time.time() - 200 * 24 * 3600
+    for version in range(old + 1):
+        os.utime(Path(path, "_delta_log", f"{version:020}.json"), (past + version, past + version))
+    read = spark.read.format("delta").option("versionAsOf", old).load(path)
+    assert [row["duration_s"] for row in read.collect()] == [600.0]
+
+
 def test_of_two_writers_one_wins(warehouse: Warehouse, tmp_path: Path) -> None:
     """The second commits while the first still writes its files."""
     spark = warehouse.spark

@@ -101,7 +101,9 @@ def _once(valid: DataFrame, domain: Domain) -> DataFrame:
 def _human(single: DataFrame, domain: Domain) -> DataFrame:
     """Refuse whole user-days of more hours than a person has; accept the rest."""
     candidate = F.col("fate").isNull()
-    engaged = F.sum(F.when(candidate, F.col("duration_s"))).over(Window.partitionBy("user_id", "event_date"))
+    # Sums of doubles depend on the order of the rows, which nothing fixes here.
+    exact = F.when(candidate, F.col("duration_s").cast("decimal(28,6)"))
+    engaged = F.sum(exact).over(Window.partitionBy("user_id", "event_date"))
     inhuman = candidate & (engaged > domain.events.max_hours_per_day * 3600)
     return single.withColumn("inhuman", F.coalesce(inhuman, F.lit(False))).withColumns(
         {

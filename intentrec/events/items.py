@@ -20,7 +20,8 @@ def checked_items(raw: DataFrame) -> DataFrame:
     Rows of one snapshot that describe the same item alike are one item and its copies; where they contradict each
     other all are refused (`conflicting_item`). The genres of an item are a sorted set.
     """
-    genres = F.from_json(F.coalesce("genres", F.lit("[]")), "array<string>", {"mode": "PERMISSIVE"})
+    listed = F.coalesce(F.nullif(F.trim("genres"), F.lit("")), F.lit("[]"))
+    genres = F.from_json(listed, "array<string>", {"mode": "PERMISSIVE"})
     no_blank = F.filter(genres, lambda genre: F.trim(genre) != "")
     typed = raw.select(
         *(name for name in raw.columns if name not in _TYPED),

@@ -17,7 +17,7 @@ from intentrec.config import ConfigError, Domain
 from intentrec.contracts import BOOL, DOUBLE, INT, INTERACTIONS, LONG, TEXT
 from intentrec.interactions.runs import BEFORE_LABELS
 
-# Scope `s`: null or false where the user never did it, or did it more than `state_weeks` ago.
+# Scope `s`: null or false where the user never did it, or did it more than `state_weeks` before the week began.
 TITLE_SCOPE = StructType(
     [
         StructField("last_item_id", TEXT),  # last item played

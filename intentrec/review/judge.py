@@ -22,7 +22,16 @@ from intentrec.evaluation.result import Result
 from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
 from intentrec.review.challenger import PLAIN
 from intentrec.review.gate import Decision, Row, judge
-from intentrec.review.registry import CHALLENGER, CHAMPION, Registry, Version
+from intentrec.review.registry import (
+    APPROVED,
+    CHALLENGER,
+    CHAMPION,
+    PROMOTED,
+    REJECTED,
+    ROLLED_BACK,
+    Registry,
+    Version,
+)
 from intentrec.review.verdict import settle
 from intentrec.runs import Run
 from intentrec.training import tracking
@@ -77,7 +86,7 @@ def judge_challenger(run: Run) -> Decision:
         if run.domain.gate.promotion == "reviewed":
             registry.ask(challenger, known["decision"])
         else:
-            _apply(registry, challenger, decision)
+            run.say(apply(registry, challenger, decision))
         registry.tag(challenger, "applied", based_on)
     _report(run, known, decision)
     return decision
@@ -137,13 +146,22 @@ def _models(registry: Registry, challenger: Version, champion: Version | None, f
     return models
 
 
-def _apply(registry: Registry, challenger: Version, decision: Decision) -> None:
-    """Move the alias as decided. A champion that no longer clears the bar keeps it: only another model replaces it."""
-    champion = registry.champion()
+def apply(registry: Registry, challenger: Version, decision: Decision) -> str:
+    """Move the alias as decided; a sentence that says what was done.
+
+    A version that was champion, was rolled back, or that a person decided about is moved by no later judgement on other
+    evidence: the week it published stays its own, what was taken back stays back, and a person's word counts more. A
+    champion that no longer clears the bar keeps the alias: only another model replaces it.
+    """
+    about = f"version {challenger.number}"
+    if challenger.gate in (PROMOTED, ROLLED_BACK) or challenger.review in (APPROVED, REJECTED):
+        was = challenger.review if challenger.review in (APPROVED, REJECTED) else challenger.gate
+        return f"{about} was {str(was).replace('_', ' ')} before, and stays as it is"
     if decision.promote:
         registry.promote(challenger)
-    elif champion is None or champion.number != challenger.number:
-        registry.keep(challenger)
+        return f"{about} is champion"
+    registry.keep(challenger)
+    return f"{about} does not become champion"
 
 
 def _report(run: Run, known: Mapping[str, Any], decision: Decision) -> None:

@@ -33,7 +33,7 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
     """SEQUENCES rows of consecutive week ends.
 
     An interaction stands in the sequences of as_of if it ended in [as_of - lookback, as_of) and fewer than n later
-    ones did; so the cost is at most n rows per user and week, whatever the lookback and the length of the range.
+    ones did; so at most n rows per user and week are made, whatever the lookback and the length of the range.
 
     Args:
         interactions: all with event_date in [read_from(first as_of), last as_of).

@@ -136,5 +136,11 @@ def _texts(names: list[str]) -> list[Column]:
 
 
 def _nested(names: list[str]) -> Column:
-    """The first field that holds an object or a list: as text it would pass for an odd id."""
-    return F.coalesce(*[F.when(F.col("fields")[name].rlike(r"^[\[{]"), f"bad_type_{name}") for name in names])
+    """The first field that holds an object or a list: as text it would pass for an odd id. A text may begin like one."""
+    fields = {name: F.col("fields")[name] for name in names}
+    return F.coalesce(
+        *[
+            F.when(text.rlike(r"^[\[{]") & F.try_parse_json(text).isNotNull(), f"bad_type_{name}")
+            for name, text in fields.items()
+        ]
+    )

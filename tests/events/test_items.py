@@ -37,6 +37,7 @@ CASES: list[tuple[dict, list[str], bool]] = [
     ({"title_id": " ", "kind": None}, ["missing_kind", "missing_title_id"], False),
     ({"genres": None}, [], False),
     ({"genres": "[]"}, [], False),
+    ({"genres": " "}, [], False),
     ({"genres": "crime"}, ["bad_type_genres"], False),
     ({"genres": '["crime"'}, ["bad_type_genres"], False),
     ({"genres": '{"a": "crime"}'}, ["bad_type_genres"], False),

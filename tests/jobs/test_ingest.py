@@ -158,9 +158,13 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     good = {path: path.read_bytes() for path in raw.glob("events/*/*")}
     first = min(good)
     first.write_bytes(good[first][:-9])
+    snapshot = next(snapshot_of(raw, W1).iterdir())
+    delivered = snapshot.read_bytes()
+    deliver(snapshot.parent, [item(), item(item_id="corrected", title_id="t3")])
     with pytest.raises(PipelineError, match=f"{first}: cannot be read"):
         ingest(tmp_path, streaming, W0, W2)
-    assert warehouse.checksums() == before
+    assert warehouse.checksums() == before, "not even the corrected catalogue was written"
+    snapshot.write_bytes(delivered)
     for path in good:
         path.unlink()
     with pytest.raises(PipelineError, match=f"{raw}/events: no raw events"):
@@ -198,13 +202,24 @@ def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
     assert Warehouse(spark, corrected).checksums() == Warehouse(spark, never).checksums()
 
 
-def test_no_snapshot_yet(spark: SparkSession, streaming: Domain, tmp_path: Path) -> None:
-    """No catalogue at all, and nothing is written."""
+@pytest.mark.slow
+def test_no_snapshot_of_the_first_day(
+    spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
+) -> None:
+    """Where there never was one, and where it is delivered no more: nothing is written."""
     raw = tmp_path / "landing" / "streaming"
     deliver_all(raw)
     shutil.rmtree(snapshot_of(raw, W0))
-    with pytest.raises(PipelineError, match="no catalogue snapshot on or before 2026-08-03"):
+    missing = "no catalogue snapshot on or before 2026-08-03"
+    with pytest.raises(PipelineError, match=missing):
         ingest(tmp_path, streaming, W0, W1)
+    assert not (tmp_path / "warehouse").exists()
+    shutil.copytree(whole[0] / "warehouse", tmp_path / "warehouse")
+    warehouse = Warehouse(spark, Run("ingest", W0, W1, streaming, profile_under(tmp_path)))
+    before = warehouse.checksums()
+    with pytest.raises(PipelineError, match=missing):
+        ingest(tmp_path, streaming, W0, W1)
+    assert warehouse.checksums() == before
 
 
 @pytest.mark.slow

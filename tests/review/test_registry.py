@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import mlflow
@@ -23,8 +23,10 @@ from intentrec.config import Domain, Profile
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.review.challenger import make_challenger
-from intentrec.review.judge import judge_challenger
-from intentrec.review.registry import Registry
+from intentrec.review.gate import Decision
+from intentrec.review.judge import apply, judge_challenger
+from intentrec.review.registry import Registry, Version
+from intentrec.review.verdict import record
 from intentrec.training import tracking
 from intentrec.training.tracking import client_of, experiment
 from tests.review import world
@@ -34,6 +36,7 @@ pytestmark = pytest.mark.slow
 
 
 T1, T2, T3 = (date(2026, 8, 31) + timedelta(days=7 * week) for week in range(3))
+NOON = datetime(2026, 9, 22, 12, tzinfo=UTC)
 
 
 def test_a_kill_while_the_database_is_made_leaves_none(profile: Profile, streaming: Domain, tmp_path: Path) -> None:
@@ -98,6 +101,31 @@ def test_an_old_week_is_published_by_the_champion_of_then(make: Registering) -> 
     registry.promote(third)
     numbers = {day: getattr(registry.champion_for(day), "number", None) for day in (date(2026, 8, 24), T1, T2, T3)}
     assert numbers == {date(2026, 8, 24): None, T1: first.number, T2: first.number, T3: third.number}
+
+
+def test_another_judgement_moves_only_what_nothing_was_decided_about(judged: Judged, make: Registering) -> None:
+    registry, better = make.registry, judged.decision
+    worse = replace(better, promote=False)
+
+    def judge_again(version: Version, decision: Decision) -> tuple[str, str | None, str | None]:
+        said = apply(registry, registry.version(version.number), decision)
+        return said, registry.version(version.number).gate, registry.champion().number
+
+    first, second, third, fourth = make("a", T1), make("b", T2), make("c", T3), make("d", T3)
+    registry.promote(first)
+    assert judge_again(second, worse)[1:] == ("kept", first.number)
+    assert judge_again(second, better)[1:] == ("promoted", second.number)
+    for version in (first, second):  # else `champion_for` would no longer find what published an old week
+        assert judge_again(version, worse)[1:] == ("promoted", second.number)
+    assert registry.champion_for(T1).number == first.number
+    registry.restore(first)
+    stays = "version 2 was rolled back before, and stays as it is"
+    assert judge_again(second, better) == judge_again(second, worse) == (stays, "rolled_back", first.number)
+    record(registry, third, "rejected", "it repeats itself", "ada", NOON)
+    stays = "version 3 was rejected before, and stays as it is"
+    assert judge_again(third, better) == (stays, "kept", first.number)
+    registry.ask(fourth, "keep")
+    assert judge_again(fourth, better) == ("version 4 is champion", "promoted", fourth.number)
 
 
 def test_first_champion_beat_the_floors(judged: Judged) -> None:

@@ -124,9 +124,12 @@ def test_what_does_not_belong_there_is_refused(
 
 
 def test_snapshots_of_the_interval(spark: SparkSession, run: Run, tmp_path: Path) -> None:
-    """Those in [start, end) only; genres stay JSON text; a row that is no object is marked."""
+    """Those in [start, end) only; genres stay JSON text; what is no object, or a field no text, is marked."""
     for day in (date(2026, 7, 27), date(2026, 8, 3), date(2026, 8, 10)):
-        deliver(snapshot_of(tmp_path / "raw", day), [item(item_id=f"of {day}"), "junk", item(title_id={"a": 1})])
+        deliver(
+            snapshot_of(tmp_path / "raw", day),
+            [item(item_id=f"of {day}", text="[REC]"), "junk", item(title_id={"a": 1})],
+        )
     frame = jsonl.read_catalog(spark, run)
     assert [(f.name, f.dataType) for f in frame.schema] == [(f.name, f.dataType) for f in RAW_ITEM]
     rows = sorted(frame.collect(), key=lambda row: row["source_line"])
