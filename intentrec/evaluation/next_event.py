@@ -220,7 +220,7 @@ def _count_classes(tally: _IntentTally, truth: Labels, guess: pa.Array) -> None:
 
 
 def _label_ndcg(truth: Labels, classes: Sequence[str], probabilities: NDArray) -> Floats:
-    """NDCG over all labels of each event; a label unknown to the model is a miss."""
+    """NDCG@20 of each event's labels among all classes; a label unknown to the model is a miss."""
     known = pc.fill_null(pc.index_in(truth.names, value_set=pa.array(classes, pa.string())), -1)
     ranks = pair_ranks(probabilities, truth.at, known.to_numpy(zero_copy_only=False).astype(np.int64))
     return per_user(truth.at, ranks, len(probabilities))["ndcg_at_20"]

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import mlflow
@@ -50,20 +49,23 @@ def _searched(
 ) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage.parent.mkdir(parents=True, exist_ok=True)
-    search = optuna.create_study(
+    kept = optuna.create_study(
         study_name=name, storage=f"sqlite:///{storage}", direction="maximize", load_if_exists=True
     )
-    finished = [trial for trial in search.trials if trial.state == optuna.trial.TrialState.COMPLETE]
-    # Gone on with, the same seed would draw the same values again.
-    search.sampler = optuna.samplers.TPESampler(
-        seed=SEED + len(finished), n_startup_trials=max(1, study.search.trials // 2)
+    known = {tuple(sorted(trial.params.items())): trial.value for trial in kept.trials if trial.value is not None}
+    # A sampler's state is kept nowhere. So a search always begins anew, and is told what is known already: it draws
+    # the same values whether it was interrupted or not.
+    search = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=SEED, n_startup_trials=max(1, study.search.trials // 2)),
     )
     experiment = tracking.experiment(data.run.profile, data.run.domain)
 
-    numbers = count(len(finished) + 1)  # an interrupted trial has a number of Optuna's, too
-
     def objective(trial: optuna.Trial) -> float:
         values = _suggested(study, trial)
+        before = known.get(tuple(sorted(values.items())))
+        if before is not None:
+            return before
         domain = domain_of(study, system, values, SEED)
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -75,12 +77,14 @@ def _searched(
                 mlflow.log_metric("val_mrr", row["val_mrr"], step=int(row["epoch"]))
             mlflow.log_metric("best_val_mrr", found.metrics["val_mrr"])
         say(
-            f"{system.name}: trial {next(numbers)} of {study.search.trials}, validation MRR "
+            f"{system.name}: trial {trial.number + 1} of {study.search.trials}, validation MRR "
             f"{found.metrics['val_mrr']:.4f}, {sum(row['seconds'] for row in found.history):.0f} s"
         )
-        return found.metrics["val_mrr"]
+        value = found.metrics["val_mrr"]
+        kept.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value))
+        return value
 
-    search.optimize(objective, n_trials=max(0, study.search.trials - len(finished)))
+    search.optimize(objective, n_trials=study.search.trials)
     return search
 
 

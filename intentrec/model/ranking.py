@@ -1,6 +1,6 @@
 """Full-catalogue ranks and top lists from vectors, a chunk of users at a time.
 
-Shape suffixes: N users or positions, D width, I titles, K length of a list.
+Shape suffixes: N users or positions, C those of them with too many equals, D width, I titles, K length of a list.
 """
 
 import torch
@@ -27,7 +27,20 @@ def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, boosts: Bo
 
 
 def top(score_NI: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best columns of each row, best first and ties in column order: scores and columns, (N, K) each."""
-    column_NK = score_NI.topk(min(k, score_NI.shape[-1]), dim=-1).indices.sort(dim=-1).values
+    """The k best columns of each row, best first and ties in column order: scores and columns, (N, K) each.
+
+    So a shorter list is the beginning of a longer one.
+    """
+    best_NK, column_NK = score_NI.topk(min(k, score_NI.shape[-1]), dim=-1)
+    last_N1 = best_NK[:, -1:]
+    # Of more equals than there is room for, `topk` takes any.
+    room_N1 = (best_NK == last_N1).sum(-1, keepdim=True)
+    crowded_N = ((score_NI == last_N1).sum(-1, keepdim=True) > room_N1).squeeze(-1)
+    if crowded_N.any():
+        some_CI, last_C1 = score_NI[crowded_N], last_N1[crowded_N]
+        tied_CI = some_CI == last_C1
+        kept_CI = (some_CI > last_C1) | (tied_CI & (tied_CI.cumsum(-1) <= room_N1[crowded_N]))
+        column_NK[crowded_N] = kept_CI.nonzero()[:, 1].view(len(some_CI), -1)
+    column_NK = column_NK.sort(dim=-1).values
     found_NK, order_NK = score_NI.gather(-1, column_NK).sort(dim=-1, descending=True, stable=True)
     return found_NK, column_NK.gather(-1, order_NK)

@@ -78,7 +78,7 @@ def _line(*cells: str) -> str:
 def _intents(domain: Domain, results: Mapping[str, Result]) -> str:
     """Accuracy of each intent beside its floors, and per class, rarest classes included."""
     ours = results["challenger"].metrics
-    lines = [_line("intent", "accuracy", "majority", "repeat last", "NDCG"), "|---|---|---|---|---|"]
+    lines = [_line("intent", "accuracy", "majority", "repeat last", "NDCG@20"), "|---|---|---|---|---|"]
     classes = []
     for intent in domain.intents:
         name = f"intent_{intent.name}_accuracy"

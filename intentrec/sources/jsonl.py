@@ -136,7 +136,7 @@ def _texts(names: list[str]) -> list[Column]:
 
 
 def _nested(names: list[str]) -> Column:
-    """The first field that holds an object or a list: as text it would pass for an odd id. A text may begin like one."""
+    """The first field that holds an object or a list, which would pass for an odd id; a text may begin like one."""
     fields = {name: F.col("fields")[name] for name in names}
     return F.coalesce(
         *[

@@ -331,25 +331,27 @@ def test_what_is_refit_shares_the_search_of_what_is_not(data: Data, results: Pat
     assert {"shippedrefit.next_event", "shipped.next_event"} < line.keys()
 
 
-def test_an_interrupted_search_tries_no_values_twice(
+def test_an_interrupted_search_tries_what_it_would_have_tried(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many trials as without the interruption, and all of them different."""
-    study = study_of(search={**study_of().search.model_dump(), "trials": 4}, epochs=1)
+    """The same values with the same results as without the interruption, and none is trained twice."""
+    study = study_of(search={**study_of().search.model_dump(), "trials": 5}, epochs=1)
     system, real, trained = systems(study)["v0"], tune.train_once, []
 
     def interrupted(*args):  # type: ignore[no-untyped-def]
         trained.append(1)
-        if len(trained) == 3:
+        if len(trained) in (3, 5):
             raise KeyboardInterrupt
         return real(*args)
 
     monkeypatch.setattr(tune, "train_once", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", print)
     said: list[str] = []
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", said.append)
     tune.tuned(study, data, system, tmp_path / "out", tmp_path / "trials", said.append)
-    assert [line.split(",")[0] for line in said[:2]] == ["v0: trial 3 of 4", "v0: trial 4 of 4"]
-    trials = json.loads((tmp_path / "out" / "v0-tuning.json").read_text())["trials"]
-    assert len(trials) == 4
-    assert len({trial["learning_rate"] for trial in trials}) == 4
+    assert [line.split(",")[0] for line in said] == [f"v0: trial {number} of 5" for number in range(1, 6)]
+    tune.tuned(study, data, system, tmp_path / "whole", tmp_path / "other", print)
+    found, whole = (json.loads((tmp_path / name / "v0-tuning.json").read_text()) for name in ("out", "whole"))
+    assert found == whole
+    assert len({trial["learning_rate"] for trial in found["trials"]}) == 5

@@ -213,7 +213,11 @@ def test_top_breaks_ties_in_column_order() -> None:
     score, column = top(torch.tensor([[1.0, 5.0, 5.0, 0.0], [2.0, 2.0, 2.0, 9.0]]), 3)
     assert score.tolist() == [[5.0, 5.0, 1.0], [9.0, 2.0, 2.0]]
     assert column[0].tolist() == [1, 2, 0]
-    assert column[1, 1] < column[1, 2]
+    assert column[1].tolist() == [3, 0, 1]
+    equal = torch.zeros(2, 100)
+    equal[1, 60:] = 1.0
+    assert top(equal, 10)[1].tolist() == [list(range(10)), list(range(60, 70))]
+    assert top(equal, 50)[1].tolist() == [list(range(50)), [*range(60, 100), *range(10)]]
     assert top(torch.ones(1, 2), 5)[0].shape == (1, 2)
 
 
