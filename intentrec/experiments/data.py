@@ -3,23 +3,23 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import yaml
 
-from intentrec.config import ROOT, Profile, home, load_profile
+from intentrec.config import ROOT, fingerprint, home, load_profile
 from intentrec.errors import PipelineError
 from intentrec.experiments.run import Data
 from intentrec.experiments.study import Study
 from intentrec.operate.progress import Progress
-from intentrec.runs import Run, ledger
+from intentrec.runs import Run
 from intentrec.training.inputs import WEEK
 
 JOBS = ("ingest", "build_interactions", "build_sequences")
+DECIDING = ("domain", "source", "calendar", "events", "interactions", "sequences")  # sections of the domain file
 
 
 def tables(name: str, study: Study, progress: Progress) -> Data:
-    """Build what is missing, in `experiments/NAME` below the home, and open it.
+    """Build them in `experiments/NAME` below the home, unless they were built under the same settings; open them.
 
     Raises:
         PipelineError: a job failed; what it said stands above.
@@ -27,7 +27,8 @@ def tables(name: str, study: Study, progress: Progress) -> Data:
     folder = home() / "experiments" / name
     os.environ["INTENTREC_HOME"] = str(folder)
     domain, profile = study.base(), load_profile()
-    if not _built(study, profile):
+    built, wanted = folder / "built", _settings(study)
+    if not built.exists() or built.read_text(encoding="utf-8") != wanted:
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / f"{study.domain}.yaml"
         settings.write_text(yaml.safe_dump(domain.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
@@ -40,19 +41,15 @@ def tables(name: str, study: Study, progress: Progress) -> Data:
         for job in JOBS:
             progress.say(f"{job} {study.start}..{study.end}")
             _call([sys.executable, str(ROOT / "jobs" / f"{job}.py"), *interval])
+        built.write_text(wanted, encoding="utf-8")
     return Data.of(Run("experiments", study.end - WEEK, study.end, domain, profile))
 
 
-def _built(study: Study, profile: Profile) -> bool:
-    domain = study.base()
-    if not Path(f"{profile.warehouse}/{domain.domain}/sequences").exists():
-        return False
-    done = {
-        row["job"]
-        for row in ledger(profile, domain)
-        if row["status"] == "succeeded" and (row["start"], row["end"]) == (study.start, study.end)
-    }
-    return done >= set(JOBS)
+def _settings(study: Study) -> str:
+    """Fingerprint of all that decides what the tables hold, beside the data and the code."""
+    value = study.base().model_dump(mode="json")
+    chosen = {name: value[name] for name in DECIDING}
+    return fingerprint({**chosen, **study.model_dump(mode="json", include={"simulated", "start", "end"})})
 
 
 def _call(command: list[str]) -> None:

@@ -63,11 +63,8 @@ class Study(Strict):
 
     @property
     def hash(self) -> str:
-        """Fingerprint of everything that decides a training, which neither other systems nor other seeds do."""
-        value = self.model_dump(mode="json", exclude={"title", "seeds", "systems"})
-        if self.length is None:
-            del value["length"]  # results made before a study could say it are of the same study
-        return fingerprint(value)
+        """Fingerprint of what decides a training beside its settings, of which the length of a sequence is one."""
+        return fingerprint(self.model_dump(mode="json", exclude={"title", "seeds", "systems", "length"}))
 
 
 def load_study(name: str, folder: Path = FOLDER) -> Study:

@@ -145,7 +145,7 @@ def twins(home: Path, weeks: int, users: int, seed: int, jobs: Sequence[str] = (
         PipelineError: the folder is not empty, or the simulator or a job failed.
     """
     if home.exists() and any(home.iterdir()):
-        raise PipelineError(f"{home} is not empty: the run compares homes that it makes itself; name a new folder")
+        raise PipelineError(f"{home} is not empty: the run compares homes that it makes itself; remove it")
     config = _small_domain(home)
     calm, shaken = Service(home / "calm", config), Service(home / "shaken", config)
     first = calm.domain.calendar.history_start

@@ -41,7 +41,7 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
             Span("title_state", start, start + DAY),
         ],
         "build_sequences": [Span("interactions", start + WEEK - lookback, end)],
-        "publish": [Span("sequences", end, end + DAY)],
+        "publish": [Span("sequences", end, end + DAY), Span("catalog", date.min, end)],
     }.get(job, [])
 
 

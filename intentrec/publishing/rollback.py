@@ -42,18 +42,30 @@ def active_of(releases: Sequence[Row]) -> Row:
     raise PipelineError("no release is active, so there is nothing to roll back: run publish with --activate")
 
 
-def previous(releases: Sequence[Row], left: Collection[str] = ()) -> Row:
-    """The release to go back to: the latest one before the active one that no earlier rollback left (`left`).
+def served(table: DeltaTable) -> set[str]:
+    """Ids of the releases that were active in some version of `releases`: the table is small and changes weekly."""
+    found: set[str] = set()
+    for entry in table.history():
+        then = DeltaTable(table.table_uri, version=entry["version"])
+        rows = then.to_pyarrow_table(columns=["release_id", "active"]).to_pylist()
+        found |= {row["release_id"] for row in rows if row["active"]}
+    return found
+
+
+def previous(releases: Sequence[Row], served: Collection[str], left: Collection[str] = ()) -> Row:
+    """The release to go back to: the latest one before the active one that consumers have used (`served`) and no
+    earlier rollback left (`left`).
 
     Raises:
         PipelineError: there is none, or none is active.
     """
     active = active_of(releases)
-    earlier = [row for row in releases if order(row) < order(active) and row["release_id"] not in left]
+    known = set(served) - set(left)
+    earlier = [row for row in releases if order(row) < order(active) and row["release_id"] in known]
     if not earlier:
         others = ", ".join(f"{row['release_id']} as of {row['as_of']}" for row in releases if not row["active"])
         raise PipelineError(
-            f"no release before {active['release_id']} (as of {active['as_of']}) to go back to"
+            f"no release before {active['release_id']} (as of {active['as_of']}) that was active, to go back to"
             + (f"; name one with --to if you mean it: {others}" if others else ": it is the only one")
         )
     return max(earlier, key=order)
@@ -82,7 +94,7 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     releases = table.to_pyarrow_table().to_pylist()
     registry = Registry(run.profile, run.domain)
     active = active_of(releases)
-    target = _named(releases, to) if to else previous(releases, registry.left_releases())
+    target = _named(releases, to) if to else previous(releases, served(table), registry.left_releases())
     trail = {
         "from": active["release_id"],
         "to": target["release_id"],

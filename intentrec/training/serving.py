@@ -15,7 +15,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from intentrec.contracts import SEQUENCES
+from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.training.data import read_catalog
 from intentrec.training.scorer import Scorer, read_files
 
@@ -46,7 +46,12 @@ class IntentRecModel(PythonModel):
         as_of = days.pop()
         catalog = self.catalog
         if options.get("catalog"):
-            root, _, _ = str(options["catalog"]).rstrip("/").rpartition("/")
+            root, _, name = str(options["catalog"]).rstrip("/").rpartition("/")
+            if name != CATALOG.name or options.get("catalog_version", -1) < 0:
+                raise ValueError(
+                    f"catalog: {options['catalog']!r} at version {options.get('catalog_version')}: the folder of a "
+                    f"Delta table {CATALOG.name}, as a warehouse has it, and a version of it are needed"
+                )
             catalog = read_catalog(root, options["catalog_version"], as_of)
         scorer = Scorer(self.files, catalog, as_of)
         found = scorer.score(rows, options.get("top_k", 20), options.get("seen_titles", True))

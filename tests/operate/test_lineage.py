@@ -137,11 +137,13 @@ READS = {
     "ingest": [],
     "build_interactions": ["engagement_events", "catalog", "title_state"],
     "build_sequences": ["interactions"],
+    "publish": ["sequences", "catalog"],
 }
 WRITES = {
     "ingest": [("engagement_events", NONE), ("quarantine", NONE), ("catalog", NONE)],
     "build_interactions": [("interactions", NONE), ("feature_profiles", NONE), ("title_state", DAY)],
     "build_sequences": [("sequences", DAY)],
+    "publish": [],  # nothing that another job reads
 }
 
 
@@ -154,13 +156,14 @@ def needs(job: str, day: date) -> list[tuple[str, date, date]]:
             ("title_state", day, day + DAY),
         ],
         "build_sequences": [("interactions", day + WEEK - 52 * WEEK, day + WEEK)],
+        "publish": [("sequences", day + WEEK, day + WEEK + DAY), ("catalog", date.min, day + WEEK)],
     }[job]
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["ingest", "build_interactions", "build_sequences"]),
+            st.sampled_from(list(READS)),
             st.integers(0, 4),
             st.integers(1, 3),
             st.booleans(),

@@ -150,7 +150,9 @@ def test_publishing_again_changes_no_table(spark: SparkSession, judged: Judged, 
 def test_what_a_rollback_left_stays_left(spark: SparkSession, judged: Judged, released: Warehouse) -> None:
     """Published again it is not active, until a person takes it again."""
     active, other = ({row.as_of: row.release_id for row in released.current(RELEASES).collect()}[day] for day in DAYS)
-    rollback(judged.run("rollback"), "wrong genres", "ada")
+    with pytest.raises(PipelineError, match=f"no release before {active}.*that was active"):
+        rollback(judged.run("rollback"), "wrong genres", "ada")  # the other one is history that was published later
+    rollback(judged.run("rollback"), "wrong genres", "ada", other)
     published(spark, judged.run("publish", world.LATER))
     assert active_release(released) == other
     rollback(judged.run("rollback"), "right after all", "ada", active)
@@ -162,7 +164,8 @@ def test_a_rollback_meanwhile_is_not_undone(released: Warehouse, judged: Judged)
     """Rows that were made from the releases of before are refused, whatever they say."""
     since = released.version(RELEASES)
     stale = released.current(RELEASES).localCheckpoint()
-    rollback(judged.run("rollback"), "wrong genres", "ada")
+    (other,) = {row.release_id for row in released.current(RELEASES).where("not active").collect()}
+    rollback(judged.run("rollback"), "wrong genres", "ada", other)
     with pytest.raises(PipelineError, match="releases: another run wrote this since it was read"):
         released.merge(RELEASES, stale, since)
     left = {row.release_id for row in released.current(RELEASES).where("not active").collect()}

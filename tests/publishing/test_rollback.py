@@ -49,8 +49,16 @@ def release(name: str, as_of: date, written: int, active: bool = False, version:
     ],
 )
 def test_the_release_before(rows: list[dict[str, Any]], left: set[str], wanted: str) -> None:
-    assert previous(rows, left)["release_id"] == wanted
-    assert previous(rows[::-1], left)["release_id"] == wanted
+    assert previous(rows, set("abc"), left)["release_id"] == wanted
+    assert previous(rows[::-1], set("abc"), left)["release_id"] == wanted
+
+
+def test_what_never_was_active_is_not_gone_back_to() -> None:
+    """A week that was published again, later, by another version: only the first one of it was used."""
+    rows = [release("a", T1, 0), release("b", T2, 1), release("again", T2, 3), release("c", T3, 2, True)]
+    assert previous(rows, {"a", "b", "c"})["release_id"] == "b"
+    with pytest.raises(PipelineError, match=r"no release before c .*was active.*--to.*again as of 2026-09-07"):
+        previous(rows, {"c"})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,7 @@ def test_the_release_before(rows: list[dict[str, Any]], left: set[str], wanted: 
 )
 def test_nothing_to_go_back_to(rows: list[dict[str, Any]], left: set[str], message: str) -> None:
     with pytest.raises(PipelineError, match=message):
-        previous(rows, left)
+        previous(rows, set("ab"), left)
 
 
 @pytest.fixture
@@ -75,12 +83,14 @@ def published(make: Registering, spark: SparkSession) -> Warehouse:
     for version in versions:
         make.registry.promote(version)
     warehouse = Warehouse(spark, make.run("publish", T3))
-    rows = [
-        release(name, day, number, name == "c", versions[number].number)
-        for number, (name, day) in enumerate((("a", T1), ("b", T2), ("c", T3)))
-    ]
-    frame = spark.createDataFrame([tuple(row[name] for name in RELEASES.names) for row in rows], RELEASES.schema)
-    warehouse.merge(RELEASES, frame)
+    for active in "abc":
+        rows = [
+            release(name, day, number, name == active, versions[number].number)
+            for number, (name, day) in enumerate((("a", T1), ("b", T2), ("c", T3)))
+            if name <= active
+        ]
+        frame = spark.createDataFrame([tuple(row[name] for name in RELEASES.names) for row in rows], RELEASES.schema)
+        warehouse.merge(RELEASES, frame)
     table = f"delta.`{warehouse.path(RELEASES)}`"
     spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES (delta.enableChangeDataFeed = true)")
     spark.sql(f"ALTER TABLE {table} ADD CONSTRAINT versioned CHECK (model_version <> '')")
