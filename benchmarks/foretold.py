@@ -60,7 +60,10 @@ def lived(warehouse: str, truth: Path, intents: list[Intent]) -> pd.DataFrame:
 
 
 def facts(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """What is known before each interaction, and which of it belongs to each of `KNOWN`."""
+    """What is known when each interaction begins, and which of it belongs to each of `KNOWN`.
+
+    Hour and gap are the interaction's own: trees know when it is, which IntentRec does not.
+    """
     users = rows.groupby("user_id")
     seconds = (rows["start_ts"] - users["end_ts"].shift(1)).dt.total_seconds()
     found = {"hour": rows["start_ts"].dt.hour, "log_gap": np.log(seconds.clip(lower=1))}
@@ -125,9 +128,10 @@ def page(results: dict[str, Any]) -> str:
         f"**Simulated data**. {made_by('python -m benchmarks.foretold', results['code'])}.",
         "",
         "Accuracy of the next label, by gradient-boosted trees that learned from the weeks before the judged one. They "
-        f"know the labels of the last {LATEST} interactions, how often there was which, hour and gap (the rows); "
-        "then also the latent intents behind all of these; then also the one behind the asked interaction. In brackets "
-        "the skill: how much of the way from the better of majority and repeat-last to perfect accuracy. Last, the "
+        f"know the labels of the last {LATEST} interactions, how often there was which, and the asked interaction's "
+        "own hour and gap, which no model knows (the rows); then also the latent intents behind all of these; then also "
+        "the one behind the asked interaction. In brackets the skill: how much of the way from the better of majority "
+        "and repeat-last to perfect accuracy. Last, the "
         "skill of IntentRec in the study, on all its seeds.",
     ]
     for name, found in results["studies"].items():

@@ -141,7 +141,10 @@ def domain_of(study: Study, system: System, tuned: Mapping[str, float], seed: in
 
 
 def _as_large_as_v3(study: Study) -> int:
-    """Layers that give V0 at least the parameters of V3; what both embed is the same and cancels."""
+    """Layers that give V0 at least the parameters of V3, but for those that come with each class of an intent.
+
+    What both embed is the same and cancels.
+    """
     value = study.base().model_dump(mode="json")
 
     def size(variant: str, layers: int | None = None) -> int:

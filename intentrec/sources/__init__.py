@@ -76,4 +76,7 @@ def published_file(spark: SparkSession, run: Run, name: str, of: str) -> Entry:
     for file in listing(spark, folder):
         if file.name == name:
             return file
-    raise PipelineError(f"{folder}/{name}: no such file. Name the folder of {of} with INTENTREC_DATA.")
+    raise PipelineError(
+        f"{folder}/{name}: no such file. Name the folder of {of} as source.options.data in the domain file, or with "
+        "INTENTREC_DATA."
+    )

@@ -47,7 +47,10 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     folder = data_folder(run)
     logs = [f for f in listing(spark, folder) if f.name.startswith("log_standard_") and f.name.endswith(".csv.gz")]
     if not logs:
-        raise PipelineError(f"{folder}: no log_standard_*.csv.gz. Name KuaiRand's folder with INTENTREC_DATA.")
+        raise PipelineError(
+            f"{folder}: no log_standard_*.csv.gz. Name KuaiRand's folder as source.options.data in the domain file, or "
+            "with INTENTREC_DATA."
+        )
     frames = [_plays(csv_rows(spark, log, _LOG_COLUMNS), run) for log in logs]
     plays = reduce(DataFrame.unionByName, frames)
     arrived = F.to_date("arrived_at")
