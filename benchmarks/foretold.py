@@ -130,8 +130,8 @@ def page(results: dict[str, Any]) -> str:
         "Accuracy of the next label, by gradient-boosted trees that learned from the weeks before the judged one. They "
         f"know the labels of the last {LATEST} interactions, how often there was which, and the asked interaction's "
         "own hour and gap, which no model knows (the rows); then also the latent intents behind all of these; then "
-        "also the one behind the asked interaction. In brackets the skill: how much of the way from the better of majority "
-        "and repeat-last to perfect accuracy. Last, the "
+        "also the one behind the asked interaction. In brackets the skill: how much of the way from the better of "
+        "majority and repeat-last to perfect accuracy. Last, the "
         "skill of IntentRec in the study, on all its seeds.",
     ]
     for name, found in results["studies"].items():

@@ -346,12 +346,13 @@ class Publishing(Strict):
 
 
 class Quality(Strict):
-    """When a report warns of drift."""
+    """When a report warns of drift, and when there may be nothing at all."""
 
     drift_bound: PositiveFloat = Field(
         0.25, description="population stability index of a model input against the training window"
     )
     min_rows: PositiveInt = Field(1000, description="rows that a week and its training window need to be compared")
+    closed_weeks: list[date] = Field([], description="first days of the weeks in which nobody could use the service")
 
 
 class Domain(Strict):
@@ -381,6 +382,9 @@ class Domain(Strict):
         unknown = sorted(set(self.model.intents) - set(names))
         if unknown:
             raise ValueError(f"model.intents {', '.join(unknown)} not in intents")
+        for day in self.quality.closed_weeks:
+            if (day - self.calendar.history_start).days % 7:
+                raise ValueError(f"quality.closed_weeks: no week counted from calendar.history_start begins on {day}")
         return self
 
     @property

@@ -11,6 +11,7 @@ columns share one Spark job; only the failed ones run again, for the keys of the
 import json
 import time
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -99,8 +100,16 @@ def parameters(run: Run) -> dict[str, Any]:
         "length": domain.sequences.length,
         "intents": [intent.name for intent in domain.intents],
         "top_k": domain.publishing.top_k,
+        "least_rows": int(not _closed(run)),
         "raw_rows": sum(run.counts.get(name, 0) for name in TAKEN),
     }
+
+
+def _closed(run: Run) -> bool:
+    """Whether the service was closed all of the run's interval, so that there is nothing to read."""
+    weeks = run.domain.quality.closed_weeks
+    closed = {first + timedelta(days=number) for first in weeks for number in range(7)}
+    return all(run.start + timedelta(days=number) in closed for number in range((run.end - run.start).days))
 
 
 def load_suite(table: Table, folder: Path = SUITES) -> "ExpectationSuite":

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from intentrec.config import Domain, seconds
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import day_start_of
+from intentrec.events.calendar import day_start_of, week_start
 from intentrec.events.check import checked_events
 from intentrec.events.fates import ACCEPTED, FATES, QUARANTINED, fates
 from intentrec.events.items import checked_items
@@ -137,6 +137,24 @@ def count(run: Run, judged: DataFrame, refused: DataFrame) -> None:
     run.counts |= {f"quarantine.reason.{row['reason']}": row["count"] for row in reasons.collect()}
 
 
+def refuse_silent_weeks(run: Run, accepted: DataFrame) -> None:
+    """Of several weeks none may be silent, as none may alone (the audit of engagement_events).
+
+    Raises:
+        PipelineError: names the weeks without an accepted event in which the service was not closed.
+    """
+    calendar = run.domain.calendar
+    first = week_start(F.col("event_date"), calendar).alias("week")
+    heard = {row["week"] for row in accepted.select(first).distinct().collect()}
+    silent = [week for week in weeks(run.start, run.end, calendar) if week not in heard]
+    broken = sorted(set(silent) - set(run.domain.quality.closed_weeks))
+    if heard and broken:
+        raise PipelineError(
+            f"no accepted event in the weeks of {', '.join(map(str, broken))}: a broken source. Deliver them; if the "
+            "service was closed, name them in quality.closed_weeks of the domain file"
+        )
+
+
 def body(run: Run, args: argparse.Namespace) -> None:
     """Catalogue, refused rows, accepted rows, in this order: after a failed audit a rerun replaces all three.
 
@@ -155,6 +173,7 @@ def body(run: Run, args: argparse.Namespace) -> None:
     count(run, judged, refused)
     warehouse.replace(QUARANTINE, refused, run.start, run.end)
     accepted = judged.where(F.col("fate") == ACCEPTED)
+    refuse_silent_weeks(run, accepted)
     warehouse.replace(ENGAGEMENT_EVENTS, accepted.select(*ENGAGEMENT_EVENTS.names), run.start, run.end)
 
 

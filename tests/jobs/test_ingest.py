@@ -14,6 +14,7 @@ from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import AuditFailed, PipelineError
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse
+from jobs import build_interactions, build_sequences
 from jobs.ingest import body
 from tests.conftest import profile_under
 from tests.sources.landing import Line, deliver, event, events_of, item, snapshot_of
@@ -200,6 +201,30 @@ def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
     corrected = ingest(tmp_path / "corrected", streaming, W1, W2)
     assert corrected.counts["quarantine.reason.unknown_item"] == 1, "the new title is no longer known"
     assert Warehouse(spark, corrected).checksums() == Warehouse(spark, never).checksums()
+
+
+@pytest.mark.slow
+def test_a_silent_week_is_refused_unless_the_service_was_closed(
+    spark: SparkSession, streaming: Domain, tmp_path: Path
+) -> None:
+    """In a range as alone; the jobs after it go through a closed week as through any other."""
+    raw = tmp_path / "landing" / "streaming"
+    deliver(snapshot_of(raw, W0), [item()])
+    deliver(events_of(raw, date(2026, 8, 4)), [event()])
+    deliver(events_of(raw, date(2026, 8, 12)), [])
+    with pytest.raises(PipelineError, match=f"no accepted event in the weeks of {W1}: .*quality.closed_weeks"):
+        ingest(tmp_path, streaming, W0, W2)
+    with pytest.raises(AuditFailed, match="engagement_events"):
+        ingest(tmp_path, streaming, W1, W2)
+    closed = streaming.model_copy(update={"quality": streaming.quality.model_copy(update={"closed_weeks": [W1]})})
+    for week in ((W0, W1), (W1, W2)):
+        alone = ingest(tmp_path, closed, *week)
+        for job in (build_interactions, build_sequences):
+            run = Run(job.__name__, *week, closed, profile_under(tmp_path))
+            job.body(run, argparse.Namespace(config=str(ROOT / "conf" / "streaming.yaml")))
+    assert alone.counts["engagement_events.rows"] == run.counts["sequences.rows"] == 0
+    before = Warehouse(spark, alone).checksums()
+    assert before["engagement_events"].rows == before["interactions"].rows == before["sequences"].rows == 1
 
 
 @pytest.mark.slow
