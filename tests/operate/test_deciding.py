@@ -61,11 +61,13 @@ def test_a_version_is_approved_from_the_command_line(make: Registering, typed: C
 def test_a_release_is_taken_back_from_the_command_line(make: Registering, typed: Callable) -> None:
     for name, day in (("a", T1), ("b", T2)):
         make.registry.promote(make(name, day))
-    rows = [release("a", T1, 0, False, "1"), release("b", T2, 1, True, "2")]
-    for row in rows:
-        row.update(table_versions=list(row["table_versions"].items()), metrics=list(row["metrics"].items()))
     path = make.run("publish", T2).warehouse + "/releases"
-    write_deltalake(path, pa.Table.from_pylist(rows, schema=to_arrow_schema(RELEASES.schema)))
+    first = [release("a", T1, 0, True, "1")]
+    for rows in (first, [release("a", T1, 0, False, "1"), release("b", T2, 1, True, "2")]):
+        for row in rows:
+            row.update(table_versions=list(row["table_versions"].items()), metrics=list(row["metrics"].items()))
+        published = pa.Table.from_pylist(rows, schema=to_arrow_schema(RELEASES.schema))
+        write_deltalake(path, published, mode="overwrite")
     refused = typed("rollback")
     assert (refused.returncode, "needs a reason" in refused.stderr) == (1, True)
     done = typed("rollback", "--reason", "wrong genres")
