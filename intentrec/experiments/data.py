@@ -30,6 +30,7 @@ def tables(name: str, study: Study, progress: Progress) -> Data:
     built, wanted = folder / "built", _settings(study)
     if not built.exists() or built.read_text(encoding="utf-8") != wanted:
         folder.mkdir(parents=True, exist_ok=True)
+        built.unlink(missing_ok=True)  # interrupted from here on, the tables are of two minds
         settings = folder / f"{study.domain}.yaml"
         settings.write_text(yaml.safe_dump(domain.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         interval = ["--config", str(settings)]
