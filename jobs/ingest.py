@@ -58,18 +58,14 @@ def accepted_items(items: DataFrame) -> DataFrame:
 
 def refused_items(items: DataFrame) -> DataFrame:
     """Those that it does not, as QUARANTINE has them."""
-    return (
-        items.where(F.size("reasons") > 0)
-        .select(
-            F.col("snapshot_date").alias("event_date"),
-            F.lit("catalog").alias("record"),
-            "reasons",
-            "raw",
-            "source_file",
-            "source_line",
-            F.col("snapshot_date").cast("timestamp").alias("arrived_at"),
-        )
-        .select(*QUARANTINE.names)
+    return items.where(F.size("reasons") > 0).select(
+        F.col("snapshot_date").alias("event_date"),
+        F.lit("catalog").alias("record"),
+        "reasons",
+        "raw",
+        "source_file",
+        "source_line",
+        F.col("snapshot_date").cast("timestamp").alias("arrived_at"),
     )
 
 

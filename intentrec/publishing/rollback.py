@@ -52,15 +52,15 @@ def served(table: DeltaTable) -> set[str]:
     return found
 
 
-def previous(releases: Sequence[Row], served: Collection[str], left: Collection[str] = ()) -> Row:
-    """The release to go back to: the latest one before the active one that consumers have used (`served`) and no
+def previous(releases: Sequence[Row], used: Collection[str], left: Collection[str] = ()) -> Row:
+    """The release to go back to: the latest one before the active one that once was active itself (`used`) and that no
     earlier rollback left (`left`).
 
     Raises:
         PipelineError: there is none, or none is active.
     """
     active = active_of(releases)
-    known = set(served) - set(left)
+    known = set(used) - set(left)
     earlier = [row for row in releases if order(row) < order(active) and row["release_id"] in known]
     if not earlier:
         others = ", ".join(f"{row['release_id']} as of {row['as_of']}" for row in releases if not row["active"])
