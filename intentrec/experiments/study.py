@@ -56,10 +56,18 @@ class Study(Strict):
 
     def base(self) -> Domain:
         """The domain file's settings, as shipped, with sequences as long as the study says."""
-        domain = load_domain(ROOT / "conf" / f"{self.domain}.yaml")
+        domain = self._shipped()
         if self.length is None:
             return domain
         return domain.model_copy(update={"sequences": domain.sequences.model_copy(update={"length": self.length})})
+
+    @property
+    def resized(self) -> bool:
+        """Whether sequences have another length here than in the domain file."""
+        return self.length not in (None, self._shipped().sequences.length)
+
+    def _shipped(self) -> Domain:
+        return load_domain(ROOT / "conf" / f"{self.domain}.yaml")
 
     @property
     def hash(self) -> str:

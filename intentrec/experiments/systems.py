@@ -90,8 +90,9 @@ def _all(study: Study) -> list[System]:
     shipped = {"variant": base.model.variant, **{key: getattr(base.model, key) for key in PAPER}}
     start = {"title_start": base.training.title_start}
     held_out = ", before its refit" if base.training.refit else ""
+    cut = f", but n = {study.length}" if study.resized else ""
     found += [
-        System("shipped", f"as shipped (conf/{study.domain}.yaml){held_out}", ("1", "2"), shipped, start),
+        System("shipped", f"as shipped (conf/{study.domain}.yaml{cut}){held_out}", ("1", "2"), shipped, start),
         System(
             "shippedrefit",
             "as shipped, refit with the validation days",

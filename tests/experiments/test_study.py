@@ -275,6 +275,8 @@ def test_a_study_may_have_longer_sequences_and_fewer_systems() -> None:
     assert longer.base().sequences == study.base().sequences.model_copy(update={"length": 40})
     assert longer.base().sequences != study.base().sequences
     assert list(systems(longer)) == ["transact", "v3"]
+    labels = [systems(study_of(length=length))["shipped"].label for length in (None, study.base().sequences.length, 40)]
+    assert labels[0] == labels[1] == labels[2].replace(", but n = 40", "") != labels[2]
     tuned = {"learning_rate": 0.01, "dropout": 0.1, "weight_decay": 0.1}
     short, long = (settings(domain_of(each, systems(each)["v3"], tuned, 1)) for each in (study, longer))
     assert short != long
