@@ -140,11 +140,13 @@ def backfill(
     """Rebuild whole weeks through Airflow's backfill, oldest first, and follow it to its end."""
     from intentrec.operate import backfill as backfills
     from intentrec.operate.progress import Progress
+    from intentrec.operate.weekly import dag_of
 
+    dag = dag_of(config)
     last = _planned(start.date(), end.date(), config, train, publish, activate, cascade)
     conf = {"train": train, "publish": publish, "activate": activate, "include_late": include_late}
     progress = Progress()
-    backfills.backfill(Home.here(), f"intentrec_weekly_{config.stem}", start.date(), last, conf, progress)
+    backfills.backfill(Home.here(), dag, start.date(), last, conf, progress)
     progress.say("done")
     status(config)
 

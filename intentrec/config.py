@@ -106,7 +106,7 @@ class Calendar(Strict):
     day_start: Clock = time(4)
     session_gap: Duration = "30m"
     lateness: Duration = "2d"
-    history_start: date = Field(description="first service date of the data; a Monday where weeks start on Mondays")
+    history_start: date = Field(description="first service date of the data, a Monday: weeks begin on it")
     censored_weeks: int = Field(0, ge=0, description="weeks from history_start that train no target")
 
     @field_validator("zone")
@@ -117,6 +117,14 @@ class Calendar(Strict):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{zone!r} is no time zone, such as Europe/London") from error
         return zone
+
+    @field_validator("history_start")
+    @classmethod
+    def _monday(cls, day: date) -> date:
+        if day.weekday():
+            monday = day - timedelta(days=day.weekday())
+            raise ValueError(f"{day} is a {day:%A}, and the weekly run covers Monday to Sunday: take {monday}")
+        return day
 
 
 class Events(Strict):

@@ -74,12 +74,17 @@ class Run:
         return logs.Speaker(self.job, self.start, self.end, self.run_id)
 
 
+# Pages are written anew while a study runs: that its results are of other code, they do not say.
+CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "requirements.lock")
+
+
 @cache
 def code_version() -> str:
-    """The commit of the code, marked `+` where the work tree differs from it; the package version outside git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "0.1.0"
+    """The commit of the code, marked `+` where code or settings differ from it; the package version outside git."""
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "describe", "--always", "--abbrev=12"], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *CODE], capture_output=True, check=False)
+    return commit.stdout.strip() + "+" * (changed.returncode == 1) if commit.stdout else "0.1.0"
 
 
 def _record(run: Run, status: str, message: str | None = None) -> None:

@@ -169,7 +169,7 @@ class Warehouse:
     @contextmanager
     def scratch(self, name: str, frame: DataFrame, schema: StructType | None = None) -> Iterator[DataFrame]:
         """`frame` computed once and kept in the staging area while the block runs; read with `schema`, else its own."""
-        folder = f"{self.root}/_staging/{self.run.run_id}/{name}"
+        folder = f"{self.root}/_staging/{self.run.run_id}-{name}"
         try:
             frame.write.format("parquet").mode("overwrite").save(folder)
             yield self.spark.read.schema(schema or frame.schema).parquet(folder)

@@ -18,8 +18,12 @@ def test_shipped_domain_files_load_and_are_named_after_their_domain(path: Path) 
     assert load_domain(path).domain == path.stem
 
 
-def test_history_starts_on_the_weekday_of_the_weekly_interval() -> None:
-    assert all(load_domain(path).calendar.history_start.weekday() == 0 for path in DOMAIN_FILES)
+def test_history_starts_on_the_weekday_of_the_weekly_interval(tmp_path: Path) -> None:
+    data = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
+    data["calendar"]["history_start"] = date(2026, 8, 5)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError, match=r"mine\.yaml: calendar\.history_start: .*is a Wednesday.*take 2026-08-03"):
+        load_domain(tmp_path / "mine.yaml")
 
 
 @pytest.mark.parametrize(("text", "expected"), [("30m", 1800), ("1h", 3600), ("7d", 604800), ("2w", 1209600)])

@@ -55,8 +55,8 @@ def found(warehouse: Warehouse, table: Table = INTERACTIONS) -> list[tuple[date,
 
 
 def staging(warehouse: Warehouse) -> list[Path]:
-    """Files that are left in the staging area."""
-    return [path for path in Path(warehouse.root, "_staging").rglob("*") if path.is_file()]
+    """What is left in the staging area."""
+    return list(Path(warehouse.root, "_staging").rglob("*"))
 
 
 def test_an_interval_is_replaced_and_no_more(warehouse: Warehouse) -> None:

@@ -2,8 +2,8 @@
 
 Xia et al., "TransAct: Transformer-based realtime user action model for recommendation at Pinterest", KDD 2023.
 
-As there: the latest 100 actions of a user, each the embeddings of item and action put together; two post-norm blocks
-with ReLU and a narrow inner layer, without positions; a random time window before now that attention does not see in
+As there: the latest 100 actions of a user, each the embeddings of item and action put together; post-norm blocks (two
+there, `model.layers` here, as in every system) with ReLU and a narrow inner layer, without positions; a random time window before now that attention does not see in
 training, so that the model does not lean on the last minutes alone, the latest action excepted; as features the
 outputs of the 10 latest actions and the maximum over all, which meet in a cross network (DCN v2, of low rank) and a
 layer with ReLU; several heads on the result.

@@ -7,13 +7,14 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import Skip
 from intentrec.runs import Run
-from intentrec.training.data import read_catalog, read_sequences
+from intentrec.training.data import open_sequences, read_catalog, read_sequences
 from intentrec.training.inputs import WEEK, content, pin
 
 ROWS = 4096  # of a batch of stacked rows
@@ -42,23 +43,18 @@ def read_evidence(run: Run) -> Evidence:
     Raises:
         Skip: there is no snapshot before the week, or nothing happened in it.
     """
+    require_evidence(run)
     end, cut = run.end, run.end - WEEK
     first = cut - run.domain.training.weeks * WEEK + timedelta(days=1)
     versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS)}
-    before = read_sequences(run.warehouse, versions["sequences"], cut)
-    week = read_sequences(run.warehouse, versions["sequences"], end)
-    targets = _targets(run.warehouse, versions["interactions"], cut, end)
-    for what, rows in ((f"snapshot as of {cut}", before), (f"snapshot as of {end}", week), ("target", targets)):
-        if not len(rows):
-            raise Skip(f"nothing to judge on in [{cut}, {end}): no {what}")
     return Evidence(
         cut,
         end,
         read_catalog(run.warehouse, versions["catalog"], cut),
         read_catalog(run.warehouse, versions["catalog"], end),
-        before,
-        week,
-        targets,
+        read_sequences(run.warehouse, versions["sequences"], cut),
+        read_sequences(run.warehouse, versions["sequences"], end),
+        _targets(run.warehouse, versions["interactions"], cut, end),
         _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
         partial(_stacked, run, versions["sequences"], cut),
         {
@@ -67,6 +63,24 @@ def read_evidence(run: Run) -> Evidence:
             "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, _before(end)),
         },
     )
+
+
+def require_evidence(run: Run) -> None:
+    """Check that there is something to judge on; nothing is read but counts.
+
+    Raises:
+        Skip: there is no snapshot before the week, or nothing happened in it.
+    """
+    end, cut = run.end, run.end - WEEK
+    sequences, interactions = pin(run, SEQUENCES), pin(run, INTERACTIONS)
+    found = {f"snapshot as of {day}": open_sequences(run.warehouse, sequences, day).count_rows() for day in (cut, end)}
+    delta = DeltaTable(f"{run.warehouse}/{INTERACTIONS.name}", version=interactions)
+    within = (ds.field("event_date") >= cut) & (ds.field("event_date") < end)
+    asked = within & ds.field("is_target") & ~ds.field("left_censored")
+    found["target"] = delta.to_pyarrow_dataset().count_rows(filter=asked)
+    for what, rows in found.items():
+        if not rows:
+            raise Skip(f"nothing to judge on in [{cut}, {end}): no {what}")
 
 
 def _stacked(run: Run, version: int, cut: date) -> Iterator[pa.RecordBatch]:

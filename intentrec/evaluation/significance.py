@@ -92,7 +92,9 @@ def lift_of_kinds(
 ) -> Lift:
     """The lift of one kind of model over another, each trained with some seeds, over users and seeds.
 
-    In every resample users are drawn once for both, and each kind's seeds for itself.
+    In every resample users are drawn once for both. What other seeds would do to the difference is drawn from Student's
+    t, with the variance and the degrees of freedom that `p_of_users_and_seeds` gives the seeds: drawn with replacement,
+    a handful of trainings would vary too little.
 
     Args:
         ours_SU: one value per seed and user.
@@ -102,13 +104,13 @@ def lift_of_kinds(
         confidence: of the interval.
         seed: of the draws of seeds.
     """
-    rng = np.random.default_rng(seed)
-    ours_R, theirs_R = (
-        np.take_along_axis(means_RS, rng.integers(0, means_RS.shape[1], means_RS.shape), axis=1).mean(axis=1)
-        for means_RS in (ours_RS, theirs_RS)
-    )
+    ours_S, theirs_S = (values_SU.mean(axis=1, dtype=float) for values_SU in (ours_SU, theirs_SU))
+    scale = ours_S.mean() / theirs_S.mean() if theirs_S.any() else 1.0  # a lift is a ratio
+    variance, freedom = _added([_over(ours_S), _over(scale * theirs_S)])
+    others_R = np.random.default_rng(seed).standard_t(freedom, len(ours_RS)) * variance**0.5
+    ours_R, theirs_R = np.maximum(ours_RS.mean(axis=1) + others_R, 0.0), theirs_RS.mean(axis=1)
     lower, upper = _bounds(ours_R, theirs_R, confidence)
-    estimate = relative(float(ours_SU.mean(dtype=float)), float(theirs_SU.mean(dtype=float)))
+    estimate = relative(float(ours_S.mean()), float(theirs_S.mean()))
     return Lift(estimate, lower, upper, confidence, p_of_users_and_seeds(ours_SU, theirs_SU), ours_SU.shape[1])
 
 
@@ -140,11 +142,16 @@ def _over(values: NDArray) -> tuple[float, int]:
     return 0.0 if constant else float(np.var(values, ddof=1)) / len(values), max(len(values) - 1, 1)
 
 
-def _p_value(difference: float, parts: list[tuple[float, int]]) -> float:
+def _added(parts: list[tuple[float, int]]) -> tuple[float, float]:
+    """The variance of independent parts together, and its degrees of freedom by Welch and Satterthwaite."""
     variance = sum(part for part, _ in parts)
+    return variance, variance**2 / sum(part**2 / degrees for part, degrees in parts) if variance else 1.0
+
+
+def _p_value(difference: float, parts: list[tuple[float, int]]) -> float:
+    variance, freedom = _added(parts)
     if variance == 0:
         return float(difference == 0)
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     return float(2 * stats.t.sf(abs(difference) / variance**0.5, freedom))
 
 

@@ -56,13 +56,16 @@ def margins(measured: Mapping[str, Measured]) -> Lines:
     return lines
 
 
-def hardware(measured: Mapping[str, Measured]) -> list[str]:
-    """What the systems were trained on, each kind once."""
-    return sorted({result["hardware"] for system in measured.values() for result in system.results if "seed" in result})
+def hours(measured: Mapping[str, Measured]) -> dict[str, float]:
+    """What training and judging with the study's seeds took, by what it ran on."""
+    found: dict[str, float] = {}
+    for result in (result for system in measured.values() for result in system.results if "seed" in result):
+        found[result["hardware"]] = found.get(result["hardware"], 0.0) + result["seconds"]["all"] / 3600
+    return dict(sorted(found.items()))
 
 
 def codes(measured: Mapping[str, Measured]) -> list[str]:
-    """Commits that the systems were trained and judged by, each once; `+`: the work tree differed."""
+    """Commits that the systems were trained and judged by, each once; `+`: the code, or a page, differed."""
     return sorted({result["code"] for system in measured.values() for result in system.results if "seed" in result})
 
 

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from intentrec.experiments import across, claims, further, markdown, pace
 from intentrec.experiments.run import DRAWN, Data
 from intentrec.experiments.study import Study
 from intentrec.experiments.systems import System, systems
-from intentrec.experiments.tables import Measured, floors, table
+from intentrec.experiments.tables import FEW, Measured, floors, table
+from intentrec.review.profile_plots import SHOWN
 from intentrec.runs import code_version
 
 TITLES = {
@@ -26,7 +29,7 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
     known = systems(study)
     intents = [intent.name for intent in study.base().intents]
     paces, timed_on = pace.read(study, data, measured, folder / "runs" / name)
-    content = {
+    content: dict[str, Any] = {
         "title": study.title,
         "simulated": study.simulated is not None,
         "command": f"make experiments DATASET={name}",
@@ -35,10 +38,8 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
         "judged": [str(data.evidence.cut), str(data.evidence.end)],
         "study": study.model_dump(mode="json"),
         "tuned": {system: measured[system].results[0]["tuned"] for system in known if system in measured},
-        "seconds": sum(
-            result["seconds"]["all"] for each in measured.values() for result in each.results if "seed" in result
-        ),
-        "hardware": further.hardware(measured),
+        "hours": further.hours(measured),
+        "week_ahead_users": _judged(measured, data),
         "trained_by": further.codes(measured),
         "missing": [system for system in known if len(_results(measured, system)) < len(study.seeds)],
         "tables": {number: table(number, _of(known, number), measured, intents) for number in TITLES},
@@ -65,6 +66,12 @@ def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured],
     across.write(folder)
 
 
+def _judged(measured: Mapping[str, Measured], data: Data) -> dict[str, float]:
+    """Users the week ahead is judged of, and all that have a target in it."""
+    judged = next(iter(measured.values())).results[0]["metrics"]["week_ahead"]["users"] if measured else 0
+    return {"judged": judged, "all": pc.count_distinct(data.evidence.targets["user_id"]).as_py()}
+
+
 def _results(measured: Mapping[str, Measured], system: str) -> Sequence[Mapping[str, Any]]:
     return measured[system].results if system in measured else []
 
@@ -83,15 +90,17 @@ def _text(
         f"{simulated}Made by `{content['command']}`, code `{content['code']}`. Judged on [{content['judged'][0]}, "
         f"{content['judged'][1]}), which no system saw; {len(study['seeds'])} seeds; every system had "
         f"{study['search']['trials']} trials of the same search on validation days and up to {study['epochs']} epochs. "
-        f"{content['seconds'] / 3600:.1f} hours of training and judging, one core each"
-        f"{', trained on ' + ' and '.join(content['hardware']) if content['hardware'] else ''}, by the code of "
-        f"{', '.join(f'`{code}`' for code in content['trained_by'])}.",
+        "Training and judging with these seeds took "
+        f"{' and '.join(f'{hours:.1f} hours on {name}' for name, hours in content['hours'].items())}, one core each; "
+        f"the searches came on top. By the code of {', '.join(f'`{code}`' for code in content['trained_by'])}.",
         "Mean over seeds ± standard deviation. Lift: relative, of the next event's MRR (the paper's item-ID accuracy), "
         "averaged per user; interval and p-value over users and seeds: whether other users and other trainings would "
         "say the same. In brackets the p-value over users alone (the paper's paired t-test), of these very models. "
         "Every trained system, rivals included, gets the same facts of titles and interactions. Only the lines that "
         "say so learned the validation days: what is refit is to be compared with item_knn that did the same. The "
-        "bound that is told the next intents is told them in the next event only.",
+        "bound that is told the next intents is told them in the next event only. The week ahead is judged of the "
+        f"{content['week_ahead_users']['judged']:,.0f} users who were also there in the week before, of "
+        f"{content['week_ahead_users']['all']:,} who have a target in it; means over fewer than {FEW} are left out.",
     ]
     if content["missing"]:
         labels = ", ".join(known[system].label for system in content["missing"])
@@ -107,11 +116,12 @@ def _text(
     for figure, about in (
         (
             "intent_clusters",
-            "Figure 6: users by intent embedding, clusters named by what their users do more than others",
+            f"Figure 6: users by intent embedding, up to {SHOWN:,} of them; clusters named by what their users do more "
+            "than others",
         ),
         ("attention", "Figure 7: attention weights of users, and by cluster"),
     ):
-        if (folder / "img" / f"{name}_{figure}.png").exists():
+        if DRAWN in content["curves"] and (folder / "img" / f"{name}_{figure}.png").exists():
             parts.append(f"{about} ({known[DRAWN].label}, first seed).\n\n![{figure}](img/{name}_{figure}.png)")
     return "\n\n".join(parts) + "\n"
 

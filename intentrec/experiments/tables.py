@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import INTENT_FLOORS
 from intentrec.evaluation.significance import lift_of_kinds, p_of_users, resampled_means
 from intentrec.experiments.floors import FLOORS, floor_mark
@@ -89,9 +90,17 @@ def _resampled(found: Mapping[str, Measured]) -> dict[str, Measured]:
 
 
 def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: str = ITEM[1]) -> dict[str, Any]:
-    """Relative lift per user, its interval and p-value over users and seeds, and the p-value over users alone."""
+    """Relative lift per user, its interval and p-value over users and seeds, and the p-value over users alone.
+
+    Raises:
+        PipelineError: the two were judged on other users.
+    """
     key = f"{protocol}.{metric}"
-    assert ours.users[protocol] == theirs.users[protocol], f"{ours.name} and {theirs.name}: other users"
+    if ours.users[protocol] != theirs.users[protocol]:
+        raise PipelineError(
+            f"{ours.name} and {theirs.name} were judged on other users ({protocol}), under other settings it seems: "
+            "delete the older one's files in docs/results/runs, and run the study again"
+        )
     pair = ours.per_user[key], theirs.per_user[key]
     lift = lift_of_kinds(*pair, ours.resampled[key], theirs.resampled[key])
     return {**lift.to_dict(), "p_users": p_of_users(*pair)}
@@ -112,6 +121,8 @@ def _line(system: Measured, reference: Measured | None, intents: Sequence[str]) 
     line: dict[str, Any] = {"system": system.name, "label": system.label, "seeds": len(system.results)}
     for protocol, metric in METRICS:
         line[f"{protocol}.{metric}"] = _spread(system.values(protocol, metric))
+    if system.values("week_ahead", "users_cold").min() < FEW:
+        line[f"week_ahead.{COLD}"] = None
     for intent in intents:
         line[f"intent.{intent}"] = _spread(system.values("next_event", f"intent_{intent}_accuracy"))
     if reference is not None and reference.name != system.name:
@@ -126,6 +137,8 @@ def _line(system: Measured, reference: Measured | None, intents: Sequence[str]) 
     return line
 
 
+COLD = "ndcg_at_10_cold"
+FEW = 30  # users; a mean over fewer says nothing
 METRICS = (
     ("next_event", "next_mrr"),
     ("next_event", "next_ndcg_at_10"),
@@ -133,7 +146,7 @@ METRICS = (
     ("week_ahead", "ndcg_at_10"),
     ("week_ahead", "ndcg_at_10_unseen"),
     ("week_ahead", "recall_at_10_new"),
-    ("week_ahead", "ndcg_at_10_cold"),
+    ("week_ahead", COLD),
     ("week_ahead", "coverage_at_10"),
 )
 

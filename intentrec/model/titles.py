@@ -38,6 +38,17 @@ def with_played_titles(titles: pa.Table, sequences: Rows) -> pa.Table:
     return with_titles(titles, last_played(titles, sequences))
 
 
+def latest_rows(catalog: pa.Table) -> pa.Table:
+    """The latest row of each item, by item_id: all that `titles_of` reads, and as many as there are items.
+
+    Args:
+        catalog: with one row of an item per snapshot.
+    """
+    order = [("item_id", "ascending"), ("snapshot_date", "descending")]
+    rows = catalog.take(pc.sort_indices(catalog.select(["item_id", "snapshot_date"]), sort_keys=order))
+    return rows.filter(pa.array(_first_of_run(rows["item_id"])))
+
+
 def last_played(titles: pa.Table, sequences: Rows, others: pa.Table | None = None) -> pa.Table:
     """title_id, end_ts and facts of the last interaction with each title that `titles` lacks.
 

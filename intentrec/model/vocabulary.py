@@ -104,9 +104,9 @@ class Tally:
                 squares += float(logs.var()) * len(logs) + apart**2 * count * len(logs) / total
                 self._logs[name] = total, mean + apart * len(logs) / total, squares
 
-    def vocabulary(self, catalog: Rows) -> Vocabulary:
-        """The vocabulary of all rows taken in and of the catalogue."""
-        named = self._named | _tokens(column(catalog, "title_id"))
+    def vocabulary(self, titles: Rows) -> Vocabulary:
+        """The vocabulary of all rows taken in and of the catalogue's titles."""
+        named = self._named | _tokens(column(titles, "title_id"))
         return Vocabulary(
             titles=(*sorted(self._seen), *sorted(named - self._seen)),
             n_seen=len(self._seen),

@@ -14,6 +14,7 @@ from intentrec.errors import PipelineError
 from intentrec.operate import processes, services, summary, weekly
 from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
+from intentrec.reports import files
 
 WEEK = timedelta(days=7)
 
@@ -52,7 +53,7 @@ def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulat
     if processes.marked(services.up_marker(home)):
         raise PipelineError("Airflow and MLflow are up, and two Airflows would share one database: `make down` first")
     services.require_no_backfill(home)
-    domain, dag = load_domain(config), f"intentrec_weekly_{config.stem}"
+    domain, dag = load_domain(config), weekly.dag_of(config)
     began, progress = datetime.now(UTC), Progress()
     progress.say(f"preparing Airflow under {home.airflow}")
     with ThreadPoolExecutor(1) as beside:
@@ -80,8 +81,7 @@ def remember(home: Home, domain: Domain, checksums: dict) -> list[str] | None:
     file = home.path / "demo" / f"{domain.domain}-checksums.json"
     new = {name: [each.rows, each.checksum] for name, each in checksums.items()}
     old = json.loads(file.read_text()) if file.exists() else None
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(new, indent=2) + "\n")
+    files.write(file, json.dumps(new, indent=2) + "\n")
     return None if old is None else sorted(name for name in new | old if new.get(name) != old.get(name))
 
 

@@ -147,6 +147,7 @@ def _airflow_version() -> str:
 
 
 def _write_private(file: Path, text: str) -> None:
-    file.touch(mode=0o600)
-    file.chmod(0o600)
-    file.write_text(text)
+    half = file.with_name(f".{file.name}.{os.getpid()}")
+    half.touch(mode=0o600)
+    half.write_text(text)
+    half.replace(file)

@@ -4,6 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import Any
 
 from intentrec.errors import PipelineError
@@ -31,16 +32,18 @@ class Airflow:
         """Call /api/v2`path`.
 
         Raises:
-            PipelineError: the server refused; the message holds what it said.
+            PipelineError: the server refused (the message holds what it said) or does not answer.
         """
-        if self._token is None:
-            credentials = {"username": "admin", "password": self.home.password}
-            self._token = self._send("POST", "/auth/token/cli", credentials)["access_token"]
         try:
-            return self._send(method, f"/api/v2{path}", body)
+            return self._logged_in(method, f"/api/v2{path}", body)
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
             raise PipelineError(f"Airflow refused {method} {path}: {error.code} {said[:500]}") from error
+        except OSError as error:
+            raise PipelineError(
+                f"Airflow at {self.home.airflow_url} did not answer {method} {path}: {error}. Its logs are in "
+                f"{self.home.logs}"
+            ) from error
 
     def insist(self, status: int, method: str, path: str, body: dict | None = None, patience: float = 120) -> dict:
         """`call`, and call again while the server refuses with `status`.
@@ -66,6 +69,19 @@ class Airflow:
             PipelineError: it is not known within two minutes.
         """
         return self.insist(404, "GET", f"/dags/{name}")
+
+    def _logged_in(self, method: str, path: str, body: dict | None) -> Any:
+        """Send with a token, or a new one where that is refused: it is good for an hour, a backfill takes longer."""
+        if self._token is not None:
+            try:
+                return self._send(method, path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.UNAUTHORIZED:
+                    raise
+        self._token = None
+        credentials = {"username": "admin", "password": self.home.password}
+        self._token = self._send("POST", "/auth/token/cli", credentials)["access_token"]
+        return self._send(method, path, body)
 
     def _send(self, method: str, path: str, body: dict | None = None) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

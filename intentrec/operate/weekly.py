@@ -5,11 +5,24 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
+from intentrec.config import ROOT
 from intentrec.errors import PipelineError
 from intentrec.operate import processes
 from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
+
+
+def dag_of(config: Path) -> str:
+    """The weekly DAG of a domain file.
+
+    Raises:
+        PipelineError: it has none, and the one of another file would run with that file's settings.
+    """
+    if config.resolve().parent != ROOT / "conf":
+        raise PipelineError(f"{config}: Airflow has a weekly DAG for files of {ROOT / 'conf'} only: put it there")
+    return f"intentrec_weekly_{config.stem}"
 
 
 def run(home: Home, dag: str, runs: Sequence[tuple[date, dict]], progress: Progress) -> None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from intentrec.config import Domain, Training
 from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import compare
-from intentrec.evaluation.evidence import read_evidence
+from intentrec.evaluation.evidence import read_evidence, require_evidence
 from intentrec.evaluation.result import Result
+from intentrec.model.titles import latest_rows
 from intentrec.review.card import model_card
 from intentrec.review.plots import draw
 from intentrec.review.profile_plots import draw_profiles
@@ -26,7 +27,7 @@ from intentrec.review.registry import Registry, Version
 from intentrec.runs import Run, code_version
 from intentrec.simulated import simulated
 from intentrec.training import clusters, tracking
-from intentrec.training.data import open_sequences, read_catalog, read_sequences
+from intentrec.training.data import open_sequences, read_catalog
 from intentrec.training.inputs import Inputs
 from intentrec.training.loop import FitResult, fit
 from intentrec.training.predictor import Predictor
@@ -51,14 +52,15 @@ def make_challenger(run: Run, config: Path) -> Version:
         )
     inputs = Inputs.of(run)
     registry = Registry(run.profile, run.domain)
-    work = Path(run.profile.work) / "training" / run.domain.domain / inputs.fingerprint
+    week = Path(run.profile.work) / "training" / run.domain.domain / str(inputs.trained_for)
+    work = week / inputs.fingerprint
     with _alone(work, run):
         logged = tracking.finished_run(run.profile, run.domain, inputs.fingerprint)
         if logged is not None:
             run.say(f"these inputs were trained before (run {logged.run_id}): nothing is trained again")
         else:
             logged = _train(run, config, inputs, work)
-        shutil.rmtree(work, ignore_errors=True)  # one that was killed just before this left it
+        _sweep(week)
         version = registry.register(
             logged.model_uri, logged.run_id, tags_of(run, inputs), tracking.read_text(logged.run_id, "card.md")
         )
@@ -83,6 +85,12 @@ def _alone(work: Path, run: Run) -> Iterator[None]:
         yield
 
 
+def _sweep(week: Path) -> None:
+    """Remove what trainings of this week left that were killed: this one is through, others had other inputs."""
+    for folder in [path for path in week.iterdir() if path.is_dir()]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:
     """Tags of the MLflow run and of the model version."""
     return {
@@ -96,10 +104,10 @@ def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:
 
 
 def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.LoggedRun:
-    evidence = read_evidence(run)
+    require_evidence(run)
     domain, root, cutoff = run.domain, run.warehouse, inputs.cutoff
     sequences = open_sequences(root, inputs.sequences, cutoff, domain.training.weeks)
-    catalog = read_catalog(root, inputs.catalog, cutoff)
+    catalog = latest_rows(read_catalog(root, inputs.catalog, cutoff))
     set_threads(run.profile.threads)
     work.mkdir(parents=True, exist_ok=True)
     fits = {}
@@ -108,6 +116,7 @@ def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.Logge
     predictors = {name: Predictor.load(found.directory) for name, found in fits.items()}
     run.counts |= {"train.rows": sequences.count_rows(), "train.epochs": len(fits["challenger"].history)}
     run.say("comparing on the week that neither model has seen")
+    evidence = read_evidence(run)
     results = compare(evidence, domain, predictors)
     draw(
         {name: found.history for name, found in fits.items()},
@@ -115,8 +124,7 @@ def _train(run: Run, config: Path, inputs: Inputs, work: Path) -> tracking.Logge
         list(predictors["challenger"].labels),
         work / "plots",
     )
-    latest = read_sequences(root, inputs.sequences, cutoff)
-    _clusters(predictors["challenger"], latest, catalog, domain, work / CLUSTERS, work / "plots")
+    _clusters(predictors["challenger"], evidence.before, catalog, domain, work / CLUSTERS, work / "plots")
     pq.write_table(catalog, work / "catalog.parquet")
     facts = _facts(inputs, sequences, fits["challenger"], domain.training)
     rows = {"rows.sequences": sequences.count_rows(), "rows.catalog": len(catalog)}

@@ -20,6 +20,7 @@ from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS, compare
 from intentrec.evaluation.evidence import read_evidence
 from intentrec.evaluation.result import Result
 from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
+from intentrec.reports import files
 from intentrec.review.challenger import PLAIN
 from intentrec.review.gate import Decision, Row, judge
 from intentrec.review.registry import (
@@ -165,9 +166,8 @@ def apply(registry: Registry, challenger: Version, decision: Decision) -> str:
 
 
 def _report(run: Run, known: Mapping[str, Any], decision: Decision) -> None:
-    run.report_dir.mkdir(parents=True, exist_ok=True)
     text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
-    (run.report_dir / "gate.json").write_text(text, encoding="utf-8")
+    files.write(run.report_dir / "gate.json", text)  # which every later job reads for its report
     users = int(decision.rows[0].metrics["users"])
     run.counts["gate.users"] = users
     columns = [name for name in dict.fromkeys([run.domain.gate.metric, *SHOWN]) if name in decision.rows[0].metrics]

@@ -59,7 +59,7 @@ def _clusters(embedding_UP: NDArray, cluster_U: NDArray[np.integer], labels: Seq
     axes = figure.subplots()
     for k, label in enumerate(labels):
         axes.scatter(place_U2[cluster_U == k, 0], place_U2[cluster_U == k, 1], s=9, color=f"C{k % 10}", label=label)
-    axes.set(xticks=[], yticks=[], title="Intent embeddings (t-SNE), by cluster")
+    axes.set(xticks=[], yticks=[], title=f"Intent embeddings (t-SNE) of {len(place_U2):,} users, by cluster")
     figure.legend(frameon=False, fontsize=8, loc="outside right upper", markerscale=2)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 

@@ -87,7 +87,7 @@ def prepare(
     begin = validation_start(domain, cutoff) if held_out else service_start(domain.calendar, cutoff)
     rows = ds.dataset(sequences) if isinstance(sequences, pa.Table) else sequences
     titles, tally, longest = _chain(rows, titles_of(catalog), cutoff, begin, spec, folder)
-    vocabulary = tally.vocabulary(catalog)
+    vocabulary = tally.vocabulary(titles)
     encoder = FeatureEncoder(spec, vocabulary)
     items = encoder.items(in_order(titles, vocabulary.titles))
     parts = {name: mapped.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}

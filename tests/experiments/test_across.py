@@ -6,8 +6,8 @@ from pathlib import Path
 from intentrec.experiments import across
 
 
-def lift(estimate: float, p_value: float) -> dict[str, float]:
-    return {"estimate": estimate, "p_value": p_value}
+def lift(estimate: float, p_value: float, p_users: float = 1.0) -> dict[str, float]:
+    return {"estimate": estimate, "p_value": p_value, "p_users": p_users}
 
 
 def study(folder: Path, name: str, simulated: bool, claims: list[dict], margins: list[dict]) -> None:
@@ -16,13 +16,14 @@ def study(folder: Path, name: str, simulated: bool, claims: list[dict], margins:
 
 
 def test_each_comparison_is_a_row_and_each_study_a_column(tmp_path: Path) -> None:
-    third = {"claim": "3. Hierarchy", "ours": "V2", "theirs": "V1", "found": "level", "lift": lift(-0.004, 0.4)}
+    third = {"claim": "3. Hierarchy", "ours": "V2", "theirs": "V1", "found": "level", "lift": lift(-0.004, 0.4, 0.001)}
     first = {"claim": "1. Rivals", "ours": "V3", "theirs": "GRU", "found": "above", "lift": lift(0.251, 0.00012)}
     ours = {"shipped.next_event": lift(0.1, 0.009), "v3.next_event": lift(5.0, 0.5)}
     rivals = {"shipped.next_event": lift(-0.1, 0.009), "shippedrefit.next_event": lift(0.2, 0.5)}
-    study(tmp_path, "films", False, [third], [{"label": "GRU", **ours}])
-    alone = {"label": "V3", "v3.week_ahead": lift(1.0, 0.5)}
-    study(tmp_path, "world", True, [first, third], [{"label": "Markov", **rivals}, alone])
+    study(tmp_path, "films", False, [third], [{"system": "gru", "label": "GRU", **ours}])
+    alone = {"system": "v3", "label": "V3", "v3.week_ahead": lift(1.0, 0.5)}
+    itself = {"system": "shipped", "label": "as shipped (conf/world.yaml)", "shippedrefit.next_event": lift(0.0, 0.9)}
+    study(tmp_path, "world", True, [first, third], [{"system": "markov", "label": "Markov", **rivals}, itself, alone])
     (tmp_path / "cost.json").write_text(json.dumps({"command": "another page's figures"}))
     across.write(tmp_path)
     page = (tmp_path / "outcomes.md").read_text()
@@ -38,5 +39,9 @@ def test_each_comparison_is_a_row_and_each_study_a_column(tmp_path: Path) -> Non
         "| Markov |  | below -10.0%, 0.009 (0.009) |",
         "| over | [films](films.md) | [world](world.md) (simulated) |",
         "|---|---:|---:|",
-        "| Markov |  | level +20.0%, 0.5 (0.5) |",
+        "| Markov |  | level +20.0%, 0.5 (0.9) |",
+        "| as shipped, before its refit |  | level +0.0%, 0.9 (0.9) |",
     ]
+    # The same comparison of two data sets is sure over users alone, in both; of the margins none is.
+    assert "Of the 3 comparisons under the claims 1 are above or below, 1 of them by the adjusted p-value" in page
+    assert "By the p-value over users alone 2 more of them would be, and 0 more of the 6 margins" in page

@@ -148,6 +148,16 @@ def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
     assert registry.versions() == versions
 
 
+def test_what_a_killed_training_left_goes_with_the_next_of_its_week(judged: Judged) -> None:
+    trainings = Path(judged.profile.work) / "training" / judged.domain.domain
+    left, others = (trainings / week / "other-inputs" for week in (str(judged.version.trained_for), "2026-01-05"))
+    for folder in (left, others):
+        (folder / "challenger").mkdir(parents=True)
+    make_challenger(judged.run("train"), CONFIG)
+    assert not left.exists()
+    assert others.exists(), "of another week, which may go on from its checkpoint"
+
+
 def test_two_trainings_from_the_same_inputs_take_turns(judged: Judged, capsys: pytest.CaptureFixture[str]) -> None:
     lock = Path(judged.profile.work) / "training" / judged.domain.domain / f"{judged.version.fingerprint}.lock"
     said = ""

@@ -341,6 +341,15 @@ def test_two_worlds_do_not_mix(tiny: tuple[Path, Path], tmp_path: Path) -> None:
     assert content(tiny[0]) == before
 
 
+def test_a_world_does_not_mix_with_real_data(tmp_path: Path) -> None:
+    real = tmp_path / "landing" / "catalog" / f"snapshot={START}" / "items.jsonl.gz"
+    real.parent.mkdir(parents=True)
+    real.write_bytes(b"theirs")
+    with pytest.raises(PipelineError, match=r"data that was not simulated, such as .*items\.jsonl\.gz"):
+        simulate(TINY, START, END, tmp_path / "landing", tmp_path / "truth")
+    assert content(tmp_path / "landing") == {str(real.relative_to(tmp_path / "landing")): b"theirs"}
+
+
 @pytest.mark.parametrize(
     ("start", "end"),
     [(START, START), (START - timedelta(days=7), END), (START, date(2026, 8, 12)), (date(2026, 8, 5), END)],

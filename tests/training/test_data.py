@@ -50,5 +50,5 @@ def test_catalogue_of_a_date_is_what_was_known_before_it(tmp_path: Path) -> None
     ids=["summer", "winter", "clocks forward", "clocks back"],
 )
 def test_service_day_begins_at_the_zones_hour(day: date, hour: int) -> None:
-    calendar = Calendar(zone="America/Los_Angeles", day_start=time(4), history_start=day)
+    calendar = Calendar(zone="America/Los_Angeles", day_start=time(4), history_start=date(2026, 3, 2))
     assert service_start(calendar, day) == datetime(day.year, day.month, day.day, hour, tzinfo=UTC)

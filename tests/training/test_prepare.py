@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from intentrec.config import ROOT, Domain
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder
-from intentrec.model.titles import in_order, last_played, titles_of, with_played_titles, with_titles
+from intentrec.model.titles import in_order, last_played, latest_rows, titles_of, with_played_titles, with_titles
 from intentrec.model.vocabulary import Tally, Vocabulary
 from intentrec.training import buckets
 from intentrec.training.data import chained, split, validation_start
@@ -88,6 +88,24 @@ def test_files_hold_what_memory_would(
     assert all(torch.equal(found.catalog.tokens[name], items.tokens[name]) for name in items.tokens)
     asked = np.bincount(train.flat.title_BL[train.flat.target_BL].numpy() - 2, minlength=len(vocabulary.titles))
     assert found.asked_I.tolist() == asked.tolist()
+
+
+def test_an_item_may_change_its_title(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    """What it was called before was never played: no snapshot that counts knows it any more."""
+    rows = world.catalog(TITLES + 2).to_pylist()
+    old = rows[-1]["title_id"]
+    later = [{**row, "snapshot_date": row["snapshot_date"] + timedelta(days=7)} for row in rows]
+    for row in later:
+        row["title_id"] = "t000" if row["title_id"] == old else row["title_id"]
+    both = pa.Table.from_pylist([*rows, *later], schema=world.catalog(1).schema)
+    prepare(domain_of(streaming), sequences, both, CUTOFF, tmp_path)
+    assert old not in load(tmp_path).vocabulary.titles
+    assert (
+        latest_rows(both)
+        .sort_by("item_id")
+        .equals(pa.Table.from_pylist(sorted(later, key=lambda row: row["item_id"]), schema=both.schema))
+    )
+    assert titles_of(latest_rows(both)).equals(titles_of(both))
 
 
 def test_the_fingerprint_is_of_rows_and_settings(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:

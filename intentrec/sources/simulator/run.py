@@ -85,11 +85,17 @@ def simulate(
 
 
 def _claim(landing: Path, settings: Settings) -> None:
-    """Refuse to mix two worlds in one landing zone."""
+    """Refuse to mix two worlds in one landing zone, or a world and real data."""
     path = landing / MANIFEST
     world = json.dumps({key: str(value) for key, value in asdict(settings).items() if key != "users"}, indent=1) + "\n"
     if path.exists() and path.read_text() != world:
         raise PipelineError(
             f"{landing} holds another simulated world (see {path}). Remove that folder or set another INTENTREC_HOME."
+        )
+    real = next((file for name in ("events", "catalog") for file in (landing / name).glob("*/*")), None)
+    if real is not None and not path.exists():
+        raise PipelineError(
+            f"{landing} holds data that was not simulated, such as {real}: nothing is simulated beside it. Name its "
+            "folder (`make demo DATA=...`), or set another INTENTREC_HOME."
         )
     write.replace(path, world.encode())
