@@ -3,10 +3,10 @@
 Xia et al., "TransAct: Transformer-based realtime user action model for recommendation at Pinterest", KDD 2023.
 
 As there: the latest 100 actions of a user, each the embeddings of item and action put together; post-norm blocks (two
-there, `model.layers` here, as in every system) with ReLU and a narrow inner layer, without positions; a random time window before now that attention does not see in
-training, so that the model does not lean on the last minutes alone, the latest action excepted; as features the
-outputs of the 10 latest actions and the maximum over all, which meet in a cross network (DCN v2, of low rank) and a
-layer with ReLU; several heads on the result.
+there, `model.layers` here, as in every system) with ReLU and a narrow inner layer, without positions; a random time
+window before now that attention does not see in training, so that the model does not lean on the last minutes alone,
+the latest action excepted; as features the outputs of the 10 latest actions and the maximum over all, which meet in a
+cross network (DCN v2, of low rank) and a layer with ReLU; several heads on the result.
 
 Adapted as IntentRec's authors had to (§4.1.2): there the model is given a candidate item and predicts the action;
 here it predicts next item and action together. The candidate is therefore not read beside every action but meets the
