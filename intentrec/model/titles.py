@@ -33,11 +33,6 @@ def titles_of(catalog: Rows) -> pa.Table:
     return _without_null_facts(facts)
 
 
-def with_played_titles(titles: pa.Table, sequences: Rows) -> pa.Table:
-    """Add titles that occur in sequences but not in the catalogue, with the facts of their last interaction."""
-    return with_titles(titles, last_played(titles, sequences))
-
-
 def latest_rows(catalog: pa.Table) -> pa.Table:
     """The latest row of each item, by item_id: all that `titles_of` reads, and as many as there are items.
 

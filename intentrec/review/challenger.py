@@ -4,7 +4,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def make_challenger(run: Run, config: Path) -> Version:
             run.say(f"these inputs were trained before (run {logged.run_id}): nothing is trained again")
         else:
             logged = _train(run, config, inputs, work)
+        shutil.rmtree(work, ignore_errors=True)  # one that was killed just before this left it
         _sweep(week)
         version = registry.register(
             logged.model_uri, logged.run_id, tags_of(run, inputs), tracking.read_text(logged.run_id, "card.md")
@@ -86,9 +87,11 @@ def _alone(work: Path, run: Run) -> Iterator[None]:
 
 
 def _sweep(week: Path) -> None:
-    """Remove what trainings of this week left that were killed: this one is through, others had other inputs."""
+    """Remove what killed trainings of this week left: its inputs were others then. One at work holds its lock."""
     for folder in [path for path in week.iterdir() if path.is_dir()]:
-        shutil.rmtree(folder, ignore_errors=True)
+        with folder.with_suffix(".lock").open("w") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:

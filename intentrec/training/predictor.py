@@ -16,10 +16,10 @@ from torch import Tensor
 from intentrec.config import Calendar
 from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.boosts import Boosts, logits
-from intentrec.model.features import Batch, Encoded, FeatureEncoder
+from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.neighbours import SPEAK
 from intentrec.model.network import Answer
-from intentrec.model.ranking import ranks, top
+from intentrec.model.ranking import top
 from intentrec.model.titles import titles_of
 from intentrec.training.checkpoint import model_from, read_model
 from intentrec.training.data import batches, service_start
@@ -59,22 +59,6 @@ class ItemIndex:
         return ItemIndex(kept, self.vectors[self.eligible], self.eligible[self.eligible])
 
 
-@dataclass(frozen=True)
-class NextEvents:
-    """The model's answer before each target of the rows, in the rows' order."""
-
-    user_id: pa.Array
-    title_id: pa.Array
-    end_ts: pa.Array
-    position: np.ndarray  # of the target in its row, from 0
-    weight: np.ndarray  # the target's own duration weight
-    seen: np.ndarray  # whether the title occurs earlier in the row
-    rank: np.ndarray  # among all titles of the index, ties averaged; infinite where the index lacks the title
-    n_titles: int
-    probabilities: dict[str, np.ndarray]  # intent -> (N, C), in the order of `Predictor.labels`
-    truth: dict[str, np.ndarray]  # intent -> (N, C) bool: the target's labels; a row without any is unknown
-
-
 class Predictor:
     """A model directory, loaded for inference on the CPU."""
 
@@ -102,7 +86,7 @@ class Predictor:
     def items(self, catalog: Rows, as_of: date) -> ItemIndex:
         """Vectors of every title of the catalogue, eligible where available when the service day `as_of` begins."""
         titles = titles_of(catalog)
-        moment = pa.scalar(service_start(self._calendar(as_of), as_of), pa.timestamp("us", "UTC"))
+        moment = pa.scalar(service_start(self._calendar(), as_of), pa.timestamp("us", "UTC"))
         begun = pc.fill_null(pc.less_equal(titles["available_from"], moment), True)
         open_ = pc.fill_null(pc.greater(titles["available_to"], moment), True)
         eligible = pc.and_(begun, open_).to_numpy()
@@ -152,54 +136,10 @@ class Predictor:
         joined = {name: torch.cat([answer[name] for answer in found])[order] for name in found[0]}
         return self._assemble(sequences, joined, offered, top_labels)
 
-    @torch.inference_mode()
-    def score_positions(self, sequences: Rows, items: ItemIndex) -> NextEvents:
-        """Rank every target among the `n_new` last interactions from its prefix, over the whole index, in one pass.
-
-        A row's very first interaction has no prefix and is no target. Eligibility plays no part: the catalogue is full
-        and nothing is sampled.
-        """
-        encoded = self.encoder.encode(sequences)
-        place_N, place_I = _indices(flat(sequences, "title_id"), items.title_ids), self._places(items)
-        chunk = max(1, CELLS // max(1, len(items.title_ids)))
-        at: list[Tensor] = []
-        rank: list[Tensor] = []
-        probability: dict[str, list[Tensor]] = {name: [] for name in self.labels}
-        for rows in batches(encoded.lengths, TOKENS):
-            batch = encoded.pad(rows)
-            row_N, k_N, j_N = batch.questions()
-            answer = self.model.at(batch, row_N, k_N)
-            at_N = encoded.offsets[rows[row_N]] + j_N
-            found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
-            known_N = place_N[at_N] >= 0
-            boosts = answer.boosts(padded_indices(place_N, encoded, rows)[row_N], place_I)
-            some = None if boosts is None else boosts.part(known_N)
-            found_N[known_N] = ranks(answer.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk, some)
-            at.append(at_N)
-            rank.append(found_N)
-            for name, logit_NC in answer.intent_logit.items():
-                probability[name].append(logit_NC.softmax(-1))
-        at_N = torch.cat(at) if at else torch.empty(0, dtype=torch.long)
-        order = at_N.argsort()
-        at_N = at_N[order]
-        row_N = torch.searchsorted(encoded.offsets, at_N, right=True) - 1
-        take = pa.array(at_N.numpy())
-        return NextEvents(
-            user_id=column(sequences, "user_id").take(pa.array(row_N.numpy())),
-            title_id=flat(sequences, "title_id").take(take),
-            end_ts=flat(sequences, "end_ts").take(take),
-            position=(at_N - encoded.offsets[row_N]).numpy(),
-            weight=encoded.flat.weight_BL[at_N].numpy(),
-            seen=(encoded.flat.first_BL[at_N] < at_N - encoded.offsets[row_N]).numpy(),
-            rank=(torch.cat(rank)[order] if rank else torch.empty(0)).numpy(),
-            n_titles=len(items.title_ids),
-            probabilities={name: torch.cat(parts)[order].numpy() for name, parts in probability.items() if parts},
-            truth={name: _multi_hot(encoded.flat, name, len(labels), at_N) for name, labels in self.labels.items()},
-        )
-
-    def _calendar(self, as_of: date) -> Calendar:
+    def _calendar(self) -> Calendar:
+        """When days begin; when the history does is of no matter here."""
         about = self.about["calendar"]
-        return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=as_of)
+        return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=date.min)
 
     def _places(self, items: ItemIndex) -> Tensor | None:
         """Place of each of the vocabulary's titles among `items`, -1 where absent; None where no boost asks for it."""
@@ -264,13 +204,6 @@ def _forbid(logit_BI: Tensor, seen_BL: Tensor) -> None:
     mask = torch.zeros(len(logit_BI), width + 1, dtype=torch.bool)
     mask.scatter_(1, torch.where(seen_BL < 0, width, seen_BL), True)
     logit_BI.masked_fill_(mask[:, :width], -torch.inf)
-
-
-def _multi_hot(flat_batch: Batch, intent: str, classes: int, at_N: Tensor) -> np.ndarray:
-    label_NG = flat_batch.label[intent][at_N]
-    hot = torch.zeros(len(label_NG), classes + 1, dtype=torch.bool)
-    hot.scatter_(1, torch.where(label_NG < 0, classes, label_NG), True)
-    return hot[:, :classes].numpy()
 
 
 def _lists(length_B: Tensor, values: pa.Array) -> pa.ListArray:

@@ -20,6 +20,7 @@ from intentrec.training.predictor import Predictor
 from tests.evaluation.rows import sequences
 from tests.review import world
 from tests.review.judged import Judged
+from tests.training.next_events import score_positions
 
 NAN = float("nan")
 
@@ -63,7 +64,7 @@ def test_a_model_beside_its_recommendations(judged: Judged, tmp_path: Path) -> N
     intents = judged.domain.intents
     split = len(batch) // 2
     found = align([batch[:split], batch[split:]], titles, system, catalog, intents, {"action_type": {}})
-    theirs = predictor.score_positions(batch, predictor.items(catalog, world.END))
+    theirs = score_positions(predictor, batch, predictor.items(catalog, world.END))
     np.testing.assert_array_equal(found.ranks, theirs.rank)
     assert found.users.to_pylist() == theirs.user_id.to_pylist()
     for m, name in enumerate(found.intents):

@@ -14,6 +14,7 @@ from intentrec.training.data import read_catalog, read_sequences
 from intentrec.training.predictor import Predictor
 from tests.review import world
 from tests.review.judged import Judged
+from tests.training.next_events import score_positions
 
 
 @pytest.mark.slow
@@ -32,7 +33,7 @@ def test_scores_of_prefixes_are_the_predictors_own(judged: Judged, tmp_path: Pat
     part = system.titles(batch, events.rows, events.ends)
     prefixes = histories.prefixes(events.rows, events.ends)
     ours = rank(part, prefixes, np.arange(len(events.rows)), histories.titles[events.flat], len(titles), cuts=())
-    theirs = predictor.score_positions(batch, items)
+    theirs = score_positions(predictor, batch, items)
     assert len(theirs.rank) == len(events.rows) > 0
     np.testing.assert_array_equal(ours.ranks, theirs.rank)
     for name, (labels, found) in system.intents(batch, events.rows, events.ends).items():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from intentrec.model.features import FeatureEncoder
 from intentrec.model.spec import ModelSpec
-from intentrec.model.titles import in_order, titles_of, with_played_titles
+from intentrec.model.titles import in_order, titles_of
 from intentrec.model.vocabulary import Vocabulary
 from tests.model import world
 
@@ -146,7 +146,7 @@ def test_title_table_takes_the_latest_snapshot_and_the_first_item() -> None:
 
 def test_titles_gone_from_the_catalogue_keep_their_last_facts() -> None:
     sequences = world.random_sequences(8, titles=20)
-    titles = with_played_titles(titles_of(world.catalog(5)), sequences)
+    titles = world.with_played_titles(titles_of(world.catalog(5)), sequences)
     played = {title for row in sequences["title_id"].to_pylist() for title in row}
     ids = titles["title_id"].to_pylist()
     assert set(ids) == played | {world.title(i) for i in range(5)}

@@ -11,7 +11,7 @@ from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.spec import IntentSpec, ModelSpec
-from intentrec.model.titles import in_order, titles_of, with_played_titles
+from intentrec.model.titles import in_order, last_played, titles_of, with_titles
 from intentrec.model.vocabulary import Vocabulary
 
 START = datetime(2026, 8, 3, 11, tzinfo=UTC)  # Monday 04:00 in Los Angeles
@@ -168,3 +168,8 @@ def catalog_of(encoder: FeatureEncoder, sequences: pa.Table | None = None) -> It
     titles = titles_of(catalog(25))
     titles = titles if sequences is None else with_played_titles(titles, sequences)
     return encoder.items(in_order(titles, encoder.vocabulary.titles))
+
+
+def with_played_titles(titles: pa.Table, sequences: pa.Table) -> pa.Table:
+    """Add titles that occur in sequences but not in the catalogue, with the facts of their last interaction."""
+    return with_titles(titles, last_played(titles, sequences))

@@ -149,17 +149,24 @@ def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
 
 
 def test_what_a_killed_training_left_goes_with_the_next_of_its_week(judged: Judged) -> None:
-    trainings = Path(judged.profile.work) / "training" / judged.domain.domain
-    left, others = (trainings / week / "other-inputs" for week in (str(judged.version.trained_for), "2026-01-05"))
-    for folder in (left, others):
+    week = trainings(judged) / str(judged.version.trained_for)
+    left, at_work, other = week / "left", week / "at-work", trainings(judged) / "2026-01-05" / "left"
+    for folder in (left, at_work, other):
         (folder / "challenger").mkdir(parents=True)
-    make_challenger(judged.run("train"), CONFIG)
-    assert not left.exists()
-    assert others.exists(), "of another week, which may go on from its checkpoint"
+    with at_work.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        make_challenger(judged.run("train"), CONFIG)
+        assert not left.exists()
+        assert at_work.exists()
+    assert other.exists(), "of another week, which may go on from its checkpoint"
+
+
+def trainings(judged: Judged) -> Path:
+    return Path(judged.profile.work) / "training" / judged.domain.domain
 
 
 def test_two_trainings_from_the_same_inputs_take_turns(judged: Judged, capsys: pytest.CaptureFixture[str]) -> None:
-    lock = Path(judged.profile.work) / "training" / judged.domain.domain / f"{judged.version.fingerprint}.lock"
+    lock = trainings(judged) / str(judged.version.trained_for) / f"{judged.version.fingerprint}.lock"
     said = ""
     with lock.open("w") as file, ThreadPoolExecutor(1) as beside:
         fcntl.flock(file, fcntl.LOCK_EX)  # as a training at work holds it

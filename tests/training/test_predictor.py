@@ -19,6 +19,7 @@ from intentrec.training.predictor import PREDICTIONS, ItemIndex, Predictor
 from intentrec.training.spec import with_variant
 from tests.model import world
 from tests.review.world import domain_of
+from tests.training.next_events import score_positions
 
 WEEKS = 3
 CUTOFF = (world.START + timedelta(weeks=WEEKS)).date()
@@ -158,7 +159,7 @@ def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
     """Each target from its own prefix alone, against the whole index, which lacks some of the titles."""
     items = predictor.items(world.catalog(LATER - 3), CUTOFF)
     ids = items.title_ids.to_pylist()
-    found = predictor.score_positions(rows, items)
+    found = score_positions(predictor, rows, items)
     expected = []
     for i, row in enumerate(rows.to_pylist()):
         length = len(row["title_id"])
@@ -255,7 +256,7 @@ def test_variants_without_a_mixture_have_no_embedding(streaming: Domain, rows: p
         assert answer["attention"] == []
         assert answer["primary_intent"] == ""
         assert len(answer["top_labels"]) == heads
-        assert len(plain.score_positions(rows, items).probabilities) == heads
+        assert len(score_positions(plain, rows, items).probabilities) == heads
 
 
 def test_index_holds_every_title_of_the_catalogue(items: ItemIndex) -> None:

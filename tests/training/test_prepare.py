@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from intentrec.config import ROOT, Domain
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder
-from intentrec.model.titles import in_order, last_played, latest_rows, titles_of, with_played_titles, with_titles
+from intentrec.model.titles import in_order, last_played, latest_rows, titles_of, with_titles
 from intentrec.model.vocabulary import Tally, Vocabulary
 from intentrec.training import buckets
 from intentrec.training.data import chained, split, validation_start
@@ -82,7 +82,7 @@ def test_files_hold_what_memory_would(
     train, validation = split(encoder.encode(whole), begin)
     assert rows_of(found.train) == rows_of(train)
     assert rows_of(found.validation) == rows_of(validation)
-    items = encoder.items(in_order(with_played_titles(titles_of(catalog), whole), vocabulary.titles))
+    items = encoder.items(in_order(world.with_played_titles(titles_of(catalog), whole), vocabulary.titles))
     assert torch.equal(found.catalog.title_I, items.title_I)
     assert found.catalog.tokens.keys() == items.tokens.keys()
     assert all(torch.equal(found.catalog.tokens[name], items.tokens[name]) for name in items.tokens)
@@ -146,7 +146,7 @@ def test_a_vocabulary_from_parts_is_that_of_the_whole(place: list[int], partly: 
     assert found.numeric["duration_s"] == pytest.approx((np.mean(logs), np.std(logs)), rel=1e-9)
     assert played is not None
     facts = {name: with_titles(titles_of(catalog), played)[name].to_pylist() for name in ("title_id", "kind", "genres")}
-    expected = with_played_titles(titles_of(catalog), rows)
+    expected = world.with_played_titles(titles_of(catalog), rows)
     assert facts == {name: expected[name].to_pylist() for name in facts}
     assert facts["title_id"] == sorted(found.titles)
 
