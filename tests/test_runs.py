@@ -12,6 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.errors import PySparkRuntimeError
 
+from intentrec import runs
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import explained
 from intentrec.logs import text_of
@@ -220,3 +221,35 @@ def test_a_full_disk_is_told_whatever_writes(tmp_path: Path) -> None:
 
 def test_a_fault_of_the_job_is_not_explained_away() -> None:
     assert explained(KeyError("user_id")) is None
+
+
+def test_the_code_is_marked_where_it_differs_and_not_where_a_page_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def version() -> str:
+        runs.code_version.cache_clear()
+        return runs.code_version()
+
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    try:
+        assert version() == "0.1.0"
+        for file in ("intentrec/a.py", "docs/page.md"):
+            (tmp_path / file).parent.mkdir()
+            (tmp_path / file).write_text("1")
+        git("init", "-q")
+        git("add", "-A")
+        git("commit", "-qm", "first")
+        commit = git("rev-parse", "--short=12", "HEAD").strip()
+        assert version() == commit
+        (tmp_path / "docs" / "page.md").write_text("2")
+        assert version() == commit
+        (tmp_path / "intentrec" / "a.py").write_text("2")
+        assert version() == commit + "+"
+    finally:
+        runs.code_version.cache_clear()
