@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -12,14 +13,16 @@ from intentrec.experiments.run import Data
 from intentrec.experiments.study import Study
 from intentrec.operate.progress import Progress
 from intentrec.runs import Run
-from intentrec.training.inputs import WEEK
+from intentrec.sources import data_folder
+from intentrec.training.inputs import WEEK, code_hash
 
 JOBS = ("ingest", "build_interactions", "build_sequences")
+TABLE_CODE = ("sources/**/*.py", "events/*.py", "interactions/*.py", "sequences/*.py", "warehouse.py", "contracts.py")
 DECIDING = ("domain", "source", "calendar", "events", "interactions", "sequences")  # sections of the domain file
 
 
 def tables(name: str, study: Study, progress: Progress) -> Data:
-    """Build them in `experiments/NAME` below the home, unless they were built under the same settings; open them.
+    """Build them in `experiments/NAME` below the home, unless data, settings and code are those they are of; open them.
 
     Raises:
         PipelineError: a job failed; what it said stands above.
@@ -27,7 +30,8 @@ def tables(name: str, study: Study, progress: Progress) -> Data:
     folder = home() / "experiments" / name
     os.environ["INTENTREC_HOME"] = str(folder)
     domain, profile = study.base(), load_profile()
-    built, wanted = folder / "built", _settings(study)
+    run = Run("experiments", study.end - WEEK, study.end, domain, profile)
+    built, wanted = folder / "built", _decided(study, run)
     if not built.exists() or built.read_text(encoding="utf-8") != wanted:
         folder.mkdir(parents=True, exist_ok=True)
         built.unlink(missing_ok=True)  # interrupted from here on, the tables are of two minds
@@ -43,14 +47,20 @@ def tables(name: str, study: Study, progress: Progress) -> Data:
             progress.say(f"{job} {study.start}..{study.end}")
             _call([sys.executable, str(ROOT / "jobs" / f"{job}.py"), *interval])
         built.write_text(wanted, encoding="utf-8")
-    return Data.of(Run("experiments", study.end - WEEK, study.end, domain, profile))
+    return Data.of(run)
 
 
-def _settings(study: Study) -> str:
-    """Fingerprint of all that decides what the tables hold, beside the data and the code."""
-    value = study.base().model_dump(mode="json")
-    chosen = {name: value[name] for name in DECIDING}
-    return fingerprint({**chosen, **study.model_dump(mode="json", include={"simulated", "start", "end"})})
+def _decided(study: Study, run: Run) -> str:
+    """Fingerprint of all that decides what the tables hold: data, by names and sizes of files, settings and code."""
+    value = run.domain.model_dump(mode="json")
+    about = {name: value[name] for name in DECIDING}
+    about |= study.model_dump(mode="json", include={"simulated", "start", "end"})
+    about |= {"code": code_hash(*TABLE_CODE), "data": None}
+    if study.simulated is None:
+        folder = Path(data_folder(run))
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        about["data"] = sorted((str(path.relative_to(folder)), path.stat().st_size) for path in files)
+    return fingerprint(about)
 
 
 def _call(command: list[str]) -> None:

@@ -39,8 +39,14 @@ RULES = {
 
 
 def floor_mark(study: Study, data: Data, name: str) -> dict[str, Any]:
-    """What a floor's result is valid for."""
-    return {**data.mark(study), "floor": name, "rules": fingerprint(RULES)}
+    """What a floor's result is valid for: rules, and what they and the judging read of the domain file."""
+    domain = study.base()
+    read = {
+        "validation_days": domain.training.validation_days,
+        "seen_titles": domain.publishing.seen_titles,
+        "intents": [intent.model_dump(mode="json") for intent in domain.intents],
+    }
+    return {**data.mark(study), "floor": name, "rules": fingerprint({**RULES, **read})}
 
 
 def measure_floors(study: Study, data: Data, out: Path) -> bool:

@@ -48,7 +48,7 @@ class Inputs:
             "settings": settings(run.domain),
             "sequences": content(run.warehouse, SEQUENCES, sequences, first + timedelta(days=1), run.end - WEEK),
             "catalog": content(run.warehouse, CATALOG, catalog, date.min, cutoff - timedelta(days=1)),
-            "code": code_hash(),
+            "code": code_hash("model/*.py", "training/*.py"),
         }
         return cls(run.end, cutoff, sequences, catalog, fingerprint(about))
 
@@ -85,10 +85,10 @@ def content(warehouse: str, table: Table, version: int, first: date, last: date)
     return fingerprint(sorted(zip(chosen["path"].to_pylist(), chosen["size_bytes"].to_pylist(), strict=True)))
 
 
-def code_hash() -> str:
-    """Hash of the sources that make a model."""
+def code_hash(*patterns: str) -> str:
+    """Hash of the package's sources that match one of the patterns, such as `model/*.py`."""
     root = Path(intentrec.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*root.glob("model/*.py"), *root.glob("training/*.py")]):
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

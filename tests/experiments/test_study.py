@@ -360,3 +360,16 @@ def test_an_interrupted_search_tries_what_it_would_have_tried(
     found, whole = (json.loads((tmp_path / name / "v0-tuning.json").read_text()) for name in ("out", "whole"))
     assert found == whole
     assert len({trial["learning_rate"] for trial in found["trials"]}) == 5
+
+
+def test_a_floor_is_of_what_it_reads_of_the_domain_file(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of()
+    before, base = floors.floor_mark(study, data, "majority"), study.base()
+    assert floors.floor_mark(study, data, "majority") == before
+    for section, change in (("publishing", {"seen_titles": False}), ("training", {"validation_days": 3})):
+        changed = base.model_copy(update={section: getattr(base, section).model_copy(update=change)})
+        monkeypatch.setattr(Study, "base", lambda self, changed=changed: changed)
+        assert floors.floor_mark(study, data, "majority") != before
+    fewer = base.model_copy(update={"intents": base.intents[1:]})
+    monkeypatch.setattr(Study, "base", lambda self: fewer)
+    assert floors.floor_mark(study, data, "majority") != before
