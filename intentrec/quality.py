@@ -22,8 +22,8 @@ from pyspark.sql import DataFrame
 from intentrec.config import ROOT, seconds
 from intentrec.contracts import Table
 from intentrec.errors import AuditFailed, PipelineError
+from intentrec.files import write
 from intentrec.reports import run_page
-from intentrec.reports.files import write
 from intentrec.runs import Run
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ class Run:
         return logs.Speaker(self.job, self.start, self.end, self.run_id)
 
 
-# Pages are written anew while a study runs: that its results are of other code, they do not say.
+# Pages are no code: a study writes them anew while it runs.
 CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "requirements.lock")
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from intentrec import files
 from intentrec.config import Domain, Profile, load_domain
 from intentrec.errors import PipelineError
 from intentrec.operate import processes, services, summary, weekly
 from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
-from intentrec.reports import files
 
 WEEK = timedelta(days=7)
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from intentrec.config import Domain, Profile
 from intentrec.events.advice import advice
-from intentrec.reports.files import write
+from intentrec.files import write
 from intentrec.reports.run_facts import FATES, Facts, TableAudit, collect, report_dir
 from intentrec.runs import Run
 

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from intentrec.config import Domain, Profile
+from intentrec.files import write
 from intentrec.reports import weeks as facts
 from intentrec.reports.drift import beyond
-from intentrec.reports.files import write
 from intentrec.reports.run_facts import TREND
 from intentrec.reports.run_page import environment
 from intentrec.reports.trend import COUNT, DAYS, INDEX, SHARE, Series, sections

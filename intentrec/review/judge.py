@@ -14,13 +14,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from intentrec import files
 from intentrec.config import Gate, fingerprint
 from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import INTENT_FLOORS, ITEM_FLOORS, compare
 from intentrec.evaluation.evidence import read_evidence
 from intentrec.evaluation.result import Result
 from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
-from intentrec.reports import files
 from intentrec.review.challenger import PLAIN
 from intentrec.review.gate import Decision, Row, judge
 from intentrec.review.registry import (
