@@ -100,7 +100,8 @@ def _text(
         "say so learned the validation days: what is refit is to be compared with item_knn that did the same. The "
         "bound that is told the next intents is told them in the next event only. The week ahead is judged of the "
         f"{content['week_ahead_users']['judged']:,.0f} users who were also there in the week before, of "
-        f"{content['week_ahead_users']['all']:,} who have a target in it; means over fewer than {FEW} are left out.",
+        f"{content['week_ahead_users']['all']:,} who have a target in it; of cold users there is no mean where they "
+        f"are fewer than {FEW}.",
     ]
     if content["missing"]:
         labels = ", ".join(known[system].label for system in content["missing"])
