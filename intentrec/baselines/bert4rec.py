@@ -10,10 +10,11 @@ random masks of a row has one that hides its last item alone, which is what is a
 To answer after position k, the row is cut there and a mask put behind it. A row that is full loses its first
 interaction.
 
-Here as everywhere only targets are predicted, so only they are hidden. A hidden interaction hides its facts and its
-time: with facts among the inputs, a mask knows the time of the latest interaction before it that is not hidden, as it
-does when it stands behind a row. How long ago another interaction was is learned apart for what came before and what
-comes after.
+Here as everywhere only targets are predicted, so only they are hidden, and with them whatever ended at the same moment
+(the lines of an invoice, say); nor does a mask see the others of its moment: what is asked behind a row knows none of
+them either. A hidden interaction hides its facts and its time: with facts among the inputs, a mask knows the time of
+the latest interaction before it that is not hidden, as it does when it stands behind a row. How long ago another
+interaction was is learned apart for what came before and what comes after.
 
 Shape suffixes: B rows, L positions, N asked positions, D width, W positions of a cut row, I titles.
 """
@@ -39,16 +40,15 @@ CELLS = 2**16  # positions of cut rows encoded at once
 
 
 class BothSides(nn.Module):
-    """What a position may attend to: everything that is there and, with facts, by how far away it is in time."""
+    """What a position may attend to: everything that is allowed and, with facts, by how far away it is in time."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.before = None if spec.id_only else AgoBias(spec.heads)
         self.after = None if spec.id_only else AgoBias(spec.heads)
 
-    def forward(self, time_BL: Tensor, valid_BL: Tensor) -> Tensor:
+    def forward(self, time_BL: Tensor, allowed_BLL: Tensor) -> Tensor:
         """A mask for `blocks.Attention`."""
-        allowed_BLL = valid_BL[:, None].expand(-1, valid_BL.shape[1], -1)
         if self.before is None or self.after is None:
             return allowed_BLL.unsqueeze(0)
         before_HBLL = self.before(seen(ago_buckets(time_BL), allowed_BLL.tril()))
@@ -93,7 +93,7 @@ class Bert4Rec(Network):
 
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
         """That of the targets that a random mask hides (Eq. 8 of the paper), with the weights of Eq. 3."""
-        hidden_BL = draw_hidden(batch.target_BL, self.spec.mask_share)
+        hidden_BL = draw_hidden(batch.target_BL, batch.time_BL, self.spec.mask_share)
         row_N, k_N, j_N = batch.questions()
         asked_N = hidden_BL[row_N, j_N] & (self.weight(batch, row_N, k_N, j_N) > 0)
         row_N, k_N, j_N = row_N[asked_N], k_N[asked_N], j_N[asked_N]
@@ -102,11 +102,12 @@ class Bert4Rec(Network):
 
     def encode(self, batch: Batch, hidden_BL: Tensor) -> Tensor:
         """(B, L, D) from rows whose `hidden_BL` interactions are replaced by the mask."""
+        allowed_BLL = _visible(batch, hidden_BL)
         batch = _untimed(batch, hidden_BL)
         what_BLD = self.inputs.what(self.titles(batch.title_BL, batch.tokens), batch)
         what_BLD = torch.where(hidden_BL.unsqueeze(-1), self.hidden.to(what_BLD), what_BLD)
         x_BLD = self.dropout(self.norm(what_BLD + self.inputs.when(batch)))
-        mask_HBLL = self.mask(batch.time_BL, batch.valid_BL)
+        mask_HBLL = self.mask(batch.time_BL, allowed_BLL)
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_HBLL)
         return x_BLD
@@ -121,13 +122,33 @@ class Bert4Rec(Network):
         return torch.cat([h_ND, torch.ones_like(h_ND[:, :1])], -1)
 
 
-def draw_hidden(target_BL: Tensor, share: float) -> Tensor:
-    """Which targets to hide: a random share of a row's, or its last one alone, sometimes or if none was drawn."""
+def draw_hidden(target_BL: Tensor, time_BL: Tensor, share: float) -> Tensor:
+    """Which interactions to hide: those of a random share of a row's moments with a target, or of the last one alone.
+
+    The last one sometimes, and where none was drawn.
+    """
+    first_BL = _first_of_moment(time_BL)
+    asked_BL = torch.zeros_like(first_BL).scatter_add(1, first_BL, target_BL.long()) > 0  # at a moment's first place
     chance_BL = torch.rand(target_BL.shape, device=target_BL.device)
     alone_B1 = torch.rand(len(target_BL), 1, device=target_BL.device) < LAST_ALONE
-    some_BL = target_BL & (chance_BL < share)
-    last_BL = target_BL & (target_BL.flip(1).cumsum(1).flip(1) == 1)
-    return torch.where(alone_B1 | ~some_BL.any(1, keepdim=True), last_BL, some_BL)
+    some_BL = asked_BL & (chance_BL < share)
+    last_BL = asked_BL & (asked_BL.flip(1).cumsum(1).flip(1) == 1)
+    return torch.where(alone_B1 | ~some_BL.any(1, keepdim=True), last_BL, some_BL).gather(1, first_BL)
+
+
+def _first_of_moment(time_BL: Tensor) -> Tensor:
+    """Place of the first interaction that ended at the same moment."""
+    place_BL = torch.arange(time_BL.shape[1], device=time_BL.device).expand_as(time_BL)
+    begins_BL = torch.cat([torch.ones_like(time_BL[:, :1], dtype=torch.bool), time_BL[:, 1:] != time_BL[:, :-1]], 1)
+    return torch.where(begins_BL, place_BL, 0).cummax(1).values
+
+
+def _visible(batch: Batch, hidden_BL: Tensor) -> Tensor:
+    """What each position may attend to (B, L, L): all that is there, but hidden ones to no others of their moment."""
+    hidden_BLL = hidden_BL[:, :, None] & hidden_BL[:, None]
+    mates_BLL = hidden_BLL & (batch.time_BL[:, :, None] == batch.time_BL[:, None])
+    itself_LL = torch.eye(hidden_BL.shape[1], dtype=torch.bool, device=hidden_BL.device)
+    return batch.valid_BL[:, None] & (itself_LL | ~mates_BLL)
 
 
 def cut_rows(batch: Batch, row_N: Tensor, k_N: Tensor, length: int) -> tuple[Batch, Tensor]:

@@ -1,6 +1,5 @@
 """The titles that every system of a comparison ranks, in one order, and users' histories as indices into them."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intentrec.evaluation.metrics import Ints
+from intentrec.model.titles import without_meaning
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Titles:
     @classmethod
     def of(cls, title_ids: Iterable[str]) -> "Titles":
         """Distinct `title_ids`."""
-        ordered = sorted(set(title_ids), key=lambda title: (hashlib.blake2b(title.encode()).digest(), title))
-        return cls(pa.array(ordered, pa.string()))
+        return cls(pa.array(without_meaning(title_ids), pa.string()))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,6 +1,7 @@
 """The catalogue per title: what the item tower needs, and when the title may be offered."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +15,21 @@ FACTS = ("kind", "genres", "creator", "language")
 def titles_of(catalog: Rows) -> pa.Table:
     """One row per title, sorted: title_id, the facts, available_from and available_to.
 
-    Of each item the latest snapshot counts. A title has the facts of its first item by item_id, and is available from
-    when its first item is until its last item no longer is; an open end stays null.
+    Of each item the latest row counts. A title has the facts of its first item by item_id, and is available from when
+    its first item is until its last item no longer is; an open end stays null. A snapshot is complete: an item that the
+    newest one does not list is available no longer, and of a title without any other only the facts are left.
     """
+    newest = pc.max(column(catalog, "snapshot_date"))
     items = pa.table({name: column(catalog, name) for name in catalog.schema.names})
     items = items.sort_by([("title_id", "ascending"), ("item_id", "ascending"), ("snapshot_date", "descending")])
     items = items.filter(pa.array(_first_of_run(items["item_id"]) | _first_of_run(items["title_id"])))
     moved = _latest_title(items)
     items = items.filter(pa.array(moved))
     first = items.filter(pa.array(_first_of_run(items["title_id"])))
+    listed = pc.equal(items["snapshot_date"], newest)
+    going = pc.or_(listed, pc.invert(pc.is_in(items["title_id"], value_set=items.filter(listed)["title_id"])))
+    until = pc.if_else(listed, items["available_to"], newest.cast(items["available_to"].type))
+    items = items.set_column(items.column_names.index("available_to"), "available_to", until).filter(going)
     ends = items.group_by("title_id", use_threads=False).aggregate(
         [(name, function, pc.ScalarAggregateOptions(skip_nulls=False)) for name, function in _ENDS]
     )
@@ -80,6 +87,11 @@ def in_order(titles: pa.Table, title_ids: Sequence[str]) -> pa.Table:
         missing = pa.array(title_ids).filter(pc.is_null(found)).to_pylist()
         raise ValueError(f"{len(missing)} titles have no facts, such as {', '.join(missing[:3])}")
     return titles.take(found)
+
+
+def without_meaning(title_ids: Iterable[str]) -> list[str]:
+    """Distinct titles in an order that means nothing (by hash): what ties keep, served or judged, favours nobody."""
+    return sorted(set(title_ids), key=lambda title: (hashlib.blake2b(title.encode()).digest(), title))
 
 
 _ENDS = (("available_from", "min"), ("available_to", "max"))

@@ -20,7 +20,7 @@ from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.neighbours import SPEAK
 from intentrec.model.network import Answer
 from intentrec.model.ranking import top
-from intentrec.model.titles import titles_of
+from intentrec.model.titles import in_order, titles_of, without_meaning
 from intentrec.training.checkpoint import model_from, read_model
 from intentrec.training.data import batches, service_start
 
@@ -84,8 +84,12 @@ class Predictor:
 
     @torch.inference_mode()
     def items(self, catalog: Rows, as_of: date) -> ItemIndex:
-        """Vectors of every title of the catalogue, eligible where available when the service day `as_of` begins."""
+        """Vectors of every title of the catalogue, eligible where available when the service day `as_of` begins.
+
+        They come in the order in which titles with equal scores are recommended.
+        """
         titles = titles_of(catalog)
+        titles = in_order(titles, without_meaning(titles["title_id"].to_pylist()))
         moment = pa.scalar(service_start(self._calendar(), as_of), pa.timestamp("us", "UTC"))
         begun = pc.fill_null(pc.less_equal(titles["available_from"], moment), True)
         open_ = pc.fill_null(pc.greater(titles["available_to"], moment), True)

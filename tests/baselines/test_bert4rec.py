@@ -1,5 +1,8 @@
 """BERT4Rec: masks in training and behind a cut row, by the definition."""
 
+from dataclasses import replace
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -34,6 +37,10 @@ def slow_vectors(model, one: Batch, hidden: list[int]) -> Tensor:  # type: ignor
         ago(model.mask.before.table, seconds, before)
         ago(model.mask.after.table, [-s for s in seconds], after)
         bias_HLL = before.tril() + after.triu(1)
+    moment = one.time_BL[0].tolist()
+    for k, other in product(hidden, hidden):
+        if k != other and moment[k] == moment[other]:
+            bias_HLL[:, k, other] = -torch.inf
     x_LD = torch.nn.functional.layer_norm(x_LD, (model.spec.dim,), model.norm.weight, model.norm.bias)
     for block in model.blocks:
         x_LD = reference(block, "gelu")(x_LD[None], bias_HLL)[0]
@@ -71,12 +78,14 @@ def test_answers_are_a_mask_behind_each_cut_row(id_only: bool, length: int, monk
 @forms
 @torch.no_grad()
 def test_loss_is_that_of_the_hidden_targets(id_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    sequences = world.random_sequences(13, users=5)
+    sequences = world.random_sequences(14, users=5)
     model, encoder, encoded = made(spec("bert4rec", id_only), sequences)
     catalog, batch = world.catalog_of(encoder, sequences), all_rows(encoded)
     torch.manual_seed(4)
-    hidden_BL = draw_hidden(batch.target_BL, 0.5)
-    monkeypatch.setattr(bert4rec, "draw_hidden", lambda target, share: hidden_BL)
+    hidden_BL = draw_hidden(batch.target_BL, batch.time_BL, 0.5)
+    mates_BL = hidden_BL[:, 1:] & hidden_BL[:, :-1] & (batch.time_BL[:, 1:] == batch.time_BL[:, :-1])
+    assert (mates_BL & batch.target_BL[:, 1:]).any(), "targets of one moment"
+    monkeypatch.setattr(bert4rec, "draw_hidden", lambda target, time, share: hidden_BL)
     parts = model.loss(batch, catalog, LossSettings())
     items = model.titles(catalog.title_I, catalog.tokens)
     total = weights = 0.0
@@ -85,7 +94,7 @@ def test_loss_is_that_of_the_hidden_targets(id_only: bool, monkeypatch: pytest.M
         one = batch.map(lambda value, b=b, length=length: value[b : b + 1, :length])
         hidden = hidden_BL[b].nonzero().flatten().tolist()
         vectors = slow_vectors(model, one, hidden)
-        for k in hidden:
+        for k in [k for k in hidden if batch.target_BL[b, k] and row["end_ts"][k] > row["end_ts"][0]]:
             logit = items @ vectors[k, :-1] + model.bias[catalog.title_I]
             truth = encoder.vocabulary.titles.index(row["title_id"][k])
             last = sum(end < row["end_ts"][k] for end in row["end_ts"]) - 1
@@ -109,7 +118,9 @@ def test_what_is_hidden_tells_nothing(id_only: bool) -> None:
         where = hidden_BL.view(*hidden_BL.shape, *[1] * (value.dim() - 2))
         return torch.where(where, torch.ones_like(value), value)
 
-    other = batch.map(changed)
+    # Two moments stay two: only that they are two is known of them.
+    later_BL = torch.where(hidden_BL, batch.time_BL + 5, batch.time_BL)
+    other = replace(batch.map(changed), time_BL=later_BL)
     ours, theirs = model.encode(batch, hidden_BL), model.encode(other, hidden_BL)
     torch.testing.assert_close(ours[batch.valid_BL], theirs[batch.valid_BL], **CLOSE)
 
@@ -126,27 +137,52 @@ def test_attention_looks_to_both_sides() -> None:
         assert not torch.allclose(model.encode(other, hidden_BL)[0, 2], model.encode(batch, hidden_BL)[0, 2])
 
 
+@forms
+@torch.no_grad()
+def test_a_hidden_line_sees_no_other_of_its_basket(id_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when it is judged: what else ended at that moment changes neither the one answer nor the other."""
+    (row,) = world.random_sequences(6, users=1, longest=12).to_pylist()
+    length = len(row["title_id"])
+    row["end_ts"][-3:] = [row["end_ts"][-1]] * 3
+    row["is_target"] = [False] * (length - 3) + [True] * 3
+    row["n_new"] = 3
+    model, encoder, _ = made(spec("bert4rec", id_only), world.table([row]))
+    monkeypatch.setattr(torch, "rand", torch.zeros)  # the last moment alone
+    answers = []
+    for mate in ("t001", "t002"):
+        row["title_id"][-2] = mate
+        batch = all_rows(encoder.encode(world.table([row])))
+        hidden_BL = draw_hidden(batch.target_BL, batch.time_BL, 0.2)
+        assert hidden_BL[0].tolist() == [False] * (length - 3) + [True] * 3
+        answers.append(torch.stack([model.encode(batch, hidden_BL)[0, -1], model.encode(batch, hidden_BL)[0, -3]]))
+    torch.testing.assert_close(*answers, **CLOSE)
+
+
 @settings(max_examples=50)
 @given(
     st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=6),
+    st.lists(st.integers(0, 1), min_size=9, max_size=9),
     st.floats(0, 1),
     st.integers(0, 99),
 )
-def test_hidden_are_targets_and_every_row_with_one_hides_one(
-    targets: list[list[bool]], share: float, seed: int
+def test_whole_moments_with_a_target_are_hidden_and_one_of_every_row(
+    targets: list[list[bool]], steps: list[int], share: float, seed: int
 ) -> None:
-    target_BL = torch.tensor(targets)
+    target_BL, time_L = torch.tensor(targets), torch.tensor(steps).cumsum(0)
     torch.manual_seed(seed)
-    hidden_BL = draw_hidden(target_BL, share)
-    assert not (hidden_BL & ~target_BL).any()
-    assert torch.equal(hidden_BL.any(1), target_BL.any(1))
+    hidden_BL = draw_hidden(target_BL, time_L.expand_as(target_BL), share)
+    for target_L, hidden_L in zip(target_BL, hidden_BL, strict=True):
+        hidden = set(time_L[hidden_L].tolist())
+        assert hidden <= set(time_L[target_L].tolist())
+        assert hidden_L.tolist() == [moment in hidden for moment in time_L.tolist()]
+        assert bool(hidden) == bool(target_L.any())
 
 
 def test_a_share_is_hidden_or_the_last_target_alone() -> None:
     torch.manual_seed(0)
     target_BL = torch.ones(20_000, 40, dtype=torch.bool)
     target_BL[:, -1] = False
-    hidden_BL = draw_hidden(target_BL, 0.2)
+    hidden_BL = draw_hidden(target_BL, torch.arange(40).expand_as(target_BL), 0.2)
     last_alone_B = hidden_BL[:, 38] & (hidden_BL.sum(1) == 1)
     assert float(last_alone_B.double().mean()) == pytest.approx(1 / 11, abs=0.01)
     assert float(hidden_BL[~last_alone_B, :39].double().mean()) == pytest.approx(0.2, abs=0.01)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from intentrec.model.features import FeatureEncoder
 from intentrec.model.spec import ModelSpec
-from intentrec.model.titles import in_order, titles_of
+from intentrec.model.titles import in_order, latest_rows, titles_of
 from intentrec.model.vocabulary import Vocabulary
 from tests.model import world
 
@@ -130,7 +130,7 @@ def test_title_table_takes_the_latest_snapshot_and_the_first_item() -> None:
     rows[0] |= {"available_from": late, "available_to": late + timedelta(days=9)}
     rows[1] |= {"available_from": late - timedelta(days=3), "available_to": late + timedelta(days=5)}
     rows[2] |= {"available_to": late}
-    newer = [{**row, "snapshot_date": day + timedelta(days=7)} for row in rows[:2]]
+    newer = [{**row, "snapshot_date": day + timedelta(days=7)} for row in rows[:4]]
     newer[0] |= {"language": None, "genres": ["new"]}
     moved = {**rows[4], "snapshot_date": day + timedelta(days=7), "title_id": "t009"}
     table = pa.Table.from_pylist([*newer, *rows, moved], schema=world.catalog(1).schema)
@@ -142,6 +142,23 @@ def test_title_table_takes_the_latest_snapshot_and_the_first_item() -> None:
     assert found["t000"]["available_to"] == late + timedelta(days=9)
     assert found["t001"]["available_to"] is None
     assert found["t009"]["kind"] == found["t002"]["kind"]
+
+
+def test_what_the_newest_snapshot_does_not_list_is_available_no_longer() -> None:
+    """Of t000 nothing is left, of t001 its second item, which comes later; facts stay."""
+    day, late = world.START.date(), datetime(2026, 9, 1, tzinfo=UTC)
+    old = world.catalog(3).to_pylist()
+    newer = [{**row, "snapshot_date": day + timedelta(days=7), "available_from": late} for row in old[3:]]
+    table = pa.Table.from_pylist([*newer, *old], schema=world.catalog(1).schema)
+    found = {row["title_id"]: row for row in titles_of(table).to_pylist()}
+    gone = datetime.combine(day + timedelta(days=7), time(), tzinfo=UTC)
+    assert [(row["available_from"], row["available_to"]) for row in found.values()] == [
+        (None, gone),
+        (late, None),
+        (late, None),
+    ]
+    assert found["t000"]["genres"] == world.facts(0)["genres"]
+    assert titles_of(latest_rows(table)) == titles_of(table)
 
 
 def test_titles_gone_from_the_catalogue_keep_their_last_facts() -> None:
