@@ -103,7 +103,7 @@ def _planned(first: date, last: date, config: Path, train: bool, publish: bool, 
 
     profile, domain = load_profile(), load_domain(config)
     partitions = tables.rows_by_partition(profile, domain)
-    last = max([last, *partitions["sequences"]]) if cascade else last
+    last = max(last, lineage.built_until(partitions, domain)) if cascade else last
     found = lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish)
     jobs = [*lineage.JOBS[:-1], *(("train", "gate") if train else ()), *(lineage.JOBS[-1:] if publish else ())]
     estimate = costs.estimate(ledger(profile, domain), jobs, len(found.intervals))

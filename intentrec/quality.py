@@ -100,12 +100,12 @@ def parameters(run: Run) -> dict[str, Any]:
         "length": domain.sequences.length,
         "intents": [intent.name for intent in domain.intents],
         "top_k": domain.publishing.top_k,
-        "least_rows": int(not _closed(run)),
+        "least_rows": int(not closed(run)),
         "raw_rows": sum(run.counts.get(name, 0) for name in TAKEN),
     }
 
 
-def _closed(run: Run) -> bool:
+def closed(run: Run) -> bool:
     """Whether the service was closed all of the run's interval, so that there is nothing to read."""
     weeks = run.domain.quality.closed_weeks
     closed = {first + timedelta(days=number) for first in weeks for number in range(7)}

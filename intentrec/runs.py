@@ -6,6 +6,7 @@ the flag in `releases` that a rollback moves (`intentrec.publishing.rollback`).
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ class Run:
     counts: dict[str, int] = field(default_factory=dict)
     note: str | None = None  # what a person decided, kept as the attempt's message
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)  # at the same moment; a clock that is set does not move it
 
     @property
     def warehouse(self) -> str:
@@ -80,11 +83,16 @@ CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "
 
 @cache
 def code_version() -> str:
-    """The commit of the code, marked `+` where code or settings differ from it; the package version outside git."""
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "describe", "--always", "--abbrev=12"], capture_output=True, text=True, check=False)
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *CODE], capture_output=True, check=False)
-    return commit.stdout.strip() + "+" * (changed.returncode == 1) if commit.stdout else "0.1.0"
+    """The commit of the code, marked `+` where code or settings differ from it or are new; the version without git."""
+
+    def git(*arguments: str) -> str:
+        found = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+        return found.stdout.strip()
+
+    commit = git("describe", "--always", "--abbrev=12") if shutil.which("git") else ""
+    if not commit:
+        return version("intentrec")
+    return commit + "+" * bool(git("status", "--porcelain", "--", *CODE))
 
 
 def _record(run: Run, status: str, message: str | None = None) -> None:
@@ -101,7 +109,7 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         "config_hash": run.domain.hash,
         "code_version": code_version(),
         "started_at": run.started,
-        "seconds": None if status == "running" else (datetime.now(UTC) - run.started).total_seconds(),
+        "seconds": None if status == "running" else time.monotonic() - run.clock,
         "airflow_task": logs.airflow_task(),
     }
     table = pa.Table.from_pylist([row], schema=to_arrow_schema(RUN_LEDGER.schema))
@@ -164,7 +172,6 @@ def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
     run = Run(job, args.start, args.end, domain, load_profile(args.profile))
     _record(run, "running")
     run.say(f"started, domain {domain.domain}, code {code_version()}, run {run.run_id}")
-    clock = time.monotonic()
     try:
         yield run
     except Skip as skip:
@@ -176,7 +183,7 @@ def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
         raise
     _record(run, "succeeded", run.note)
     counts = ", ".join(f"{key} {value:,}" for key, value in run.counts.items())
-    run.say(f"succeeded in {time.monotonic() - clock:.1f} s; {counts or 'nothing counted'}")
+    run.say(f"succeeded in {time.monotonic() - run.clock:.1f} s; {counts or 'nothing counted'}")
 
 
 def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], Any], *extra: Callable) -> Any:

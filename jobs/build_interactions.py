@@ -17,7 +17,7 @@ from intentrec.events.snapshots import snapshot_dates
 from intentrec.interactions import rules, state
 from intentrec.interactions.build import Built, build, require_all
 from intentrec.interactions.profile import profiles
-from intentrec.interactions.weeks import weeks
+from intentrec.interactions.weeks import refuse_silent_weeks, weeks
 from intentrec.runs import Run, main
 from intentrec.warehouse import Warehouse, next_day
 
@@ -28,6 +28,7 @@ def body(run: Run, args: argparse.Namespace) -> None:
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, run.domain, args.config)
     events, built = build_from(warehouse, args.config)
+    refuse_silent_weeks(run, events)
     require_all(events, built)
     run.counts["interactions.events"] = built.events
     run.counts["interactions.runs"] = built.runs
@@ -74,8 +75,9 @@ def _state_before(warehouse: Warehouse, config: str) -> DataFrame:
         return state.empty(warehouse.spark)
     begin = built_until or week_start_of(first_event, domain.calendar)
     raise PipelineError(
-        f"title_state has no rows as of {first}, though there are events before it. Build the weeks before first: "
-        f"python -m jobs.build_interactions --start {begin} --end {first} --config {config}"
+        f"title_state has no rows as of {first}, though there are events before it. Build the weeks before first, "
+        f"after their ingest if that failed: python -m jobs.build_interactions --start {begin} --end {first} "
+        f"--config {config}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.contracts import INTERACTIONS, SEQUENCES
@@ -16,9 +17,23 @@ def body(run: Run, args: argparse.Namespace) -> None:
     as_ofs = [week + WEEK for week in weeks(run.start, run.end, run.domain.calendar)]
     warehouse = Warehouse.open(run)
     interactions = warehouse.read(INTERACTIONS, read_from(as_ofs[0], run.domain), run.end)
+    _warn_of_mixed_rules(run, interactions)
     sequences = build(interactions, as_ofs, run.domain)
     warehouse.replace(SEQUENCES, sequences, next_day(run.start), next_day(run.end))
     _count_cut(warehouse, ended_in(interactions, run.start, run.end, run.domain).count())
+
+
+def _warn_of_mixed_rules(run: Run, interactions: DataFrame) -> None:
+    """Labels of other rules than the domain file's mean something else, and a model would learn from both."""
+    other = interactions.where(F.col("rules_version") != run.domain.interactions.rules_version)
+    found = other.agg(F.count("*"), F.min("event_date"), F.max("event_date")).first()
+    assert found is not None
+    run.counts["sequences.interactions_of_other_rules"] = found[0]
+    if found[0]:
+        run.warn(
+            f"{found[0]:,} interactions from {found[1]} to {found[2]} have labels of other action-type rules than the "
+            "domain file's: build those weeks again (`make backfill`)"
+        )
 
 
 def _count_cut(warehouse: Warehouse, ended: int) -> None:

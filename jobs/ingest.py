@@ -12,13 +12,13 @@ from pyspark.sql import functions as F
 from intentrec.config import Domain, seconds
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import day_start_of, week_start
+from intentrec.events.calendar import day_start_of
 from intentrec.events.check import checked_events
-from intentrec.events.fates import ACCEPTED, FATES, QUARANTINED, fates
+from intentrec.events.fates import ACCEPTED, FATES, QUARANTINED, fates, past_deadline
 from intentrec.events.items import checked_items
 from intentrec.events.snapshots import snapshot_dates
 from intentrec.interactions import rules
-from intentrec.interactions.weeks import weeks
+from intentrec.interactions.weeks import refuse_silent_weeks, weeks
 from intentrec.runs import Run, main
 from intentrec.sources import load
 from intentrec.warehouse import Warehouse
@@ -133,21 +133,18 @@ def count(run: Run, judged: DataFrame, refused: DataFrame) -> None:
     run.counts |= {f"quarantine.reason.{row['reason']}": row["count"] for row in reasons.collect()}
 
 
-def refuse_silent_weeks(run: Run, accepted: DataFrame) -> None:
-    """Of several weeks none may be silent, as none may alone (the audit of engagement_events).
-
-    Raises:
-        PipelineError: names the weeks without an accepted event in which the service was not closed.
-    """
-    calendar = run.domain.calendar
-    first = week_start(F.col("event_date"), calendar).alias("week")
-    heard = {row["week"] for row in accepted.select(first).distinct().collect()}
-    silent = [week for week in weeks(run.start, run.end, calendar) if week not in heard]
-    broken = sorted(set(silent) - set(run.domain.quality.closed_weeks))
-    if heard and broken:
-        raise PipelineError(
-            f"no accepted event in the weeks of {', '.join(map(str, broken))}: a broken source. Deliver them; if the "
-            "service was closed, name them in quality.closed_weeks of the domain file"
+def say_what_late_rows_become(warehouse: Warehouse, include_late: bool) -> None:
+    """Keep whether late rows count, and how many of those that an earlier run took in this one leaves out again."""
+    run = warehouse.run
+    run.counts["late.included"] = int(include_late)
+    if include_late or not warehouse.exists(ENGAGEMENT_EVENTS):
+        return
+    held = warehouse.current(ENGAGEMENT_EVENTS, run.start, run.end)
+    left_out = run.counts["late.left_out"] = held.where(past_deadline(run.domain)).count()
+    if left_out:
+        run.warn(
+            f"{left_out:,} events that came too late, and that an earlier run took in with --include-late, are left "
+            "out again: to keep them, ingest these weeks with --include-late once more"
         )
 
 
@@ -170,6 +167,7 @@ def body(run: Run, args: argparse.Namespace) -> None:
     warehouse.replace(QUARANTINE, refused, run.start, run.end)
     accepted = judged.where(F.col("fate") == ACCEPTED)
     refuse_silent_weeks(run, accepted)
+    say_what_late_rows_become(warehouse, args.include_late)
     warehouse.replace(ENGAGEMENT_EVENTS, accepted.select(*ENGAGEMENT_EVENTS.names), run.start, run.end)
 
 

@@ -1,5 +1,6 @@
 """What tests share: one Spark session, a profile under a temporary folder, the two domain files, attempts of a job."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -30,6 +31,12 @@ INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.facto
 settings.register_profile("any machine", deadline=None)  # a busy one takes longer over an example
 settings.load_profile("any machine")
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """Settings of a developer's shell, such as a cluster's profile, change no test."""
+    for name in ("PROFILE", "DATA", "LOG", "SUBMIT", "RETRIES", "PYTHON"):
+        os.environ.pop(f"INTENTREC_{name}", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -24,9 +24,11 @@ from pyspark.sql import SparkSession
 from intentrec import tables
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.operate import weekly
+from intentrec.operate import demo, summary, weekly
 from intentrec.operate.home import Home
 from intentrec.operate.progress import Progress
+from intentrec.operate.summary import Sum
+from intentrec.operate.terminal import console
 from intentrec.review.registry import Registry
 from intentrec.runs import ledger
 from tests.conftest import profile_under
@@ -188,6 +190,14 @@ def test_a_second_run_changes_no_table(world: World, tmp_path: Path) -> None:
     with world.in_this_process(tmp_path / "again"):
         world.run(END, train=False, publish=False)  # of these two the tests of their jobs see to it
     assert world.versions() == before
+    sums, domain = summary.checksums(world.config, world.home), load_domain(world.config)
+    assert sums["interactions"].rows == DeltaTable(world.table("interactions")).to_pyarrow_table().num_rows
+    kept = [demo.remember(world.home, domain, each) for each in (sums, sums, {**sums, "catalog": Sum(0, "x")})]
+    assert kept == [None, [], ["catalog"]]
+    began = datetime.min.replace(tzinfo=UTC)
+    with console.capture() as shown:
+        summary.show(world.home, load_profile(), domain, [(HISTORY_END, END)], began, sums, [])
+    assert "no table changed" in shown.get()
     assert "failed" not in {status for _, status in world.statuses(HISTORY_END, END)}
 
 

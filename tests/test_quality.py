@@ -68,9 +68,10 @@ def test_the_contract_is_audited(table: Table) -> None:
     # The line number of a refused row is filled in by the reader itself.
     assert required - never_null <= {"source_line"}
     unique = [e["kwargs"].get("column_list") or [e["kwargs"]["column"]] for e in critical if "unique" in e["type"]]
-    assert not table.key or any(set(table.key) <= set(columns) for columns in unique)
-    counted = [e for e in content["expectations"] if e["type"] == "expect_table_row_count_to_be_between"]
-    assert counted
+    assert not table.key or set(table.key) in [set(columns) for columns in unique]
+    counted = [e["severity"] for e in content["expectations"] if e["type"] == "expect_table_row_count_to_be_between"]
+    # A week may have no snapshot of its own, and nothing that is refused.
+    assert "critical" in counted or (counted and table.name in ("catalog", "quarantine"))
 
 
 def test_no_suite_lies_about_without_a_table() -> None:
@@ -179,7 +180,8 @@ def test_two_releases_in_one_publication_are_critical(spark: SparkSession, run: 
 @pytest.mark.parametrize("table", ["engagement_events", "sequences", "releases"])
 def test_a_key_twice_is_critical(spark: SparkSession, run: Run, table: str) -> None:
     good = rows(table)[0]
-    result = audited(spark, run, table, [good, good])
+    another = {"engagement_events": "user_id", "sequences": "account_id", "releases": "model_name"}[table]
+    result = audited(spark, run, table, [good, {**good, another: "another"}])
     finding = next(finding for finding in result.failures if "unique" in finding.kind)
     assert finding.unexpected == 2
     assert {tuple(row[name] for name in TABLES[table].key) for row in finding.rows} == {

@@ -249,7 +249,12 @@ def test_the_code_is_marked_where_it_differs_and_not_where_a_page_does(
         assert version() == commit
         (tmp_path / "docs" / "page.md").write_text("2")
         assert version() == commit
+        (tmp_path / "intentrec" / "new.py").write_text("1")
+        assert version() == commit + "+"
+        (tmp_path / "intentrec" / "new.py").unlink()
         (tmp_path / "intentrec" / "a.py").write_text("2")
         assert version() == commit + "+"
+        monkeypatch.setenv("PATH", str(tmp_path))  # no git there
+        assert version() == "0.1.0"
     finally:
         runs.code_version.cache_clear()

@@ -9,7 +9,6 @@ import pytest
 
 from intentrec.config import ROOT
 from intentrec.events.advice import OF_A_READER, advice
-from tests import test_config
 from tests.events import test_check, test_items
 
 # A literal in the code that refuses rows, such as "bad_duration" or f"missing_{name}".
@@ -39,10 +38,3 @@ def test_every_tried_row_has_advice(cases: list[tuple]) -> None:
     for changes, reasons, *_ in cases:
         for reason in reasons:
             assert advice(reason) != OF_A_READER, changes
-
-
-def test_fifty_kinds_of_bad_input_are_tried() -> None:
-    """Rows that are refused for themselves, and configurations that are."""
-    rows = [case for cases in (test_check.CASES, test_items.CASES) for case in cases if case[1]]
-    (mark,) = [m for m in test_config.test_a_mistake_names_file_and_key.pytestmark if m.name == "parametrize"]
-    assert len(rows) + len(mark.args[1]) >= 50

@@ -186,6 +186,11 @@ def test_a_failed_audit_leaves_the_table_untouched(spark: SparkSession, new_run:
     with pytest.raises(AuditFailed, match=r"the table is unchanged"):
         warehouse.replace(CATALOG, bad, START, END)
     assert (warehouse.version(CATALOG), warehouse.checksums()) == (version, before)
+    releases = [{**row, "active": True} for row in rows("releases")]
+    version = warehouse.merge(RELEASES, frame(spark, RELEASES, releases[:1]))
+    with pytest.raises(AuditFailed, match=r"the table is unchanged"):
+        warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
+    assert warehouse.version(RELEASES) == version
     assert staging(warehouse) == []
 
 

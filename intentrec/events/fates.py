@@ -48,7 +48,7 @@ def fates(
         include_late: whether rows that arrived after their week's lateness are taken in.
     """
     inside = (F.col("event_date") >= F.lit(start)) & (F.col("event_date") < F.lit(end))
-    late = F.lit(False) if include_late else F.col("believable") & (F.col("arrived_at") > _deadline(domain))
+    late = F.lit(False) if include_late else F.col("believable") & past_deadline(domain)
     placed = checked.withColumn("fate", F.when(late, LATE).when(~inside, OUTSIDE))
     elsewhere = placed.where(F.col("fate").isNotNull())
     known = _with_unknown_items(placed.where(F.col("fate").isNull()), catalog, snapshots)
@@ -57,6 +57,11 @@ def fates(
     columns = [*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "fate"]
     judged = [frame.select(*columns) for frame in (elsewhere, refused, _human(single, domain))]
     return judged[0].union(judged[1]).union(judged[2])
+
+
+def past_deadline(domain: Domain) -> Column:
+    """Whether an event arrived after the lateness of its week, so that only --include-late takes it in."""
+    return F.col("arrived_at") > _deadline(domain)
 
 
 def _deadline(domain: Domain) -> Column:

@@ -2,9 +2,13 @@
 
 from datetime import date, timedelta
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from intentrec.config import Calendar
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import week_start_of
+from intentrec.events.calendar import week_start, week_start_of
+from intentrec.runs import Run
 
 WEEK = timedelta(days=7)
 
@@ -26,3 +30,26 @@ def weeks(start: date, end: date, calendar: Calendar) -> list[date]:
             f"{calendar.history_start}: use --start {first} --end {last}"
         )
     return [start + index * WEEK for index in range((end - start) // WEEK)]
+
+
+def refuse_silent_weeks(run: Run, accepted: DataFrame) -> None:
+    """Of several weeks none may be silent, as none may alone (the audits count rows).
+
+    Args:
+        run: over whole weeks.
+        accepted: events of these.
+
+    Raises:
+        PipelineError: names the weeks without an accepted event in which the service was not closed.
+    """
+    calendar = run.domain.calendar
+    first = week_start(F.col("event_date"), calendar).alias("week")
+    heard = {row["week"] for row in accepted.select(first).distinct().collect()}
+    silent = [week for week in weeks(run.start, run.end, calendar) if week not in heard]
+    broken = sorted(set(silent) - set(run.domain.quality.closed_weeks))
+    if heard and broken:
+        raise PipelineError(
+            f"no accepted event in the weeks of {', '.join(map(str, broken))}: they were never ingested, or the source "
+            "is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks of the "
+            "domain file"
+        )

@@ -10,10 +10,13 @@ from datetime import date, timedelta
 
 from intentrec.config import Domain, seconds
 from intentrec.errors import AuditFailed, PipelineError
+from intentrec.events.calendar import week_start_of
+from intentrec.publishing import release
+from intentrec.sequences.build import read_from
 
 WEEK = timedelta(days=7)
 DAY = timedelta(days=1)
-PUBLISHED = ("user_intents", "recommendations", "item_vectors", "user_vectors")
+PUBLISHED = tuple(table.name for table in release.PUBLISHED)
 JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
 
 
@@ -31,16 +34,15 @@ class Span:
 
 
 def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
-    """What a job reads for [start, end)."""
-    lookback = timedelta(seconds=seconds(domain.sequences.lookback))
+    """What a job reads for [start, end): of the catalogue also what held before, by which items are known."""
     return {
-        "ingest": [],
+        "ingest": [Span("catalog", date.min, end)],
         "build_interactions": [
             Span("engagement_events", start - domain.events.overhang, end),
             Span("catalog", date.min, end),
             Span("title_state", start, start + DAY),
         ],
-        "build_sequences": [Span("interactions", start + WEEK - lookback, end)],
+        "build_sequences": [Span("interactions", read_from(start + WEEK, domain), end)],
         "publish": [Span("sequences", end, end + DAY), Span("catalog", date.min, end)],
     }.get(job, [])
 
@@ -81,6 +83,14 @@ class Plan:
     rebuilt: dict[str, list[date]] = field(default_factory=dict)
     stale: dict[str, list[date]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+
+def built_until(partitions: Mapping[str, Iterable[date]], domain: Domain) -> date:
+    """End of the last week of which any table before publication has rows; the history's start where none has."""
+    first = domain.calendar.history_start
+    ends = {day for name in ("title_state", "sequences") for day in partitions.get(name, ())}
+    inside = {day for name in ("engagement_events", "interactions") for day in partitions.get(name, ())}
+    return max(ends | {week_start_of(day, domain.calendar) + WEEK for day in inside}, default=first)
 
 
 def plan(

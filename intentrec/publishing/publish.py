@@ -12,6 +12,7 @@ from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES
 from intentrec.errors import PipelineError, Skip
 from intentrec.publishing import score
 from intentrec.publishing.release import PUBLISHED, Release, release_id, updated
+from intentrec.quality import closed
 from intentrec.review.registry import Registry, Version
 from intentrec.review.verdict import settle
 from intentrec.runs import Run, code_version
@@ -28,10 +29,12 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
         even_if_older: although a later one is active.
 
     Raises:
-        Skip: there is no champion for that date.
+        Skip: there is no champion for that date, or the service was closed all week.
         PipelineError: there is no such snapshot, or another run moved the active release at the same time.
     """
     run, as_of = warehouse.run, warehouse.run.end
+    # Before the champion: a rollback while users are scored with it moves the table, and the merge then refuses.
+    since = warehouse.version(RELEASES) if warehouse.exists(RELEASES) else None
     registry = Registry(run.profile, run.domain)
     for line in settle(registry):
         run.say(line)
@@ -43,6 +46,8 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
     content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
     users = content["sequences"].rows
+    if not users and closed(run):
+        raise Skip(f"{run.domain.domain} was closed from {run.start} to {run.end}: nobody to publish for")
     if not users:
         raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
     checksums = {name: f"{found.rows}:{found.checksum}" for name, found in content.items()}
@@ -53,7 +58,6 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     run.say(f"scoring {users:,} users")
     rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
     row = _release(run, registry, champion, release)
-    since = warehouse.version(RELEASES) if warehouse.exists(RELEASES) else None
     if left := activate and release in registry.left_releases():
         run.warn(
             f"a rollback left release {release}: it is published, but not made active (`make rollback TO={release}`)"

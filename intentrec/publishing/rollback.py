@@ -121,11 +121,13 @@ def _named(releases: Sequence[Row], release_id: str) -> Row:
 def _tell(registry: Registry, active: Row, target: Row, trail: Mapping[str, str]) -> None:
     left, chosen = (registry.version(release["model_version"]) for release in (active, target))
     champion = registry.champion()
-    passes_on = champion is not None and champion.number == left.number != chosen.number
+    # Either of the two: killed after the alias was moved and run again, the rest is still to be said.
+    both = {left.number, chosen.number}
+    passes_on = champion is not None and champion.number in both and len(both) > 1
     if order(target) < order(active):
         registry.leave(left, active["release_id"], json.dumps(trail))
         if passes_on:
-            registry.restore(chosen)
+            registry.restore(chosen, left)
     else:  # forward again, by --to
         registry.take_again(chosen, target["release_id"], json.dumps(trail))
         if passes_on:

@@ -63,7 +63,7 @@ class Newest:
 def collect(profile: Profile, domain: Domain) -> list[Week]:
     """All weeks from the first to the last that left a trace anywhere, oldest first, at most SHOWN of them."""
     rows, attempts = _rows(profile, domain), ledger(profile, domain)
-    spans = [(row["start"], row["end"]) for row in attempts]
+    spans = [(row["start"], row["end"]) for row in attempts if _was_there(row)]
     found = {week_start_of(day, domain.calendar) for span in spans for day in _days(*span)}
     found |= {day for of_table in rows.values() for day in of_table}
     if not found:
@@ -120,11 +120,16 @@ def read_profiles(profile: Profile, domain: Domain, start: date, end: date) -> d
     return {week: dict(of_week) for week, of_week in found.items()}
 
 
+def _was_there(attempt: Mapping[str, Any]) -> bool:
+    """Whether its interval had begun: a year that was mistyped is no week of the trend."""
+    return attempt["start"] <= attempt["started_at"].date()
+
+
 def _rows(profile: Profile, domain: Domain) -> dict[str, dict[date, int]]:
     """Rows of every table by week; releases and attempts count for the week that ends where they do."""
     dated = {name: list(days.items()) for name, days in tables.rows_by_partition(profile, domain).items()}
     dated["releases"] = [(row["as_of"], 1) for row in tables.releases(profile, domain)]
-    dated["run_ledger"] = [(row["end"], 1) for row in ledger(profile, domain)]
+    dated["run_ledger"] = [(row["end"], 1) for row in ledger(profile, domain) if _was_there(row)]
     found = {}
     for name in TABLES:
         of_table: dict[date, int] = defaultdict(int)

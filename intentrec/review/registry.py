@@ -155,12 +155,15 @@ class Registry:
         return version
 
     def promote(self, version: Version) -> None:
-        """Make a version champion, and remember which one it replaces."""
+        """Make a version champion, and remember which one it replaces.
+
+        The alias comes last: one without the tag would look as if a person had moved it.
+        """
         before = self.champion()
         if before is not None and before.number != version.number:
             self.tag(version, "replaced", before.number)
-        self._point(CHAMPION, version)
         self.tag(version, "gate", PROMOTED)
+        self._point(CHAMPION, version)
 
     def keep(self, version: Version) -> None:
         """Record that a version was judged and did not become champion."""
@@ -172,13 +175,11 @@ class Registry:
         if version.review is None and version.gate is None:
             self.tag(version, "review", AWAITING)
 
-    def restore(self, previous: Version) -> None:
-        """Give the alias `champion` back to a version that had it; the present champion is marked as rolled back."""
-        champion = self.champion()
-        self._point(CHAMPION, previous)
+    def restore(self, previous: Version, left: Version) -> None:
+        """Give the alias `champion` back to a version that had it; the one that is left is marked as rolled back."""
         self.tag(previous, "gate", PROMOTED)
-        if champion is not None and champion.number != previous.number:
-            self.tag(champion, "gate", ROLLED_BACK)
+        self._point(CHAMPION, previous)
+        self.tag(left, "gate", ROLLED_BACK)
 
     def leave(self, version: Version, release_id: str, trail: str) -> None:
         """Keep with a version that a release of it was taken back, and how (`trail`)."""

@@ -3,7 +3,6 @@
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from deltalake import write_deltalake
 
 from benchmarks import cost
@@ -21,7 +20,6 @@ def test_measures_a_training_and_tells(streaming: Domain, tmp_path: Path) -> Non
     found = cost.measure(domain, str(tmp_path), cutoff, tmp_path / "work")
     assert found["system"] == "v2"
     assert found["titles"] == 24
-    assert found["positions_per_second"] * found["seconds_per_epoch"] == pytest.approx(found["positions"])
     assert found["positions"] > found["targets"] > 0
     assert found["peak_mb"] > 100
     results = {"code": {"commit": "c" * 40, "changed": False, "measured": "now"}, "machine": {"gpu": "H", "torch": "2"}}

@@ -17,7 +17,6 @@ def test_measures_a_step() -> None:
     found = gpu.measure(16, 300, tokens=220, steps=2, device=CPU)
     assert found["tokens"] == 200
     assert found["targets"] == 4 * 49
-    assert found["tokens_per_second"] == 200 / found["seconds"]
     assert found["mfu"] is None
     assert 0 < found["loss"] < 20
     assert gpu.measure(16, 300, tokens=50, steps=1, device=CPU, sampled=20)["sampled"] == 20

@@ -69,19 +69,19 @@ def test_a_signal_must_not_hide_a_column(spark: SparkSession, kuairand: Domain) 
 
 
 @pytest.fixture(scope="module")
-def label(spark: SparkSession, streaming: Domain) -> Callable[..., str | None]:
-    """Label of one run of 600 seconds, all else unknown but what is given as SQL: label(s_listed="true")."""
-    scopes = {"r": rules.run_scope(streaming), "s": rules.TITLE_SCOPE, "u": rules.USER_SCOPE}
-    usual = {"r_duration_s": "600.0D", "s_last_finished": "false", "s_listed": "false", "u_genres": "array()"}
-    usual |= {"r_genres": "array('drama')"} | {f"r_n_{kind}": "0L" for kind in streaming.events.types}
+def label(spark: SparkSession) -> Callable[..., str | None]:
+    """Label of one run of 600 seconds, all else unknown but what is given as SQL: label(domain, s_listed="true")."""
 
-    def apply(**given: str) -> str | None:
+    def apply(domain: Domain, **given: str) -> str | None:
+        scopes = {"r": rules.run_scope(domain), "s": rules.TITLE_SCOPE, "u": rules.USER_SCOPE}
+        usual = {"r_duration_s": "600.0D", "s_last_finished": "false", "s_listed": "false", "u_genres": "array()"}
+        usual |= {"r_genres": "array('drama')"} | {f"r_n_{kind}": "0L" for kind in domain.events.types}
         values = usual | given
         structs = []
         for scope, of in scopes.items():
             fields = [F.expr(values.get(f"{scope}_{f.name}", "null")).cast(f.dataType).alias(f.name) for f in of]
             structs.append(F.struct(*fields).alias(scope))
-        row = spark.range(1).select(*structs).select(rules.action_type(streaming)).first()
+        row = spark.range(1).select(*structs).select(rules.action_type(domain)).first()
         assert row is not None
         return row[0]
 
@@ -113,8 +113,23 @@ def label(spark: SparkSession, streaming: Domain) -> Callable[..., str | None]:
         ("discover", {"r_genres": "array()"}),
     ],
 )
-def test_the_streaming_rules(label: Callable[..., str | None], expected: str, given: dict[str, str]) -> None:
-    assert label(**given) == expected
+def test_the_streaming_rules(
+    label: Callable[..., str | None], streaming: Domain, expected: str, given: dict[str, str]
+) -> None:
+    assert label(streaming, **given) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        ("reorder", {"s_days_since_play": "30D", "r_release_age_days": "1D"}),
+        ("replenish", {"s_days_since_play": "30.1D", "r_release_age_days": "1D"}),
+        ("novelty", {"r_release_age_days": "30D"}),
+        ("explore", {"r_release_age_days": "30.1D"}),
+    ],
+)
+def test_the_rules_of_online_retail(label: Callable[..., str | None], expected: str, given: dict[str, str]) -> None:
+    assert label(load_domain(ROOT / "conf" / "online_retail.yaml"), **given) == expected
 
 
 def test_what_no_rule_matches_has_no_label(spark: SparkSession, streaming: Domain) -> None:

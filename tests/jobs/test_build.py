@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, timedelta
+from shutil import copytree
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -148,6 +149,55 @@ def test_a_missing_state_is_an_error_with_the_command(
     assert not warehouse.exists(INTERACTIONS)
     with pytest.raises(PipelineError, match=r"interactions does not exist"):
         build_sequences.body(Run("build_sequences", start, wanted, streaming, profile), ARGS)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("type", r"events were read but the runs hold .* under events.types"),
+        ("item", r"1 runs are of items that no catalogue snapshot .*such as item 'nowhere'"),
+        ("rule", r"s\.fancy"),
+        ("week", r"no accepted event in the weeks of 2026-08-10: they were never ingested"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    spark: SparkSession, streaming: Domain, world: World, profile: Profile, broken: str, message: str
+) -> None:
+    """An event type and an item that nobody knows, a rule of a column that is not there, a week that was forgotten."""
+    events, domain = [dict(event) for event in world.events], streaming
+    if broken == "type":
+        events[0]["event_type"] = "teleport"
+    elif broken == "item":
+        events[0]["item_id"] = "nowhere"
+    elif broken == "week":
+        events = [each for each in events if not week(domain, 1) <= each["event_date"] < week(domain, 2)]
+    else:
+        first, *others = domain.interactions.action_types
+        rules = [first.model_copy(update={"when": "s.fancy > 1"}), *others]
+        domain = domain.model_copy(
+            update={"interactions": domain.interactions.model_copy(update={"action_types": rules})}
+        )
+    warehouse = ingested(spark, domain, profile, replace(world, events=events))
+    with pytest.raises(PipelineError, match=message):
+        build(domain, profile, 0, WEEKS)
+    assert not any(warehouse.exists(table) for table in (INTERACTIONS, TITLE_STATE, FEATURE_PROFILES))
+
+
+def test_labels_of_other_rules_are_warned_of(
+    streaming: Domain, straight: Warehouse, profile: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two weeks were labelled before a rule changed, the third after."""
+    copytree(straight.root, f"{profile.warehouse}/{streaming.domain}")
+    longer = streaming.interactions.action_types[0].model_copy(update={"when": "r.duration_s > 600"})
+    changed = streaming.interactions.model_copy(
+        update={"action_types": [longer, *streaming.interactions.action_types[1:]]}
+    )
+    domain = streaming.model_copy(update={"interactions": changed})
+    _, built = build(domain, profile, 2, 3)
+    last = week(domain, 2)
+    old = [row for row in straight.current(INTERACTIONS).collect() if row["event_date"] < last]
+    assert built.counts["sequences.interactions_of_other_rules"] == len(old) > 0
+    assert f"{len(old)} interactions from {min(row['event_date'] for row in old)}" in capsys.readouterr().out
 
 
 def test_part_of_a_week_is_refused(streaming: Domain, profile: Profile) -> None:

@@ -142,6 +142,7 @@ def test_weeks_in_any_order_make_the_same_tables(
     warehouse = Warehouse(spark, ingest(tmp_path, streaming, W0, W1))
     counts = warehouse.run.counts
     assert (counts["events.late"], counts["events.outside"]) == (0, 2), "what arrives later is not even read"
+    assert (late["late.included"], counts["late.included"], counts["late.left_out"]) == (1, 0, 1)
     assert late["events.accepted"] == counts["events.accepted"] + 1
     assert warehouse.checksums() == Warehouse(spark, whole[1]).checksums()
 

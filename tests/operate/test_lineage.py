@@ -134,7 +134,7 @@ class World:
 DAY = timedelta(days=1)
 NONE = timedelta(0)
 READS = {
-    "ingest": [],
+    "ingest": ["catalog"],
     "build_interactions": ["engagement_events", "catalog", "title_state"],
     "build_sequences": ["interactions"],
     "publish": ["sequences", "catalog"],
@@ -149,13 +149,13 @@ WRITES = {
 
 def needs(job: str, day: date) -> list[tuple[str, date, date]]:
     return {
-        "ingest": [],
+        "ingest": [("catalog", date.min, day + WEEK)],
         "build_interactions": [
             ("engagement_events", day, day + WEEK),
             ("catalog", date.min, day + WEEK),
             ("title_state", day, day + DAY),
         ],
-        "build_sequences": [("interactions", day + WEEK - 52 * WEEK, day + WEEK)],
+        "build_sequences": [("interactions", day + WEEK - 52 * WEEK - 2 * DAY, day + WEEK)],
         "publish": [("sequences", day + WEEK, day + WEEK + DAY), ("catalog", date.min, day + WEEK)],
     }[job]
 

@@ -1,6 +1,7 @@
 """Which release a rollback leads to, and the real thing: the table that Spark made, and the registry."""
 
 import json
+import sys
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from intentrec.contracts import RELEASES
 from intentrec.errors import PipelineError
 from intentrec.publishing.release import PUBLISHED
 from intentrec.publishing.rollback import previous, rollback
+from intentrec.review.registry import Registry, Version
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse
 from tests.review.judged import Registering
@@ -141,6 +143,29 @@ def test_one_commit_moves_the_flag_and_a_trail_is_left(make: Registering, publis
     assert newest.gate == "rolled_back"
     assert make.registry.champion().number == "2"
     assert make.registry.champion_for(T3).number == "2"
+
+
+@pytest.mark.slow
+def test_killed_after_the_alias_moved_the_rest_is_said_again(
+    make: Registering, published: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the version that was left would still count as promoted, and publish its week again."""
+    tag = Registry.tag
+
+    def killed(registry: Registry, version: Version, key: str, value: str) -> None:
+        if value == "rolled_back":
+            sys.exit()
+        tag(registry, version, key, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "tag", killed)
+        with pytest.raises(SystemExit):
+            rolled(make)
+    assert (make.registry.champion().number, states(published)["c"]) == ("2", True)
+    rolled(make)
+    assert states(published) == {"a": False, "b": True, "c": False}
+    assert make.registry.version("3").gate == "rolled_back"
+    assert make.registry.champion().number == "2"
 
 
 @pytest.mark.slow

@@ -173,6 +173,7 @@ def test_facts_of_weeks_from_tables_ledger_and_audits(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"findings": [{"success": success, "critical": critical}] * 2}), "utf-8")
 
+    record("ingest", FIRST + 52 * 36 * WEEK, LAST + 52 * 36 * WEEK, due, status="failed")  # a year mistyped
     first, second = weeks.collect(profile, streaming)
     assert (first.start, second.start) == (FIRST, FIRST + WEEK)
     assert dict(first.rows) == {"interactions": 4, "sequences": 1, "feature_profiles": 3, "run_ledger": 1}

@@ -278,7 +278,12 @@ def test_every_written_table_has_its_line(profile: Profile, streaming: Domain) -
 
 def test_a_page_is_replaced_whole(attempt: Callable[..., Run], page: Callable[[], str], profile: Profile) -> None:
     attempt("ingest", "succeeded", counts=COUNTS)
-    assert page() == page()
+    first = page()
+    (file,) = Path(profile.reports).rglob("report.html")
+    reading = file.open(encoding="utf-8")
+    attempt("build_interactions", "succeeded", counts=COUNTS)
+    assert page() != first
+    assert reading.read() == first, "whoever had it open reads the old page to its end"
     assert [path.name for path in Path(profile.reports).rglob("*") if path.is_file()] == ["report.html"]
 
 

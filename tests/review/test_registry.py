@@ -88,7 +88,7 @@ def test_promotion_and_its_undoing_move_one_alias(make: Registering) -> None:
     registry.promote(second)
     assert registry.champion().number == second.number
     assert registry.champion().replaced == first.number
-    registry.restore(first)
+    registry.restore(first, second)
     assert registry.champion().number == first.number
     assert registry.version(second.number).gate == "rolled_back"
 
@@ -118,7 +118,7 @@ def test_another_judgement_moves_only_what_nothing_was_decided_about(judged: Jud
     for version in (first, second):  # else `champion_for` would no longer find what published an old week
         assert judge_again(version, worse)[1:] == ("promoted", second.number)
     assert registry.champion_for(T1).number == first.number
-    registry.restore(first)
+    registry.restore(first, second)
     stays = "version 2 was rolled back before, and stays as it is"
     assert judge_again(second, better) == judge_again(second, worse) == (stays, "rolled_back", first.number)
     record(registry, third, "rejected", "it repeats itself", "ada", NOON)

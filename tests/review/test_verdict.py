@@ -1,11 +1,12 @@
 """Decisions of people about versions in a real MLflow store, through the function and through tags set by hand."""
 
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
 from intentrec.errors import PipelineError
-from intentrec.review.registry import Version
+from intentrec.review.registry import Registry, Version
 from intentrec.review.verdict import BY_HAND, awaiting, record, settle
 from tests.review.judged import Registering
 
@@ -68,6 +69,24 @@ def test_the_same_verdict_again_keeps_the_first_trail(make: Registering) -> None
     before = make.registry.tags(version)
     assert "was approved before, by ada: looks right" in decided(make, version, "approved", "again")
     assert make.registry.tags(version) == before
+
+
+def test_killed_before_the_alias_moved_it_is_still_who_decided(
+    make: Registering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next weekly run finds nothing that a person would have done by hand, and the retry ends what was begun."""
+    first, second = challenger(make, "a", T1), challenger(make, "b", T2)
+    decided(make, first, "approved")
+    with monkeypatch.context() as killed:
+        killed.setattr(Registry, "_point", lambda self, alias, version: sys.exit())
+        with pytest.raises(SystemExit):
+            decided(make, second, "approved")
+    assert settle(make.registry) == []
+    assert make.registry.champion().number == first.number
+    decided(make, second, "approved")
+    assert make.registry.champion().number == second.number
+    assert make.registry.champion().replaced == first.number
+    assert trail(make, second)["reviewed_by"] == "ada"
 
 
 def test_what_is_refused(make: Registering) -> None:
@@ -136,7 +155,7 @@ def test_a_version_that_was_rolled_back_stays_back(make: Registering) -> None:
     first, second = challenger(make, "a", T1), challenger(make, "b", T2)
     decided(make, first, "approved")
     decided(make, second, "approved")
-    registry.restore(first)
+    registry.restore(first, second)
     assert settle(registry) == []
     assert registry.champion().number == first.number
     decided(make, second, "approved", "mended")

@@ -195,7 +195,7 @@ def test_rows_after_the_cutoff_are_refused(streaming: Domain, sequences: pa.Tabl
         fit(domain_of(streaming), sequences, world.catalog(3), CUTOFF - timedelta(days=1), tmp_path)
 
 
-@pytest.mark.parametrize("setting", [{"bf16": True}])
+@pytest.mark.parametrize("setting", [{"bf16": True}, {"sampled": 12}])
 def test_cheaper_arithmetic_learns_alike(streaming: Domain, sequences: pa.Table, tmp_path: Path, setting: dict) -> None:
     """Half precision, or a softmax over some titles: other numbers, but not by much."""
     exact = train(domain_of(streaming, training={"epochs": 5}), sequences, tmp_path / "exact")
