@@ -37,11 +37,19 @@ def _warn_of_mixed_rules(run: Run, interactions: DataFrame) -> None:
 
 
 def _count_cut(warehouse: Warehouse, ended: int) -> None:
-    """Keep how many of the interactions that `ended` in the weeks are new in no row, each week's latest n being all."""
-    run = warehouse.run
+    """Keep how many of the interactions that `ended` in the weeks nobody can be asked for.
+
+    They are new in no row, each week's latest n being all, or they ended at the first moment of a full row, with
+    nothing left before it.
+    """
+    run, n = warehouse.run, warehouse.run.domain.sequences.length
     written = warehouse.current(SEQUENCES, next_day(run.start), next_day(run.end))
-    kept = written.agg(F.sum("n_new")).first()
-    cut = run.counts["sequences.new_beyond_length"] = ended - int((kept and kept[0]) or 0)
+    first = F.expr("size(filter(slice(end_ts, -n_new, n_new), moment -> moment = end_ts[0]))")
+    inside = F.sum(F.when((F.size("end_ts") == n) & (F.col("n_new") > 0), first))
+    kept = written.agg(F.sum("n_new"), inside).first()
+    assert kept is not None
+    cut = run.counts["sequences.new_beyond_length"] = ended - int(kept[0] or 0)
+    run.counts["sequences.new_in_first_moment_of_full_row"] = int(kept[1] or 0)
     if cut:
         run.say(
             f"{cut:,} of {ended:,} interactions lie before the latest {run.domain.sequences.length} of their user's "

@@ -2,7 +2,7 @@
 
 No sampling: every target among a row's `n_new` last positions that has a prefix is one event. Beside the
 title, each intent of the domain is predicted: accuracy of the most probable label (one of the true ones where there are
-several) and NDCG over all labels where an interaction can have several.
+several) and NDCG@20 where an interaction can have several.
 """
 
 from collections import Counter, defaultdict

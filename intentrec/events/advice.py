@@ -8,7 +8,8 @@ _WHOLE = {
     "clock_skew": "event_ts is too far from arrived_at: mend the device's clock, or widen events.max_clock_skew or "
     "events.max_age in the domain file",
     "unknown_event_type": "list the type under events.types in the domain file if it is meant, and ingest again",
-    "unknown_item": "no catalogue snapshot up to that day has the item: deliver one, then ingest the week again",
+    "unknown_item": "the catalogue snapshot that held on that day does not list the item, and a snapshot is complete: "
+    "deliver it with all items, then ingest the week again",
     "conflicting_duplicate": "the same event_id came with different content: have the sender make ids unique",
     "conflicting_item": "a snapshot has the item twice with different facts: have the catalogue deliver it once",
     "inhuman_activity": "a user-day of more hours than events.max_hours_per_day: look whether user_id is a person",

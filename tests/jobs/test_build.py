@@ -128,7 +128,8 @@ def test_what_a_week_cuts_off_is_counted(
     """With three positions: all but the latest three of each user's week."""
     short = streaming.model_copy(update={"sequences": streaming.sequences.model_copy(update={"length": 3})})
     run = Run("build_sequences", week(short, 0), week(short, WEEKS), short, profile)
-    Warehouse(spark, run).replace(INTERACTIONS, straight.current(INTERACTIONS), run.start, run.end)
+    warehouse = Warehouse(spark, run)
+    warehouse.replace(INTERACTIONS, straight.current(INTERACTIONS), run.start, run.end)
     build_sequences.body(run, ARGS)
     in_week: Counter[tuple[str, date]] = Counter()
     for row in straight.current(INTERACTIONS).collect():
@@ -136,6 +137,11 @@ def test_what_a_week_cuts_off_is_counted(
         if ended < run.end:
             in_week[row["user_id"], week_start_of(ended, short.calendar)] += 1
     assert run.counts["sequences.new_beyond_length"] == sum(max(count - 3, 0) for count in in_week.values()) > 0
+    first = 0
+    for row in warehouse.current(SEQUENCES).collect():
+        new = row["end_ts"][-row["n_new"] :] if row["n_new"] else []
+        first += len(row["end_ts"]) == 3 and sum(moment == row["end_ts"][0] for moment in new)
+    assert run.counts["sequences.new_in_first_moment_of_full_row"] == first > 0
 
 
 def test_a_missing_state_is_an_error_with_the_command(
