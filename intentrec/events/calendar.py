@@ -42,12 +42,6 @@ def day_start_of(day: date, calendar: Calendar) -> datetime:
     return datetime.combine(day, calendar.day_start, ZoneInfo(calendar.zone)).astimezone(UTC)
 
 
-def service_date_of(moment: datetime, calendar: Calendar) -> date:
-    """Service date of an aware datetime."""
-    wall = moment.astimezone(ZoneInfo(calendar.zone)).replace(tzinfo=None)
-    return (wall - timedelta(seconds=_day_start_s(calendar))).date()
-
-
 def week_start_of(day: date, calendar: Calendar) -> date:
     """First service date of the week that `day` falls into."""
     return day - timedelta(days=(day - calendar.history_start).days % 7)

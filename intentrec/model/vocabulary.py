@@ -29,24 +29,6 @@ class Vocabulary:
     tokens: dict[str, tuple[str, ...]]
     numeric: dict[str, tuple[float, float]]
 
-    @classmethod
-    def fit(cls, sequences: Rows, catalog: Rows, spec: ModelSpec, learned: pa.Array | None = None) -> "Vocabulary":
-        """Fit on `sequences` rows and the catalogue of the same cut-off.
-
-        Args:
-            sequences: rows of the table.
-            catalog: snapshots; every title gets an index.
-            spec: names the columns.
-            learned: which interactions, all rows in a line, training learns from (default: all). The others are not
-                looked at, except that their titles get an index.
-
-        Raises:
-            ValueError: a column that the spec names is missing.
-        """
-        tally = Tally(spec)
-        tally.add(sequences, learned)
-        return tally.vocabulary(catalog)
-
     def index(self, name: str, values: pa.Array) -> np.ndarray:
         """Indices of tokens of a column (`title_id` or one of `tokens`): int64, OOV where unknown."""
         known = self.titles if name == "title_id" else self.tokens[name]
@@ -87,7 +69,16 @@ class Tally:
         self._logs: dict[str, tuple[int, float, float]] = dict.fromkeys(spec.numeric, (0, 0.0, 0.0))
 
     def add(self, sequences: Rows, learned: pa.Array | None = None) -> None:
-        """Take in rows; `learned` as in `Vocabulary.fit`."""
+        """Take in rows of `sequences`.
+
+        Args:
+            sequences: rows of the table.
+            learned: which interactions, all rows in a line, training learns from (default: all). The others are not
+                looked at, except that their titles get an index.
+
+        Raises:
+            ValueError: a column that the spec names is missing.
+        """
 
         def values(name: str) -> pa.Array:
             return flat(sequences, name) if learned is None else flat(sequences, name).filter(learned)

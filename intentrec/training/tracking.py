@@ -9,10 +9,11 @@ import re
 import time
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,8 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
     for stale in client.search_runs([experiment_id], f"tags.fingerprint = '{record.tags['fingerprint']}'"):
         if stale.info.status != "FINISHED":
             client.delete_run(stale.info.run_id)
-    metrics = {metric_name(name): value for name, value in record.metrics.items() if value == value}
+    names = metric_names(record.metrics)
+    metrics = {names[name]: value for name, value in record.metrics.items() if value == value}
     began = int(record.began.timestamp() * 1000)
     tags = resolve_tags({**record.tags, NOTE: record.card})
     run_id = client.create_run(experiment_id, began, tags, record.name).info.run_id
@@ -164,9 +166,18 @@ def fetch(run_id: str, name: str, folder: Path) -> Path:
     return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
 
 
-def metric_name(name: str) -> str:
-    """`name` with what MLflow refuses in a metric's name, such as the & in 'Sci-Fi & Fantasy', as an underscore."""
-    return re.sub(r"[^\w.\-]+", "_", name, flags=re.ASCII)
+def metric_names(names: Iterable[str]) -> dict[str, str]:
+    """What a metric is called in MLflow, by its own name.
+
+    What MLflow refuses, such as the & in 'Sci-Fi & Fantasy', becomes an underscore; of several that would then have the
+    same name, the second one ends in _2.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.\-]+", "_", name)
+        others = (f"{plain}_{number}" for number in count(2))
+        found[name] = next(each for each in chain([plain], others) if each not in found.values())
+    return found
 
 
 def _log_curves(client: "MlflowClient", run_id: str, history: Sequence[Mapping[str, float]]) -> None:
@@ -174,7 +185,7 @@ def _log_curves(client: "MlflowClient", run_id: str, history: Sequence[Mapping[s
 
     now = int(time.time() * 1000)
     points = [
-        Metric(metric_name(f"epoch_{name}"), float(value), now, step)
+        Metric(f"epoch_{name}", float(value), now, step)
         for step, entry in enumerate(history, start=1)
         for name, value in entry.items()
         if name != "epoch" and isinstance(value, int | float) and value == value

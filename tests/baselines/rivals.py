@@ -11,7 +11,7 @@ from intentrec.baselines.blocks import Attention, PostNormBlock
 from intentrec.model.features import Batch, Encoded, FeatureEncoder
 from intentrec.model.network import Network
 from intentrec.model.spec import PLAIN, ModelSpec
-from intentrec.model.vocabulary import FIRST, Vocabulary
+from intentrec.model.vocabulary import FIRST
 from tests.model import world
 
 CAUSAL = ("lstm", "gru", "transformer", "sasrec", "transact")
@@ -29,7 +29,7 @@ def spec(variant: str, id_only: bool = False, **changed: object) -> ModelSpec:
 def made(chosen: ModelSpec, sequences: pa.Table, seed: int = 0) -> tuple[Network, FeatureEncoder, Encoded]:
     """A rival with random weights everywhere, and the rows encoded for it."""
     torch.manual_seed(seed)
-    vocabulary = Vocabulary.fit(sequences, world.catalog(25), chosen)
+    vocabulary = world.vocabulary_of(sequences, world.catalog(25), chosen)
     model = build(chosen, vocabulary).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from intentrec.config import Domain, seconds
-from intentrec.events.calendar import day_start_of, service_date_of, week_start_of
+from intentrec.events.calendar import day_start_of, week_start_of
+from tests.events.days import service_date_of
 
 REQUIRED = (
     "event_id",

@@ -9,14 +9,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.config import Calendar
-from intentrec.events.calendar import (
-    day_start_of,
-    service_date,
-    service_date_of,
-    service_day_start,
-    week_start,
-    week_start_of,
-)
+from intentrec.events.calendar import day_start_of, service_date, service_day_start, week_start, week_start_of
+from tests.events.days import service_date_of
 
 ZONES = ("UTC", "America/Los_Angeles", "Asia/Shanghai", "Europe/Berlin", "Asia/Kolkata")
 

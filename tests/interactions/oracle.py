@@ -11,7 +11,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.config import Domain, seconds
-from intentrec.events.calendar import service_date_of, week_start_of
+from intentrec.events.calendar import week_start_of
+from tests.events.days import service_date_of
 from tests.interactions.worlds import World
 
 WEEK = timedelta(days=7)

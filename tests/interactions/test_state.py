@@ -9,10 +9,11 @@ from pyspark.sql import SparkSession
 from intentrec.config import Domain
 from intentrec.contracts import TITLE_STATE
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import day_start_of, service_date_of
+from intentrec.events.calendar import day_start_of
 from intentrec.events.snapshots import snapshot_dates
 from intentrec.interactions import state
 from intentrec.interactions.build import Built, build, require_all
+from tests.events.days import service_date_of
 from tests.interactions import oracle
 from tests.interactions.worlds import World, plain, random_world, rows_of
 

@@ -8,10 +8,11 @@ from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.config import Domain
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS
-from intentrec.events.calendar import day_start_of, service_date_of
+from intentrec.events.calendar import day_start_of
 from intentrec.events.snapshots import snapshot_dates
 from intentrec.interactions import facts
 from intentrec.interactions.runs import runs
+from tests.events.days import service_date_of
 
 GENRES = ("crime", "drama", "kids", "news", "war")
 

@@ -21,13 +21,14 @@ from intentrec.contracts import (
     Table,
 )
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import service_date_of, week_start_of
+from intentrec.events.calendar import week_start_of
 from intentrec.operate.rules_preview import preview
 from intentrec.quality import Audit
 from intentrec.runs import Run
 from intentrec.warehouse import Warehouse, fingerprint, next_day
 from jobs import build_interactions, build_sequences
 from tests.conftest import profile_under
+from tests.events.days import service_date_of
 from tests.interactions.worlds import World, random_world
 
 pytestmark = pytest.mark.slow

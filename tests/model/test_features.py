@@ -27,7 +27,7 @@ def index(tokens: list[str] | tuple[str, ...], token: str) -> int:
 def test_encoder_by_a_loop(seed: int) -> None:
     spec = world.spec(windows=("1d", "7d"))
     train, scored = world.random_sequences(seed, titles=12), world.random_sequences(seed + 1, titles=20)
-    vocabulary = Vocabulary.fit(train, world.catalog(5), spec)
+    vocabulary = world.vocabulary_of(train, world.catalog(5), spec)
     encoded = FeatureEncoder(spec, vocabulary).encode(scored)
     batch = encoded.pad(torch.arange(len(encoded)))
     longest = max(len(row["title_id"]) for row in scored.to_pylist())
@@ -82,7 +82,7 @@ def labels(label_G: torch.Tensor) -> list[int]:
 def test_batches_slices_and_chunks_encode_alike() -> None:
     """Spark hands over slices and batches; delta-rs a table of several chunks."""
     sequences = world.random_sequences(4, users=9)
-    encoder = FeatureEncoder(world.spec(), Vocabulary.fit(sequences, world.catalog(5), world.spec()))
+    encoder = FeatureEncoder(world.spec(), world.vocabulary_of(sequences, world.catalog(5), world.spec()))
     whole = encoder.encode(sequences)
     chunked = pa.concat_tables([sequences.slice(0, 4), sequences.slice(4)])
     assert all(map(torch.equal, encoder.encode(chunked).flat.tensors(), whole.flat.tensors()))
@@ -95,7 +95,7 @@ def test_batches_slices_and_chunks_encode_alike() -> None:
 def test_vocabulary_is_fitted_on_what_it_is_given_and_on_nothing_else() -> None:
     spec = world.spec()
     sequences = world.random_sequences(2, titles=6)
-    vocabulary = Vocabulary.fit(sequences, world.catalog(9), spec)
+    vocabulary = world.vocabulary_of(sequences, world.catalog(9), spec)
     played = sorted({title for row in sequences["title_id"].to_pylist() for title in row})
     assert vocabulary.titles[: vocabulary.n_seen] == tuple(played)
     assert vocabulary.titles[vocabulary.n_seen :] == tuple(sorted({world.title(i) for i in range(9)} - set(played)))
@@ -103,14 +103,14 @@ def test_vocabulary_is_fitted_on_what_it_is_given_and_on_nothing_else() -> None:
     logs = np.log1p([x for row in sequences["duration_s"].to_pylist() for x in row])
     assert vocabulary.numeric["duration_s"] == pytest.approx((logs.mean(), logs.std()))
     shuffled = sequences.take(list(reversed(range(len(sequences)))))
-    assert Vocabulary.fit(shuffled, world.catalog(9), spec).tokens == vocabulary.tokens
+    assert world.vocabulary_of(shuffled, world.catalog(9), spec).tokens == vocabulary.tokens
     assert Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict()))) == vocabulary
     assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:
     sequences = world.random_sequences(6)
-    encoder = FeatureEncoder(world.spec(), Vocabulary.fit(sequences, world.catalog(5), world.spec()))
+    encoder = FeatureEncoder(world.spec(), world.vocabulary_of(sequences, world.catalog(5), world.spec()))
     with pytest.raises(ValueError, match="'surface' is missing"):
         encoder.encode(sequences.drop_columns(["surface"]))
     short = [values[:-1] for values in sequences["action_type"].to_pylist()]

@@ -11,7 +11,6 @@ import torch
 from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.loss import LossSettings
-from intentrec.model.vocabulary import Vocabulary
 from tests.model import world
 
 # Eq. 3 of the item and of each intent, in the order of the heads, and Eq. 4 at the first five steps.
@@ -42,7 +41,7 @@ def test_first_steps_have_the_recorded_losses() -> None:
     sequences = world.random_sequences(31, users=12)
     torch.manual_seed(0)
     spec = world.spec("v3", windows=("1d", "7d"))
-    encoder = FeatureEncoder(spec, Vocabulary.fit(sequences, world.catalog(25), spec))
+    encoder = FeatureEncoder(spec, world.vocabulary_of(sequences, world.catalog(25), spec))
     model = IntentRec(spec, encoder.vocabulary).eval()
     found = list(steps(model, encoder.encode(sequences), world.catalog_of(encoder), 5, 0.01))
     assert [list(each.values()) for each in found] == [pytest.approx(row, rel=1e-3) for row in GOLDEN]
@@ -68,7 +67,7 @@ def test_a_title_that_training_never_saw_is_ranked_by_its_facts() -> None:
         rows.append(world.row(f"u{user}", world.START.date(), 8, played))
     sequences, spec = world.table(rows), world.spec("v3")
     torch.manual_seed(0)
-    encoder = FeatureEncoder(spec, Vocabulary.fit(sequences, world.catalog(0), spec))
+    encoder = FeatureEncoder(spec, world.vocabulary_of(sequences, world.catalog(0), spec))
     model = IntentRec(spec, encoder.vocabulary).eval()
     encoded = encoder.encode(sequences)
     list(steps(model, encoded, encoder.items(table_of(list(encoder.vocabulary.titles))), 60, 0.01))

@@ -12,7 +12,7 @@ from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.spec import IntentSpec, ModelSpec
 from intentrec.model.titles import in_order, last_played, titles_of, with_titles
-from intentrec.model.vocabulary import Vocabulary
+from intentrec.model.vocabulary import Tally, Vocabulary
 
 START = datetime(2026, 8, 3, 11, tzinfo=UTC)  # Monday 04:00 in Los Angeles
 HOURS = {"1h": 3_600, "1d": 86_400, "7d": 604_800, "30d": 2_592_000}
@@ -154,13 +154,22 @@ def spec(
 def model_of(chosen: ModelSpec, sequences: pa.Table, seed: int = 0) -> tuple[IntentRec, FeatureEncoder, Encoded]:
     """A model with random weights everywhere (also where training starts from zero), and the rows encoded for it."""
     torch.manual_seed(seed)
-    vocabulary = Vocabulary.fit(sequences, catalog(25), chosen)
+    vocabulary = vocabulary_of(sequences, catalog(25), chosen)
     model = IntentRec(chosen, vocabulary).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     encoder = FeatureEncoder(chosen, vocabulary)
     return model, encoder, encoder.encode(sequences)
+
+
+def vocabulary_of(
+    sequences: pa.Table, titles: pa.Table, spec: ModelSpec, learned: pa.Array | None = None
+) -> Vocabulary:
+    """That of all rows at once."""
+    tally = Tally(spec)
+    tally.add(sequences, learned)
+    return tally.vocabulary(titles)
 
 
 def catalog_of(encoder: FeatureEncoder, sequences: pa.Table | None = None) -> Items:

@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 from intentrec.config import ROOT, Domain, load_domain
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import service_date_of
 from intentrec.runs import Run
 from intentrec.sources import online_retail as reader
+from tests.events.days import service_date_of
 
 WEEK = (date(2011, 5, 30), date(2011, 6, 6))
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"

@@ -19,7 +19,7 @@ from intentrec.config import ROOT, Domain
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.titles import in_order, last_played, latest_rows, titles_of, with_titles
-from intentrec.model.vocabulary import Tally, Vocabulary
+from intentrec.model.vocabulary import Tally
 from intentrec.training import buckets
 from intentrec.training.data import chained, split, validation_start
 from intentrec.training.prepare import load, prepare
@@ -72,7 +72,7 @@ def test_files_hold_what_memory_would(
 
     whole = chained(sequences)
     learned = pc.less(flat(whole, "end_ts"), pa.scalar(begin, pa.timestamp("us", "UTC")))
-    vocabulary = Vocabulary.fit(whole, catalog, spec, learned)
+    vocabulary = world.vocabulary_of(whole, catalog, spec, learned)
     assert found.vocabulary.titles == vocabulary.titles
     assert found.vocabulary.n_seen == vocabulary.n_seen
     assert found.vocabulary.tokens == vocabulary.tokens
@@ -137,7 +137,7 @@ def test_a_vocabulary_from_parts_is_that_of_the_whole(place: list[int], partly: 
     for part in (rows.filter(pa.array([each == i for each in place])) for i in range(6)):
         tally.add(part, learned(part))
         played = last_played(titles_of(catalog), part, played)
-    found, whole = tally.vocabulary(catalog), Vocabulary.fit(rows, catalog, spec, learned(rows))
+    found, whole = tally.vocabulary(catalog), world.vocabulary_of(rows, catalog, spec, learned(rows))
     assert (found.titles, found.n_seen, found.tokens) == (whole.titles, whole.n_seen, whole.tokens)
     for name, values in whole.numeric.items():
         assert found.numeric[name] == pytest.approx(values, rel=1e-9)
