@@ -78,6 +78,15 @@ def test_state_and_lookback_bound_what_becomes_stale(streaming: Domain) -> None:
     assert "title_state" not in found.stale
 
 
+def test_a_cascade_goes_on_to_the_last_week_of_any_table(streaming: Domain) -> None:
+    """Also where the newest week has events, or interactions, and its snapshot failed."""
+    assert lineage.built_until(PARTITIONS, streaming) == week(6)
+    for table in ("engagement_events", "interactions"):
+        assert lineage.built_until({**PARTITIONS, table: [week(6)]}, streaming) == week(7)
+    assert lineage.built_until({**PARTITIONS, "title_state": [week(8)]}, streaming) == week(8)
+    assert lineage.built_until({}, streaming) == FIRST
+
+
 def test_a_gap_before_the_range_is_said(streaming: Domain) -> None:
     found = lineage.plan(week(8), week(9), streaming, PARTITIONS)
     assert found.warnings == [f"no title_state as of {week(8)}: the weeks before are missing, so begin with them"]
