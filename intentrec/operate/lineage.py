@@ -145,7 +145,7 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: D
     """
     attempts = {row["run_id"]: row for row in ledger}
     changes = [
-        (span, commit["version"])
+        (span, commit["version"], commit["run_id"])
         for commit in commits
         if (by := attempts.get(commit["run_id"]))
         for span in writes(by["job"], by["start"], by["end"])
@@ -160,8 +160,8 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: D
         (job, day)
         for (job, day), row in latest.items()
         for need in reads(job, day, day + WEEK, domain)
-        for span, version in changes
-        if need.meets(span) and version > _known(row, need.table)
+        for span, version, by in changes
+        if by != row["run_id"] and need.meets(span) and version > _known(row, need.table)
     }
 
 
@@ -185,6 +185,6 @@ def _week_starts(start: date, end: date, domain: Domain) -> list[date]:
 
 
 def _known(row: Mapping, table: str) -> float:
-    """The newest version that the attempt read or made itself; a table it never opened cannot have changed for it."""
-    versions = [version for side in ("inputs", "outputs") if (version := row[side].get(table)) is not None]
-    return max(versions, default=float("inf"))
+    """The version that the attempt read; of a table that was made meanwhile, the one it left. A table that it never
+    opened cannot have changed for it."""
+    return row["inputs"].get(table, row["outputs"].get(table, float("inf")))
