@@ -207,3 +207,18 @@ def test_failed_attempts_and_foreign_commits_count_for_nothing(streaming: Domain
     world.run(("build_interactions", 0, 1, False), status="failed")
     world.commits.append({"table": "engagement_events", "version": 9, "run_id": None})
     assert lineage.stale_weeks(world.ledger, world.commits, streaming) == set()
+
+
+def test_a_failed_audit_is_shown_until_a_later_attempt(streaming: Domain) -> None:
+    """Another failure is not an audit's, and a range that failed shows in each of its weeks."""
+    attempts = [
+        ("ingest", 0, 1, "failed", "AuditFailed: interactions: ..."),
+        ("ingest", 0, 1, "succeeded", None),
+        ("ingest", 1, 3, "failed", "AuditFailed: catalog: ..."),
+        ("build_sequences", 0, 1, "failed", "PipelineError: no table"),
+    ]
+    ledger = [
+        {"job": job, "start": week(a), "end": week(b), "status": status, "message": message, "started_at": number}
+        for number, (job, a, b, status, message) in enumerate(attempts)
+    ]
+    assert lineage.refused_weeks(ledger, streaming) == {("ingest", week(1)), ("ingest", week(2))}
