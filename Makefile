@@ -25,15 +25,15 @@ RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-$(READY): requirements.lock pyproject.toml intentrec/spark.py intentrec/class_archive.py
+$(READY): requirements.lock pyproject.toml intentrec/storage/spark.py intentrec/storage/class_archive.py
 	@$(PYTHON) -c '$(NEEDED)' || { echo "make PYTHON=python3.12 ... names another one" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c '$(NEEDED)' || { echo "$(VENV) was made with it: remove that folder" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	$(BIN)/python -m intentrec.spark
-	$(BIN)/python -m intentrec.class_archive
+	$(BIN)/python -m intentrec.storage.spark
+	$(BIN)/python -m intentrec.storage.class_archive
 	touch $(READY)
 
 setup: $(READY)  ## environment and Delta jars under .venv, once
@@ -48,7 +48,7 @@ backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1 only li
 rollback: $(READY)  ## make the release before the active one active again: REASON="why" [DOMAIN=] [TO=release]
 	@$(BIN)/intentrec rollback --config $(CONFIG) --reason "$$INTENTREC_REASON" $(if $(TO),--to "$(TO)")
 
-experiments: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/experiments) [DATA=its folder]
+experiments: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/studies) [DATA=its folder]
 	$(BIN)/intentrec experiments $(DATASET)
 
 status: $(READY)  ## rows by week and table, what is stale, the active release: [DOMAIN=]

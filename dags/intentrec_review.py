@@ -29,7 +29,7 @@ ANSWER = "ti.xcom_pull(task_ids='review')"
 DOC = """
 **{domain}**: a person decides about the version that the weekly run trained.
 
-* `card` makes the page: metrics with intervals beside champion and floors, slices, guardrails, what changed, users.
+* `card` makes the page: metrics with intervals beside champion and naive baselines, slices, guardrails, what changed, users.
 * `review` waits for an answer, under *Required Actions*: approve or reject, with a reason.
 * `record` keeps decision, reason, name and time as tags of the version in MLflow, and makes an approved one champion.
 * `publish` publishes the week with it. After a rejection it is skipped.

@@ -23,11 +23,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.operate.home import Home
-from intentrec.operate.rest import Airflow
+from intentrec.local.airflow_client import Airflow
+from intentrec.local.home import Home
+from intentrec.registry import tracking
+from intentrec.registry.versions import CHALLENGER, Registry, Version
 from intentrec.reports import run_page, trend_page
-from intentrec.review.registry import CHALLENGER, Registry, Version
-from intentrec.training import tracking
 
 CONFIG = ROOT / "conf" / "streaming.yaml"
 PICTURES = ROOT / "docs" / "img"

@@ -14,7 +14,7 @@ import typer
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.config import home as home_path
 from intentrec.errors import PipelineError
-from intentrec.operate.home import Home
+from intentrec.local.home import Home
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -57,7 +57,7 @@ def demo(
     weeks: Annotated[int, typer.Option(help="weekly runs after them")] = 2,
 ) -> None:
     """Run the weekly DAG through Airflow, on simulated data or on a folder of real data."""
-    from intentrec.operate import demo as demos
+    from intentrec.local import demo as demos
 
     if data is not None:
         if not data.is_dir():
@@ -70,12 +70,12 @@ def demo(
 
 @_command
 def experiments(
-    study: Annotated[str, typer.Argument(help="a file of conf/experiments, without its ending")],
+    study: Annotated[str, typer.Argument(help="a file of conf/studies, without its ending")],
     system: Annotated[list[str], typer.Option(help="train only these now; default: all")] = [],  # noqa: B006
     pace_only: Annotated[bool, typer.Option("--pace-only", help="only time an epoch of all that is trained")] = False,
 ) -> None:
     """Make the paper's tables for a data set; interrupted, it goes on where it was."""
-    from intentrec.experiments.main import experiments as make
+    from lab.studies.main import experiments as make
 
     make(study, system, pace_only)
 
@@ -97,17 +97,18 @@ def _planned(first: date, last: date, config: Path, train: bool, publish: bool, 
     """
     if activate and not publish:
         raise PipelineError("--activate without --publish: nothing would be published that could become active")
-    from intentrec import tables
-    from intentrec.operate import costs, lineage, pages
-    from intentrec.runs import ledger
+    from intentrec.local import terminal
+    from intentrec.monitoring import costs, staleness
+    from intentrec.storage import delta
+    from intentrec.storage.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
-    partitions = tables.rows_by_partition(profile, domain)
-    last = max(last, lineage.built_until(partitions, domain)) if cascade else last
-    found = lineage.plan(first, last, domain, partitions, tables.releases(profile, domain), publish)
-    jobs = [*lineage.JOBS[:-1], *(("train", "gate") if train else ()), *(lineage.JOBS[-1:] if publish else ())]
+    partitions = delta.rows_by_partition(profile, domain)
+    last = max(last, staleness.built_until(partitions, domain)) if cascade else last
+    found = staleness.plan(first, last, domain, partitions, delta.releases(profile, domain), publish)
+    jobs = [*staleness.JOBS[:-1], *(("train", "gate") if train else ()), *(staleness.JOBS[-1:] if publish else ())]
     estimate = costs.estimate(ledger(profile, domain), jobs, len(found.intervals))
-    pages.plan(found, partitions, estimate, publish, activate)
+    terminal.plan(found, partitions, estimate, publish, activate)
     return last
 
 
@@ -138,9 +139,9 @@ def backfill(
     cascade: Cascade = False,
 ) -> None:
     """Rebuild whole weeks through Airflow's backfill, oldest first, and follow it to its end."""
-    from intentrec.operate import backfill as backfills
-    from intentrec.operate.progress import Progress
-    from intentrec.operate.weekly import dag_of
+    from intentrec.local import backfill as backfills
+    from intentrec.local.progress import Progress
+    from intentrec.local.weekly import dag_of
 
     dag = dag_of(config)
     last = _planned(start.date(), end.date(), config, train, publish, activate, cascade)
@@ -154,15 +155,16 @@ def backfill(
 @_command
 def status(config: Config = STREAMING) -> None:
     """Weeks by tables: rows, what is stale, and the active release; starts no Spark."""
-    from intentrec import tables
-    from intentrec.operate import lineage, pages
-    from intentrec.runs import ledger
+    from intentrec.local import terminal
+    from intentrec.monitoring import staleness
+    from intentrec.storage import delta
+    from intentrec.storage.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
     rows = ledger(profile, domain)
-    stale = lineage.stale_weeks(rows, tables.commits(profile, domain), domain)
-    refused = lineage.refused_weeks(rows, domain)
-    pages.status(domain, tables.rows_by_partition(profile, domain), stale, refused, tables.releases(profile, domain))
+    stale = staleness.stale_weeks(rows, delta.commits(profile, domain), domain)
+    refused = staleness.refused_weeks(rows, domain)
+    terminal.status(domain, delta.rows_by_partition(profile, domain), stale, refused, delta.releases(profile, domain))
 
 
 @_command
@@ -171,11 +173,12 @@ def week(
     config: Config = STREAMING,
 ) -> None:
     """What a week cost, read, wrote and refused, attempt by attempt; from the ledger, starts no Spark."""
-    from intentrec.operate import costs, pages
-    from intentrec.runs import ledger
+    from intentrec.local import terminal
+    from intentrec.monitoring import costs
+    from intentrec.storage.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
-    pages.week_costs(domain, of.date(), costs.of_week(ledger(profile, domain), of.date()))
+    terminal.week_costs(domain, of.date(), costs.of_week(ledger(profile, domain), of.date()))
 
 
 @_command
@@ -186,9 +189,9 @@ def review(
     config: Config = STREAMING,
 ) -> None:
     """Decide about a model, as the review page in Airflow does; publishes nothing by itself."""
-    from intentrec.operate import deciding
+    from intentrec.local import review_cli
 
-    deciding.review(config, verdict, version, reason)
+    review_cli.review(config, verdict, version, reason)
 
 
 @_command
@@ -198,17 +201,17 @@ def rollback(
     config: Config = STREAMING,
 ) -> None:
     """Make the release before the active one active again, in seconds; starts no Spark."""
-    from intentrec.operate import deciding
+    from intentrec.local import review_cli
 
-    deciding.rollback(config, reason, to)
+    review_cli.rollback(config, reason, to)
 
 
 @_command
 def checksums(config: Config = STREAMING) -> None:
     """Rows and checksum of every table; starts Spark."""
-    from intentrec import spark
-    from intentrec.runs import Run
-    from intentrec.warehouse import Warehouse
+    from intentrec.storage import spark
+    from intentrec.storage.runs import Run
+    from intentrec.storage.warehouse import Warehouse
 
     profile, domain = load_profile(), load_domain(config)
     day = domain.calendar.history_start
@@ -224,9 +227,9 @@ def preview(
     config: Config = STREAMING,
 ) -> None:
     """Show how the rules of this file would shift the labels of stored interactions; writes nothing."""
-    from intentrec.operate import rules_preview
-    from intentrec.runs import Run
-    from intentrec.warehouse import Warehouse
+    from intentrec.local import rules_preview
+    from intentrec.storage.runs import Run
+    from intentrec.storage.warehouse import Warehouse
 
     profile, domain = load_profile(), load_domain(config)
     run = Run("rules_preview", start.date(), end.date(), domain, profile)
@@ -242,8 +245,8 @@ def crash(
     out: Annotated[Path, typer.Option(help="folder of the table of blows")] = ROOT / "docs" / "results",
 ) -> None:
     """Kill, starve and rob the weekly jobs at random moments; afterwards every table must be as if nothing had been."""
-    from intentrec.operate import crash as crashes
-    from intentrec.operate.progress import Progress
+    from intentrec.local.progress import Progress
+    from tests.chaos import crash as crashes
 
     report = crashes.crash(home_path() / "crash" / f"{seed}-{times}", weeks, times, seed, users, Progress())
     command = f"intentrec crash --weeks {weeks} --times {times} --seed {seed} --users {users}"
@@ -259,9 +262,9 @@ def outages(
     out: Annotated[Path, typer.Option(help="folder of the table of blows")] = ROOT / "docs" / "results",
 ) -> None:
     """Kill Airflow's scheduler, with all it started, during a weekly run; afterwards as `crash`."""
-    from intentrec.operate import crash as crashes
-    from intentrec.operate import outages as outage
-    from intentrec.operate.progress import Progress
+    from intentrec.local.progress import Progress
+    from tests.chaos import crash as crashes
+    from tests.chaos import outages as outage
 
     report = outage.outages(home_path() / "outages" / f"{seed}-{kills}", weeks, kills, seed, users, Progress())
     command = f"intentrec outages --weeks {weeks} --kills {kills} --seed {seed} --users {users}"
@@ -271,7 +274,7 @@ def outages(
 @_command
 def up() -> None:
     """Serve Airflow and MLflow on 127.0.0.1 (AIRFLOW_PORT, MLFLOW_PORT) with generated passwords."""
-    from intentrec.operate import services
+    from intentrec.local import services
 
     services.up(Home.here(), load_profile())
 
@@ -279,7 +282,7 @@ def up() -> None:
 @_command
 def down() -> None:
     """Stop them, and every task that they started."""
-    from intentrec.operate import services
+    from intentrec.local import services
 
     services.down(Home.here())
 

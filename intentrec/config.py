@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from intentrec.errors import PipelineError
-from intentrec.model.spec import CONTROLS, RIVALS, VARIANTS
+from intentrec.model.spec import BASELINES, CONTROLS, VARIANTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,7 +41,7 @@ MULTI_LABEL = ("genres",)
 NUMERIC = ("duration_s", "release_age_days")
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
-COMPARISON = "comparison"  # context of validation in which the model may be a rival
+COMPARISON = "comparison"  # context of validation in which the model may be a baseline
 
 
 class ConfigError(PipelineError):
@@ -264,9 +264,9 @@ class Model(Strict):
     @field_validator("variant")
     @classmethod
     def _known(cls, variant: str, info: ValidationInfo) -> str:
-        if variant in (*CONTROLS, *RIVALS) and info.context != COMPARISON:
+        if variant in (*CONTROLS, *BASELINES) and info.context != COMPARISON:
             raise ValueError(f"{variant} is trained for comparison only: the weekly model is v0 to v3")
-        if variant not in (*VARIANTS, *CONTROLS, *RIVALS):
+        if variant not in (*VARIANTS, *CONTROLS, *BASELINES):
             raise ValueError(f"{variant!r} is none of {', '.join(VARIANTS)}")
         return variant
 
@@ -318,7 +318,7 @@ class Training(Strict):
         return permute
 
 
-Floor = Literal["popularity_7d", "repeat_last", "most_frequent", "markov", "item_knn"]
+NaiveBaseline = Literal["popularity_7d", "repeat_last", "most_frequent", "markov", "item_knn"]
 
 
 class ItemKnn(Strict):
@@ -339,7 +339,7 @@ class Gate(Strict):
     threshold: float = Field(0.0, description="the paired bootstrap's lower bound of the relative lift must exceed it")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     bootstrap: PositiveInt = 1000
-    floors: list[Floor] = ["popularity_7d", "repeat_last"]
+    naive_baselines: list[NaiveBaseline] = ["popularity_7d", "repeat_last"]
     item_knn: ItemKnn = ItemKnn()
     guardrails: dict[Name, float] = Field({}, description="metric: largest relative loss against the champion")
 

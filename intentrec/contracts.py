@@ -283,7 +283,7 @@ ITEM_VECTORS = Table(
         Column(
             "vector",
             array(FLOAT),
-            "its dot product with a user vector, and the user's boost of the title, are the logit",
+            "its dot product with a user vector, and the user's logit bias of the title, are the logit",
         ),
     ),
 )
@@ -298,8 +298,10 @@ USER_VECTORS = Table(
         _RELEASE,
         Column("user_id", TEXT, "the user"),
         Column("account_id", TEXT, "whom erasure concerns"),
-        Column("vector", array(FLOAT), "its dot product with an item vector, and that title's boost, are the logit"),
-        Column("boosts", text_map(FLOAT), "by title in or near the user's history: what to add to its dot product"),
+        Column(
+            "vector", array(FLOAT), "its dot product with an item vector, and that title's logit bias, are the logit"
+        ),
+        Column("logit_bias", text_map(FLOAT), "by title in or near the user's history: what to add to its dot product"),
     ),
 )
 

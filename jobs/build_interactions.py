@@ -10,16 +10,16 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.calendar import week_start_of
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, FEATURE_PROFILES, INTERACTIONS, TITLE_STATE
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import week_start_of
-from intentrec.events.snapshots import snapshot_dates
+from intentrec.events.catalog import snapshot_dates
 from intentrec.interactions import rules, state
 from intentrec.interactions.build import Built, build, require_all
-from intentrec.interactions.profile import profiles
 from intentrec.interactions.weeks import refuse_silent_weeks, weeks
-from intentrec.runs import Run, main
-from intentrec.warehouse import Warehouse, next_day
+from intentrec.monitoring.profiles import profiles
+from intentrec.storage.runs import Run, main
+from intentrec.storage.warehouse import Warehouse, next_day
 
 
 def body(run: Run, args: argparse.Namespace) -> None:

@@ -7,9 +7,9 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import INTERACTIONS, SEQUENCES
 from intentrec.interactions.weeks import WEEK, weeks
-from intentrec.runs import Run, main
 from intentrec.sequences.build import build, ended_in, read_from
-from intentrec.warehouse import Warehouse, next_day
+from intentrec.storage.runs import Run, main
+from intentrec.storage.warehouse import Warehouse, next_day
 
 
 def body(run: Run, args: argparse.Namespace) -> None:

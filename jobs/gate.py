@@ -1,4 +1,4 @@
-"""Judge the challenger against the champion and the floors on the week that neither has seen, and move the alias.
+"""Judge the challenger against the champion and the naive baselines on the week that neither has seen, and move the alias.
 
 Where the domain file says `gate.promotion: reviewed` it only recommends, and a person decides.
 Writes gate.json beside the interval's report. A model that was judged is not judged again on the same evidence.
@@ -6,8 +6,8 @@ Writes gate.json beside the interval's report. A model that was judged is not ju
 
 import argparse
 
-from intentrec.review.judge import judge_challenger
-from intentrec.runs import Run, main
+from intentrec.registry.judge import judge_challenger
+from intentrec.storage.runs import Run, main
 
 
 def body(run: Run, args: argparse.Namespace) -> None:

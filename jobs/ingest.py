@@ -9,19 +9,18 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.calendar import day_start_of
 from intentrec.config import Domain, seconds
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import day_start_of
+from intentrec.events.catalog import checked_items, snapshot_dates
 from intentrec.events.check import checked_events
-from intentrec.events.fates import ACCEPTED, FATES, QUARANTINED, fates, past_deadline
-from intentrec.events.items import checked_items
-from intentrec.events.snapshots import snapshot_dates
+from intentrec.events.outcomes import ACCEPTED, OUTCOMES, QUARANTINED, outcomes, past_deadline
 from intentrec.interactions import rules
 from intentrec.interactions.weeks import refuse_silent_weeks, weeks
-from intentrec.runs import Run, main
 from intentrec.sources import load
-from intentrec.warehouse import Warehouse
+from intentrec.storage.runs import Run, main
+from intentrec.storage.warehouse import Warehouse
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--include-late", action="store_true", help="take in rows that arrived after their lateness")
 
 
-def arrivals(run: Run, include_late: bool) -> tuple[date, date]:
+def arbaselines(run: Run, include_late: bool) -> tuple[date, date]:
     """UTC dates of arrival [from, until) that can hold rows of the run's service dates."""
     domain: Domain = run.domain
     # A clock that runs ahead dates an event after its arrival.
@@ -104,8 +103,8 @@ def needed_snapshots(warehouse: Warehouse, items: DataFrame) -> list[date]:
 def read_events(warehouse: Warehouse, include_late: bool) -> DataFrame:
     """Every raw event row that the run reads as `check.checked_events` has it, counted."""
     run = warehouse.run
-    raw = load(run.domain.source.reader).read_events(warehouse.spark, run, *arrivals(run, include_late))
-    # Read and taken apart once: fates look at the rows several times, and so do the counts and both tables.
+    raw = load(run.domain.source.reader).read_events(warehouse.spark, run, *arbaselines(run, include_late))
+    # Read and taken apart once: outcomes look at the rows several times, and so do the counts and both tables.
     checked = checked_events(raw, run.domain).localCheckpoint()
     run.counts["events.read"] = checked.count()
     run.say(f"{run.counts['events.read']:,} raw events read")
@@ -113,22 +112,22 @@ def read_events(warehouse: Warehouse, include_late: bool) -> DataFrame:
 
 
 def judge(warehouse: Warehouse, checked: DataFrame, snapshots: list[date], include_late: bool) -> DataFrame:
-    """The rows of `read_events`, each with its fate."""
+    """The rows of `read_events`, each with its outcome."""
     run = warehouse.run
     catalog = warehouse.read(CATALOG, end=run.end)
-    return fates(checked, catalog, snapshots, run.start, run.end, run.domain, include_late).localCheckpoint()
+    return outcomes(checked, catalog, snapshots, run.start, run.end, run.domain, include_late).localCheckpoint()
 
 
 def count(run: Run, judged: DataFrame, refused: DataFrame) -> None:
-    """Rows by fate and refused rows by reason, into the run's counts.
+    """Rows by outcome and refused rows by reason, into the run's counts.
 
     Raises:
-        AssertionError: the fates do not add up to the rows read.
+        AssertionError: the outcomes do not add up to the rows read.
     """
-    by_fate = {row["fate"]: row["count"] for row in judged.groupBy("fate").count().collect()}
-    assert by_fate.keys() <= set(FATES), by_fate
-    assert sum(by_fate.values()) == run.counts["events.read"], (by_fate, run.counts["events.read"])
-    run.counts |= {f"events.{fate}": by_fate.get(fate, 0) for fate in FATES}
+    by_outcome = {row["outcome"]: row["count"] for row in judged.groupBy("outcome").count().collect()}
+    assert by_outcome.keys() <= set(OUTCOMES), by_outcome
+    assert sum(by_outcome.values()) == run.counts["events.read"], (by_outcome, run.counts["events.read"])
+    run.counts |= {f"events.{outcome}": by_outcome.get(outcome, 0) for outcome in OUTCOMES}
     reasons = refused.select(F.explode("reasons").alias("reason")).groupBy("reason").count().orderBy("reason")
     run.counts |= {f"quarantine.reason.{row['reason']}": row["count"] for row in reasons.collect()}
 
@@ -161,11 +160,11 @@ def body(run: Run, args: argparse.Namespace) -> None:
     checked = read_events(warehouse, args.include_late)
     replace_catalog(warehouse, items)
     judged = judge(warehouse, checked, snapshots, args.include_late)
-    refused_events = judged.where(F.col("fate") == QUARANTINED).withColumn("record", F.lit("event"))
+    refused_events = judged.where(F.col("outcome") == QUARANTINED).withColumn("record", F.lit("event"))
     refused = refused_events.select(*QUARANTINE.names).unionByName(refused_items(items))
     count(run, judged, refused)
     warehouse.replace(QUARANTINE, refused, run.start, run.end)
-    accepted = judged.where(F.col("fate") == ACCEPTED)
+    accepted = judged.where(F.col("outcome") == ACCEPTED)
     refuse_silent_weeks(run, accepted)
     say_what_late_rows_become(warehouse, args.include_late)
     warehouse.replace(ENGAGEMENT_EVENTS, accepted.select(*ENGAGEMENT_EVENTS.names), run.start, run.end)

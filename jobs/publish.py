@@ -2,9 +2,9 @@
 
 import argparse
 
-from intentrec.publishing.publish import publish
-from intentrec.runs import Run, main
-from intentrec.warehouse import Warehouse
+from intentrec.registry.publish import publish
+from intentrec.storage.runs import Run, main
+from intentrec.storage.warehouse import Warehouse
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from intentrec import quality
 from intentrec.contracts import RUN_LEDGER
+from intentrec.monitoring.drift_audit import audit_drift
 from intentrec.reports import run_facts, run_page, trend_page
 from intentrec.reports.attach import attach
-from intentrec.reports.drift_audit import audit_drift
-from intentrec.runs import Run, ledger, main
+from intentrec.storage import audit
+from intentrec.storage.runs import Run, ledger, main
 
 
 def body(run: Run, args: argparse.Namespace) -> Path:
     """Look at drift and the ledger, then write what is known, whatever they found."""
-    quality.get_ready()
+    audit.get_ready()
     audit_drift(run)
     try:
-        quality.audit(RUN_LEDGER, pd.DataFrame(ledger(run.profile, run.domain)), run)
+        audit.audit(RUN_LEDGER, pd.DataFrame(ledger(run.profile, run.domain)), run)
     finally:
         page = write_pages(run)
     return page

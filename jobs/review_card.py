@@ -6,8 +6,8 @@ Needs no Spark. Its last line is JSON, for the task that asks: the version, and 
 import argparse
 import json
 
-from intentrec.review.ask import Page, ask
-from intentrec.runs import Run, main
+from intentrec.reports.review_request import Page, ask
+from intentrec.storage.runs import Run, main
 
 
 def body(run: Run, args: argparse.Namespace) -> Page:

@@ -6,9 +6,9 @@ Needs no Spark, publishes nothing.
 import argparse
 from datetime import datetime
 
-from intentrec.review.registry import APPROVED, REJECTED, Registry
-from intentrec.review.verdict import record
-from intentrec.runs import Run, main
+from intentrec.registry.verdicts import record
+from intentrec.registry.versions import APPROVED, REJECTED, Registry
+from intentrec.storage.runs import Run, main
 
 
 def options(parser: argparse.ArgumentParser) -> None:

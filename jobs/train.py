@@ -10,8 +10,8 @@ from pathlib import Path
 
 from intentrec.config import load_profile
 from intentrec.errors import PipelineError
-from intentrec.review.challenger import make_challenger
-from intentrec.runs import Run, arguments, main
+from intentrec.registry.challenger import make_challenger
+from intentrec.storage.runs import Run, arguments, main
 from intentrec.training.distributed import launch, launched, together
 from intentrec.training.loop import train
 

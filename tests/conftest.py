@@ -11,18 +11,18 @@ import pytest
 from hypothesis import settings
 from pyspark.sql import SparkSession
 
-from intentrec import spark as spark_module
 from intentrec.config import ROOT, Domain, Profile, Spark, load_domain
-from intentrec.runs import Run
+from intentrec.storage import spark as spark_module
+from intentrec.storage.runs import Run
 
 if TYPE_CHECKING:
-    from tests.review.judged import Judged, Registering
+    from tests.registry.judged import Judged, Registering
 
 # Modules that take minutes, the longest first: two processes that share all modules then end at about the same time.
 LONGEST = (
     "tests/test_end_to_end.py",
-    "tests/operate/test_crash.py",
-    "tests/operate/test_backfill.py",
+    "tests/chaos/test_crash.py",
+    "tests/local/test_backfill.py",
     "tests/jobs/",
     "tests/publishing/",
 )
@@ -125,7 +125,7 @@ def new_run(profile: Profile, streaming: Domain) -> Callable[..., Run]:
 @pytest.fixture(scope="session")
 def judged(tmp_path_factory: pytest.TempPathFactory, streaming: Domain) -> "Judged":
     """A small world with a trained, registered and promoted model: the MLflow store of the test run."""
-    from tests.review.judged import prepare
+    from tests.registry.judged import prepare
 
     return prepare(tmp_path_factory.mktemp("judged"), streaming)
 
@@ -133,7 +133,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory, streaming: Domain) -> "Judg
 @pytest.fixture
 def make(judged: "Judged", request: pytest.FixtureRequest) -> "Registering":
     """Registers versions of a domain of this test alone."""
-    from tests.review.judged import Registering
+    from tests.registry.judged import Registering
 
     name = "t" + re.sub(r"\W", "_", request.node.name.lower())[:40]
     return Registering(judged, Domain.model_validate({**judged.domain.model_dump(mode="json"), "domain": name}))

@@ -66,7 +66,7 @@ def _set(*keys: str | int, value: Any) -> Callable[[Any], None]:
         (_set("interactions", "action_types", value=[]), "interactions.action_types"),
         (_set("interactions", "action_types", 1, "name", value="save"), "interactions"),
         (_set("gate", "confidence", value=1.5), "gate.confidence"),
-        (_set("gate", "floors", value=["random"]), "gate.floors.0"),
+        (_set("gate", "naive_baselines", value=["random"]), "gate.naive_baselines.0"),
         (_set("gate", "promotion", value="never"), "gate.promotion"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -21,18 +21,18 @@ from deltalake import DeltaTable
 from mlflow.artifacts import download_artifacts
 from pyspark.sql import SparkSession
 
-from intentrec import tables
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.operate import demo, summary, weekly
-from intentrec.operate.home import Home
-from intentrec.operate.progress import Progress
-from intentrec.operate.summary import Sum
-from intentrec.operate.terminal import console
-from intentrec.review.registry import Registry
-from intentrec.runs import ledger
+from intentrec.local import demo, summary, weekly
+from intentrec.local.home import Home
+from intentrec.local.progress import Progress
+from intentrec.local.summary import Sum
+from intentrec.local.terminal import console
+from intentrec.registry.versions import Registry
+from intentrec.storage import delta
+from intentrec.storage.runs import ledger
 from tests.conftest import profile_under
-from tests.operate import warm
+from tests.local import warm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -45,13 +45,13 @@ JOBS = ["ingest", "build_interactions", "build_sequences", "train", "gate", "pub
 
 
 def tiny(folder: Path) -> Path:
-    """The streaming domain with a model that trains in seconds and a gate without floors to beat."""
+    """The streaming domain with a model that trains in seconds and a gate without naive baselines to beat."""
     domain = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
     domain["calendar"]["censored_weeks"] = 1
     domain["sequences"]["length"] = 20
     domain["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1}
     domain["training"] |= {"epochs": 2, "tokens": 1280}
-    domain["gate"] |= {"floors": [], "bootstrap": 50}
+    domain["gate"] |= {"naive_baselines": [], "bootstrap": 50}
     domain["publishing"] |= {"top_k": 5, "clusters": 2}
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(domain, sort_keys=False))
@@ -105,7 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Iter
         patch.delenv("INTENTREC_DATA", raising=False)
         patch.delenv("INTENTREC_PROFILE", raising=False)
         made = World(Home(folder / "home"), tiny(folder))
-        command = [sys.executable, "-m", "intentrec.sources.simulator", "--config", str(made.config)]
+        command = [sys.executable, "-m", "simulator", "--config", str(made.config)]
         command += ["--start", str(FIRST), "--end", str(END), "--users", "60", "--titles", "60"]
         subprocess.run(command, check=True)
         made.home.prepare()
@@ -131,12 +131,12 @@ def test_no_raw_row_is_lost(world: World) -> None:
     for row in ledger(load_profile(), load_domain(world.config)):
         counts = row["counts"]
         if row["job"] == "ingest":
-            fates = ("accepted", "quarantined", "duplicates", "late", "outside")
-            assert counts["events.read"] == sum(counts[f"events.{fate}"] for fate in fates) > 0
+            outcomes = ("accepted", "quarantined", "duplicates", "late", "outside")
+            assert counts["events.read"] == sum(counts[f"events.{outcome}"] for outcome in outcomes) > 0
 
 
 def test_weeks_and_snapshots_are_where_they_belong(world: World) -> None:
-    held = tables.rows_by_partition(load_profile(), load_domain(world.config))
+    held = delta.rows_by_partition(load_profile(), load_domain(world.config))
     assert list(held["sequences"]) == [FIRST + number * WEEK for number in range(1, 5)]
     assert min(held["interactions"]) >= FIRST
     assert max(held["interactions"]) < END
@@ -144,7 +144,7 @@ def test_weeks_and_snapshots_are_where_they_belong(world: World) -> None:
 
 
 def test_consumers_get_from_the_release_to_its_rows(world: World) -> None:
-    (release,) = tables.releases(load_profile(), load_domain(world.config))
+    (release,) = delta.releases(load_profile(), load_domain(world.config))
     assert release["active"]
     assert release["as_of"] == END
     versions = dict(release["table_versions"])

@@ -13,7 +13,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import Skip
-from intentrec.runs import Run
+from intentrec.storage.runs import Run
 from intentrec.training.data import open_sequences, read_catalog, read_sequences
 from intentrec.training.inputs import WEEK, content, pin
 

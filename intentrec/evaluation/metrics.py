@@ -1,11 +1,15 @@
 """Ranking and intent metrics on ranks (1 is best, infinity: the title was not offered at all).
 
 Shapes: U users, P (user, relevant title) pairs, E events, B rows scored at once, N titles.
+
+What a protocol says about one system.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -101,3 +105,12 @@ def per_user(users: Ints, ranks: Floats, count: int) -> dict[str, Floats]:
 def mean(values: Floats) -> float:
     """Mean, or NaN of nothing: a slice that holds no one was not measured."""
     return float(values.mean()) if len(values) else float("nan")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Metrics by name, and per-user values in the order of `users`, to be compared pairwise with another system's."""
+
+    metrics: dict[str, float]
+    users: pa.Array
+    per_user: dict[str, Floats] = field(default_factory=dict)

@@ -16,11 +16,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intentrec.config import Intent
-from intentrec.evaluation.floors import constant, majority
 from intentrec.evaluation.labels import Labels
-from intentrec.evaluation.metrics import Floats, Ints, calibration_error, mean, pair_ranks, per_event, per_user
+from intentrec.evaluation.metrics import Floats, Ints, Result, calibration_error, mean, pair_ranks, per_event, per_user
+from intentrec.evaluation.naive import constant, majority
 from intentrec.evaluation.ranking import Scorer, rank
-from intentrec.evaluation.result import Result
 from intentrec.evaluation.titles import Histories, Titles
 from intentrec.model.features import known_before
 
@@ -87,7 +86,7 @@ def targets_ended(
 
 
 def label_counts(snapshot: Iterable[pa.RecordBatch], intents: Iterable[Intent]) -> dict[str, Counter[str]]:
-    """How often each label of each intent occurs among the events of a snapshot: what the majority floor knows."""
+    """How often each label of each intent occurs among the events of a snapshot: what the majority baseline knows."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     chosen = list(intents)
     for batch in snapshot:
@@ -116,7 +115,7 @@ def next_event(
     intents: Sequence[Intent],
     past: dict[str, Counter[str]],
 ) -> dict[str, Result]:
-    """Metrics of every system, and of the intent floors `majority` and `repeat_last_intent`, over the week's events.
+    """Metrics of every system, and of the intent naive baselines `majority` and `repeat_last_intent`, over the week's events.
 
     Per user (`mrr`, `recall_at_k`, `ndcg_at_k`): the mean over the user's events.
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from intentrec.evaluation.floors import HISTORY_FLOORS
 from intentrec.evaluation.metrics import CUTS, Floats, Ints, pair_ranks, top_masks
+from intentrec.evaluation.naive import HISTORY_BASELINES
 from intentrec.evaluation.titles import Histories, Titles
 
 CELLS = 4_000_000  # scores held at once
@@ -27,12 +27,12 @@ class Ranked:
     shown: dict[int, NDArray[np.bool_]]
 
 
-def floor_scorer(name: str, titles: Titles, popular_N: Floats) -> Scorer:
-    """One of `HISTORY_FLOORS` as a system."""
+def naive_scorer(name: str, titles: Titles, popular_N: Floats) -> Scorer:
+    """One of `HISTORY_BASELINES` as a system."""
 
     def scorer(sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> Part:
         histories = Histories.of(sequences, titles)
-        return lambda i, j: HISTORY_FLOORS[name](histories.prefixes(rows[i:j], ends[i:j]), popular_N)
+        return lambda i, j: HISTORY_BASELINES[name](histories.prefixes(rows[i:j], ends[i:j]), popular_N)
 
     return scorer
 

@@ -13,17 +13,17 @@ from intentrec.evaluation.metrics import Ints
 from intentrec.evaluation.next_event import System
 from intentrec.evaluation.ranking import Part
 from intentrec.evaluation.titles import Titles
+from intentrec.inference.predictor import Predictor, padded_indices
 from intentrec.model.arrow import flat
-from intentrec.model.boosts import Boosts, logits
-from intentrec.training.predictor import Predictor, padded_indices
+from intentrec.model.logit_bias import LogitBias, logits
 
 
 @dataclass(frozen=True)
 class _States:
-    """Answers for E prefixes: user vectors, boosts of candidates, intent -> probabilities [E, labels], Z, attention."""
+    """Answers for E prefixes: user vectors, logit biases of candidates, intent -> probabilities [E, labels], Z, attention."""
 
     user_ED: torch.Tensor
-    boosts: Boosts | None
+    logit_bias: LogitBias | None
     probabilities: dict[str, NDArray]
     mixture: tuple[NDArray, NDArray] | None
 
@@ -53,8 +53,8 @@ class ModelSystem:
         states = self._run(sequences, rows, ends)
 
         def part(start: int, end: int) -> NDArray:
-            boosts = None if states.boosts is None else states.boosts.part(slice(start, end))
-            scores_BN = logits(states.user_ED[start:end], self.vectors_ND, boosts).numpy()
+            logit_bias = None if states.logit_bias is None else states.logit_bias.part(slice(start, end))
+            scores_BN = logits(states.user_ED[start:end], self.vectors_ND, logit_bias).numpy()
             scores_BN[:, self.known_N < 0] = -np.inf
             return scores_BN
 
@@ -87,9 +87,9 @@ class ModelSystem:
             if answer.near is not None:
                 vocabulary = pa.array(self.predictor.vocabulary.titles, pa.string())
                 place_I = torch.from_numpy(self.candidates.index(vocabulary))
-            boosts = answer.boosts(at_NL, place_I)
+            logit_bias = answer.logit_bias(at_NL, place_I)
             self._last = (sequences, rows, ends)
             z_NP, attention_NM = answer.z_NP, answer.attention_NM
             mixture = None if z_NP is None or attention_NM is None else (z_NP.numpy(), attention_NM.numpy())
-            self._states = _States(answer.h_ND, boosts, probabilities, mixture)
+            self._states = _States(answer.h_ND, logit_bias, probabilities, mixture)
         return self._states

@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from intentrec.evaluation.metrics import CUTS, Floats, Ints, mean, per_user
+from intentrec.evaluation.metrics import CUTS, Floats, Ints, Result, mean, per_user
 from intentrec.evaluation.ranking import Ranked, Scorer, rank
-from intentrec.evaluation.result import Result
 from intentrec.evaluation.titles import Histories, Titles
 
 COLD = 5  # a user with at most so many interactions is a cold one

@@ -3,9 +3,9 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.calendar import service_date
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS
-from intentrec.events.calendar import service_date
 from intentrec.events.reasons import UNREAD, all_reasons, bad_type, missing
 from intentrec.sources.text import moment, number
 

@@ -15,7 +15,7 @@ from pyspark.sql.types import ArrayType, BooleanType, StructField, StructType
 
 from intentrec.config import ConfigError, Domain
 from intentrec.contracts import BOOL, DOUBLE, INT, INTERACTIONS, LONG, TEXT
-from intentrec.interactions.runs import BEFORE_LABELS
+from intentrec.interactions.visits import BEFORE_LABELS
 
 # Scope `s`: null or false where the user never did it, or did it more than `state_weeks` before the week began.
 TITLE_SCOPE = StructType(

@@ -10,9 +10,9 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, SparkSession, Window, WindowSpec
 from pyspark.sql import functions as F
 
+from intentrec.calendar import service_date
 from intentrec.config import Domain
 from intentrec.contracts import TITLE_STATE
-from intentrec.events.calendar import service_date
 from intentrec.interactions.rules import run_struct
 
 TITLE = ("user_id", "title_id")

@@ -5,10 +5,10 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.calendar import week_start, week_start_of
 from intentrec.config import Calendar
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import week_start, week_start_of
-from intentrec.runs import Run
+from intentrec.storage.runs import Run
 
 WEEK = timedelta(days=7)
 

@@ -7,7 +7,7 @@ for. Here the logit of a title gets sum_c p(c) w(c, title) on top, by what the t
   further channels of user and item vectors, so a logit stays a dot product and the catalogue costs no more memory.
 - A class of the interaction's own facts (an action type) adds a number to every title of the user's history, by class,
   by the fact with which the title was touched last ("next_episode" raises what was begun), and by how long ago that
-  was. These are boosts, as those of the history path.
+  was. These are logit biases, as those of the history path.
 
 Shape suffixes: B rows, L positions, C classes, V tokens of a column, I titles.
 """
@@ -50,14 +50,14 @@ class Compatibility(nn.Module):
         """The same channels (I, C) of titles: 1 where a title has the fact."""
         return [_has(items.tokens[column], FIRST + len(self.scale[name])) for name, column in self.fact.items()]
 
-    def boosts(self, p: Mapping[str, Tensor], batch: Batch, ago_BLL: Tensor) -> Tensor:
-        """Boosts (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last."""
-        boost_BLL = torch.zeros(ago_BLL.shape, device=ago_BLL.device)
+    def logit_bias(self, p: Mapping[str, Tensor], batch: Batch, ago_BLL: Tensor) -> Tensor:
+        """Logit biases (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last."""
+        bias_BLL = torch.zeros(ago_BLL.shape, device=ago_BLL.device)
         for name, column in self.act.items():
             act_BLL = batch.tokens[column][:, None, :].expand(ago_BLL.shape)
-            boost_BLL = boost_BLL + (p[name] @ self.by_act[name]).gather(-1, act_BLL)
-            boost_BLL = boost_BLL + (p[name] @ self.by_ago[name]).gather(-1, ago_BLL)
-        return boost_BLL * last_touch(batch.first_BL)
+            bias_BLL = bias_BLL + (p[name] @ self.by_act[name]).gather(-1, act_BLL)
+            bias_BLL = bias_BLL + (p[name] @ self.by_ago[name]).gather(-1, ago_BLL)
+        return bias_BLL * last_touch(batch.first_BL)
 
 
 def _has(token: Tensor, size: int) -> Tensor:

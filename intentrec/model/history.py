@@ -1,7 +1,7 @@
 """Titles that come back. Not in the paper; built where the spec's `history_path` asks for it.
 
 People return to titles, and a user vector as wide as the encoder cannot say which thirty of a thousand titles a user
-knows: added up, their embeddings drown one another. So the logit of a title that the user touched gets a boost of its
+knows: added up, their embeddings drown one another. So the logit of a title that the user touched gets a logit bias of its
 own beside the dot product: a number per title of the history, which is few, and exact. It also says why a title was
 recommended, and works for a title released after training.
 
@@ -33,7 +33,7 @@ class HistoryPath(nn.Module):
         self.gate = nn.Linear(dim, heads)
 
     def forward(self, item_BLD: Tensor, first_BL: Tensor, seen_BLL: Tensor) -> Tensor:
-        """Boosts (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last.
+        """Logit biases (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last.
 
         Args:
             item_BLD: E^item.
@@ -48,8 +48,8 @@ class HistoryPath(nn.Module):
         with torch.autocast(item_BLD.device.type, enabled=False):  # sums of exponentials need their digits
             strength_HBLL = score_HBLL.float().clamp(max=HIGHEST).exp() @ same_BLL.float()
             gate_HBL1 = self.gate(item_BLD).float().permute(2, 0, 1).unsqueeze(-1)
-            boost_BLL = (gate_HBL1 * strength_HBLL.log1p()).sum(0)
-        return boost_BLL * last_touch(first_BL)
+            bias_BLL = (gate_HBL1 * strength_HBLL.log1p()).sum(0)
+        return bias_BLL * last_touch(first_BL)
 
 
 def last_touch(first_BL: Tensor) -> Tensor:

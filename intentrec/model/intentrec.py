@@ -4,7 +4,7 @@ Read it beside §3 of the paper; names follow its symbols. One code path serves 
 windows: what a variant lacks is not built.
 
 Shape suffixes: B rows, L positions, D width (dim), P width of Z (dim_intent), M intents, C classes of an intent, I
-titles. Position k, from 0, predicts interaction k + 1. Eq. 3 and 4 are in `network` and `loss`, which the rivals share.
+titles. Position k, from 0, predicts interaction k + 1. Eq. 3 and 4 are in `network` and `loss`, which the baselines share.
 """
 
 import torch
@@ -93,8 +93,8 @@ class IntentRec(Network):
             shared_BLD = self.item_encoder(x_BLX, batch, past_BLL)
             logits = self._intents(shared_BLD)
             p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
-            user_BLE, boost_BLL = self._user(shared_BLD, p, batch, ago_BLL, past_BLL)
-            return Output(user_BLE, logits, boost_BLL=boost_BLL, loud_BLW=self._loud(shared_BLD))
+            user_BLE, bias_BLL = self._user(shared_BLD, p, batch, ago_BLL, past_BLL)
+            return Output(user_BLE, logits, bias_BLL=bias_BLL, loud_BLW=self._loud(shared_BLD))
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, past_BLL)
         logits = self._intents(intent_BLD)
@@ -104,20 +104,20 @@ class IntentRec(Network):
         z_BLP, attention_BLM = self.mixture(list(p.values()))
         # §3.4: F_k (+) S_k (+) Z_k, E^item
         encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, past_BLL)
-        user_BLE, boost_BLL = self._user(encoded_BLD, p, batch, ago_BLL, past_BLL)
-        return Output(user_BLE, logits, z_BLP, attention_BLM, boost_BLL, self._loud(encoded_BLD))
+        user_BLE, bias_BLL = self._user(encoded_BLD, p, batch, ago_BLL, past_BLL)
+        return Output(user_BLE, logits, z_BLP, attention_BLM, bias_BLL, self._loud(encoded_BLD))
 
     def _user(
         self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, past_BLL: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """The user vector, and what titles of the history get on top."""
         user_BLE = self.to_item(item_BLD)
-        boost_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, past_BLL)
+        bias_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, past_BLL)
         if self.compatible is not None:
             user_BLE = torch.cat([user_BLE, *self.compatible.user(p)], -1)
-            own_BLL = self.compatible.boosts(p, batch, ago_BLL)
-            boost_BLL = own_BLL if boost_BLL is None else boost_BLL + own_BLL
-        return user_BLE, boost_BLL
+            own_BLL = self.compatible.logit_bias(p, batch, ago_BLL)
+            bias_BLL = own_BLL if bias_BLL is None else bias_BLL + own_BLL
+        return user_BLE, bias_BLL
 
     def _loud(self, item_BLD: Tensor) -> Tensor | None:
         return None if self.neighbours is None else self.neighbours(item_BLD)

@@ -2,7 +2,7 @@
 
 Which titles are engaged near one another is counted exactly, pair by pair; embeddings know it in outline only, because
 a few factors cannot hold what sets one pair apart. So each of the user's last interactions raises the logits of the
-titles that are most alike to its own: boosts, few per user, that say "because of this one".
+titles that are most alike to its own: logit biases, few per user, that say "because of this one".
 
 The counts are made of the training targets, which would find themselves in them. In training each target is therefore
 judged as if it had not been counted.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intentrec.model.boosts import Boosts
+from intentrec.model.logit_bias import LogitBias
 from intentrec.model.vocabulary import FIRST
 
 COUNTED, DECAY = 20, 0.9  # interactions before a target that count, each so much less than the one after it
@@ -47,20 +47,20 @@ class NeighbourPath(nn.Module):
         """How loud each of the last interactions up to k speaks, the latest first: (B, L, W)."""
         return SCALE * F.softplus(self.gate(item_BLD)) * self.log_weight.exp()
 
-    def boosts(self, loud_NW: Tensor, title_BL: Tensor, row_N: Tensor, k_N: Tensor) -> Boosts:
+    def logit_bias(self, loud_NW: Tensor, title_BL: Tensor, row_N: Tensor, k_N: Tensor) -> LogitBias:
         """What they add after position k of a row, to titles by their number in the vocabulary."""
         title_NW = _latest(title_BL, row_N, k_N, SPEAK)
         value_NWK = loud_NW.unsqueeze(-1) * self.alike_VK[title_NW]
-        return Boosts(self.title_VK[title_NW].flatten(1).long(), value_NWK.flatten(1))
+        return LogitBias(self.title_VK[title_NW].flatten(1).long(), value_NWK.flatten(1))
 
-    def uncounted(self, boosts: Boosts, title_BL: Tensor, row_N: Tensor, k_N: Tensor, j_N: Tensor) -> Boosts:
+    def uncounted(self, logit_bias: LogitBias, title_BL: Tensor, row_N: Tensor, k_N: Tensor, j_N: Tensor) -> LogitBias:
         """The same, but of interaction j's title as if j had not been counted with those before it."""
         spoke_NW = _latest(title_BL, row_N, k_N, SPEAK)
         near_N = DECAY ** torch.arange(COUNTED, device=title_BL.device)
         same_NWC = spoke_NW.unsqueeze(-1) == _latest(title_BL, row_N, j_N - 1, COUNTED).unsqueeze(1)
         share_NJ = ((same_NWC * near_N).sum(-1, keepdim=True) / self.met_VK[spoke_NW]).flatten(1)
-        own_NJ = boosts.title_NL == (title_BL[row_N, j_N] - FIRST).unsqueeze(-1)
-        return Boosts(boosts.title_NL, boosts.value_NL * (1 - share_NJ.clamp(max=1) * own_NJ))
+        own_NJ = logit_bias.title_NL == (title_BL[row_N, j_N] - FIRST).unsqueeze(-1)
+        return LogitBias(logit_bias.title_NL, logit_bias.value_NL * (1 - share_NJ.clamp(max=1) * own_NJ))
 
 
 def _latest(title_BL: Tensor, row_N: Tensor, k_N: Tensor, count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What training, evaluation and serving ask of any system: IntentRec and its rivals answer to the same calls.
+"""What training, evaluation and serving ask of any system: IntentRec and its baselines answer to the same calls.
 
 Shape suffixes: B rows, L positions, N asked positions, D width of user and item vectors, P width of Z, M intents,
 C classes of an intent, I titles. Position k, from 0, predicts interaction k + 1.
@@ -11,9 +11,9 @@ from operator import itemgetter
 import torch
 from torch import Tensor, nn
 
-from intentrec.model.boosts import Boosts
 from intentrec.model.features import Batch, Items
 from intentrec.model.items import TitleEmbedding
+from intentrec.model.logit_bias import LogitBias
 from intentrec.model.loss import LossParts, LossSettings, intent_loss
 from intentrec.model.neighbours import NeighbourPath
 from intentrec.model.softmax import draw, in_blocks, item_loss, sampled_item_loss
@@ -25,11 +25,11 @@ from intentrec.model.vocabulary import FIRST
 class Output:
     """Predictions at every position."""
 
-    item_BLD: Tensor  # dot products with item vectors, and what is boosted, are the logits of p^item
+    item_BLD: Tensor  # dot products with item vectors, and what is biased, are the logits of p^item
     intent_logit: dict[str, Tensor]  # intent -> (B, L, C); p^intent is their softmax
     z_BLP: Tensor | None = None  # Eq. 2; V2 and V3
     attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent
-    boost_BLL: Tensor | None = None  # at position k (second), of the title at position i (third)
+    bias_BLL: Tensor | None = None  # at position k (second), of the title at position i (third)
     loud_BLW: Tensor | None = None  # how loud each of the last interactions speaks for the titles near its own
 
 
@@ -37,21 +37,21 @@ class Output:
 class Answer:
     """Predictions at the positions that were asked for."""
 
-    h_ND: Tensor  # dot products with item vectors, and what is boosted, are the logits of p^item
+    h_ND: Tensor  # dot products with item vectors, and what is biased, are the logits of p^item
     intent_logit: dict[str, Tensor]  # intent -> (N, C)
     z_NP: Tensor | None = None
     attention_NM: Tensor | None = None
-    boost_NL: Tensor | None = None  # of the titles at the positions of the row
-    near: Boosts | None = None  # of titles near those, by their number in the vocabulary
+    bias_NL: Tensor | None = None  # of the titles at the positions of the row
+    near: LogitBias | None = None  # of titles near those, by their number in the vocabulary
 
-    def boosts(self, title_NL: Tensor, place_I: Tensor | None = None) -> Boosts | None:
-        """The boosts, if any, of candidates.
+    def logit_bias(self, title_NL: Tensor, place_I: Tensor | None = None) -> LogitBias | None:
+        """The logit biases, if any, of candidates.
 
         Args:
             title_NL: the titles at the rows' positions, as numbers of candidates.
             place_I: the vocabulary's titles, as numbers of candidates; None where those are the candidates.
         """
-        own = None if self.boost_NL is None else Boosts(title_NL, self.boost_NL)
+        own = None if self.bias_NL is None else LogitBias(title_NL, self.bias_NL)
         near = self.near if self.near is None or place_I is None else self.near.placed(place_I)
         return own.beside(near) if own is not None and near is not None else own or near
 
@@ -83,10 +83,10 @@ class Network(nn.Module, ABC):
             {name: logit_BLC[at] for name, logit_BLC in output.intent_logit.items()},
             None if output.z_BLP is None else output.z_BLP[at],
             None if output.attention_BLM is None else output.attention_BLM[at],
-            None if output.boost_BLL is None else output.boost_BLL[at],
+            None if output.bias_BLL is None else output.bias_BLL[at],
             None
             if self.neighbours is None or output.loud_BLW is None
-            else self.neighbours.boosts(output.loud_BLW[at], batch.title_BL, row_N, k_N),
+            else self.neighbours.logit_bias(output.loud_BLW[at], batch.title_BL, row_N, k_N),
         )
 
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
@@ -115,8 +115,8 @@ class Network(nn.Module, ABC):
         """
         weight_N = self.weight(batch, row_N, k_N, j_N)
         title_N = batch.title_BL[row_N, j_N] - FIRST
-        boosts = answer.boosts(batch.title_BL[row_N] - FIRST)
-        sums = {"item": self.title_loss(answer.h_ND, boosts, title_N, weight_N, catalog, settings)}
+        logit_bias = answer.logit_bias(batch.title_BL[row_N] - FIRST)
+        sums = {"item": self.title_loss(answer.h_ND, logit_bias, title_N, weight_N, catalog, settings)}
         weights = {"item": weight_N.sum()}
         for name, logit_NC in answer.intent_logit.items():
             sums[name], weights[name] = intent_loss(logit_NC, batch.label[name][row_N, j_N], weight_N)
@@ -125,7 +125,7 @@ class Network(nn.Module, ABC):
     def title_loss(
         self,
         h_ND: Tensor,
-        boosts: Boosts | None,
+        logit_bias: LogitBias | None,
         title_N: Tensor,
         weight_N: Tensor,
         catalog: Items,
@@ -134,14 +134,14 @@ class Network(nn.Module, ABC):
         """The weighted sum of Eq. 3 for the next item, over all titles of the catalogue or a sample of them."""
         if not settings.sampled:
             item_ID = in_blocks(self.item_vectors, catalog)
-            return item_loss(h_ND, item_ID, title_N, weight_N, settings.cells, boosts)
+            return item_loss(h_ND, item_ID, title_N, weight_N, settings.cells, logit_bias)
         alike_I = torch.ones_like(catalog.title_I, dtype=weight_N.dtype)
         drawn = draw(settings.sampled, alike_I if settings.proposal is None else settings.proposal)
 
         def vectors(title: Tensor) -> Tensor:
             return self.item_vectors(catalog.map(itemgetter(title)))
 
-        return sampled_item_loss(h_ND, vectors, title_N, weight_N, drawn, settings.cells, boosts)
+        return sampled_item_loss(h_ND, vectors, title_N, weight_N, drawn, settings.cells, logit_bias)
 
     def weight(self, batch: Batch, row_N: Tensor, k_N: Tensor, j_N: Tensor) -> Tensor:
         """The duration weight of Eq. 3: of interaction k or, where the spec says so, of the next one."""

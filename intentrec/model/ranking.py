@@ -6,10 +6,10 @@ Shape suffixes: N users or positions, C those of them with too many equals, D wi
 import torch
 from torch import Tensor
 
-from intentrec.model.boosts import Boosts, logits
+from intentrec.model.logit_bias import LogitBias, logits
 
 
-def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, boosts: Boosts | None = None) -> Tensor:
+def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, logit_bias: LogitBias | None = None) -> Tensor:
     """Rank of row `title_N` of `item_ID` among all of them: (N,) float64, 1 is best.
 
     Ties share the mean of the ranks they span, so a model that scores everything alike gets the rank of a coin, not
@@ -18,7 +18,7 @@ def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, boosts: Bo
     found = []
     for begin in range(0, len(h_ND), chunk):
         some = slice(begin, begin + chunk)
-        logit_NI = logits(h_ND[some], item_ID, None if boosts is None else boosts.part(some))
+        logit_NI = logits(h_ND[some], item_ID, None if logit_bias is None else logit_bias.part(some))
         true_N1 = logit_NI.gather(-1, title_N[some, None])
         better_N = (~(logit_NI <= true_N1)).sum(-1)
         tied_N = (logit_NI == true_N1).sum(-1)  # the target among them

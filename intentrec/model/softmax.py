@@ -2,7 +2,7 @@
 
 Both compute in float32 at least, also where the vectors come from a half-precision model.
 
-Shape suffixes: N predicted positions, D width, I titles, J titles of a tile, L boosted ones, S titles drawn, U the
+Shape suffixes: N predicted positions, D width, I titles, J titles of a tile, L biased ones, S titles drawn, U the
 same, each once.
 """
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from intentrec.model.boosts import Boosts, logits
 from intentrec.model.features import Items
+from intentrec.model.logit_bias import LogitBias, logits
 
 # Logits at once: what a processor's cache holds, and enough work for each kernel of a GPU.
 CELLS = {"cpu": 2**19, "cuda": 2**27}
@@ -29,11 +29,11 @@ def item_loss(
     title_N: Tensor,
     weight_N: Tensor,
     cells: int | None = None,
-    boosts: Boosts | None = None,
+    logit_bias: LogitBias | None = None,
 ) -> Tensor:
     """The weighted sum of Eq. 3 for the next item, over all titles.
 
-    Equals the weighted sum of `F.cross_entropy(logits(h_ND, item_ID, boosts), title_N, reduction="none")`, in value
+    Equals the weighted sum of `F.cross_entropy(logits(h_ND, item_ID, logit_bias), title_N, reduction="none")`, in value
     and in gradient, but no more than `cells` logits exist at once.
 
     Args:
@@ -42,13 +42,13 @@ def item_loss(
         title_N: the true titles, as rows of `item_ID`.
         weight_N: not negative; a weight of zero gives a gradient of zero.
         cells: positions x titles of a tile, at most; by default what suits the device.
-        boosts: of titles, as rows of `item_ID`.
+        logit biases: of titles, as rows of `item_ID`.
     """
     cells = cells or CELLS[h_ND.device.type]
-    boosted, value_NL = (None, None) if boosts is None else (boosts.title_NL, wide(boosts.value_NL))
+    biased, value_NL = (None, None) if logit_bias is None else (logit_bias.title_NL, wide(logit_bias.value_NL))
     with torch.autocast(h_ND.device.type, enabled=False):
         return _TiledCrossEntropy.apply(
-            wide(h_ND), wide(item_ID), value_NL, boosted, title_N, weight_N, cells, torch.is_grad_enabled()
+            wide(h_ND), wide(item_ID), value_NL, biased, title_N, weight_N, cells, torch.is_grad_enabled()
         )
 
 
@@ -59,17 +59,17 @@ class _TiledCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, h_ND, item_ID, value_NL, boosted_NL, title_N, weight_N, cells, with_gradient):  # type: ignore[no-untyped-def]
+    def forward(ctx, h_ND, item_ID, value_NL, biased_NL, title_N, weight_N, cells, with_gradient):  # type: ignore[no-untyped-def]
         rows, tiles = _tiles(len(item_ID), cells)
         whole = len(tiles) == 1
-        boosts = None if value_NL is None else Boosts(boosted_NL, value_NL)
+        logit_bias = None if value_NL is None else LogitBias(biased_NL, value_NL)
         loss = h_ND.new_zeros(())
         gradients = [
             torch.zeros_like(each) if with_gradient and each is not None else None for each in (h_ND, item_ID, value_NL)
         ]
         grad_ND, grad_ID, grad_NL = gradients
         for part in _slices(len(h_ND), rows):
-            h, weight, some = h_ND[part], weight_N[part], None if boosts is None else boosts.part(part)
+            h, weight, some = h_ND[part], weight_N[part], None if logit_bias is None else logit_bias.part(part)
             if whole:
                 logit_NI = logits(h, item_ID, some)
                 wp_NJ = logit_NI.softmax(-1)
@@ -93,7 +93,7 @@ class _TiledCrossEntropy(torch.autograd.Function):
             grad_ND.addcmul_(item_ID[title_N], weight_N[:, None], value=-1)
             grad_ID.index_add_(0, title_N, h_ND * weight_N[:, None], alpha=-1)
             if grad_NL is not None:
-                grad_NL -= weight_N[:, None] * (boosted_NL == title_N[:, None])
+                grad_NL -= weight_N[:, None] * (biased_NL == title_N[:, None])
         ctx.save_for_backward(*gradients)
         return loss
 
@@ -126,7 +126,7 @@ def sampled_item_loss(
     weight_N: Tensor,
     drawn: tuple[Tensor, Tensor],
     cells: int | None = None,
-    boosts: Boosts | None = None,
+    logit_bias: LogitBias | None = None,
 ) -> Tensor:
     """The weighted sum of Eq. 3 for the next item, over the true title and a sample of the others.
 
@@ -140,18 +140,18 @@ def sampled_item_loss(
         weight_N: not negative.
         drawn: what `draw` returns.
         cells: positions x titles drawn that exist at once, at most; by default what suits the device.
-        boosts: of titles, by number.
+        logit biases: of titles, by number.
     """
     drawn_U, log_q_U = drawn
     rows = max(1, (cells or CELLS[h_ND.device.type]) // (1 + len(drawn_U)))
     true_ND, item_UD = wide(vectors(title_N)), wide(vectors(drawn_U))
 
-    def part(h: Tensor, true: Tensor, title: Tensor, weight: Tensor, *boosted: Tensor) -> Tensor:
+    def part(h: Tensor, true: Tensor, title: Tensor, weight: Tensor, *biased: Tensor) -> Tensor:
         mine, others = None, None
-        if boosted:
-            place_NL = torch.searchsorted(drawn_U, boosted[0]).clamp(max=len(drawn_U) - 1)
-            place_NL = torch.where(drawn_U[place_NL] == boosted[0], place_NL, -1)
-            mine, others = Boosts(*boosted).of(title), Boosts(place_NL, boosted[1])
+        if biased:
+            place_NL = torch.searchsorted(drawn_U, biased[0]).clamp(max=len(drawn_U) - 1)
+            place_NL = torch.where(drawn_U[place_NL] == biased[0], place_NL, -1)
+            mine, others = LogitBias(*biased).of(title), LogitBias(place_NL, biased[1])
         true_N = (h * true).sum(-1) if mine is None else (h * true).sum(-1) + mine
         other_NU = (logits(h, item_UD, others) + log_q_U).masked_fill(title[:, None] == drawn_U, -torch.inf)
         logit = torch.cat([true_N[:, None], other_NU], -1)
@@ -162,8 +162,8 @@ def sampled_item_loss(
         loss = h_ND.new_zeros(())
         for some in _slices(len(h_ND), rows):
             inputs = [h_ND[some], true_ND[some], title_N[some], weight_N[some]]
-            if boosts is not None:
-                inputs += [boosts.title_NL[some], wide(boosts.value_NL[some])]
+            if logit_bias is not None:
+                inputs += [logit_bias.title_NL[some], wide(logit_bias.value_NL[some])]
             loss = loss + checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
     return loss
 
@@ -184,11 +184,11 @@ def _tiles(titles: int, cells: int) -> tuple[int, list[slice]]:
     return rows, list(_slices(titles, cells // rows))
 
 
-def _log_norm(h_ND: Tensor, item_ID: Tensor, tiles: list[slice], boosts: Boosts | None) -> Tensor:
+def _log_norm(h_ND: Tensor, item_ID: Tensor, tiles: list[slice], logit_bias: LogitBias | None) -> Tensor:
     """log of the sum of exp(logit) over the catalogue: (N,)."""
     log_norm_N = h_ND.new_full((len(h_ND),), -torch.inf)
     for tile in tiles:
-        here = None if boosts is None else boosts.within(tile.start, tile.stop)
+        here = None if logit_bias is None else logit_bias.within(tile.start, tile.stop)
         log_norm_N = torch.logaddexp(log_norm_N, logits(h_ND, item_ID[tile], here).logsumexp(-1))
     return log_norm_N
 

@@ -5,7 +5,7 @@ from typing import Any
 
 VARIANTS = ("v0", "v1", "v2", "v3")
 CONTROLS = ("v0s", "v3oracle")  # for comparison only
-RIVALS = ("lstm", "gru", "transformer", "sasrec", "bert4rec", "transact")  # intentrec.baselines; never published
+BASELINES = ("lstm", "gru", "transformer", "sasrec", "bert4rec", "transact")  # lab.baselines; never published
 PLAIN = ("v0", "v0s", "sasrec", "bert4rec")  # predict the next item and no intent
 WITH_INTENTS = ("v1", "v2", "v3", "v3oracle")  # are nothing without one
 WITH_WINDOWS = ("v3", "v0s", "v3oracle")
@@ -28,7 +28,7 @@ class IntentSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A variant of IntentRec (§4.3 of the paper), or a rival with the same inputs (§4.1.2).
+    """A variant of IntentRec (§4.3 of the paper), or a baseline with the same inputs (§4.1.2).
 
     v0  next item only: no S_k, no heads
     v1  + intent heads on the item encoder, which the tasks share (simple multi-task learning)
@@ -37,8 +37,8 @@ class ModelSpec:
     v0s v0 + S_k: what of v3's lift is not the intents'
     v3oracle  v3 that is told the true next intents: what intents could be worth at most
 
-    A rival has neither windows nor a path for titles that come back or are near. Without any fact among its inputs a
-    spec is id-only, as the rivals were in their papers.
+    A baseline has neither windows nor a path for titles that come back or are near. Without any fact among its inputs a
+    spec is id-only, as the baselines were in their papers.
     """
 
     variant: str
@@ -68,7 +68,7 @@ class ModelSpec:
         Raises:
             ValueError: names the combination.
         """
-        known = (*VARIANTS, *CONTROLS, *RIVALS)
+        known = (*VARIANTS, *CONTROLS, *BASELINES)
         if self.variant not in known:
             raise ValueError(f"variant {self.variant!r} is none of {', '.join(known)}")
         if self.intents and self.variant in PLAIN:
@@ -77,9 +77,9 @@ class ModelSpec:
             raise ValueError(f"variant {self.variant} has at least one intent head")
         if bool(self.windows) != (self.variant in WITH_WINDOWS):
             raise ValueError(f"{', '.join(WITH_WINDOWS)} have at least one short-term window, every other variant none")
-        if self.history_path and self.variant in RIVALS:
+        if self.history_path and self.variant in BASELINES:
             raise ValueError(f"variant {self.variant} has no history path")
-        if self.neighbours and self.variant in RIVALS:
+        if self.neighbours and self.variant in BASELINES:
             raise ValueError(f"variant {self.variant} raises no neighbours")
         if self.compatibility and self.variant not in WITH_INTENTS:
             raise ValueError(f"variant {self.variant} has no intents that could be compatible with a title")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from intentrec.review.registry import Registry
-from intentrec.runs import Run, ledger
-from intentrec.training import tracking
+from intentrec.registry import tracking
+from intentrec.registry.versions import Registry
+from intentrec.storage.runs import Run, ledger
 from intentrec.training.inputs import Inputs
 
 FOLDER = "reports"  # among the run's artifacts

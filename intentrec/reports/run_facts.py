@@ -9,8 +9,8 @@ from typing import Any
 
 from intentrec.config import Domain, Profile
 from intentrec.contracts import RUN_LEDGER, TABLES
-from intentrec.runs import Run, ledger
-from intentrec.simulated import simulated
+from intentrec.sources.simulated import simulated
+from intentrec.storage.runs import Run, ledger
 
 # The weekly chain, and which job writes which table.
 WRITES = {
@@ -23,7 +23,7 @@ WRITES = {
 }
 TREND = "trend.html"  # among the domain's report folders
 DRIFT = "drift.json"  # in an interval's folder: what `reports.drift_audit` found, as an audit
-FATES = ("outside", "late", "duplicates", "quarantined")
+OUTCOMES = ("outside", "late", "duplicates", "quarantined")
 REASON = "quarantine.reason."
 
 
@@ -94,11 +94,11 @@ class Facts:
 
     @property
     def unaccounted(self) -> int | None:
-        """Raw events read minus all their fates: zero, or a fault of the pipeline. None before ingestion counted."""
+        """Raw events read minus all their outcomes: zero, or a fault of the pipeline. None before ingestion counted."""
         if "events.read" not in self.counts:
             return None
-        fates = sum(self.counts.get(f"events.{fate}", 0) for fate in ("accepted", *FATES))
-        return self.counts["events.read"] - fates
+        outcomes = sum(self.counts.get(f"events.{outcome}", 0) for outcome in ("accepted", *OUTCOMES))
+        return self.counts["events.read"] - outcomes
 
     @property
     def status(self) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from intentrec.config import Domain, Profile
-from intentrec.events.advice import advice
-from intentrec.files import write
-from intentrec.reports.run_facts import FATES, Facts, TableAudit, collect, report_dir
-from intentrec.runs import Run
+from intentrec.events.reasons import advice
+from intentrec.reports.run_facts import OUTCOMES, Facts, TableAudit, collect, report_dir
+from intentrec.storage.files import write
+from intentrec.storage.runs import Run
 
 # Geometry of the waterfall, in units of its view box.
 LEFT, WIDTH, ROW = 190.0, 600.0, 26.0
@@ -41,7 +41,7 @@ class Bar:
 
 
 def waterfall(counts: dict[str, int]) -> list[Bar]:
-    """From raw rows read, over what each fate took away, to accepted events and the rows derived from them.
+    """From raw rows read, over what each outcome took away, to accepted events and the rows derived from them.
 
     Bars share one linear scale. Steps that have not been counted yet are left out.
     """
@@ -50,10 +50,10 @@ def waterfall(counts: dict[str, int]) -> list[Bar]:
     if read is not None:
         steps.append(("raw events read", read, 0, "total"))
         left = read
-        for fate in FATES:
-            lost = counts.get(f"events.{fate}", 0)
+        for outcome in OUTCOMES:
+            lost = counts.get(f"events.{outcome}", 0)
             left -= lost
-            steps.append((fate, lost, max(left, 0), "lost"))
+            steps.append((outcome, lost, max(left, 0), "lost"))
         steps.append(("accepted events", counts.get("events.accepted", 0), 0, "total"))
     derived = ("interactions", "sequences", "user_intents", "recommendations")
     steps += [(name, counts[f"{name}.rows"], 0, "derived") for name in derived if f"{name}.rows" in counts]

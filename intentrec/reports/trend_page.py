@@ -9,14 +9,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from intentrec.config import Domain, Profile
-from intentrec.files import write
-from intentrec.reports import weeks as facts
-from intentrec.reports.drift import beyond
+from intentrec.monitoring import weeks as facts
+from intentrec.monitoring.drift import beyond
+from intentrec.monitoring.trend import COUNT, DAYS, INDEX, SHARE, Series, sections
+from intentrec.monitoring.weeks import Newest, Week
 from intentrec.reports.run_facts import TREND
 from intentrec.reports.run_page import environment
-from intentrec.reports.trend import COUNT, DAYS, INDEX, SHARE, Series, sections
-from intentrec.reports.weeks import Newest, Week
-from intentrec.simulated import simulated
+from intentrec.sources.simulated import simulated
+from intentrec.storage.files import write
 
 # Geometry of a small chart, in units of its view box.
 WIDTH, HEIGHT, MARGIN, TOP = 240.0, 70.0, 6.0, 14.0

@@ -13,9 +13,9 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from intentrec.calendar import service_date, week_start
 from intentrec.config import Domain, DurationWeight, seconds
 from intentrec.contracts import SEQUENCES
-from intentrec.events.calendar import service_date, week_start
 
 
 def read_from(as_of: date, domain: Domain) -> date:

@@ -18,8 +18,8 @@ from typing import Protocol, cast
 from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
 from intentrec.sources.files import Entry, listing
+from intentrec.storage.runs import Run
 
 
 class Reader(Protocol):

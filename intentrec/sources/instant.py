@@ -3,10 +3,10 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.calendar import day_start_of
 from intentrec.contracts import RAW_EVENT
-from intentrec.events.calendar import day_start_of
-from intentrec.runs import Run
 from intentrec.sources.text import iso
+from intentrec.storage.runs import Run
 
 
 def instant_events(

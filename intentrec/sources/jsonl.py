@@ -16,10 +16,10 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
 from intentrec.sources import data_folder
 from intentrec.sources.files import Entry, listing, numbered_lines
 from intentrec.sources.text import moment, parsed_once
+from intentrec.storage.runs import Run
 
 _PROVENANCE = {"raw", "source_file", "source_line", "arrived_at", "snapshot_date", "read_error", "extra"}
 EVENT_FIELDS = [name for name in RAW_EVENT.names if name not in _PROVENANCE]
@@ -44,7 +44,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     folder_date = _folder_date("arrived")
     arrived = moment(F.col("fields")["arrived_at"])
     in_folder = F.coalesce(F.to_date(arrived) == folder_date, F.lit(False))
-    wrong_arrival = (
+    wrong_arbaseline = (
         F.when(F.col("fields")["arrived_at"].isNull(), "missing_arrived_at")
         .when(arrived.isNull(), "bad_type_arrived_at")
         .when(~in_folder, "wrong_arrived_at")
@@ -56,7 +56,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
         "source_file",
         "source_line",
         F.when(in_folder, arrived).otherwise(folder_date.cast("timestamp")).alias("arrived_at"),
-        F.coalesce("read_error", wrong_arrival, _nested(EVENT_FIELDS)).alias("read_error"),
+        F.coalesce("read_error", wrong_arbaseline, _nested(EVENT_FIELDS)).alias("read_error"),
         *_texts(EVENT_FIELDS),
         extra.alias("extra"),
     )

@@ -23,14 +23,14 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from intentrec.calendar import day_start_of
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import day_start_of
-from intentrec.runs import Run
 from intentrec.sources import data_folder, published_file
 from intentrec.sources.delimited import BROKEN, csv_rows
 from intentrec.sources.files import listing
 from intentrec.sources.text import integer, iso, number, parsed_once
+from intentrec.storage.runs import Run
 
 VIDEOS = "video_features_basic_pure.csv"
 _LOG_COLUMNS = ("user_id", "video_id", "date", "hourmin", "time_ms", "play_time_ms", "duration_ms", "tab")

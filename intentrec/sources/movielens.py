@@ -17,11 +17,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_ITEM
-from intentrec.runs import Run
 from intentrec.sources import published_file
 from intentrec.sources.delimited import bare_rows
 from intentrec.sources.instant import instant_events
 from intentrec.sources.text import integer, iso, parsed_once
+from intentrec.storage.runs import Run
 
 NAME, RATINGS, FILMS = "MovieLens 100K", "u.data", "u.item"
 _RATING = ("user", "film", "rating", "seconds")

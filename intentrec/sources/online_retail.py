@@ -18,11 +18,11 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_ITEM
-from intentrec.runs import Run
 from intentrec.sources import published_file
 from intentrec.sources.delimited import csv_rows
 from intentrec.sources.instant import instant_events
 from intentrec.sources.text import iso, parsed_once
+from intentrec.storage.runs import Run
 
 FILE = "online_retail.csv.gz"
 _COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")

@@ -10,11 +10,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from intentrec.baselines import build
 from intentrec.errors import PipelineError
 from intentrec.model.network import Network
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
+from lab.baselines import build
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 CHECKPOINT = "checkpoint.pt"

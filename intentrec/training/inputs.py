@@ -16,7 +16,7 @@ import intentrec
 from intentrec.config import Domain, fingerprint
 from intentrec.contracts import CATALOG, SEQUENCES, Table
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
+from intentrec.storage.runs import Run
 
 WEEK = timedelta(days=7)
 # Sections of the domain file that decide what a model becomes; the gate and the source do not.

@@ -17,7 +17,6 @@ import pyarrow.dataset as ds
 import torch
 from torch import Tensor
 
-from intentrec.baselines import build
 from intentrec.config import Domain, Training
 from intentrec.errors import PipelineError
 from intentrec.model.features import Items
@@ -26,11 +25,11 @@ from intentrec.model.network import Network
 from intentrec.training import distributed
 from intentrec.training.checkpoint import load_checkpoint, save_checkpoint, save_model
 from intentrec.training.data import batches
-from intentrec.training.optim import learning_rate, optimizer_of
+from intentrec.training.distributed import device
 from intentrec.training.prepare import Prepared, load, prepare
 from intentrec.training.spec import model_spec
-from intentrec.training.steps import loaded, step, tasks, validate
-from intentrec.training.threads import device
+from intentrec.training.steps import learning_rate, loaded, optimizer_of, step, tasks, validate
+from lab.baselines import build
 
 CHECKPOINT_SECONDS = 600.0  # inside an epoch
 DATA, REFIT = "data", "refit"

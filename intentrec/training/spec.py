@@ -1,7 +1,7 @@
 """From the domain file to a model's spec."""
 
 from intentrec.config import COMPARISON, Domain, Intent
-from intentrec.model.spec import PLAIN, RIVALS, WITH_INTENTS, WITH_WINDOWS, IntentSpec, ModelSpec
+from intentrec.model.spec import BASELINES, PLAIN, WITH_INTENTS, WITH_WINDOWS, IntentSpec, ModelSpec
 
 FACTS = ("categorical", "multi_label", "numeric", "item_features")
 
@@ -27,9 +27,9 @@ def model_spec(domain: Domain) -> ModelSpec:
         dropout=model.dropout,
         intent_weight=model.intent_weight,
         weight_side=domain.sequences.weight.side,
-        history_path=model.history_path and model.variant not in RIVALS,
+        history_path=model.history_path and model.variant not in BASELINES,
         compatibility=model.compatibility and model.variant in WITH_INTENTS,
-        neighbours=0 if model.variant in RIVALS else model.neighbours,
+        neighbours=0 if model.variant in BASELINES else model.neighbours,
         length=domain.sequences.length,
         mask_share=model.mask_share,
         recent=model.recent,
@@ -37,11 +37,11 @@ def model_spec(domain: Domain) -> ModelSpec:
 
 
 def with_variant(domain: Domain, variant: str, id_only: bool = False) -> Domain:
-    """The same domain with another variant of the model, or a rival, for comparison.
+    """The same domain with another variant of the model, or a baseline, for comparison.
 
     Args:
         domain: everything else comes from here.
-        variant: one of `intentrec.model.spec.VARIANTS`, `CONTROLS` or `RIVALS`.
+        variant: one of `intentrec.model.spec.VARIANTS`, `CONTROLS` or `BASELINES`.
         id_only: take every fact away from the inputs, so that titles are all that the model sees.
     """
     model = {**domain.model.model_dump(mode="json"), "variant": variant}

@@ -2,15 +2,19 @@
 
 Every process has its share of each batch; sums, and gradients, are added up over all of them.
 Shape suffixes: N asked positions, D width, I titles.
+
+AdamW, and a learning rate that rises and falls.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
 
+from intentrec.config import Training
 from intentrec.model.features import Batch, Encoded, Items
 from intentrec.model.loss import LossParts, LossSettings
 from intentrec.model.network import Network
@@ -118,8 +122,8 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
             continue
         row_N, k_N, j_N = batch.questions()
         answer = model.at(batch, row_N, k_N)
-        boosts = answer.boosts(batch.title_BL[row_N] - FIRST)
-        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, j_N] - FIRST, chunk, boosts)
+        logit_bias = answer.logit_bias(batch.title_BL[row_N] - FIRST)
+        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, j_N] - FIRST, chunk, logit_bias)
         parts = model.answer_loss(answer, batch, row_N, k_N, j_N, catalog, LossSettings())
         values = [(1 / rank_N).sum(), torch.ones_like(rank_N).sum()]
         values += [part[name].double() for part in (parts.sums, parts.weights) for name in names]
@@ -130,3 +134,35 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
     whole = LossParts(sums, weights, model.spec.intent_weight)
     losses = {name: float(value) for name, value in {"loss": whole.loss(), **whole.means()}.items()}
     return {**losses, "mrr": float(reciprocal / n)}
+
+
+def optimizer_of(model: nn.Module, settings: Training) -> torch.optim.AdamW:
+    """AdamW that decays the weights of linear and recurrent layers only: neither embeddings nor norms nor biases."""
+    decayed = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.Linear | nn.RNNBase)
+        for name, parameter in module.named_parameters(recurse=False)
+        if name.startswith("weight")
+    }
+    groups = [
+        {
+            "params": [p for p in model.parameters() if (id(p) in decayed) == decay],
+            "weight_decay": settings.weight_decay if decay else 0.0,
+        }
+        for decay in (True, False)
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def learning_rate(done: float, peak: float, warmup: float) -> float:
+    """Linear up to the peak, then a cosine down to nothing.
+
+    Args:
+        done: share of the training behind the middle of a step, in (0, 1).
+        peak: the highest rate.
+        warmup: share of the training in which it rises.
+    """
+    if done < warmup:
+        return peak * done / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from intentrec import runs
 from intentrec.config import ROOT
 from intentrec.errors import Skip
+from intentrec.storage import runs
 
 # What a DAG file must not import: it is parsed every half minute.
 HEAVY = {"pyspark", "delta", "deltalake", "torch", "mlflow", "pandas", "numpy", "pyarrow", "great_expectations"}

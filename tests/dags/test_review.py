@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import jinja2
 import pytest
 
-from intentrec import runs
 from intentrec.config import ROOT
+from intentrec.storage import runs
 from tests.dags.taken import HEAVY, arguments_of, describe
 
 FILE = ROOT / "dags" / "intentrec_review.py"

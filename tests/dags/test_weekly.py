@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import jinja2
 import pytest
 
-from intentrec import runs
+from intentrec.calendar import day_start_of
 from intentrec.config import ROOT, load_domain, seconds
-from intentrec.events.calendar import day_start_of
+from intentrec.storage import runs
 from tests.dags.taken import HEAVY, arguments_of, describe
 
 FILE = ROOT / "dags" / "intentrec_weekly.py"

@@ -9,9 +9,9 @@ import pytest
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import Skip
 from intentrec.evaluation.evidence import read_evidence
-from intentrec.runs import Run
+from intentrec.storage.runs import Run
 from tests.model import world as rows
-from tests.review import world
+from tests.registry import world
 
 CUT, END = world.END - timedelta(days=7), world.END
 DAY = timedelta(days=1)

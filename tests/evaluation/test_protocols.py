@@ -1,4 +1,4 @@
-"""Floors, the week ahead and the next event, by hand."""
+"""Naive baselines, the week ahead and the next event, by hand."""
 
 import math
 import random
@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from intentrec.config import Intent
-from intentrec.evaluation.floors import majority, most_frequent, popularity, repeat_last
+from intentrec.evaluation.naive import majority, most_frequent, popularity, repeat_last
 from intentrec.evaluation.next_event import Events, System, label_counts, next_event, targets_ended
-from intentrec.evaluation.ranking import floor_scorer
+from intentrec.evaluation.ranking import naive_scorer
 from intentrec.evaluation.titles import Histories, Titles
 from intentrec.evaluation.week_ahead import week_ahead
 from tests.evaluation.rows import sequences
@@ -49,7 +49,7 @@ def test_titles_are_in_an_order_without_meaning_and_found_again() -> None:
     assert TITLES.index(pa.array(["z"])).tolist() == [-1]
 
 
-def test_floors_order_titles() -> None:
+def test_naive_baselines_order_titles() -> None:
     by_popularity = popular("aaabbcddddz")
     assert order(by_popularity)[:4] == "dabc"
     histories = Histories.of(sequences({"u": list("abbcbz")}), TITLES)
@@ -66,7 +66,7 @@ def test_majority_takes_the_first_of_equals() -> None:
 def test_week_ahead_by_hand() -> None:
     snapshot = sequences({"u": list("ab"), "v": list("cdefab"), "idle": ["a"]})
     wanted = targets(u="bE", v="cz", stranger="a")
-    systems = {"repeat_last": floor_scorer("repeat_last", TITLES, popular("ef"))}
+    systems = {"repeat_last": naive_scorer("repeat_last", TITLES, popular("ef"))}
     found = week_ahead([snapshot], wanted, TITLES, systems)["repeat_last"]
     assert found.users.to_pylist() == ["u", "v"]  # idle engaged nothing, the stranger has no snapshot
     ideal = 1 + 1 / math.log2(3)
@@ -86,7 +86,7 @@ def test_week_ahead_by_hand() -> None:
 
 def test_only_unseen_titles_are_wanted_and_offered_where_the_domain_says_so() -> None:
     snapshot = sequences({"u": list("ab"), "v": list("ab")})
-    systems = {"repeat_last": floor_scorer("repeat_last", TITLES, popular("ccd"))}
+    systems = {"repeat_last": naive_scorer("repeat_last", TITLES, popular("ccd"))}
     found = week_ahead([snapshot], targets(u="bc", v="a"), TITLES, systems, seen_titles=False)["repeat_last"]
     assert found.users.to_pylist() == ["u"]  # v engaged nothing unseen
     assert found.metrics["mrr"] == 1.0
@@ -98,7 +98,7 @@ def test_only_unseen_titles_are_wanted_and_offered_where_the_domain_says_so() ->
 def test_results_do_not_depend_on_how_users_are_cut_into_batches() -> None:
     snapshot = sequences({f"u{i}": list("abcdef"[i % 5 :]) for i in range(9)})
     wanted = targets(**{f"u{i}": "abcdef"[: 1 + i % 3] for i in range(9)})
-    systems = {"most_frequent": floor_scorer("most_frequent", TITLES, popular("ab"))}
+    systems = {"most_frequent": naive_scorer("most_frequent", TITLES, popular("ab"))}
     whole = week_ahead([snapshot], wanted, TITLES, systems)["most_frequent"]
     cut = week_ahead([snapshot.slice(0, 4), snapshot.slice(4)], wanted, TITLES, systems)["most_frequent"]
     assert whole.metrics == pytest.approx(cut.metrics, nan_ok=True)
@@ -144,7 +144,7 @@ def test_next_event_by_hand() -> None:
         "genre": (["k", "m"], np.array([[0.3, 0.7], [0.9, 0.1], [0.8, 0.2]])),
         "age": (["week", "month", "older"], np.array([[0.1, 0.8, 0.1], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]])),
     }
-    system = System(floor_scorer("repeat_last", TITLES, popular("d")), lambda batch, rows, ends: heads)
+    system = System(naive_scorer("repeat_last", TITLES, popular("d")), lambda batch, rows, ends: heads)
     past = label_counts([batch], INTENTS)
     found = next_event([batch], TITLES, {"model": system}, INTENTS, past)
     ours = found["model"].metrics
@@ -220,7 +220,7 @@ def test_next_event_per_user_is_the_mean_of_the_users_events() -> None:
     batch = sequences({"u": list("abab"), "v": list("cd")}, n_new=2)
     by_popularity = popular("ddddcccaaeeb")
     ranked = order(by_popularity)
-    system = System(floor_scorer("popularity_7d", TITLES, by_popularity))
+    system = System(naive_scorer("popularity_7d", TITLES, by_popularity))
     found = next_event([batch], TITLES, {"model": system}, [], {})["model"]
     ranks = {title: 1 + ranked.index(title) for title in "abd"}
     assert ranks["d"] == 1 < ranks["a"] < ranks["b"]

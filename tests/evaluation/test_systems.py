@@ -9,11 +9,11 @@ from intentrec.evaluation.next_event import Events
 from intentrec.evaluation.ranking import rank
 from intentrec.evaluation.systems import ModelSystem
 from intentrec.evaluation.titles import Histories, Titles
-from intentrec.review.registry import Registry
+from intentrec.inference.predictor import Predictor
+from intentrec.registry.versions import Registry
 from intentrec.training.data import read_catalog, read_sequences
-from intentrec.training.predictor import Predictor
-from tests.review import world
-from tests.review.judged import Judged
+from tests.registry import world
+from tests.registry.judged import Judged
 from tests.training.next_events import score_positions
 
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from intentrec.calendar import day_start_of, week_start_of
 from intentrec.config import Domain, seconds
-from intentrec.events.calendar import day_start_of, week_start_of
 from tests.events.days import service_date_of
 
 REQUIRED = (
@@ -26,13 +26,13 @@ UNREAD = ("unreadable_line", "invalid_utf8", "repeated_field")
 
 @dataclass
 class Verdict:
-    """Fate of a row of [start, end), and all it takes to decide it."""
+    """Outcome of a row of [start, end), and all it takes to decide it."""
 
     raw: dict
     event_date: date
     believable: bool
     reasons: set[str] = field(default_factory=set)
-    fate: str = ""
+    outcome: str = ""
 
 
 def parse_moment(text: str | None) -> datetime | None:
@@ -87,27 +87,27 @@ def check(raw: dict, domain: Domain) -> Verdict:
 def judge(
     rows: list[dict], snapshots: dict[date, set[str]], start: date, end: date, domain: Domain, include_late: bool
 ) -> list[Verdict]:
-    """Every row's fate in a run of [start, end)."""
+    """Every row's outcome in a run of [start, end)."""
     verdicts = [check(row, domain) for row in rows]
     for verdict in verdicts:
         week_end = week_start_of(verdict.event_date, domain.calendar) + timedelta(days=7)
         deadline = day_start_of(week_end, domain.calendar) + timedelta(seconds=seconds(domain.calendar.lateness))
         if verdict.believable and not include_late and verdict.raw["arrived_at"] > deadline:
-            verdict.fate = "late"
+            verdict.outcome = "late"
         elif not start <= verdict.event_date < end:
-            verdict.fate = "outside"
+            verdict.outcome = "outside"
         else:
             listed = snapshots[max(day for day in snapshots if day <= verdict.event_date)]
             if (verdict.raw["item_id"] or "").strip() and verdict.raw["item_id"] not in listed:
                 verdict.reasons.add("unknown_item")
             if verdict.reasons:
-                verdict.fate = "quarantined"
-    _compare([verdict for verdict in verdicts if not verdict.fate], domain)
+                verdict.outcome = "quarantined"
+    _compare([verdict for verdict in verdicts if not verdict.outcome], domain)
     return verdicts
 
 
 def _compare(valid: list[Verdict], domain: Domain) -> None:
-    """Fates that depend on other rows: copies, contradictions, user-days too long."""
+    """Outcomes that depend on other rows: copies, contradictions, user-days too long."""
     same = defaultdict(list)
     for verdict in valid:
         same[verdict.raw["event_id"], week_start_of(verdict.event_date, domain.calendar)].append(verdict)
@@ -116,17 +116,17 @@ def _compare(valid: list[Verdict], domain: Domain) -> None:
         group.sort(key=lambda v: (v.raw["arrived_at"], v.raw["source_file"], v.raw["source_line"]))
         if len({_content(verdict.raw) for verdict in group}) > 1:
             for verdict in group:
-                verdict.fate = "quarantined"
+                verdict.outcome = "quarantined"
                 verdict.reasons.add("conflicting_duplicate")
             continue
         for verdict in group[1:]:
-            verdict.fate = "duplicates"
+            verdict.outcome = "duplicates"
         days[group[0].raw["user_id"], group[0].event_date].append(group[0])
     for group in days.values():
         engaged = sum(parse_number(verdict.raw["duration_s"]) or 0 for verdict in group)
         inhuman = engaged > domain.events.max_hours_per_day * 3600
         for verdict in group:
-            verdict.fate = "quarantined" if inhuman else "accepted"
+            verdict.outcome = "quarantined" if inhuman else "accepted"
             verdict.reasons |= {"inhuman_activity"} if inhuman else set()
 
 

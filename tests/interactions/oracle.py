@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from intentrec.calendar import week_start_of
 from intentrec.config import Domain, seconds
-from intentrec.events.calendar import week_start_of
 from tests.events.days import service_date_of
 from tests.interactions.worlds import World
 

@@ -6,11 +6,11 @@ from datetime import date, timedelta
 import pytest
 from pyspark.sql import SparkSession
 
+from intentrec.calendar import day_start_of
 from intentrec.config import Domain
 from intentrec.contracts import TITLE_STATE
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import day_start_of
-from intentrec.events.snapshots import snapshot_dates
+from intentrec.events.catalog import snapshot_dates
 from intentrec.interactions import state
 from intentrec.interactions.build import Built, build, require_all
 from tests.events.days import service_date_of

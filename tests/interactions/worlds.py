@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 
+from intentrec.calendar import day_start_of
 from intentrec.config import Domain
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS
-from intentrec.events.calendar import day_start_of
-from intentrec.events.snapshots import snapshot_dates
-from intentrec.interactions import facts
-from intentrec.interactions.runs import runs
+from intentrec.events.catalog import snapshot_dates
+from intentrec.interactions import build
+from intentrec.interactions.visits import runs
 from tests.events.days import service_date_of
 
 GENRES = ("crime", "drama", "kids", "news", "war")
@@ -116,7 +116,7 @@ def spark_runs(spark: SparkSession, world: World, domain: Domain) -> DataFrame:
     start = domain.calendar.history_start
     catalog = world.catalog_frame(spark)
     dates = snapshot_dates(catalog, start, start + timedelta(weeks=52))
-    return runs(facts.with_facts(world.event_frame(spark), catalog, dates), domain)
+    return runs(build.with_facts(world.event_frame(spark), catalog, dates), domain)
 
 
 def rows_of(result: DataFrame) -> list[dict]:

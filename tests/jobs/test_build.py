@@ -9,7 +9,7 @@ from shutil import copytree
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from intentrec import quality
+from intentrec.calendar import week_start_of
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import (
     CATALOG,
@@ -21,11 +21,11 @@ from intentrec.contracts import (
     Table,
 )
 from intentrec.errors import PipelineError
-from intentrec.events.calendar import week_start_of
-from intentrec.operate.rules_preview import preview
-from intentrec.quality import Audit
-from intentrec.runs import Run
-from intentrec.warehouse import Warehouse, fingerprint, next_day
+from intentrec.local.rules_preview import preview
+from intentrec.storage import audit
+from intentrec.storage.audit import Audit
+from intentrec.storage.runs import Run
+from intentrec.storage.warehouse import Warehouse, fingerprint, next_day
 from jobs import build_interactions, build_sequences
 from tests.conftest import profile_under
 from tests.events.days import service_date_of
@@ -46,7 +46,7 @@ def unaudited(table: Table, staged: DataFrame, run: Run) -> Audit:
 
 @pytest.fixture(autouse=True)
 def _no_audits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "audit", unaudited)
+    monkeypatch.setattr(audit, "audit", unaudited)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def straight(
     """The tables of all weeks, built in one run each."""
     profile = profile_under(tmp_path_factory.mktemp("straight"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quality, "audit", unaudited)
+        patch.setattr(audit, "audit", unaudited)
         warehouse = ingested(spark, streaming, profile, world)
         runs = build(streaming, profile, 0, WEEKS)
     assert runs[0].counts["interactions.events"] == len(world.events)

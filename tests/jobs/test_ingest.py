@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import AuditFailed, PipelineError
-from intentrec.runs import Run
-from intentrec.warehouse import Warehouse
+from intentrec.storage.runs import Run
+from intentrec.storage.warehouse import Warehouse
 from jobs import build_interactions, build_sequences
 from jobs.ingest import body
 from tests.conftest import profile_under
@@ -22,9 +22,9 @@ from tests.sources.landing import Line, deliver, event, events_of, item, snapsho
 pytestmark = pytest.mark.slow
 
 W0, W1, W2 = (date(2026, 8, 3) + timedelta(weeks=week) for week in range(3))
-FATES = ("accepted", "quarantined", "duplicates", "late", "outside")
+OUTCOMES = ("accepted", "quarantined", "duplicates", "late", "outside")
 
-# Arrival date, line, and what becomes of it: a fate, or the reasons of a refusal.
+# Arrival date, line, and what becomes of it: a outcome, or the reasons of a refusal.
 ROWS: list[tuple[date, Line, str | list[str]]] = [
     (date(2026, 8, 4), event(event_id="plain"), "accepted"),
     (date(2026, 8, 4), event(event_id="new-column", new_column=1), "accepted"),
@@ -104,9 +104,9 @@ def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) ->
     """Accepted and refused rows stand in the tables with their reasons and lines, the others in the counts."""
     run = whole[1]
     counts = run.counts
-    assert counts["events.read"] == len(ROWS) == sum(counts[f"events.{fate}"] for fate in FATES)
-    for fate in ("accepted", "duplicates", "late"):
-        assert counts[f"events.{fate}"] == sum(verdict == fate for _, _, verdict in ROWS)
+    assert counts["events.read"] == len(ROWS) == sum(counts[f"events.{outcome}"] for outcome in OUTCOMES)
+    for outcome in ("accepted", "duplicates", "late"):
+        assert counts[f"events.{outcome}"] == sum(verdict == outcome for _, _, verdict in ROWS)
     assert counts["events.outside"] == 0
     assert {name: counts[f"catalog.{name}"] for name in ("read", "accepted", "quarantined", "duplicates")} == {
         "read": 6,
@@ -137,7 +137,7 @@ def test_weeks_in_any_order_make_the_same_tables(
     """And late rows are taken in where they are asked for, rows of the other week never."""
     shutil.copytree(whole[0] / "landing", tmp_path / "landing")
     late = ingest(tmp_path, streaming, W0, W1, include_late=True).counts
-    assert late["events.read"] == sum(late[f"events.{fate}"] for fate in FATES) == len(ROWS)
+    assert late["events.read"] == sum(late[f"events.{outcome}"] for outcome in OUTCOMES) == len(ROWS)
     ingest(tmp_path, streaming, W1, W2)
     warehouse = Warehouse(spark, ingest(tmp_path, streaming, W0, W1))
     counts = warehouse.run.counts

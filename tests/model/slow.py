@@ -42,15 +42,15 @@ class Slow:
         elif self.spec.variant == "v0":
             logits = {}
         item = [self.linear("to_item", e) for e in encoded]
-        boost = None
+        bias = None
         if self.spec.history_path:
-            boost = [self.history(k, encoded, row["title_id"], times) for k in range(n)]
+            bias = [self.history(k, encoded, row["title_id"], times) for k in range(n)]
         if self.spec.compatibility:
             p = [{name: softmax(each[k]) for name, each in logits.items()} for k in range(n)]
             item = [np.concatenate([item[k], *self.channels(p[k])]) for k in range(n)]
             own = [self.compatible(k, p[k], row, times) for k in range(n)]
-            boost = own if boost is None else np.add(boost, own)
-        return {"item": item, "intents": logits, "z": z, "attention": attention, "boost": boost}
+            bias = own if bias is None else np.add(bias, own)
+        return {"item": item, "intents": logits, "z": z, "attention": attention, "bias": bias}
 
     def at(self, row: dict, k: int) -> dict:
         """The facts of one interaction."""
@@ -155,12 +155,12 @@ class Slow:
                 score = query[part] @ key[part] / math.sqrt(width)
                 score += self.w["history.ago.table"][bucket(times[k] - times[i])][h]
                 strength.setdefault(titles[i], [0.0] * heads)[h] += math.exp(min(score, 20))
-        boost = {
+        bias = {
             title: sum(g * math.log(1 + x) for g, x in zip(gates, each, strict=True))
             for title, each in strength.items()
         }
         return [
-            boost[titles[i]] if i <= k and titles[i] not in titles[i + 1 : k + 1] else 0.0 for i in range(len(titles))
+            bias[titles[i]] if i <= k and titles[i] not in titles[i + 1 : k + 1] else 0.0 for i in range(len(titles))
         ]
 
     def channels(self, p: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -172,14 +172,14 @@ class Slow:
         """Of each position's title as seen from k, where it was touched last: by its action type then, and how long
         ago that was."""
         titles, known = row["title_id"], self.vocabulary.tokens["action_type"]
-        boost = [0.0] * len(titles)
+        bias = [0.0] * len(titles)
         for i in range(k + 1):
             if titles[i] not in titles[i + 1 : k + 1]:
                 act = known.index(row["action_type"][i]) + 2 if row["action_type"][i] in known else 1
                 for c, share in enumerate(p.get("action_type", ())):
-                    boost[i] += share * self.w["compatible.by_act.action_type"][c][act]
-                    boost[i] += share * self.w["compatible.by_ago.action_type"][c][bucket(times[k] - times[i])]
-        return boost
+                    bias[i] += share * self.w["compatible.by_act.action_type"][c][act]
+                    bias[i] += share * self.w["compatible.by_ago.action_type"][c][bucket(times[k] - times[i])]
+        return bias
 
     def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         return self.w[f"{name}.weight"] @ x + self.w[f"{name}.bias"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from intentrec.model.boosts import logits
+from intentrec.model.logit_bias import logits
 from intentrec.model.loss import LossSettings
 from intentrec.model.titles import titles_of
 from tests.model import world
@@ -22,7 +22,7 @@ def test_a_genre_that_is_wanted_raises_every_title_that_has_it_released_since_or
     batch = encoded.pad(torch.arange(len(encoded)))
     answer = model.at(batch, torch.arange(len(encoded)), encoded.lengths - 1)
     vectors = model.item_vectors(encoder.items(titles_of(world.catalog(40))))
-    logit_BI = logits(answer.h_ND, vectors, answer.boosts(batch.title_BL - 2))
+    logit_BI = logits(answer.h_ND, vectors, answer.logit_bias(batch.title_BL - 2))
     p_BC = answer.intent_logit["genre"].softmax(-1)
     names = encoder.vocabulary.tokens["genres"]
     for i in range(40):

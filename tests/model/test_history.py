@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from intentrec.model.boosts import logits
+from intentrec.model.logit_bias import logits
 from intentrec.model.titles import titles_of
 from tests.model import world
 
@@ -26,7 +26,7 @@ def test_a_known_title_stands_out_whether_or_not_training_knew_it() -> None:
     histories = rows["title_id"].to_pylist()
     width = batch.title_BL.shape[1]
     title_BL = torch.tensor([[place[title] for title in row] + [-1] * (width - len(row)) for row in histories])
-    logit_BI = logits(answer.h_ND, model.item_vectors(items), answer.boosts(title_BL))
+    logit_BI = logits(answer.h_ND, model.item_vectors(items), answer.logit_bias(title_BL))
     times = torch.tensor([[row.count(world.title(i)) for i in range(40)] for row in histories])
     torch.testing.assert_close(logit_BI, spec.heads * times.float().log1p())
     assert times[:, 10:].any(), "a title that training never saw is known to somebody"

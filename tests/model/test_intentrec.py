@@ -215,7 +215,7 @@ def test_the_future_changes_nothing(variant: str, history: bool, windows: tuple[
 def outputs(model: IntentRec, batch: Batch) -> list[Tensor]:
     """Every tensor that a model answers with."""
     answer = model(batch)
-    found = [answer.item_BLD, *answer.intent_logit.values(), answer.z_BLP, answer.attention_BLM, answer.boost_BLL]
+    found = [answer.item_BLD, *answer.intent_logit.values(), answer.z_BLP, answer.attention_BLM, answer.bias_BLL]
     found.append(answer.loud_BLW)
     return [value for value in found if value is not None]
 

@@ -13,7 +13,7 @@ from intentrec.config import Domain, load_domain
 from intentrec.errors import PipelineError
 from intentrec.model.features import Items
 from intentrec.model.loss import LossParts, LossSettings
-from intentrec.model.spec import RIVALS, ModelSpec
+from intentrec.model.spec import BASELINES, ModelSpec
 from intentrec.training.spec import model_spec, with_variant
 from tests.model import two_processes, world
 from tests.model.test_intentrec import outputs, part
@@ -139,8 +139,10 @@ def test_half_precision_trains_like_float32(variant: str) -> None:
     assert torch.nn.functional.cosine_similarity(*flat, dim=0) > 0.99
 
 
-@pytest.mark.parametrize("variant", RIVALS)
-def test_a_rival_is_for_comparison_and_not_for_the_domain_file(streaming: Domain, tmp_path: Path, variant: str) -> None:
+@pytest.mark.parametrize("variant", BASELINES)
+def test_a_baseline_is_for_comparison_and_not_for_the_domain_file(
+    streaming: Domain, tmp_path: Path, variant: str
+) -> None:
     compared = with_variant(streaming, variant)
     spec = model_spec(compared)
     assert (spec.variant, spec.windows, spec.history_path) == (variant, (), False)

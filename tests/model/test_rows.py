@@ -44,10 +44,10 @@ def test_every_position_of_every_row(spec: ModelSpec) -> None:
         np.testing.assert_allclose(output.item_BLD[b, :n], np.stack(expected["item"]), **CLOSE)
         for name, logit_BLC in output.intent_logit.items():
             np.testing.assert_allclose(logit_BLC[b, :n], np.stack(expected["intents"][name]), **CLOSE)
-        assert (output.boost_BLL is None) == (expected["boost"] is None)
-        if output.boost_BLL is not None:
-            np.testing.assert_allclose(output.boost_BLL[b, :n, :n], np.array(expected["boost"]), **CLOSE)
-            assert not output.boost_BLL[b, :n, n:].any()
+        assert (output.bias_BLL is None) == (expected["bias"] is None)
+        if output.bias_BLL is not None:
+            np.testing.assert_allclose(output.bias_BLL[b, :n, :n], np.array(expected["bias"]), **CLOSE)
+            assert not output.bias_BLL[b, :n, n:].any()
         assert (output.z_BLP is None) == (expected["z"] is None)
         if output.z_BLP is not None:
             np.testing.assert_allclose(output.z_BLP[b, :n], np.stack(expected["z"]), **CLOSE)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from intentrec.model.boosts import Boosts
+from intentrec.model.logit_bias import LogitBias
 from intentrec.model.softmax import draw, in_blocks, item_loss, sampled_item_loss
 from intentrec.model.titles import titles_of
 from tests.model import world
@@ -30,22 +30,22 @@ def problem(seed: int, n: int, titles: int, dtype: torch.dtype) -> tuple[Tensor,
     return h.requires_grad_(), items.requires_grad_(), torch.randint(titles, (n,), generator=g), weight
 
 
-def boosted(seed: int, n: int, titles: int, dtype: torch.dtype) -> Boosts:
-    """Random boosts of some titles, one of them twice and some of no title."""
+def biased(seed: int, n: int, titles: int, dtype: torch.dtype) -> LogitBias:
+    """Random logit biases of some titles, one of them twice and some of no title."""
     g = torch.Generator().manual_seed(seed + 1)
     which = torch.randint(-2, titles, (n, 5), generator=g)
     which[:, 1] = which[:, 0]
-    return Boosts(which, torch.randn(n, 5, generator=g, dtype=dtype).requires_grad_())
+    return LogitBias(which, torch.randn(n, 5, generator=g, dtype=dtype).requires_grad_())
 
 
-def dense(boosts: Boosts, titles: int) -> Tensor:
-    """Boosts as a matrix, by a product with ones and zeros."""
-    hot = (boosts.title_NL[:, :, None] == torch.arange(titles)).to(boosts.value_NL)
-    return (boosts.value_NL[:, :, None] * hot).sum(1)
+def dense(logit_bias: LogitBias, titles: int) -> Tensor:
+    """Logit biases as a matrix, by a product with ones and zeros."""
+    hot = (logit_bias.title_NL[:, :, None] == torch.arange(titles)).to(logit_bias.value_NL)
+    return (logit_bias.value_NL[:, :, None] * hot).sum(1)
 
 
-def plain(h: Tensor, items: Tensor, title: Tensor, weight: Tensor, boost: Tensor | float = 0.0) -> Tensor:
-    return weight @ F.cross_entropy(h @ items.T + boost, title, reduction="none")
+def plain(h: Tensor, items: Tensor, title: Tensor, weight: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+    return weight @ F.cross_entropy(h @ items.T + bias, title, reduction="none")
 
 
 @given(seed=st.integers(0, 99), n=st.integers(1, 40), titles=st.integers(2, 30), cells=st.integers(1, 1500))
@@ -56,13 +56,13 @@ def test_tiles_equal_cross_entropy_in_value_and_gradient(
 ) -> None:
     """Tiles that cut the positions, the catalogue, both, or nothing."""
     h, items, title, weight = problem(seed, n, titles, dtype)
-    boosts = boosted(seed, n, titles, dtype)
-    for some, boost, inputs in (
+    logit_bias = biased(seed, n, titles, dtype)
+    for some, bias, inputs in (
         (None, 0.0, (h, items)),
-        (boosts, dense(boosts, titles), (h, items, boosts.value_NL)),
+        (logit_bias, dense(logit_bias, titles), (h, items, logit_bias.value_NL)),
     ):
         ours = item_loss(h, items, title, weight, cells, some) / weight.sum()
-        theirs = plain(h, items, title, weight, boost) / weight.sum()
+        theirs = plain(h, items, title, weight, bias) / weight.sum()
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
         found = torch.autograd.grad(3 * ours, inputs)  # a factor, as lambda or a scaled loss would put there
         expected = torch.autograd.grad(3 * theirs, inputs)
@@ -170,12 +170,12 @@ def test_sampled_softmax_by_a_loop(seed: int, n: int, titles: int, cells: int) -
     q = torch.rand(titles, generator=g, dtype=torch.float64) + 0.1
     q /= q.sum()
     drawn, count = places.unique(return_counts=True)
-    boosts = boosted(seed, n, titles, torch.float64)
-    for some, boost in ((boosts, dense(boosts, titles)), (None, 0.0)):
+    logit_bias = biased(seed, n, titles, torch.float64)
+    for some, bias in ((logit_bias, dense(logit_bias, titles)), (None, 0.0)):
         found = sampled_item_loss(
             h, lambda index: items[index], title, weight, (drawn, (count / (6 * q[drawn])).log()), cells, some
         )
-        expected = slow_sampled(h @ items.T + boost, title, weight, places.tolist(), q.tolist())
+        expected = slow_sampled(h @ items.T + bias, title, weight, places.tolist(), q.tolist())
         assert float(found.detach()) == pytest.approx(expected)
     found.backward()
     untouched = sorted(set(range(titles)) - {*title.tolist(), *drawn.tolist()})

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from mlflow.artifacts import download_artifacts
 
+from intentrec.registry.tracking import client_of
+from intentrec.registry.versions import Registry
 from intentrec.reports.attach import attach
-from intentrec.review.registry import Registry
-from intentrec.runs import Run, _record
-from intentrec.training.tracking import client_of
+from intentrec.storage.runs import Run, _record
 from jobs.report import body
+from tests.registry.judged import Judged
 from tests.reports.pages import Page, resolves
-from tests.review.judged import Judged
 
 pytestmark = pytest.mark.slow
 

@@ -13,12 +13,12 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import Domain, Profile
 from intentrec.contracts import FEATURE_PROFILES, INTERACTIONS, SEQUENCES, Table
-from intentrec.quality import AuditFailed
-from intentrec.reports import weeks
-from intentrec.runs import Run, _record, ledger
+from intentrec.monitoring import weeks
+from intentrec.storage.audit import AuditFailed
+from intentrec.storage.runs import Run, _record, ledger
 from jobs.report import body
-from tests import good_rows
 from tests.reports.pages import harmless, resolves
+from tests.storage import good_rows
 
 WEEK = timedelta(days=7)
 FIRST = date(2026, 8, 17)  # the first week that trains targets

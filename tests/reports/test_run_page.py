@@ -12,8 +12,8 @@ import pytest
 from intentrec.config import Domain, Profile
 from intentrec.contracts import TABLES
 from intentrec.reports import run_facts, run_page, trend_page
-from intentrec.runs import Run, _record
-from intentrec.simulated import MANIFEST
+from intentrec.sources.simulated import MANIFEST
+from intentrec.storage.runs import Run, _record
 from tests.reports.pages import HOSTILE, NETWORK, Page
 
 START, END = date(2026, 8, 10), date(2026, 8, 17)
@@ -139,7 +139,7 @@ def test_a_good_run(attempt: Callable[..., Run], page: Callable[[], str]) -> Non
 
 def test_rows_that_do_not_add_up_are_shown(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
     attempt("ingest", "succeeded", counts=COUNTS | {"events.late": 3})
-    assert "7 of the raw events read have no fate or two" in page()
+    assert "7 of the raw events read have no outcome or two" in page()
 
 
 def test_failures_warnings_and_skips_are_shown(attempt: Callable[..., Run], page: Callable[[], str]) -> None:

@@ -9,9 +9,9 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from intentrec.calendar import day_start_of
 from intentrec.config import Domain, DurationWeight, seconds
 from intentrec.contracts import INTERACTIONS
-from intentrec.events.calendar import day_start_of
 from intentrec.sequences.build import build, read_from, weight
 from tests.events.days import service_date_of
 from tests.interactions.worlds import frame, rows_of

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
 from intentrec.sources import jsonl
+from intentrec.storage.runs import Run
 from tests.sources.landing import deliver, event, events_of, item, snapshot_of
 
 DAY = date(2026, 8, 4)
@@ -79,7 +79,7 @@ def test_lines_taken_apart(spark: SparkSession, run: Run, tmp_path: Path) -> Non
     assert rows[len(LINES) - 1]["raw"] == '{"event_id": "��"}'
 
 
-def test_arrival_is_the_rows_own_or_the_start_of_its_folders_date(
+def test_arbaseline_is_the_rows_own_or_the_start_of_its_folders_date(
     spark: SparkSession, run: Run, tmp_path: Path
 ) -> None:
     deliver(events_of(tmp_path / "raw", DAY), [event(), event(arrived_at="2031-01-01T00:00:00Z"), "junk"])

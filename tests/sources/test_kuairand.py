@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from intentrec.config import Domain
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
 from intentrec.sources import kuairand as reader
+from intentrec.storage.runs import Run
 
 WEEK = (date(2022, 4, 25), date(2022, 5, 2))
 LOG = "log_standard_part.csv.gz"

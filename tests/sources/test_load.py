@@ -4,8 +4,8 @@ import pytest
 
 from intentrec.config import Domain, Source
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
 from intentrec.sources import data_folder, load
+from intentrec.storage.runs import Run
 
 
 @pytest.mark.parametrize("reader", ["jsonl", "kuairand"])

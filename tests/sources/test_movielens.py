@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 from intentrec.config import ROOT, Domain, load_domain
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
 from intentrec.sources import movielens as reader
+from intentrec.storage.runs import Run
 
 WEEK = (date(1997, 9, 15), date(1997, 9, 22))
 FLAGS = "0|0|0|0|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0"

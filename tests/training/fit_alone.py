@@ -9,11 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from intentrec.config import ROOT, load_domain
-from intentrec.training.distributed import together
+from intentrec.training.distributed import set_threads, together
 from intentrec.training.loop import fit, train
-from intentrec.training.threads import set_threads
 from tests.model import world
-from tests.review.world import domain_of
+from tests.registry.world import domain_of
 
 WEEKS, TITLES = 3, 24
 

@@ -19,7 +19,7 @@ from intentrec.training.data import batches
 from intentrec.training.prepare import load, prepare
 from intentrec.training.steps import loaded
 from tests.model import world
-from tests.review.world import domain_of
+from tests.registry.world import domain_of
 
 ROWS = 500  # of a bucket: what has to fit in memory, here small, so that a small test has many of them
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from intentrec.inference.predictor import CELLS, TOKENS, ItemIndex, Predictor, _indices, padded_indices
 from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.features import Batch
 from intentrec.model.ranking import ranks
 from intentrec.training.data import batches
-from intentrec.training.predictor import CELLS, TOKENS, ItemIndex, Predictor, _indices, padded_indices
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def score_positions(predictor: Predictor, sequences: Rows, items: ItemIndex) -> 
         at_N = encoded.offsets[rows[row_N]] + j_N
         found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
         known_N = place_N[at_N] >= 0
-        boosts = answer.boosts(padded_indices(place_N, encoded, rows)[row_N], place_I)
-        some = None if boosts is None else boosts.part(known_N)
+        logit_bias = answer.logit_bias(padded_indices(place_N, encoded, rows)[row_N], place_I)
+        some = None if logit_bias is None else logit_bias.part(known_N)
         found_N[known_N] = ranks(answer.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk, some)
         at.append(at_N)
         rank.append(found_N)

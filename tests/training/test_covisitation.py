@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from intentrec.config import Domain
+from intentrec.inference.predictor import Predictor
 from intentrec.model.features import Encoded
 from intentrec.model.vocabulary import FIRST
 from intentrec.training import covisitation
 from intentrec.training.covisitation import factors, met, mutual_information, nearest
 from intentrec.training.loop import fit
-from intentrec.training.predictor import Predictor
 from intentrec.training.prepare import load, prepare
 from tests.model import world
-from tests.review.world import domain_of
+from tests.registry.world import domain_of
 
 WEEKS, TITLES = 3, 24
 CUTOFF = (world.START + timedelta(weeks=WEEKS)).date()

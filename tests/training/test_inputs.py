@@ -9,10 +9,10 @@ from deltalake import write_deltalake
 from intentrec.config import Domain
 from intentrec.contracts import SEQUENCES
 from intentrec.errors import PipelineError
-from intentrec.runs import Run
+from intentrec.storage.runs import Run
 from intentrec.training.inputs import Inputs
 from tests.model import world as rows
-from tests.review import world
+from tests.registry import world
 
 
 def test_fingerprint_moves_with_what_is_read_and_with_nothing_else(

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from intentrec.config import Domain
+from intentrec.inference.predictor import Predictor
 from intentrec.training import loop
 from intentrec.training.checkpoint import CHECKPOINT, save_checkpoint
 from intentrec.training.data import NothingToTrain, split, validation_start
+from intentrec.training.distributed import set_threads
 from intentrec.training.loop import FitResult, fit
-from intentrec.training.predictor import Predictor
 from intentrec.training.spec import model_spec, with_variant
-from intentrec.training.threads import set_threads
 from tests.model import world
-from tests.review.world import domain_of
+from tests.registry.world import domain_of
 
 WEEKS = 3
 CUTOFF = (world.START + timedelta(weeks=WEEKS)).date()

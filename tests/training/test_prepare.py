@@ -25,7 +25,7 @@ from intentrec.training.data import chained, split, validation_start
 from intentrec.training.prepare import load, prepare
 from intentrec.training.spec import model_spec
 from tests.model import world
-from tests.review.world import domain_of
+from tests.registry.world import domain_of
 
 WEEKS, TITLES = 3, 24
 CUTOFF = (world.START + timedelta(weeks=WEEKS)).date()

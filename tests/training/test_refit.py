@@ -11,7 +11,7 @@ from intentrec.training import loop
 from intentrec.training.loop import DATA, FitResult, fit
 from intentrec.training.prepare import prepare
 from tests.model import world
-from tests.review.world import domain_of
+from tests.registry.world import domain_of
 
 WEEKS, TITLES, USERS = 3, 24, 40
 END = world.START + timedelta(weeks=WEEKS)  # of the rows

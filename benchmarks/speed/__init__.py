@@ -1,1 +1,0 @@
-"""Training and scoring speed beside RecTools' and RePlay's SASRec: `python -m benchmarks.speed`."""

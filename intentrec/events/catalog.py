@@ -1,0 +1,83 @@
+"""Raw catalogue rows to typed items, each with the reasons why it is refused (none for most).
+
+Which catalogue snapshot holds on a service date: the last one not after it, never a later one.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from intentrec.contracts import CATALOG
+from intentrec.events.reasons import all_reasons, bad_type, missing
+from intentrec.sources.text import integer, moment, number
+from intentrec.storage.row_text import row_text
+
+_REQUIRED = ("item_id", "title_id", "kind")
+_MOMENTS = ("release_ts", "available_from", "available_to")
+_TYPED = (*_MOMENTS, "runtime_s", "episode", "genres")
+_FACTS = [name for name in CATALOG.names if name not in ("snapshot_date", "item_id")]
+
+
+def checked_items(raw: DataFrame) -> DataFrame:
+    """CATALOG columns, provenance (raw, source_file, source_line), `reasons` and `is_copy`.
+
+    Rows of one snapshot that describe the same item alike are one item and its copies; where they contradict each
+    other all are refused (`conflicting_item`). The genres of an item are a sorted set.
+    """
+    listed = F.coalesce(F.nullif(F.trim("genres"), F.lit("")), F.lit("[]"))
+    genres = F.from_json(listed, "array<string>", {"mode": "PERMISSIVE"})
+    no_blank = F.filter(genres, lambda genre: F.trim(genre) != "")
+    typed = raw.select(
+        *(name for name in raw.columns if name not in _TYPED),
+        *(F.col(name).alias(f"{name}_text") for name in _TYPED),
+        *(moment(F.col(name)).alias(name) for name in _MOMENTS),
+        number(F.col("runtime_s")).alias("runtime_s"),
+        integer(F.col("episode"), "int").alias("episode"),
+        F.array_sort(F.array_distinct(no_blank)).alias("genres"),
+    )
+    own = typed.withColumn("reasons", all_reasons(F.col("read_error"), _item_reasons()))
+    same_item = Window.partitionBy("snapshot_date", F.when(F.size("reasons") == 0, F.col("item_id")))
+    facts = F.xxhash64(row_text(_FACTS))
+    valid = F.size("reasons") == 0
+    alike = own.withColumn("facts", facts).withColumns(
+        {
+            "contradicted": valid & (F.min("facts").over(same_item) != F.max("facts").over(same_item)),
+            "copy": F.row_number().over(same_item.orderBy("source_file", "source_line")),
+        }
+    )
+    return alike.withColumns(
+        {
+            "reasons": F.when(F.col("contradicted"), F.array(F.lit("conflicting_item"))).otherwise(F.col("reasons")),
+            "is_copy": valid & ~F.col("contradicted") & (F.col("copy") > 1),
+        }
+    ).select(*CATALOG.names, "raw", "source_file", "source_line", "reasons", "is_copy")
+
+
+def _item_reasons() -> list[Column]:
+    runtime, episode = F.col("runtime_s"), F.col("episode")
+    return [
+        *(missing(name) for name in _REQUIRED),
+        *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in (*_MOMENTS, "runtime_s", "episode", "genres")),
+        F.when(F.isnan(runtime) | (runtime <= 0) | (runtime == float("inf")), "bad_runtime"),
+        F.when(episode < 0, "bad_episode"),
+        F.when(F.col("available_to") < F.col("available_from"), "bad_availability"),
+    ]
+
+
+def snapshot_dates(catalog: DataFrame, start: date, end: date) -> list[date]:
+    """Snapshots that events of [start, end) need, oldest first: the last one on or before `start`, and those within.
+
+    One small query: there are as many dates as snapshots, whatever the size of the catalogue.
+    """
+    found = catalog.where(F.col("snapshot_date") < F.lit(end)).select("snapshot_date").distinct().collect()
+    dates = sorted(row["snapshot_date"] for row in found)
+    known_at_start = [day for day in dates if day <= start]
+    return known_at_start[-1:] + [day for day in dates if start < day < end]
+
+
+def snapshot_as_of(day: Column, dates: Sequence[date]) -> Column:
+    """The last of `dates` that is not after `day`; null where all are."""
+    passed = [F.when(day >= F.lit(known), F.lit(known)) for known in dates]
+    return F.greatest(*passed, F.lit(None).cast("date"), F.lit(None).cast("date"))

@@ -1,0 +1,140 @@
+"""Distributed scoring: the model travels to the workers as bytes, users never leave them.
+
+One model per worker process is kept in a global, keyed by what it was made from; batches of one key share it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, IntegerType, StringType, StructField, StructType
+
+from intentrec.config import Publishing
+from intentrec.contracts import FLOAT, ITEM_VECTORS, RECOMMENDATIONS, TEXT, USER_INTENTS, USER_VECTORS, array, text_map
+from intentrec.inference.scorer import Scorer
+
+ROWS = 512  # users in a task and in a batch
+
+SCORED = StructType(
+    [
+        StructField("user_id", StringType(), False),
+        StructField("account_id", StringType(), False),
+        StructField("intent_embedding", array(FLOAT), False),
+        StructField("attention", text_map(FLOAT), False),
+        StructField("primary_intent", StringType(), False),
+        StructField("top_labels", text_map(array(TEXT)), False),
+        StructField("top_probabilities", text_map(array(FLOAT)), False),
+        StructField("user_vector", array(FLOAT), False),
+        StructField("logit_bias", text_map(FLOAT), False),
+        StructField("title_ids", array(TEXT), False),
+        StructField("scores", array(FLOAT), False),
+        StructField("cluster", IntegerType(), False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A model with everything it needs to score a snapshot, ready to be broadcast."""
+
+    key: str
+    files: dict[str, bytes]
+    catalog: bytes  # Arrow IPC stream
+    as_of: date
+    top_k: int
+    top_labels: int
+    seen_titles: bool
+
+    @classmethod
+    def of(cls, key: str, files: dict[str, bytes], catalog: pa.Table, as_of: date, publishing: Publishing) -> "Package":
+        """`key` must differ between packages that differ."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, catalog.schema) as writer:
+            writer.write_table(catalog)
+        data = sink.getvalue().to_pybytes()
+        return cls(key, files, data, as_of, publishing.top_k, publishing.top_labels, publishing.seen_titles)
+
+    def scorer(self) -> Scorer:
+        """The model, loaded."""
+        return Scorer(self.files, pa.ipc.open_stream(self.catalog).read_all(), self.as_of)
+
+
+_LOADED: dict[str, Scorer] = {}
+
+
+def _scorer(package: Package) -> Scorer:
+    if package.key not in _LOADED:
+        import torch
+
+        torch.set_num_threads(1)  # a worker is one task of many on its machine
+        _LOADED.clear()
+        _LOADED[package.key] = package.scorer()
+    return _LOADED[package.key]
+
+
+def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
+    """Score a snapshot of `rows` users: schema SCORED.
+
+    Users are spread by hash and sorted within a task, so that a batch holds the same users whatever files they came
+    from: a matrix product's last bits depend on what is multiplied together.
+    """
+    shared = sequences.sparkSession.sparkContext.broadcast(package)
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held = shared.value
+        scorer = _scorer(held)
+        for batch in batches:
+            for start in range(0, batch.num_rows, ROWS):
+                yield scorer.score(batch.slice(start, ROWS), held.top_k, held.seen_titles, held.top_labels)
+
+    parts = max(1, -(-rows // ROWS))
+    spread = sequences.repartition(parts, "user_id").sortWithinPartitions("user_id")
+    return spread.mapInArrow(work, SCORED)
+
+
+def _stamp(as_of: date, release_id: str) -> list[Column]:
+    return [F.lit(as_of).alias("as_of"), F.lit(release_id).alias("release_id")]
+
+
+def user_intents(scored: DataFrame, as_of: date, release_id: str, space_id: str) -> DataFrame:
+    """Rows of `user_intents`."""
+    columns = scored.select("*", *_stamp(as_of, release_id), F.lit(space_id).alias("space_id"))
+    return columns.select(*USER_INTENTS.names)
+
+
+def user_vectors(scored: DataFrame, as_of: date, release_id: str) -> DataFrame:
+    """Rows of `user_vectors`."""
+    columns = scored.select("*", *_stamp(as_of, release_id), F.col("user_vector").alias("vector"))
+    return columns.select(*USER_VECTORS.names)
+
+
+def recommendations(scored: DataFrame, as_of: date, release_id: str) -> DataFrame:
+    """Rows of `recommendations`, rank 1 first in each user's list."""
+    ranked = scored.select(
+        "user_id",
+        "account_id",
+        *_stamp(as_of, release_id),
+        F.posexplode(F.arrays_zip("title_ids", "scores")).alias("position", "entry"),
+    )
+    named = ranked.select(
+        "*",
+        (F.col("position") + 1).alias("rank"),
+        F.col("entry.title_ids").alias("title_id"),
+        F.col("entry.scores").alias("score"),
+    )
+    return named.select(*RECOMMENDATIONS.names)
+
+
+def item_vectors(package: Package, spark: Any, as_of: date, release_id: str) -> DataFrame:
+    """Rows of `item_vectors`: titles offered on `as_of`. They grow with the catalogue, not with users."""
+    scorer = package.scorer()
+    found = scorer.predictor.item_vectors(scorer.items).cast(
+        pa.schema([("title_id", pa.string()), ("vector", pa.list_(pa.float32()))])
+    )
+    schema = StructType([StructField("title_id", StringType(), False), StructField("vector", ArrayType(FLOAT, False))])
+    frame = spark.createDataFrame(found.to_pandas(), schema)
+    return frame.select("*", *_stamp(as_of, release_id)).select(*ITEM_VECTORS.names)

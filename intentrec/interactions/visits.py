@@ -1,0 +1,182 @@
+"""Events to runs: one row per run with everything of it that is known before it is labelled.
+
+Events to sessions and runs: which events belong together, as columns on the events.
+"""
+
+from datetime import timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from intentrec.config import Calendar, Domain, seconds
+from intentrec.contracts import INTERACTIONS
+
+DAY = ("user_id", "event_date")
+RUN = (*DAY, "run")
+LABELS = ("action_type", "is_target", "left_censored", "rules_version")
+# Columns of INTERACTIONS that are known before the rules, in contract order.
+BEFORE_LABELS = tuple(name for name in INTERACTIONS.names if name not in LABELS)
+# What a frame of runs carries beside them: for the rules and for the fold of the state.
+CARRIED = ("first_item_id", "played", "finished", "list_change")
+
+_FACTS = ("kind", "genres", "creator", "language", "episode", "title_release_ts")
+
+
+def runs(events: DataFrame, domain: Domain) -> DataFrame:
+    """The runs of `events`, with facts as of each run's last item.
+
+    Args:
+        events: accepted events with catalogue facts (`facts.with_facts`).
+        domain: the domain file.
+
+    Returns:
+        BEFORE_LABELS and CARRIED: first_item_id, played (it has an event of a play type), finished (it played some
+        item up to `finished_fraction`), list_change (true added, false removed, null neither; the last change wins).
+        Where a run played anything, its first and last item are the first and last that it played: a trailer or a
+        list change touches a title but says nothing about how far a user is in it.
+    """
+    played = F.col("event_type").isin(domain.events.play_types)
+    # least() and greatest() pass over nulls: without this an unknown position would count as the very beginning.
+    known = (F.col("runtime_s") > 0) & F.col("position_s").isNotNull()
+    share = F.least(F.lit(1.0), F.greatest(F.lit(0.0), F.col("position_s") / F.col("runtime_s")))
+    marked = with_runs(events, domain.calendar).withColumns(
+        {
+            "play_n": F.when(played, F.col("n")),
+            "share": F.when(played & known, share),
+            "list_change": _list_change(domain),
+        }
+    )
+    run = Window.partitionBy(*RUN)
+    marked = marked.withColumn("last_n", F.coalesce(F.max("play_n").over(run), F.max("n").over(run)))
+    # item_id of the run's last item, for the share of that item's runtime alone.
+    marked = marked.withColumn("last_item_id", F.max_by("item_id", F.col("n") == F.col("last_n")).over(run))
+    return _aggregate(marked, domain).select(*BEFORE_LABELS, *CARRIED)
+
+
+def left_censored(day: Column, domain: Domain) -> Column:
+    """Whether a service date lies in the domain's first weeks, where everything looks new."""
+    until = domain.calendar.history_start + timedelta(weeks=domain.calendar.censored_weeks)
+    return day < F.lit(until)
+
+
+def _list_change(domain: Domain) -> Column:
+    kind = F.col("event_type")
+    change = F.lit(None).cast("boolean")
+    if domain.events.list_add is not None:
+        change = F.when(kind == domain.events.list_add, F.lit(True)).otherwise(change)
+    if domain.events.list_remove is not None:
+        change = F.when(kind == domain.events.list_remove, F.lit(False)).otherwise(change)
+    return change
+
+
+def _aggregate(marked: DataFrame, domain: Domain) -> DataFrame:
+    """One row per run of the marked events."""
+    n, last = F.col("n"), F.col("n") == F.col("last_n")
+    first_item = F.coalesce(F.min_by("item_id", "play_n"), F.min_by("item_id", n))
+    finished = F.max(F.col("share") >= domain.interactions.finished_fraction)
+    aggregated = marked.groupBy(*RUN).agg(
+        F.min_by("account_id", n).alias("account_id"),
+        F.min("session_start").alias("session_start"),
+        F.max_by("title_id", n).alias("title_id"),
+        first_item.alias("first_item_id"),
+        F.max("last_item_id").alias("item_id"),
+        F.min("event_ts").alias("start_ts"),
+        F.max("end_ts").alias("end_ts"),
+        F.min_by("tie", n).alias("tie"),
+        _exact_sum(F.col("duration_s")).alias("duration_s"),
+        F.max(F.when(F.col("item_id") == F.col("last_item_id"), F.col("share"))).alias("fraction"),
+        _counts(domain.events.types).alias("event_counts"),
+        _signals(domain.events.signals).alias("signals"),
+        F.min_by("surface", n).alias("surface"),
+        F.min_by("device", n).alias("device"),
+        F.max_by(F.struct(*_FACTS), last).alias("facts"),
+        F.max(F.col("play_n").isNotNull()).alias("played"),
+        F.coalesce(finished, F.lit(False)).alias("finished"),
+        F.max_by("list_change", F.when(F.col("list_change").isNotNull(), n)).alias("list_change"),
+    )
+    moment = F.date_format("session_start", "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'")
+    return aggregated.select("*", "facts.*").withColumns(
+        {
+            "session_id": F.concat_ws("@", "user_id", moment),
+            "release_age_days": _days(F.col("title_release_ts"), F.col("end_ts")),
+        }
+    )
+
+
+def _days(earlier: Column, later: Column) -> Column:
+    """Days from `earlier` to `later`, 0 where the order is reversed, null where either is."""
+    days = (F.unix_micros(later) - F.unix_micros(earlier)) / F.lit(86_400_000_000.0)
+    return F.when(days.isNotNull(), F.greatest(days, F.lit(0.0)))
+
+
+def _exact_sum(value: Column) -> Column:
+    """Sum to six decimals. Floating-point addition would depend on the order in which rows happen to arrive."""
+    return F.sum(value.try_cast("decimal(28,6)")).cast("double")
+
+
+def _counts(types: list[str]) -> Column:
+    """Events by event_type, without the types that do not occur."""
+    entries = [entry for kind in types for entry in (F.lit(kind), F.count_if(F.col("event_type") == kind))]
+    return F.map_filter(F.create_map(*entries), lambda _, count: count > 0)
+
+
+def _signals(names: list[str]) -> Column:
+    """Sum of each signal over the run, 0 where no event carries it."""
+    if not names:
+        return F.create_map().cast("map<string,double>")
+    entries = [
+        entry
+        for name in names
+        for entry in (F.lit(name), F.coalesce(_exact_sum(F.col("extra").getItem(name)), F.lit(0.0)))
+    ]
+    return F.create_map(*entries)
+
+
+def with_runs(events: DataFrame, calendar: Calendar) -> DataFrame:
+    """Events with `end_ts`, `n`, `tie`, `session_start` and `run`.
+
+    A session ends where the user did nothing for longer than `session_gap` after the end of all that was engaged so
+    far, and at the service day's start: it lies within (user_id, event_date). A run is a maximal sequence of one
+    title's events inside a session.
+
+    Order is (event_ts, hash of event_id). Events of one title at the same instant stand together, at the place of
+    the smallest hash among them, so that two runs of a title never begin at the same instant: (user_id, start_ts,
+    title_id) is a key. Hashes carry no meaning; ordering ties by an id would leak what comes next.
+
+    Args:
+        events: accepted events with `title_id`.
+        calendar: the domain's calendar.
+
+    Returns:
+        The events' columns and end_ts (event_ts + duration_s), n (1-based place within user and day), tie (hash of
+        event_id), session_start (first moment of the session) and run (n of the run's first event).
+    """
+    length = F.round(F.col("duration_s") * 1_000_000).cast("long")
+    # One exchange for all windows below and for the aggregation into runs.
+    timed = events.repartition(*DAY).withColumns(
+        {
+            "end_ts": F.timestamp_micros(F.unix_micros("event_ts") + length),
+            "tie": F.xxhash64("event_id"),
+        }
+    )
+    instant = Window.partitionBy(*DAY, "event_ts", "title_id")
+    ordered = Window.partitionBy(*DAY).orderBy("event_ts", "title_tie", "title_id", "tie", "event_id")
+    before = ordered.rowsBetween(Window.unboundedPreceding, -1)
+    so_far = ordered.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+
+    gap = F.make_dt_interval(secs=F.lit(seconds(calendar.session_gap)))
+    busy_until = F.max("end_ts").over(before)
+    begins_session = busy_until.isNull() | (F.col("event_ts") > busy_until + gap)
+    same_title = F.col("title_id").eqNullSafe(F.lag("title_id").over(ordered))
+    return (
+        timed.withColumn("title_tie", F.min("tie").over(instant))
+        .withColumns({"n": F.row_number().over(ordered), "begins_session": begins_session})
+        .withColumn("begins_run", F.col("begins_session") | ~same_title)
+        .withColumns(
+            {
+                "session_start": F.last(F.when(F.col("begins_session"), F.col("event_ts")), True).over(so_far),
+                "run": F.last(F.when(F.col("begins_run"), F.col("n")), True).over(so_far),
+            }
+        )
+        .drop("title_tie", "begins_session", "begins_run")
+    )

@@ -1,0 +1,167 @@
+"""Rebuild a range of weeks through Airflow's own backfill, and follow it to its end."""
+
+import time
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from intentrec.errors import PipelineError
+from intentrec.local import processes, services
+from intentrec.local.airflow_client import Airflow
+from intentrec.local.home import Home
+from intentrec.local.progress import Progress
+
+WEEK = timedelta(days=7)
+OVER = ("success", "failed")
+
+
+def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
+    """Run every week of [start, end) as a backfill of its own, oldest first; stop at the first that fails.
+
+    One backfill of all the weeks would begin the next week before this one's failure is seen, and leave it half done.
+
+    The services that `up` started are used if they run. Otherwise a scheduler is started for the purpose, with
+    schedules off, so that unpausing the DAG for the backfill does not start its ordinary weekly run.
+
+    Raises:
+        PipelineError: a run failed (the message holds the last lines of its jobs), Airflow refused the backfill, or
+            another backfill or an ordinary run is in progress.
+    """
+    services.require_no_backfill(home)
+    home.prepare()
+    if processes.marked(services.up_marker(home)):
+        airflow = Airflow(home)
+        _require_unpaused(airflow, dag)
+        _run_weeks(airflow, dag, start, end, conf, progress)
+        return
+    own = replace(home, airflow_port=services.free_port())
+    marker, note = services.backfill_marker(home), services.paused_note(home, dag)
+    try:
+        progress.say("starting Airflow for the backfill")
+        services.start_airflow(own, marker, SCHEDULER__USE_JOB_SCHEDULE="False")
+        services.wait_for_airflow(own, marker)
+        airflow = Airflow(own)
+        if airflow.dag(dag)["is_paused"]:
+            note.parent.mkdir(exist_ok=True)
+            note.touch()
+        _end_leftovers(airflow, dag)
+        airflow.call("PATCH", f"/dags/{dag}", {"is_paused": False})
+        try:
+            _run_weeks(airflow, dag, start, end, conf, progress)
+        finally:
+            airflow.call("PATCH", f"/dags/{dag}", {"is_paused": note.exists()})
+            note.unlink(missing_ok=True)
+            _end_leftovers(airflow, dag)
+    finally:
+        processes.stop(marker)
+
+
+def _run_weeks(airflow: Airflow, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
+    logs = LogFiles(airflow.home.airflow / "logs" / f"dag_id={dag}")
+    count = (end - start) // WEEK
+    for number in range(count):
+        week = start + WEEK * number
+        progress.say(f"week {week} ({number + 1} of {count})")
+        progress.tail.clear()
+        state = _run_week(airflow, dag, week, conf, logs, progress)
+        progress.say(f"week {week}: {state}")
+        if state != "success":
+            raise PipelineError(
+                f"week {week} failed, later weeks were not begun. Its last lines:\n{progress.last_words()}\n"
+                f"Logs: {logs.folder}. Mend the cause and run the same backfill again."
+            )
+
+
+def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: "LogFiles", progress: Progress) -> str:
+    """Backfill one week, show what its jobs say, return the run's state."""
+    date_of_run = f"{week}T00:00:00Z"
+    request = {
+        "dag_id": dag,
+        "from_date": date_of_run,
+        "to_date": date_of_run,
+        "dag_run_conf": conf,
+        "reprocess_behavior": "completed",
+        "max_active_runs": 1,
+    }
+    # 503: another process held SQLite. Airflow takes back what it began, and leaves it to the caller to try again.
+    number = airflow.insist(503, "POST", "/backfills", request)["id"]
+    query = f"run_type=backfill&logical_date_gte={date_of_run}&logical_date_lte={date_of_run}"
+    while True:
+        runs = airflow.call("GET", f"/dags/{dag}/dagRuns?{query}")["dag_runs"]
+        over = [run["state"] for run in runs if run["state"] in OVER]
+        for record in logs.new_lines():
+            progress.feed(record)
+        if over:
+            _close(airflow, airflow.call("GET", f"/backfills/{number}"))
+            return over[0]
+        if not runs and airflow.call("GET", f"/backfills/{number}")["completed_at"]:
+            raise PipelineError(f"backfill {number} of {dag} made no run for {week}: is another in progress for it?")
+        time.sleep(2)
+
+
+def _close(airflow: Airflow, backfill: dict) -> None:
+    """Close a backfill whose runs are over; the scheduler does so every half minute, and allows one at a time."""
+    try:
+        if backfill["completed_at"] is None:
+            airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
+    except PipelineError:
+        if airflow.call("GET", f"/backfills/{backfill['id']}")["completed_at"] is None:
+            raise
+
+
+def _end_leftovers(airflow: Airflow, dag: str) -> None:
+    """End what an interrupted backfill or demo left open: nothing is working on it, but a scheduler would resume it.
+
+    Raises:
+        PipelineError: another run is open, such as this week's, which waits for late rows: a scheduler would go on with
+            it, beside the backfill. Nobody but a person may end it, as nothing would make it again.
+    """
+    for left in airflow.call("GET", f"/backfills?dag_id={dag}&order_by=-id&limit=20")["backfills"]:
+        _close(airflow, left)
+    runs = airflow.call("GET", f"/dags/{dag}/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
+    others = [run["dag_run_id"] for run in runs if not is_leftover(run)]
+    if others:
+        raise PipelineError(
+            f"{dag} has runs that are not over: {', '.join(others)}. `make up` goes on with them, and a backfill may "
+            "run beside it; or mark them there as failed first"
+        )
+    for run in runs:
+        airflow.call("PATCH", f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'])}", {"state": "failed"})
+
+
+def is_leftover(run: dict) -> bool:
+    """Of a backfill, or of the demo, whose runs are dated an hour into Monday (`operate.weekly.run`)."""
+    demo = run["run_type"] == "manual" and str(run["logical_date"]).endswith("T01:00:00Z")
+    return run["run_type"] == "backfill" or demo
+
+
+def _require_unpaused(airflow: Airflow, dag: str) -> None:
+    if airflow.dag(dag)["is_paused"]:
+        raise PipelineError(
+            f"{dag} is paused in the Airflow that `make up` started, so a backfill would wait for ever. "
+            "Unpause it there (which starts its weekly schedule too), or `make down` first."
+        )
+
+
+class LogFiles:
+    """Lines added to any task log under a folder since this object was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read = {path: path.stat().st_size for path in self._files()}
+
+    def new_lines(self) -> list[str]:
+        """Whole lines written since the last call, file by file."""
+        lines: list[str] = []
+        for path in self._files():
+            begin = self._read.get(path, 0)
+            with path.open("rb") as file:
+                file.seek(begin)
+                text, newline, _ = file.read().rpartition(b"\n")
+            self._read[path] = begin + len(text) + len(newline)
+            lines += text.decode(errors="replace").splitlines()
+        return lines
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("run_id=*/task_id=*/attempt=*.log"), key=lambda path: path.stat().st_mtime)

@@ -1,0 +1,139 @@
+"""Airflow and MLflow as background services of this machine, on loopback and with passwords."""
+
+import secrets
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from intentrec.config import Profile
+from intentrec.errors import PipelineError
+from intentrec.local import processes
+from intentrec.local.airflow_client import Airflow
+from intentrec.local.home import BIN, Home
+
+
+def up_marker(home: Home) -> str:
+    """Marker of what `up` started."""
+    return f"{home.path}:up"
+
+
+def backfill_marker(home: Home) -> str:
+    """Marker of the Airflow that a backfill started for itself."""
+    return f"{home.path}:backfill"
+
+
+def paused_note(home: Home, dag: str) -> Path:
+    """A file that says that a DAG was paused before a backfill unpaused it: whoever finds one pauses it again."""
+    return home.airflow / "paused" / dag
+
+
+def require_no_backfill(home: Home) -> None:
+    """Raise a PipelineError while a backfill has an Airflow of its own, with which another would share one database."""
+    if processes.marked(backfill_marker(home)):
+        raise PipelineError(
+            "a backfill is running with an Airflow of its own, and two Airflows would share one database: wait for its "
+            "end. If it was cut off, `make down` stops what it left"
+        )
+
+
+def up(home: Home, profile: Profile) -> None:
+    """Start both services unless they run, wait until they answer, say where they are.
+
+    Raises:
+        PipelineError: a backfill is running, a port is in use, or a service did not start.
+    """
+    require_no_backfill(home)
+    home.prepare()
+    marker = up_marker(home)
+    if processes.marked(marker):
+        print("Already running.")
+    else:
+        for port in (home.airflow_port, home.mlflow_port):
+            require_free(port)
+        start_airflow(home, marker)
+        _start_mlflow(home, profile, marker)
+    try:
+        wait_for_airflow(home, marker)
+        for note in sorted(paused_note(home, "").glob("*")):  # of a backfill that was cut off
+            Airflow(home).call("PATCH", f"/dags/{note.name}", {"is_paused": True})
+            note.unlink()
+        _wait(f"MLflow at {home.mlflow_url}", lambda: _answers(home.mlflow_url), marker, home.logs / "mlflow.log")
+    except PipelineError:
+        processes.stop(marker)
+        raise
+    print(f"Airflow  {home.airflow_url}\nMLflow   {home.mlflow_url}")
+    print(f"user admin, the password of both is in {home.passwords_file} (readable by you only)")
+    print("New DAGs are paused: unpause a domain's DAG to have its weekly runs. `make down` stops both.")
+
+
+def down(home: Home) -> None:
+    """Stop everything that `up` or a backfill started, tasks in progress included."""
+    count = sum(processes.stop(marker) for marker in (up_marker(home), backfill_marker(home)))
+    print(f"Stopped {count} processes." if count else "Nothing was running.")
+
+
+def start_airflow(home: Home, marker: str, **settings: str) -> None:
+    """Start API server, scheduler, DAG processor and triggerer as one marked service."""
+    environment = home.environment(**settings)
+    processes.start([str(BIN / "airflow"), "standalone"], environment, marker, home.logs / "airflow.log")
+
+
+def wait_for_airflow(home: Home, marker: str) -> None:
+    """Wait until every part of Airflow is healthy.
+
+    Raises:
+        PipelineError: it stopped, or was not ready within five minutes.
+    """
+    airflow = Airflow(home)
+    _wait(f"Airflow at {home.airflow_url}", airflow.healthy, marker, home.logs / "airflow.log")
+
+
+def require_free(port: int) -> None:
+    """Raise a PipelineError if something listens on the port already."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise PipelineError(
+                f"port {port} is in use by another program: stop it, or set AIRFLOW_PORT or MLFLOW_PORT to a free one"
+            )
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _start_mlflow(home: Home, profile: Profile, marker: str) -> None:
+    environment = home.environment() | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(home.mlflow_auth()),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [str(BIN / "mlflow"), "server", "--app-name", "basic-auth", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(home.mlflow_port)]
+    command += ["--backend-store-uri", profile.mlflow, "--artifacts-destination", profile.mlflow_artifacts]
+    processes.start(command, environment, marker, home.logs / "mlflow.log")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code == 401  # it asks for the password: it is there
+    except OSError:
+        return False
+
+
+def _wait(what: str, ready: Callable[[], bool], marker: str, log: Path, patience: float = 300) -> None:
+    until = time.monotonic() + patience
+    while not ready():
+        if not processes.marked(marker):
+            raise PipelineError(f"{what} stopped while starting; its output is in {log}")
+        if time.monotonic() > until:
+            raise PipelineError(f"{what} was not ready within {patience:.0f} s; its output is in {log}")
+        time.sleep(1)

@@ -1,0 +1,163 @@
+"""Tables on a terminal: a backfill's plan, and the state of every week.
+
+How tables of text look.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from intentrec.config import Domain
+from intentrec.logging import SHORT
+from intentrec.monitoring.costs import Cost, Estimate
+from intentrec.monitoring.staleness import DAY, WEEK, Plan
+
+# The job that rebuilds each column's table: its staleness is the column's.
+COLUMNS = {
+    "engagement_events": "ingest",
+    "quarantine": "ingest",
+    "catalog": "ingest",
+    "interactions": "build_interactions",
+    "title_state": "build_interactions",
+    "sequences": "build_sequences",
+    "recommendations": "publish",
+}
+OPTIONAL = ("quarantine", "catalog", "recommendations")  # a week may have none of these
+AS_OF = ("title_state", "sequences", "recommendations")
+
+
+def plan(
+    found: Plan, partitions: Mapping[str, Mapping[date, int]], cost: Estimate, publish: bool, activate: bool
+) -> None:
+    """Print a backfill's plan: what it replaces, what is stale after it, what it takes, what it leaves unpublished."""
+    console.print(f"{len(found.intervals)} weekly runs, oldest first:")
+    for start, end in found.intervals:
+        console.print(f"  [{start}, {end})", markup=False)
+    console.print(_partitions("Replaced (what exists of it)", found.rebuilt, partitions))
+    if found.stale:
+        console.print(_partitions("Stale afterwards, where rows change", found.stale, partitions))
+    else:
+        console.print("Nothing later becomes stale.")
+    rows = sum(partitions.get(table, {}).get(day, 0) for table, days in found.rebuilt.items() for day in days)
+    each = ", ".join(f"{job} {seconds / 60:.1f}" for job, seconds in cost.seconds.items())
+    console.print(
+        f"Estimate: {rows:,} rows rewritten, {cost.minutes:.0f} minutes ({each or 'no job has run yet'}), from the "
+        "median of earlier attempts; scheduling comes on top."
+    )
+    if cost.unknown:
+        console.print(f"Not in the estimate, because they never succeeded here: {', '.join(cost.unknown)}.")
+    if publish:
+        unless = "unless a later one is active" if activate else "as the backfill is not told to (--activate)"
+        console.print(f"Published, and {'' if activate else 'not '}made the active release, {unless}.")
+    else:
+        held = ", ".join(str(day) for day in found.stale.get("releases", [])) or "none later"
+        console.print(f"Nothing is published: releases keep the rows they name (stale ones as of: {held}).")
+    for warning in found.warnings:
+        console.print(f"Warning: {warning}")
+
+
+def week_costs(domain: Domain, week: date, costs: Sequence[Cost]) -> None:
+    """Print what every attempt over a week cost, read, wrote and refused."""
+    if not costs:
+        console.print(f"{domain.domain}: no attempt over the week of {week} is in the ledger")
+        return
+    table = grid(
+        f"{domain.domain}: week of {week}", "job", "run", "interval", "status", "seconds", "read", "written", "refused"
+    )
+    for cost in costs:
+        table.add_row(
+            cost.job,
+            cost.run_id[:SHORT],
+            f"{cost.start}..{cost.end}",
+            cost.status,
+            "" if cost.seconds is None else f"{cost.seconds:.1f}",
+            "\n".join(f"{name} v{version}" for name, version in cost.read.items()),
+            "\n".join(_written(name, version, cost.rows.get(name)) for name, version in cost.written.items()),
+            "\n".join(f"{count:,} {name}" for name, count in cost.refused.items()),
+        )
+    console.print(table)
+    for cost in costs:
+        if cost.airflow_task:
+            console.print(f"{cost.job} {cost.run_id[:SHORT]}: Airflow's {cost.airflow_task}", markup=False)
+        if cost.message:
+            console.print(f"{cost.job} {cost.status}: {cost.message.splitlines()[0]}", markup=False)
+
+
+def _written(name: str, version: int, rows: int | None) -> str:
+    return f"{name} v{version}" + ("" if rows is None else f": {rows:,} rows")
+
+
+def status(
+    domain: Domain,
+    partitions: Mapping[str, Mapping[date, int]],
+    stale: set[tuple[str, date]],
+    refused: set[tuple[str, date]],
+    releases: Sequence[Mapping],
+) -> None:
+    """Print rows by week and table: `*` stale, `!` the last attempt failed its audit, `-` missing.
+
+    A release is optional: its absence is no gap.
+    """
+    days = [day - DAY if table in AS_OF else day for table in COLUMNS for day in partitions.get(table, {})]
+    if not days:
+        console.print(f"{domain.domain}: no tables yet")
+        return
+    first, last = domain.calendar.history_start, max(days)
+    table = grid(
+        f"{domain.domain}: rows by week; * stale (an input changed since), ! failed its audit, - missing",
+        "week",
+        *COLUMNS,
+        "release",
+    )
+    week = first
+    while week <= last:
+        cells = [_cell(name, job, week, partitions, stale, refused) for name, job in COLUMNS.items()]
+        table.add_row(str(week), *cells, _release(week + WEEK, releases))
+        week += WEEK
+    console.print(table)
+
+
+def _cell(
+    name: str,
+    job: str,
+    week: date,
+    partitions: Mapping[str, Mapping[date, int]],
+    stale: set[tuple[str, date]],
+    refused: set[tuple[str, date]],
+) -> str:
+    shift = DAY if name in AS_OF else 0 * DAY
+    rows = sum(count for day, count in partitions.get(name, {}).items() if week + shift <= day < week + WEEK + shift)
+    mark = ("*" if (job, week) in stale else "") + ("!" if (job, week) in refused else "")
+    nothing = "" if name in OPTIONAL else "-"
+    return f"{rows:,}{mark}" if rows else f"{nothing}{mark}"
+
+
+def _release(as_of: date, releases: Iterable[Mapping]) -> str:
+    mine = [row for row in releases if row["as_of"] == as_of]
+    return ", ".join(f"model {row['model_version']}{' (active)' if row['active'] else ''}" for row in mine)
+
+
+def _partitions(
+    title: str, chosen: Mapping[str, Sequence[date]], partitions: Mapping[str, Mapping[date, int]]
+) -> Table:
+    table = grid(title, "table", "partitions", "from", "to", "rows")
+    for name, days in chosen.items():
+        held = sum(partitions.get(name, {}).get(day, 0) for day in days)
+        table.add_row(name, str(len(days)), str(min(days)), str(max(days)), f"{held:,}" if held else "")
+    return table
+
+
+WIDTH = 160  # of output that is no terminal: a log must not cut columns
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def grid(title: str, *columns: str) -> Table:
+    """A titled table whose columns after the first hold numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table

@@ -1,0 +1,63 @@
+"""Runs of a weekly DAG through Airflow itself, in this terminal, without a scheduler."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from intentrec.config import ROOT
+from intentrec.errors import PipelineError
+from intentrec.local import processes
+from intentrec.local.home import Home
+from intentrec.local.progress import Progress
+
+
+def dag_of(config: Path) -> str:
+    """The weekly DAG of a domain file.
+
+    Raises:
+        PipelineError: it has none, and the one of another file would run with that file's settings.
+    """
+    if config.resolve().parent != ROOT / "conf":
+        raise PipelineError(f"{config}: Airflow has a weekly DAG for files of {ROOT / 'conf'} only: put it there")
+    return f"intentrec_weekly_{config.stem}"
+
+
+def run(home: Home, dag: str, runs: Sequence[tuple[date, dict]], progress: Progress) -> None:
+    """Run `dag` for each week that ends at the date (or the range that its conf names) and show what the jobs say.
+
+    A run's date is Monday 01:00, an hour into the next week: midnight is the date of that week's own scheduled or
+    backfilled run, whose record this one would replace.
+
+    Raises:
+        PipelineError: a task failed; the message holds its last lines. Later runs were not begun.
+    """
+    log = home.logs / f"{dag}_{runs[-1][0]}.jsonl"
+    command = [sys.executable, "-m", "intentrec.local.dags_test", dag]
+    for end, conf in runs:
+        command += [f"{end}T01:00:00+00:00", json.dumps(conf)]
+    environment = home.environment() | {"INTENTREC_RETRIES": "0"}
+    progress.tail.clear()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                progress.feed(line)
+            status = process.wait()
+        except BaseException:
+            processes.stop_tree(process.pid)
+            raise
+    if status:
+        said = progress.last_words() or "    (no job said anything)"
+        raise PipelineError(f"run of {dag} failed. Its last lines:\n{said}\nEverything: {log}")

@@ -1,0 +1,106 @@
+"""A week of a table in a few thousand rows: how often each value of each column occurs.
+
+Reports of null rates, shares and drift read these rows and never the tables themselves, so that they cost weeks and
+values, whatever the number of users. A week's rows depend on that week's events and interactions, and on nothing else.
+"""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from intentrec.calendar import week_start
+from intentrec.config import CATEGORICAL, MULTI_LABEL, NUMERIC, Domain, Intent
+from intentrec.contracts import ENGAGEMENT_EVENTS, FEATURE_PROFILES, INTERACTIONS, Table
+
+TOP = 500  # values of a feature that get a row of their own
+BINS_PER_DOUBLING = 4  # of 1 + x: a bin is 19 % wide
+VALUE, BIN, OTHER, NULL = "value", "bin", "other", "null"  # column `kind`
+FEATURE = ("week", "table_name", "feature")
+
+
+def profiles(events: DataFrame, interactions: DataFrame, domain: Domain) -> DataFrame:
+    """FEATURE_PROFILES rows of all weeks that the two frames hold.
+
+    Every column that a model of the domain could take in is counted, not only those that it takes in today: where the
+    domain file names another one tomorrow, the past weeks are there. So is every column that may be null.
+    """
+    of_events = [_single("event_type"), *_nulls(ENGAGEMENT_EVENTS, but=())]
+    of_interactions = [_single(name) for name in (*CATEGORICAL, "title_id")]
+    of_interactions += [_several(name) for name in MULTI_LABEL]
+    of_interactions += [_number(name) for name in NUMERIC]
+    of_interactions += [_classes(intent) for intent in domain.intents if intent.bins]
+    of_interactions += _nulls(INTERACTIONS, but=(*CATEGORICAL, *NUMERIC))
+    return _counted(events, ENGAGEMENT_EVENTS, of_events, domain).unionByName(
+        _counted(interactions, INTERACTIONS, of_interactions, domain)
+    )
+
+
+def intent_feature(intent: Intent) -> str:
+    """The feature that holds the intent's classes: its column, or the classes that its bins make of the column."""
+    return f"intent.{intent.name}" if intent.bins else intent.column
+
+
+def bin_of(number: Column) -> Column:
+    """Index of a number's bin, from 0 at 0; `number` is not negative."""
+    return F.floor(F.log2(1 + number) * BINS_PER_DOUBLING)
+
+
+def _counted(rows: DataFrame, table: Table, entries: list[Column], domain: Domain) -> DataFrame:
+    """Count the entries of all rows by week; the values of a feature beyond its TOP most frequent become one row."""
+    week = week_start(F.col("event_date"), domain.calendar).alias("week")
+    each = rows.select(week, F.lit(table.name).alias("table_name"), F.explode(F.flatten(F.array(*entries))).alias("e"))
+    counts = each.select(*FEATURE[:2], "e.*").groupBy(*FEATURE, "kind", "value").agg(F.count("*").alias("rows"))
+    # Ties are broken by the value, so that the same rows make the same profile.
+    frequent = Window.partitionBy(*FEATURE, "kind").orderBy(F.desc("rows"), "value")
+    too_many = (F.col("kind") == VALUE) & (F.row_number().over(frequent) > TOP)
+    kept = counts.select(
+        *FEATURE,
+        F.when(too_many, OTHER).otherwise(F.col("kind")).alias("kind"),
+        F.when(too_many, "").otherwise(F.col("value")).alias("value"),
+        "rows",
+    )
+    summed = kept.groupBy(*FEATURE, "kind", "value").agg(F.sum("rows").alias("rows"))
+    return summed.select(*FEATURE_PROFILES.names)
+
+
+# An entry is an array of (feature, kind, value): what one row of the table adds to a feature's counts.
+
+
+def _entry(feature: str, kind: Column | str, value: Column | str) -> Column:
+    kind, value = (F.lit(each) if isinstance(each, str) else each for each in (kind, value))
+    return F.struct(F.lit(feature).alias("feature"), kind.alias("kind"), value.alias("value"))
+
+
+def _single(name: str) -> Column:
+    """One label a row; the empty text stands for an unknown fact, as null does."""
+    label = F.coalesce(F.col(name), F.lit(""))
+    return F.array(_entry(name, F.when(label == "", NULL).otherwise(VALUE), label))
+
+
+def _several(name: str) -> Column:
+    """Any number of labels a row."""
+    unknown = F.array(_entry(name, NULL, ""))
+    return F.when(F.size(name) == 0, unknown).otherwise(F.transform(name, lambda label: _entry(name, VALUE, label)))
+
+
+def _number(name: str) -> Column:
+    """A bin on a logarithmic scale. Models take negative numbers for unknown."""
+    known = F.coalesce(F.col(name) >= 0, F.lit(False))
+    kind = F.when(F.col(name).isNull(), NULL).otherwise(F.when(known, BIN).otherwise(OTHER))
+    return F.array(_entry(name, kind, F.when(known, bin_of(F.col(name)).cast("string")).otherwise("")))
+
+
+def _classes(intent: Intent) -> Column:
+    """The class that an intent's bins make of a number, as the model's labels are made."""
+    number = F.col(intent.column)
+    label = F.lit(intent.labels[-1])
+    for bound, name in reversed(list(zip(intent.bins, intent.labels[:-1], strict=True))):
+        label = F.when(number <= bound, name).otherwise(label)
+    known = F.coalesce(number >= 0, F.lit(False))
+    kind = F.when(known, VALUE).otherwise(NULL)
+    return F.array(_entry(intent_feature(intent), kind, F.when(known, label).otherwise("")))
+
+
+def _nulls(table: Table, but: tuple[str, ...]) -> list[Column]:
+    """Whether a value is known, for every nullable column that is not counted already."""
+    names = [column.name for column in table.columns if column.nullable and column.name not in but]
+    return [F.array(_entry(name, F.when(F.col(name).isNull(), NULL).otherwise(OTHER), "")) for name in names]

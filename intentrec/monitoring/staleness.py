@@ -1,0 +1,190 @@
+"""What a rebuilt week makes stale, and what is stale now. Pure: facts in, facts out.
+
+The weekly chain: events of week W, and of runs that reach into it, and the state before it give interactions of W and
+the state after it; interactions of the lookback give the snapshot as of the week's end; the snapshot gives a release.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from intentrec.calendar import week_start_of
+from intentrec.config import Domain, seconds
+from intentrec.errors import AuditFailed, PipelineError
+from intentrec.registry.releases import PUBLISHED as PUBLISHED_TABLES
+from intentrec.sequences.build import read_from
+
+WEEK = timedelta(days=7)
+DAY = timedelta(days=1)
+PUBLISHED = tuple(table.name for table in PUBLISHED_TABLES)
+JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Partition dates [start, end) of a table."""
+
+    table: str
+    start: date
+    end: date
+
+    def meets(self, other: "Span") -> bool:
+        """Whether the two share a partition."""
+        return self.table == other.table and self.start < other.end and other.start < self.end
+
+
+def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
+    """What a job reads for [start, end): of the catalogue also what held before, by which items are known."""
+    return {
+        "ingest": [Span("catalog", date.min, end)],
+        "build_interactions": [
+            Span("engagement_events", start - domain.events.overhang, end),
+            Span("catalog", date.min, end),
+            Span("title_state", start, start + DAY),
+        ],
+        "build_sequences": [Span("interactions", read_from(start + WEEK, domain), end)],
+        "publish": [Span("sequences", end, end + DAY), Span("catalog", date.min, end)],
+    }.get(job, [])
+
+
+def writes(job: str, start: date, end: date) -> list[Span]:
+    """What a job writes for [start, end): partitions by event date inside it, snapshots as of its week ends."""
+    inside: dict[str, tuple[str, ...]] = {
+        "ingest": ("engagement_events", "quarantine", "catalog"),
+        "build_interactions": ("interactions", "feature_profiles"),
+    }
+    after = {"build_interactions": ("title_state",), "build_sequences": ("sequences",)}
+    spans = [Span(table, start, end) for table in inside.get(job, ())]
+    spans += [Span(table, start + DAY, end + DAY) for table in after.get(job, ())]
+    spans += [Span(table, end, end + DAY) for table in PUBLISHED if job == "publish"]
+    return spans
+
+
+def weeks(start: date, end: date, domain: Domain) -> list[tuple[date, date]]:
+    """The weekly intervals of [start, end).
+
+    Raises:
+        PipelineError: it is empty, before the data begins, or not whole weeks.
+    """
+    first = domain.calendar.history_start
+    if not first <= start < end:
+        raise PipelineError(f"{start}..{end} is empty or begins before {domain.domain}'s history_start {first}")
+    if (start - first) % WEEK or (end - first) % WEEK:
+        near = [day - (day - first) % WEEK for day in (start, end + WEEK - DAY)]
+        raise PipelineError(f"{start}..{end} is not whole weeks counted from {first}; take {near[0]}..{near[1]}")
+    return [(start + WEEK * number, start + WEEK * (number + 1)) for number in range((end - start) // WEEK)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A backfill before it is run."""
+
+    intervals: list[tuple[date, date]]
+    rebuilt: dict[str, list[date]] = field(default_factory=dict)
+    stale: dict[str, list[date]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def built_until(partitions: Mapping[str, Iterable[date]], domain: Domain) -> date:
+    """End of the last week of which any table before publication has rows; the history's start where none has."""
+    first = domain.calendar.history_start
+    ends = {day for name in ("title_state", "sequences") for day in partitions.get(name, ())}
+    inside = {day for name in ("engagement_events", "interactions") for day in partitions.get(name, ())}
+    return max(ends | {week_start_of(day, domain.calendar) + WEEK for day in inside}, default=first)
+
+
+def plan(
+    start: date,
+    end: date,
+    domain: Domain,
+    partitions: Mapping[str, Iterable[date]],
+    releases: Iterable[Mapping] = (),
+    publish: bool = False,
+) -> Plan:
+    """What rebuilding [start, end) replaces, and which later partitions then rest on what is no longer there.
+
+    A fact of a week reaches labels for `state_weeks`, and a label reaches snapshots for the lookback.
+
+    Raises:
+        PipelineError: the range is not whole weeks of the domain's history.
+    """
+    intervals = weeks(start, end, domain)
+    jobs = JOBS if publish else JOBS[:-1]
+    written = [span for job in jobs for week in intervals for span in writes(job, *week)]
+    state = timedelta(weeks=domain.interactions.state_weeks)
+    lookback = timedelta(seconds=seconds(domain.sequences.lookback))
+    reach = {
+        "title_state": Span("title_state", end + DAY, end + state),
+        "interactions": Span("interactions", end, end + state),
+        "feature_profiles": Span("feature_profiles", end, end + state),
+        "sequences": Span("sequences", end + DAY, end + state + lookback),
+    }
+    reach |= {name: Span(name, start + DAY, end + state + lookback) for name in PUBLISHED}
+    found = Plan(intervals)
+    for table, days in partitions.items():
+        for day in sorted(days):
+            here = Span(table, day, day + DAY)
+            if any(here.meets(span) for span in written):
+                found.rebuilt.setdefault(table, []).append(day)
+            elif table in reach and here.meets(reach[table]):
+                found.stale.setdefault(table, []).append(day)
+    if stale := sorted(
+        {row["as_of"] for row in releases if row["as_of"] > start} - set(found.rebuilt.get(PUBLISHED[0], []))
+    ):
+        found.stale["releases"] = stale
+    if start > domain.calendar.history_start and start not in set(partitions.get("title_state", ())):
+        found.warnings.append(f"no title_state as of {start}: the weeks before are missing, so begin with them")
+    return found
+
+
+def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
+    """(job, first day of the week) whose latest good attempt read partitions that another run changed since.
+
+    `ledger` as storage.runs.ledger gives it; `commits` as storage.delta.commits. A commit whose rows equal the old
+    ones is never made, so a rerun without a change makes nothing stale.
+    """
+    attempts = {row["run_id"]: row for row in ledger}
+    changes = [
+        (span, commit["version"], commit["run_id"])
+        for commit in commits
+        if (by := attempts.get(commit["run_id"]))
+        for span in writes(by["job"], by["start"], by["end"])
+        if span.table == commit["table"]
+    ]
+    latest: dict[tuple[str, date], Mapping] = {}
+    for row in attempts.values():
+        if row["job"] in JOBS and row["status"] == "succeeded":
+            for day in _week_starts(row["start"], row["end"], domain):
+                latest[row["job"], day] = row
+    return {
+        (job, day)
+        for (job, day), row in latest.items()
+        for need in reads(job, day, day + WEEK, domain)
+        for span, version, by in changes
+        if by != row["run_id"] and need.meets(span) and version > _known(row, need.table)
+    }
+
+
+def refused_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
+    """(job, first day of the week) whose latest attempt failed a critical audit: what it made was never visible."""
+    latest: dict[tuple[str, date], Mapping] = {}
+    for row in sorted(ledger, key=lambda row: row["started_at"]):
+        for day in _week_starts(row["start"], row["end"], domain):
+            latest[row["job"], day] = row
+    return {
+        place
+        for place, row in latest.items()
+        if row["status"] == "failed" and (row["message"] or "").startswith(AuditFailed.__name__)
+    }
+
+
+def _week_starts(start: date, end: date, domain: Domain) -> list[date]:
+    first = domain.calendar.history_start
+    day = start + (first - start) % WEEK
+    return [day + WEEK * number for number in range(max((end - day) // WEEK, 0))]
+
+
+def _known(row: Mapping, table: str) -> float:
+    """The version that the attempt read; of a table that was made meanwhile, the one it left. A table that it never
+    opened cannot have changed for it."""
+    return row["inputs"].get(table, row["outputs"].get(table, float("inf")))

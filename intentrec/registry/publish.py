@@ -1,0 +1,122 @@
+"""One publication: score the snapshot once, write the four tables, then the release that names them."""
+
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES, SEQUENCES, USER_INTENTS, USER_VECTORS
+from intentrec.errors import PipelineError, Skip
+from intentrec.inference import scoring
+from intentrec.inference.scorer import read_files
+from intentrec.registry.releases import PUBLISHED, Release, release_id, updated
+from intentrec.registry.verdicts import settle
+from intentrec.registry.versions import Registry, Version
+from intentrec.storage.audit import closed
+from intentrec.storage.runs import Run, code_version
+from intentrec.storage.warehouse import Warehouse, fingerprint, next_day
+
+
+def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Release:
+    """Publish the snapshot as of the run's end with the champion of that date.
+
+    Args:
+        warehouse: of a run over the week that ends there.
+        activate: make the release the active one, unless a later one is active or a rollback left this one.
+        even_if_older: although a later one is active.
+
+    Raises:
+        Skip: there is no champion for that date, or the service was closed all week.
+        PipelineError: there is no such snapshot, or another run moved the active release at the same time.
+    """
+    run, as_of = warehouse.run, warehouse.run.end
+    # Before the champion: a rollback while users are scored with it moves the table, and the merge then refuses.
+    since = warehouse.version(RELEASES) if warehouse.exists(RELEASES) else None
+    registry = Registry(run.profile, run.domain)
+    for line in settle(registry):
+        run.say(line)
+    champion = registry.champion_for(as_of)
+    if champion is None:
+        raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")
+    run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
+    sequences = warehouse.read(SEQUENCES, as_of, next_day(as_of))
+    catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
+    content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
+    users = content["sequences"].rows
+    if not users and closed(run):
+        raise Skip(f"{run.domain.domain} was closed from {run.start} to {run.end}: nobody to publish for")
+    if not users:
+        raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
+    checksums = {name: f"{found.rows}:{found.checksum}" for name, found in content.items()}
+    release = release_id(run.domain, as_of, champion.name, champion.number, checksums)
+    with tempfile.TemporaryDirectory() as folder:
+        files = read_files(registry.artifacts(champion, Path(folder)))
+    package = scoring.Package.of(release, files, catalog.toArrow(), as_of, run.domain.publishing)
+    run.say(f"scoring {users:,} users")
+    rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
+    row = _release(run, registry, champion, release)
+    if left := activate and release in registry.left_releases():
+        run.warn(
+            f"a rollback left release {release}: it is published, but not made active (`make rollback TO={release}`)"
+        )
+    rows = updated(_existing(warehouse), row, activate and not left, even_if_older, rewritten)
+    frame = warehouse.spark.createDataFrame([tuple(r[n] for n in RELEASES.names) for r in rows], RELEASES.schema)
+    warehouse.merge(RELEASES, frame, since)
+    active = next((r["as_of"] for r in rows if r["active"]), None)
+    run.say(f"release {release} as of {as_of}; the active release is as of {active}")
+    return row
+
+
+def latest_snapshots(catalog: DataFrame) -> DataFrame:
+    """The latest row of each item: all that the model reads of the catalogue, and all that the driver collects."""
+    newest = F.max_by(F.struct(*CATALOG.names), "snapshot_date").alias("row")
+    return catalog.groupBy("item_id").agg(newest).select("row.*")
+
+
+def _write(
+    warehouse: Warehouse,
+    package: scoring.Package,
+    sequences: DataFrame,
+    users: int,
+    as_of: date,
+    release: str,
+    champion: Version,
+) -> bool:
+    """Write the four tables; whether any of them got other rows."""
+    until = next_day(as_of)
+    before = {table.name: warehouse.version(table) if warehouse.exists(table) else None for table in PUBLISHED}
+    with warehouse.scratch("scored", scoring.score(sequences, package, users)) as scored:
+        warehouse.replace(USER_INTENTS, scoring.user_intents(scored, as_of, release, space_id(champion)), as_of, until)
+        warehouse.replace(RECOMMENDATIONS, scoring.recommendations(scored, as_of, release), as_of, until)
+        warehouse.replace(USER_VECTORS, scoring.user_vectors(scored, as_of, release), as_of, until)
+    warehouse.replace(ITEM_VECTORS, scoring.item_vectors(package, warehouse.spark, as_of, release), as_of, until)
+    return any(warehouse.run.outputs[name] != version for name, version in before.items())
+
+
+def space_id(version: Version) -> str:
+    """Name of the space in which embeddings and clusters are comparable: one model version."""
+    return f"{version.name}/{version.number}"
+
+
+def _release(run: Run, registry: Registry, champion: Version, release: str) -> Release:
+    versions = {name: run.outputs[name] for name in (table.name for table in PUBLISHED)}
+    return Release(
+        release,
+        run.end,
+        champion.name,
+        champion.number,
+        champion.run_id,
+        {**versions, **run.inputs},
+        registry.gate_metrics(champion),
+        run.domain.hash,
+        code_version(),
+    )
+
+
+def _existing(warehouse: Warehouse) -> list[dict[str, Any]]:
+    if not warehouse.exists(RELEASES):
+        return []
+    return [row.asDict() for row in warehouse.current(RELEASES).collect()]

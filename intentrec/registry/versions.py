@@ -1,0 +1,244 @@
+"""The domain's registered model: its versions, and the aliases `challenger` and `champion`.
+
+Moving an alias is one row of the registry's database, so readers see the old version or the new one. Everything a
+later run needs to know about a version is a tag of it:
+
+    fingerprint   of everything that determined the training run
+    trained_for   the T it was trained for: it knows nothing after T - 7d
+    gate          promoted, kept or rolled_back
+    recommendation  promote or keep: what the gate recommends where a person decides
+    left.ID       how release ID of this version was taken back, as JSON: to which, by whom, when and why;
+    again.ID      the same where it was made active again later
+    review        awaiting, approved or rejected; with review_reason, reviewed_by and reviewed_at (UTC)
+    replaced      the champion before it: where a rollback leads
+    decision      the gate's decision as JSON: reasons, table, lifts, and a hash of the evidence it rests on
+    applied       that hash, once the alias was moved accordingly
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intentrec.config import Domain, Profile
+from intentrec.errors import PipelineError
+from intentrec.registry.tracking import client_of
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+PROMOTED, KEPT, ROLLED_BACK = "promoted", "kept", "rolled_back"
+LEFT, AGAIN = "left.", "again."
+OWN = {"fingerprint", "trained_for"}  # tags of every version that the weekly run registered
+ABOUT = """IntentRec, retrained weekly. `champion` is the version that publishes, `challenger` the newest one.
+
+A version's card says what it learned from and how it does; its tag `gate` says what became of it, `report` where the
+report of its week lies. Where `review` says *awaiting*, a person decides: set it to `approved` or `rejected`, with a
+`review_reason`, or move the alias `champion` to the version."""
+AWAITING, APPROVED, REJECTED = "awaiting", "approved", "rejected"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version."""
+
+    name: str
+    number: str
+    run_id: str
+    fingerprint: str
+    trained_for: date
+    gate: str | None
+    replaced: str | None
+    applied: str | None
+    review: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """What mlflow.pyfunc.load_model takes."""
+        return f"models:/{self.name}/{self.number}"
+
+    @classmethod
+    def of(cls, entry: "ModelVersion") -> "Version":
+        """From the registry's own record."""
+        tags = entry.tags
+        return cls(
+            entry.name,
+            str(entry.version),
+            str(entry.run_id),
+            tags["fingerprint"],
+            date.fromisoformat(tags["trained_for"]),
+            tags.get("gate"),
+            tags.get("replaced"),
+            tags.get("applied"),
+            tags.get("review"),
+        )
+
+
+class Registry:
+    """The versions of one domain's model."""
+
+    def __init__(self, profile: Profile, domain: Domain) -> None:
+        self.client = client_of(profile)
+        self.name = domain.model_name
+
+    def versions(self) -> list[Version]:
+        """All versions that the weekly run registered, oldest first; one registered by hand is none of its business."""
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+        own = (Version.of(entry) for entry in found if entry.tags.keys() >= OWN)
+        return sorted(own, key=lambda version: int(version.number))
+
+    def by_fingerprint(self, fingerprint: str) -> Version | None:
+        """The version trained from exactly these inputs."""
+        return next((version for version in self.versions() if version.fingerprint == fingerprint), None)
+
+    def holder(self, alias: str) -> Version | None:
+        """The version that has an alias.
+
+        Raises:
+            PipelineError: it was registered by hand, so that nothing is known of how it was trained.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            entry = self.client.get_model_version_by_alias(self.name, alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        if not entry.tags.keys() >= OWN:
+            raise PipelineError(
+                f"version {entry.version} of {self.name} has the alias {alias}, but not the tags "
+                f"{', '.join(sorted(OWN))}: no weekly run registered it. Give the alias in MLflow to one that has them"
+            )
+        return Version.of(entry)
+
+    def champion(self) -> Version | None:
+        """The version that publishes."""
+        return self.holder(CHAMPION)
+
+    def champion_for(self, as_of: date) -> Version | None:
+        """The version that publishes `as_of`: the champion, unless it was trained for a later date.
+
+        Then it is the latest one that had been promoted until `as_of`, so that publishing an old week again gives what
+        it gave, and never what was learnt later.
+        """
+        champion = self.champion()
+        if champion is None or champion.trained_for <= as_of:
+            return champion
+        past = [v for v in self.versions() if v.gate == PROMOTED and v.trained_for <= as_of]
+        return max(past, key=lambda version: (version.trained_for, int(version.number)), default=None)
+
+    def register(self, source: str, run_id: str, tags: dict[str, str], card: str) -> Version:
+        """Register a logged model (`source`, models:/m-...) once per fingerprint; the newest becomes `challenger`.
+
+        `tags` must hold fingerprint and trained_for.
+        """
+        from mlflow.exceptions import MlflowException
+
+        version = self.by_fingerprint(tags["fingerprint"])
+        if version is None:
+            try:
+                self.client.create_registered_model(self.name, description=ABOUT)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            model_id = source.removeprefix("models:/")
+            entry = self.client.create_model_version(
+                self.name, source, run_id, tags=tags, description=card, model_id=model_id
+            )
+            version = Version.of(entry)
+        challenger = self.holder(CHALLENGER)
+        if challenger is None or challenger.trained_for <= version.trained_for:
+            self._point(CHALLENGER, version)
+        return version
+
+    def promote(self, version: Version) -> None:
+        """Make a version champion, and remember which one it replaces.
+
+        The alias comes last: one without the tag would look as if a person had moved it.
+        """
+        before = self.champion()
+        if before is not None and before.number != version.number:
+            self.tag(version, "replaced", before.number)
+        self.tag(version, "gate", PROMOTED)
+        self._point(CHAMPION, version)
+
+    def keep(self, version: Version) -> None:
+        """Record that a version was judged and did not become champion."""
+        self.tag(version, "gate", KEPT)
+
+    def ask(self, version: Version, recommendation: str) -> None:
+        """Leave the decision about a version to a person, who knows what the gate recommends."""
+        self.tag(version, "recommendation", recommendation)
+        if version.review is None and version.gate is None:
+            self.tag(version, "review", AWAITING)
+
+    def restore(self, previous: Version, left: Version) -> None:
+        """Give the alias `champion` back to a version that had it; the one that is left is marked as rolled back."""
+        self.tag(previous, "gate", PROMOTED)
+        self._point(CHAMPION, previous)
+        self.tag(left, "gate", ROLLED_BACK)
+
+    def leave(self, version: Version, release_id: str, trail: str) -> None:
+        """Keep with a version that a release of it was taken back, and how (`trail`)."""
+        self.tag(version, LEFT + release_id, trail)
+
+    def take_again(self, version: Version, release_id: str, trail: str) -> None:
+        """The opposite: the release was chosen once more, and counts as not left."""
+        self.tag(version, AGAIN + release_id, trail)
+        if LEFT + release_id in self.tags(version):
+            self.client.delete_model_version_tag(self.name, version.number, LEFT + release_id)
+
+    def left_releases(self) -> set[str]:
+        """Releases of any version that were taken back."""
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+        return {key.removeprefix(LEFT) for entry in found for key in entry.tags if key.startswith(LEFT)}
+
+    def tags(self, version: Version) -> dict[str, str]:
+        """All tags of a version as they are now."""
+        return dict(self.client.get_model_version(self.name, version.number).tags)
+
+    def version(self, number: str) -> Version:
+        """A version by its number.
+
+        Raises:
+            PipelineError: there is none.
+        """
+        for version in self.versions():
+            if version.number == number:
+                return version
+        raise PipelineError(f"{self.name} has no version {number}; it has {[v.number for v in self.versions()]}")
+
+    def artifacts(self, version: Version, folder: Path) -> Path:
+        """Download the version's files below `folder`; the result holds `model/`, `catalog.parquet`, ..."""
+        from mlflow.artifacts import download_artifacts
+
+        local = Path(download_artifacts(artifact_uri=version.uri, dst_path=str(folder)))
+        return local / "artifacts"
+
+    def gate_metrics(self, version: Version) -> dict[str, float]:
+        """The metrics of a version in the gate's table, empty where it was never judged."""
+        for row in (self.decision(version) or {}).get("rows", []):
+            if row["system"] == "challenger":
+                return {name: value for name, value in row.items() if isinstance(value, int | float)}
+        return {}
+
+    def decision(self, version: Version) -> dict[str, Any] | None:
+        """What the gate recorded about a version, as gate.json holds it."""
+        text = self.client.get_model_version(self.name, version.number).tags.get("decision")
+        return json.loads(text) if text else None
+
+    def record(self, version: Version, decision: dict[str, Any]) -> None:
+        """Keep what the gate decided with the version."""
+        self.tag(version, "decision", json.dumps(decision))
+
+    def _point(self, alias: str, version: Version) -> None:
+        holder = self.holder(alias)
+        if holder is None or holder.number != version.number:
+            self.client.set_registered_model_alias(self.name, alias, version.number)
+
+    def tag(self, version: Version, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        self.client.set_model_version_tag(self.name, version.number, key, value)

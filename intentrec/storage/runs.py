@@ -1,0 +1,211 @@
+"""One attempt of one job: its arguments, what it says, its row in the run ledger.
+
+The ledger is a Delta table that every job appends to through delta-rs: training and gate need no Spark otherwise, and
+starting one for a single row costs longer than the row is worth. All other tables are written by Spark only, except for
+the flag in `releases` that a rollback moves (`intentrec.registry.rollback`).
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
+from pyspark.sql.pandas.types import to_arrow_schema
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
+
+from intentrec import logging
+from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
+from intentrec.contracts import RUN_LEDGER
+from intentrec.errors import PipelineError, Skip, explained
+
+ATTEMPTS = 20  # to write a row of the ledger beside other runs; a write takes milliseconds
+SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
+
+
+@dataclass
+class Run:
+    """An attempt of a job over [start, end): what it reads, writes and counts on the way."""
+
+    job: str
+    start: date
+    end: date
+    domain: Domain
+    profile: Profile
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    inputs: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    note: str | None = None  # what a person decided, kept as the attempt's message
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)  # at the same moment; a clock that is set does not move it
+
+    @property
+    def warehouse(self) -> str:
+        """Root of the domain's tables."""
+        return f"{self.profile.warehouse}/{self.domain.domain}"
+
+    @property
+    def report_dir(self) -> Path:
+        """Where this interval's audits and its report page are kept."""
+        return Path(self.profile.reports) / self.domain.domain / f"{self.start}_{self.end}"
+
+    def say(self, message: str) -> None:
+        """Print a line of progress."""
+        self.speaker.say(message)
+
+    def warn(self, message: str) -> None:
+        """Print a line about what a person should look at."""
+        self.speaker.say(message, logging.WARNING)
+
+    @property
+    def speaker(self) -> logging.Speaker:
+        """Who says its lines."""
+        return logging.Speaker(self.job, self.start, self.end, self.run_id)
+
+
+# Pages are no code: a study writes them anew while it runs.
+CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "requirements.lock")
+
+
+@cache
+def code_version() -> str:
+    """The commit of the code, marked `+` where code or settings differ from it or are new; the version without git."""
+
+    def git(*arguments: str) -> str:
+        found = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+        return found.stdout.strip()
+
+    commit = git("describe", "--always", "--abbrev=12") if shutil.which("git") else ""
+    if not commit:
+        return version("intentrec")
+    return commit + "+" * bool(git("status", "--porcelain", "--", *CODE))
+
+
+def _record(run: Run, status: str, message: str | None = None) -> None:
+    row = {
+        "run_id": run.run_id,
+        "job": run.job,
+        "start": run.start,
+        "end": run.end,
+        "status": status,
+        "message": message,
+        "inputs": list(run.inputs.items()),
+        "outputs": list(run.outputs.items()),
+        "counts": list(run.counts.items()),
+        "config_hash": run.domain.hash,
+        "code_version": code_version(),
+        "started_at": run.started,
+        "seconds": None if status == "running" else time.monotonic() - run.clock,
+        "airflow_task": logging.airflow_task(),
+    }
+    table = pa.Table.from_pylist([row], schema=to_arrow_schema(RUN_LEDGER.schema))
+    path = f"{run.warehouse}/{RUN_LEDGER.name}"
+    try:
+        _write(path, table, run.run_id, first=status == "running")
+    except CommitFailedError as error:
+        raise PipelineError(
+            f"{path}: {ATTEMPTS} times another run's row came first, so that this run's ({status}) is not written: run "
+            f"it again. ({error})"
+        ) from error
+
+
+@retry(
+    retry=retry_if_exception_type(CommitFailedError),
+    stop=stop_after_attempt(ATTEMPTS),
+    wait=wait_random(0.05, 0.5),
+    reraise=True,
+)
+def _write(path: str, table: pa.Table, run_id: str, first: bool) -> None:
+    """Add an attempt's first row or replace it. Attempts touch no row but their own; Delta sees files, and refuses."""
+    if first:
+        # Merged: a ledger may be older than a column.
+        write_deltalake(path, table, mode="append", schema_mode="merge", name=RUN_LEDGER.name)
+    else:
+        write_deltalake(path, table, mode="overwrite", predicate=f"run_id = '{run_id}'")
+
+
+def ledger(profile: Profile, domain: Domain) -> list[dict]:
+    """All attempts, oldest first; maps come back as dictionaries."""
+    path = f"{profile.warehouse}/{domain.domain}/{RUN_LEDGER.name}"
+    if not DeltaTable.is_deltatable(path):
+        return []
+    rows = DeltaTable(path).to_pyarrow_table().to_pylist()
+    for row in rows:
+        row.update({key: dict(row[key]) for key in ("inputs", "outputs", "counts")})
+    return sorted(rows, key=lambda row: row["started_at"])
+
+
+def arguments(doc: str) -> argparse.ArgumentParser:
+    """The arguments that every job takes."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start", type=date.fromisoformat, required=True, help="first service date, YYYY-MM-DD")
+    parser.add_argument("--end", type=date.fromisoformat, required=True, help="service date after the last")
+    parser.add_argument("--config", required=True, help="domain file, such as conf/streaming.yaml")
+    parser.add_argument("--profile", help="profile file; default: INTENTREC_PROFILE or conf/profiles/local.yaml")
+    return parser
+
+
+@contextmanager
+def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
+    """Open an attempt, record how it ends.
+
+    Raises:
+        PipelineError: the interval is empty, or whatever the body raised, after it was recorded.
+    """
+    domain = load_domain(args.config)
+    if args.end <= args.start:
+        raise PipelineError(f"--end {args.end} is not after --start {args.start}: the interval is [start, end)")
+    run = Run(job, args.start, args.end, domain, load_profile(args.profile))
+    _record(run, "running")
+    run.say(f"started, domain {domain.domain}, code {code_version()}, run {run.run_id}")
+    try:
+        yield run
+    except Skip as skip:
+        _record(run, "skipped", str(skip))
+        run.say(f"skipped: {skip}")
+        raise
+    except BaseException as error:
+        _record(run, "failed", f"{type(error).__name__}: {error}"[:2000])
+        raise
+    _record(run, "succeeded", run.note)
+    counts = ", ".join(f"{key} {value:,}" for key, value in run.counts.items())
+    run.say(f"succeeded in {time.monotonic() - run.clock:.1f} s; {counts or 'nothing counted'}")
+
+
+def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], Any], *extra: Callable) -> Any:
+    """Entry point of a job module: parse, attempt, return what `body` does, or exit with 99 (skipped) or 1 (failed).
+
+    `extra` are functions that add the job's own arguments to the parser.
+    """
+    parser = arguments(doc)
+    for add in extra:
+        add(parser)
+    args = parser.parse_args()
+    speaker = logging.Speaker(job, args.start, args.end)
+    try:
+        with attempt(job, args) as run:
+            speaker = run.speaker
+            result = body(run, args)
+    except Skip:
+        sys.exit(SKIPPED)
+    except PipelineError as error:
+        speaker.say(str(error), logging.ERROR)
+        sys.exit(1)
+    except Exception as error:
+        speaker.say(explained(error) or logging.UNEXPECTED, logging.ERROR, traceback.format_exc())
+        sys.exit(1)
+    return result

@@ -1,0 +1,43 @@
+"""Attention as the baselines' papers have it: post-norm blocks, with dropout on the attention weights too.
+
+Shape suffixes: B rows, L positions, D width, H heads (or 1: all alike), K width of a head.
+"""
+
+from torch import Tensor, nn
+
+from intentrec.model.blocks import Dropout, attend
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose queries may differ from its keys and values."""
+
+    def __init__(self, dim: int, heads: int, dropout: float, project: bool = True) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = Dropout(dropout)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim) if project else nn.Identity()
+
+    def forward(self, query_BLD: Tensor, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:
+        """(B, L, D). A mask is added to the scores or, of booleans, true where allowed; None is everything up to k."""
+        q_HBLK = self.query(query_BLD).unflatten(-1, (self.heads, -1)).permute(2, 0, 1, 3)
+        k_HBLK, v_HBLK = self.key_value(x_BLD).unflatten(-1, (2, self.heads, -1)).permute(2, 3, 0, 1, 4)
+        return self.out(attend(q_HBLK, k_HBLK, v_HBLK, mask_HBLL, self.dropout).permute(1, 2, 0, 3).flatten(2))
+
+
+class PostNormBlock(nn.Module):
+    """norm(x + attention(x)), then norm(x + mlp(x)) (Vaswani et al., 2017)."""
+
+    def __init__(self, dim: int, heads: int, hidden: int, dropout: float, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads, dropout)
+        self.norm_attention = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), activation(), Dropout(dropout), nn.Linear(hidden, dim))
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:
+        """(B, L, D)."""
+        x_BLD = self.norm_attention(x_BLD + self.dropout(self.attention(x_BLD, x_BLD, mask_HBLL)))
+        return self.norm_mlp(x_BLD + self.dropout(self.mlp(x_BLD)))

@@ -1,0 +1,192 @@
+"""How far the next labels of a simulated study can be foretold at all: `python -m lab.benchmarks.predictability`.
+
+Gradient-biased trees of scikit-learn, which share nothing with the models, learn the label of each next target
+interaction from what the rows say; then also from the latent intents of all interactions before it, which no model
+sees; then also from the latent intent of the asked interaction itself. Beside it stands what an oracle makes of the
+judged week that knows everything before a session, and one that knows the session's intent, too. Needs the study's
+tables (`make experiments`); writes docs/results/foretold.json and foretold.md.
+"""
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from deltalake import DeltaTable
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from intentrec.config import ROOT, Intent
+from intentrec.config import home as home_path
+from intentrec.errors import PipelineError
+from intentrec.local.progress import Progress
+from lab.benchmarks.machine import code, made_by
+from lab.studies.data import tables
+from lab.studies.study import load_study
+
+LATEST = 3  # interactions whose labels are seen one by one; of all before them, how often there was which
+LATENT = "latent"
+KEY = ["user_id", "start_ts", "title_id"]
+KNOWN = ("the rows", "and all latent intents before", "and the latent intent of now")
+
+
+def lived(warehouse: str, truth: Path, intents: list[Intent]) -> pd.DataFrame:
+    """Every interaction in its user's order, with a column per intent, `labels.INTENT` where it has several, and the
+    latent intent behind it.
+
+    Raises:
+        PipelineError: the truth lacks an interaction.
+    """
+    rows = DeltaTable(f"{warehouse}/interactions").to_pandas()
+    events = pd.concat([pd.read_parquet(file) for file in sorted((truth / "events").glob("*.parquet"))])
+    events = events[events["outcome"] == "accepted"].rename(columns={"event_ts": "start_ts", "intent": LATENT})
+    for frame in (rows, events):
+        frame["start_ts"] = frame["start_ts"].astype("datetime64[us, UTC]")
+    rows = rows.merge(events.drop_duplicates(KEY)[[*KEY, LATENT]], on=KEY, how="left")
+    if rows[LATENT].isna().any():
+        raise PipelineError(f"{truth}: no latent intent of {rows[LATENT].isna().sum()} interactions")
+    for intent in intents:
+        value = rows[intent.column]
+        if intent.multi_label:
+            rows[f"labels.{intent.name}"] = value
+            value = value.map(lambda labels: labels[0] if len(labels) else "")
+        if intent.bins:
+            value = pd.cut(value, [-np.inf, *intent.bins, np.inf], labels=intent.labels)
+        rows[intent.name] = value.astype(str)
+    return rows.sort_values(["user_id", "end_ts", "title_id"]).reset_index(drop=True)
+
+
+def facts(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """What is known when each interaction begins, and which of it belongs to each of `KNOWN`.
+
+    Hour and gap are the interaction's own: trees know when it is, which IntentRec does not.
+    """
+    users = rows.groupby("user_id")
+    seconds = (rows["start_ts"] - users["end_ts"].shift(1)).dt.total_seconds()
+    found = {"hour": rows["start_ts"].dt.hour, "log_gap": np.log(seconds.clip(lower=1))}
+    told: dict[str, pd.Series] = {}
+    for name in [*names, LATENT]:
+        into = told if name == LATENT else found
+        for back in range(1, LATEST + 1):
+            into[f"{name}.{back}"] = users[name].shift(back).astype("category")
+        for label in sorted(rows[name].unique()):
+            so_far = (rows[name] == label).groupby(rows["user_id"]).cumsum()
+            into[f"{name}={label}"] = so_far - (rows[name] == label)
+    now = {LATENT: rows[LATENT].astype("category")}
+    sets = [list(found), [*found, *told], [*found, *told, *now]]
+    return pd.DataFrame(found | told | now), dict(zip(KNOWN, sets, strict=True))
+
+
+def skills(rows: pd.DataFrame, names: list[str], cut: date) -> list[dict[str, Any]]:
+    """Per intent the accuracy over the targets from `cut` on, of trees that learned from those before; the better of
+    majority and repeat-last; and the share of the way from that to 1."""
+    known, sets = facts(rows, names)
+    asked = rows["is_target"] & ~rows["left_censored"] & rows["user_id"].duplicated()
+    judged, learned = asked & (rows["event_date"] >= cut), asked & (rows["event_date"] < cut)
+    lines = []
+    for name in names:
+        several = rows[f"labels.{name}"] if f"labels.{name}" in rows else rows[name].map(lambda label: [label])
+
+        def accuracy(guess: Any, several: pd.Series = several) -> float:
+            return float(np.mean([label in labels for label, labels in zip(guess, several[judged], strict=True)]))
+
+        most = rows.loc[learned, name].mode()[0]
+        baseline = max(accuracy([most] * judged.sum()), accuracy(_of_last_target(rows, name)[judged]))
+        line: dict[str, Any] = {"intent": name, "targets": int(judged.sum()), "baseline": baseline}
+        for what, columns in sets.items():
+            trees = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=40, random_state=0)
+            trees.fit(known.loc[learned, columns], rows.loc[learned, name])
+            found = accuracy(trees.predict(known.loc[judged, columns]))
+            line[what] = {"accuracy": found, "skill": (found - baseline) / (1 - baseline)}
+        lines.append(line)
+    return lines
+
+
+def _of_last_target(rows: pd.DataFrame, name: str) -> pd.Series:
+    """The label of each user's last target before each row, of the last interaction where there was none."""
+    labels = rows[name].astype(object)
+    targets = labels.where(rows["is_target"] & ~rows["left_censored"]).groupby(rows["user_id"]).ffill()
+    return targets.groupby(rows["user_id"]).shift().fillna(labels.groupby(rows["user_id"]).shift())
+
+
+def ceiling(truth: Path, week: date) -> dict[str, float]:
+    """MRR of the two oracles over the first choice of each session of a week."""
+    events = pd.read_parquet(truth / "events" / f"week={week}.parquet")
+    chosen = events[(events["outcome"] == "accepted") & events["rank_given_past"].notna()]
+    past, intent = (float((1 / chosen[f"rank_given_{what}"]).mean()) for what in ("past", "intent"))
+    return {"choices": len(chosen), "given_past": past, "given_intent": intent}
+
+
+def page(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    lines = [
+        "# How far intents can be foretold",
+        "",
+        f"**Simulated data**. {made_by('python -m lab.benchmarks.predictability', results['code'])}.",
+        "",
+        "Accuracy of the next label, by gradient-biased trees that learned from the weeks before the judged one. They "
+        f"know the labels of the last {LATEST} interactions, how often there was which, and the asked interaction's "
+        "own hour and gap, which no model knows (the rows); then also the latent intents behind all of these; then "
+        "also the one behind the asked interaction. In brackets the skill: how much of the way from the better of "
+        "majority and repeat-last to perfect accuracy. Last, the "
+        "skill of IntentRec in the study, on all its seeds.",
+    ]
+    for name, found in results["studies"].items():
+        oracle = found["oracle"]
+        past, intent = f"{oracle['given_past']:.3f}", f"{oracle['given_intent']:.3f}"
+        lines += [
+            "",
+            f"## {found['title']}",
+            "",
+            f"| intent | majority or repeat-last | {' | '.join(KNOWN)} | IntentRec (V3), [{name}]({name}.md) |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        for each in found["intents"]:
+            cells = [f"{each[what]['accuracy']:.3f} ({each[what]['skill']:.1%})" for what in KNOWN]
+            lines.append(f"| {each['intent']} | {each['baseline']:.3f} | {' | '.join(cells)} | {each['v3_skill']:.1%} |")
+        lines += [
+            "",
+            f"Of the first choices of the judged week's {oracle['choices']:,} sessions, an oracle that knows all there "
+            "is before the session (the latent chain, moods and tastes, what is in progress and on the list) has an "
+            f"MRR of {past}; one that knows the session's intent, too, {intent}.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def measure(name: str, out: Path) -> dict[str, Any]:
+    """Everything about one study; its page in `out` has what V3 foretells."""
+    study = load_study(name)
+    data = tables(name, study, Progress())
+    domain, truth = data.run.domain, Path(data.run.profile.work) / "truth" / data.run.domain.domain
+    measured = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))["intents"]
+    v3 = {line["intent"]: line["skill"] for line in measured if line["system"] == "v3"}
+    rows = lived(data.run.warehouse, truth, domain.intents)
+    found = skills(rows, [intent.name for intent in domain.intents], data.evidence.cut)
+    intents = [{**line, "v3_skill": v3[line["intent"]]} for line in found]
+    return {"title": study.title, "intents": intents, "oracle": ceiling(truth, data.evidence.cut)}
+
+
+def main(
+    study: Annotated[list[str], typer.Option(help="simulated, with latent intents")] = [  # noqa: B006
+        "world-intent",
+        "world-steady",
+    ],
+    out: Path = ROOT / "docs" / "results",
+) -> None:
+    """Measure and write the page."""
+    root = home_path()
+    found = {}
+    for name in study:
+        os.environ["INTENTREC_HOME"] = str(root)  # a study has a home of its own below it
+        found[name] = measure(name, out)
+    results = {"code": code(), "studies": found}
+    (out / "foretold.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (out / "foretold.md").write_text(page(results), encoding="utf-8")
+    print(page(results))
+
+
+if __name__ == "__main__":
+    typer.run(main)

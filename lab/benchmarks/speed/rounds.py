@@ -1,0 +1,113 @@
+"""The systems' turns: one after the other, again and again, each alone on the machine."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from intentrec.config import ROOT
+from intentrec.errors import PipelineError
+from lab.benchmarks.speed.environments import program_of
+from lab.benchmarks.speed.turns import Task
+
+TAIL = 2000  # characters of a system's output that are shown when it fails
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a system took for each turn, warm-up excluded, and what it was."""
+
+    train: list[float]  # seconds of an epoch
+    score: list[float]  # seconds for all users
+    about: dict[str, Any]
+
+
+def measure(pythons: Mapping[str, Path], task: Task, folder: Path, warmup: int) -> dict[str, Timing]:
+    """Let the systems take turns until each has trained and scored as often as the task says.
+
+    Args:
+        pythons: each system's interpreter.
+        task: its `folder` is replaced by each system's own, inside `folder`.
+        folder: takes what the systems write.
+        warmup: how many of each system's first epochs and scorings do not count.
+
+    Raises:
+        PipelineError: a system failed.
+    """
+    systems = {name: _System(name, python, task, folder / name) for name, python in pythons.items()}
+    try:
+        # What a system prepares between two turns must not be in another one's turn, so each is waited for.
+        waiting = {name: system.start() for name, system in systems.items()}
+        assert set(waiting.values()) == {"ready"}
+        seconds: dict[str, list[float]] = {name: [] for name in systems}
+        abouts: dict[str, Any] = {}
+        for _ in range(task.epochs + task.scorings):
+            for name, system in systems.items():
+                seconds[name].append(system.turn())
+                print(f"{name}: {seconds[name][-1]:.2f} s", flush=True)
+                abouts[name] = system.answer()
+    finally:
+        for system in systems.values():
+            system.stop()
+    return {
+        name: Timing(taken[warmup : task.epochs], taken[task.epochs + warmup :], abouts[name])
+        for name, taken in seconds.items()
+    }
+
+
+class _System:
+    """A system's process, told by a line that it may go on."""
+
+    def __init__(self, name: str, python: Path, task: Task, folder: Path) -> None:
+        self.name = name
+        folder.mkdir(parents=True)
+        self._log = folder / "output.txt"
+        arguments = json.dumps({**asdict(task), "folder": str(folder)})
+        # Standard libraries other than torch's must not take more threads than torch.
+        environment = os.environ | {"OMP_NUM_THREADS": str(task.threads), "MKL_NUM_THREADS": str(task.threads)}
+        self._begin = lambda output: subprocess.Popen(
+            [python, "-W", "ignore", "-m", program_of(name), arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        )
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> Any:
+        """Start it and wait until it is ready for its first turn."""
+        with self._log.open("w") as output:
+            self._process = self._begin(output)
+        return self.answer()
+
+    def turn(self) -> float:
+        """Let it take its turn: seconds."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self.answer())
+
+    def answer(self) -> Any:
+        """What it says next.
+
+        Raises:
+            PipelineError: it ended without a word.
+        """
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise PipelineError(f"{self.name} failed:\n{self._log.read_text()[-TAIL:]}")
+        return json.loads(line)
+
+    def stop(self) -> None:
+        """End it, if it has not."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()

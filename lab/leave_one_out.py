@@ -1,0 +1,109 @@
+"""Leave-one-out, to compare with published figures: each user's last interaction from all of the user's others.
+
+It looks into other users' futures, so nothing is judged by it here but whether a system reaches what its own paper or
+others report. What the held-out title competes with is a choice, and figures of different choices say nothing about
+each other: the full catalogue, the titles that the user has not touched, or (the SASRec paper) a sample of these.
+
+Shape suffixes: B users, N titles.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from intentrec.evaluation.metrics import Floats, Ints, Result, mean, pair_ranks, per_event
+from intentrec.evaluation.ranking import Scorer, pieces
+from intentrec.evaluation.titles import Histories, Titles
+
+ROWS = 512  # users encoded at once
+
+# Which titles compete, (B, N), given what the users touched, the held-out titles and the users' ids.
+Candidates = Callable[[Histories, Ints, pa.Array, int], NDArray[np.bool_]]
+
+
+def everything(histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+    """The full catalogue, whatever the user has touched."""
+    return np.ones((len(held_out), count), dtype=bool)
+
+
+def unseen(histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+    """The titles that the user has not touched, and the held-out one."""
+    return ~histories.seen(count) | _one_hot(held_out, count)
+
+
+def sampled(negatives: int = 100, seed: int = 0) -> Candidates:
+    """So many different titles that the user has not touched, each as likely, and the held-out one.
+
+    The draw depends on the seed and the user's id only, so every system meets the same titles.
+    """
+
+    def candidates(histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+        own = _one_hot(held_out, count)
+        allowed_BN = ~histories.seen(count) & ~own
+        for allowed_N, user in zip(allowed_BN, users.to_pylist(), strict=True):
+            digest = hashlib.blake2b(f"{seed}:{user}".encode(), digest_size=8).digest()
+            rng = np.random.default_rng(int.from_bytes(digest))
+            titles = np.flatnonzero(allowed_N)
+            drawn = rng.choice(titles, min(negatives, len(titles)), replace=False)
+            allowed_N[:] = False
+            allowed_N[drawn] = True
+        return allowed_BN | own
+
+    return candidates
+
+
+def leave_one_out(
+    sequences: pa.Table,
+    held_out: pa.Array,
+    titles: Titles,
+    systems: Mapping[str, Scorer],
+    candidates: Candidates,
+) -> dict[str, Result]:
+    """`mrr`, `recall_at_k` (one title is held out, so it is the hit rate) and `ndcg_at_k` of every system.
+
+    Args:
+        sequences: a row per user with everything before the held-out interaction.
+        held_out: the title of each row's held-out interaction.
+        titles: the catalogue.
+        systems: scorers over `titles`.
+        candidates: one of this module's.
+
+    Raises:
+        ValueError: there is no user, or not one held-out title for each.
+    """
+    if not len(sequences) or len(sequences) != len(held_out):
+        raise ValueError(f"one held-out title per row is needed, got {len(held_out)} for {len(sequences)} rows")
+    wanted = titles.index(held_out)
+    ranks: dict[str, list[Floats]] = {name: [] for name in systems}
+    done = 0
+    for batch in sequences.combine_chunks().to_batches(ROWS):
+        own = wanted[done : done + len(batch)]
+        done += len(batch)
+        histories = Histories.of(batch, titles)
+        users = batch.column(batch.schema.get_field_index("user_id"))
+        everyone = np.arange(len(batch))
+        parts = {name: scorer(batch, everyone, histories.lengths) for name, scorer in systems.items()}
+        for i, j in pieces(len(batch), len(titles)):
+            allowed_BN = candidates(histories.between(i, j), own[i:j], users.slice(i, j - i), len(titles))
+            for name, part in parts.items():
+                scores_BN = np.where(allowed_BN, part(i, j), -np.inf)
+                ranks[name].append(pair_ranks(scores_BN, np.arange(j - i), own[i:j]))
+    who = sequences["user_id"].combine_chunks()
+    return {name: _result(np.concatenate(found), who) for name, found in ranks.items()}
+
+
+def _result(ranks: Floats, users: pa.Array) -> Result:
+    values = per_event(ranks)
+    metrics = {name: mean(each) for name, each in values.items()}
+    return Result(metrics | {"users": float(len(ranks))}, users, values)
+
+
+def _one_hot(titles: Ints, count: int) -> NDArray[np.bool_]:
+    """(B, N): the title of each row; no entry for one that is no candidate."""
+    mask = np.zeros((len(titles), count), dtype=bool)
+    known = np.flatnonzero(titles >= 0)
+    mask[known, titles[known]] = True
+    return mask

@@ -1,0 +1,142 @@
+"""Outcomes of random hostile rows against a plain-Python oracle; a range against its weeks."""
+
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+
+from intentrec.config import Domain, Events
+from intentrec.contracts import CATALOG, RAW_EVENT
+from intentrec.events.catalog import snapshot_dates
+from intentrec.events.check import checked_events
+from intentrec.events.outcomes import outcomes
+from tests.events import oracle
+
+W0, W1, W2, W3 = (date(2026, 8, 3) + timedelta(weeks=week) for week in range(4))
+# i3 is listed from the second week on, i2 no longer from the third
+SNAPSHOTS = {W0: {"i1", "i2"}, W1: {"i1", "i2", "i3"}, W2: {"i1", "i3"}}
+MOMENTS = [
+    datetime(2026, 8, 3, 10, 59, tzinfo=UTC),  # a minute before the first service day begins at 04:00 in Los Angeles
+    datetime(2026, 8, 3, 11, 0, tzinfo=UTC),
+    datetime(2026, 8, 5, 20, 0, tzinfo=UTC),
+    datetime(2026, 8, 10, 10, 59, 59, 999_999, tzinfo=UTC),
+    datetime(2026, 8, 10, 11, 0, tzinfo=UTC),
+    datetime(2026, 8, 12, 3, 0, tzinfo=UTC),
+    datetime(2026, 8, 17, 11, 0, tzinfo=UTC),
+    datetime(2026, 8, 20, 1, 30, tzinfo=UTC),
+    datetime(2026, 8, 24, 11, 0, tzinfo=UTC),
+]
+# Mostly prompt; then exactly at and just beyond what clocks and lateness allow.
+DELAYS = [
+    *[timedelta(minutes=5)] * 8,
+    timedelta(0),
+    timedelta(days=-1),
+    timedelta(days=-1, microseconds=-1),
+    timedelta(days=2),
+    timedelta(days=2, microseconds=1),
+    timedelta(days=9),
+    timedelta(days=60),
+    timedelta(days=61),
+]
+
+
+def mostly(good: list, bad: list) -> st.SearchStrategy:
+    """One of `good` nine times in ten."""
+    return st.integers(0, 9).flatmap(lambda dice: st.sampled_from(bad if dice == 0 else good))
+
+
+@st.composite
+def raw_rows(draw: st.DrawFn) -> list[dict]:
+    """Rows over few ids, users and moments, so that copies, contradictions and long days are common."""
+    rows = []
+    for line in range(draw(st.integers(30, 90))):
+        event_id = f"e{draw(st.integers(0, 25))}"
+        if rows and draw(st.integers(0, 3)) == 0:  # the same again, perhaps with another arrival or one other field
+            row = dict(draw(st.sampled_from(rows)))
+            changed = draw(st.sampled_from(["arrived_at", "arrived_at", "duration_s", "surface", "extra"]))
+            row[changed] = {
+                "arrived_at": row["arrived_at"] + timedelta(seconds=1),
+                "duration_s": "1.50",
+                "surface": "search",
+                "extra": {"clicks": "4", "note": "x"},
+            }[changed]
+        else:
+            moment = draw(st.sampled_from(MOMENTS))
+            text = moment.isoformat().replace("+00:00", "Z")
+            row = {
+                "read_error": draw(mostly([None], ["unreadable_line", "invalid_utf8", "missing_arrived_at"])),
+                "arrived_at": moment + draw(st.sampled_from(DELAYS)),
+                "event_id": draw(mostly([event_id], [None, " "])),
+                "user_id": draw(mostly(["u1", "u2"], [None, ""])),
+                "account_id": draw(mostly(["a1"], [None])),
+                "item_id": draw(mostly(["i1", "i2", "i3"], ["i9", None, " "])),
+                "event_ts": draw(
+                    mostly([text], ["soon", None, "2026-08-05", "1999-01-01T00:00:00Z", "2026-13-01T00:00:00Z"])
+                ),
+                "event_type": draw(mostly(["play"], ["explode", None])),
+                "duration_s": draw(
+                    mostly(["1.5", "900", "3600"], ["-1", "NaN", "Infinity", "1d", "3600.01", None, "1e400"])
+                ),
+                "position_s": draw(mostly([None, "12"], ["-3", "x", "Infinity"])),
+                "surface": "home",
+                "device": draw(mostly(["tv"], [None])),
+                "extra": draw(mostly([{}, {"clicks": "3"}], [{"clicks": "many"}, {"clicks": "NaN"}, {"other": "y"}])),
+            }
+            if row["read_error"] in oracle.UNREAD:
+                row |= {name: None for name in row if name not in ("read_error", "arrived_at")}
+        rows.append({**row, "raw": f"line {line}", "source_file": f"f{line % 3}", "source_line": line})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def domain(streaming: Domain) -> Domain:
+    """The streaming service, with short limits and a signal."""
+    events = Events(
+        **{**streaming.events.model_dump(), "max_duration": "1h", "max_hours_per_day": 2, "signals": ["clicks"]}
+    )
+    return streaming.model_copy(update={"events": events})
+
+
+@pytest.fixture(scope="module")
+def catalog(spark: SparkSession) -> DataFrame:
+    """The snapshots as a table."""
+    none = (None,) * (len(CATALOG.names) - 5)
+    rows = [(day, item, item, "film", [], *none) for day, items in SNAPSHOTS.items() for item in items]
+    return spark.createDataFrame(rows, CATALOG.schema).cache()
+
+
+def judged(
+    checked: DataFrame, catalog: DataFrame, start: date, end: date, domain: Domain, late: bool
+) -> dict[int, tuple]:
+    """Line to outcome, date and reasons; reasons count where a row is refused."""
+    frame = outcomes(checked, catalog, snapshot_dates(catalog, start, end), start, end, domain, late)
+    rows = frame.select("source_line", "outcome", "event_date", "reasons").collect()
+    assert len({row["source_line"] for row in rows}) == len(rows)
+    return {row["source_line"]: _verdict(row["outcome"], row["event_date"], row["reasons"]) for row in rows}
+
+
+def _verdict(outcome: str, day: date, reasons: list[str]) -> tuple:
+    return outcome, day, tuple(reasons) if outcome == "quarantined" else ()
+
+
+@pytest.mark.slow
+@given(rows=raw_rows(), late=st.booleans())
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+def test_every_row_meets_the_outcome_that_the_oracle_says(
+    spark: SparkSession, domain: Domain, catalog: DataFrame, rows: list[dict], late: bool
+) -> None:
+    """One outcome a row, so counts add up; and a range's weeks one by one refuse and accept the very same rows."""
+    raw = spark.createDataFrame([tuple(row[name] for name in RAW_EVENT.names) for row in rows], RAW_EVENT)
+    checked = checked_events(raw, domain).localCheckpoint()
+    whole = judged(checked, catalog, W0, W3, domain, late)
+    want = oracle.judge(rows, SNAPSHOTS, W0, W3, domain, late)
+    assert whole == {v.raw["source_line"]: _verdict(v.outcome, v.event_date, sorted(v.reasons)) for v in want}
+    weeks = [judged(checked, catalog, start, end, domain, late) for start, end in ((W1, W3), (W0, W1))]
+    ours: list[dict] = [{line: v for line, v in part.items() if v[0] not in ("outside", "late")} for part in weeks]
+    assert reduce(lambda left, right: left | right, ours) == {
+        line: verdict for line, verdict in whole.items() if verdict[0] not in ("outside", "late")
+    }
+    assert sum(map(len, ours)) == len(ours[0] | ours[1]), "two runs took the same row"

@@ -1,0 +1,40 @@
+"""Every kind of bad row and bad configuration has a verdict, and every verdict says what to do.
+
+The verdicts themselves are tested where they are made; here is that none of them leaves a reader without advice.
+"""
+
+import re
+
+import pytest
+
+from intentrec.config import ROOT
+from intentrec.events.reasons import OF_A_READER, advice
+from tests.events import test_catalog, test_check
+
+# A literal in the code that refuses rows, such as "bad_duration" or f"missing_{name}".
+_REASON = re.compile(
+    r'f?"((?:missing|bad|unknown|conflicting|inhuman|clock|wrong|unreadable|invalid|repeated)_[\w{}]*)"'
+)
+_VERBS = "have |mend |list |deliver |look |leave |move |widen |raise |take "
+
+
+def reasons_in_the_code() -> set[str]:
+    files = [*(ROOT / "intentrec" / "events").glob("*.py"), *(ROOT / "intentrec" / "sources").glob("*.py")]
+    texts = [path.read_text() for path in files if path.name != "advice.py"]
+    found = {reason for text in texts for reason in _REASON.findall(text)}
+    return {re.sub(r"\{.*?\}", "anything", reason) for reason in found}
+
+
+def test_every_reason_of_the_code_has_advice() -> None:
+    reasons = reasons_in_the_code()
+    assert len(reasons) >= 15
+    for reason in reasons:
+        assert advice(reason) != OF_A_READER, reason
+        assert re.search(_VERBS, advice(reason)), reason
+
+
+@pytest.mark.parametrize("cases", [test_check.CASES, test_catalog.CASES], ids=["events", "items"])
+def test_every_tried_row_has_advice(cases: list[tuple]) -> None:
+    for changes, reasons, *_ in cases:
+        for reason in reasons:
+            assert advice(reason) != OF_A_READER, changes

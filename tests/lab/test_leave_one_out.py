@@ -1,0 +1,69 @@
+"""The held-out title against what it competes with: by hand, by plain loops, and where chance is the answer."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from intentrec.evaluation.titles import Histories, Titles
+from lab.leave_one_out import everything, leave_one_out, sampled, unseen
+from tests.evaluation.rows import sequences
+
+TITLES = Titles.of("abcdefgh")
+
+
+def fixed(order: str):  # type: ignore[no-untyped-def]
+    """A system that ranks titles in this order for everyone."""
+    scores = np.array([-order.index(title) for title in TITLES.ids.to_pylist()], float)
+    return lambda batch, rows, ends: lambda i, j: np.tile(scores, (j - i, 1))
+
+
+def test_ranks_by_hand() -> None:
+    rows = pa.Table.from_batches([sequences({"u": list("ab"), "v": list("c"), "w": list("h")})])
+    held_out = pa.array(["e", "b", "z"])
+    systems = {"alphabet": fixed("abcdefgh")}
+    full = leave_one_out(rows, held_out, TITLES, systems, everything)["alphabet"]
+    assert full.per_user["mrr"] == pytest.approx([1 / 5, 1 / 2, 0])  # nobody can rank z
+    assert full.per_user["ndcg_at_10"] == pytest.approx([1 / np.log2(6), 1 / np.log2(3), 0])
+    assert full.metrics["recall_at_10"] == pytest.approx(2 / 3)
+    assert full.users.to_pylist() == ["u", "v", "w"]
+    fresh = leave_one_out(rows, held_out, TITLES, systems, unseen)["alphabet"]
+    assert fresh.per_user["mrr"] == pytest.approx([1 / 3, 1 / 2, 0])
+
+
+def test_a_held_out_title_that_the_user_knows_competes_too() -> None:
+    rows = pa.Table.from_batches([sequences({"u": list("ab")})])
+    found = leave_one_out(rows, pa.array(["b"]), TITLES, {"it": fixed("abcdefgh")}, unseen)["it"]
+    assert found.per_user["mrr"] == [1.0]  # a is seen and out
+
+
+def test_sampled_titles_are_other_unseen_ones_and_the_same_in_any_order() -> None:
+    batch = sequences({f"u{i}": list("ab") for i in range(40)})
+    histories = Histories.of(batch, TITLES)
+    held_out = TITLES.index(pa.array(["c"] * 40))
+    users = batch.column(batch.schema.get_field_index("user_id"))
+    mask = sampled(3, seed=1)(histories, held_out, users, len(TITLES))
+    assert (mask.sum(1) == 4).all()
+    assert mask[:, TITLES.index(pa.array(["c"]))].all()
+    assert not mask[:, TITLES.index(pa.array(["a", "b"]))].any()
+    backwards = sampled(3, seed=1)(histories, held_out, users[::-1], len(TITLES))
+    np.testing.assert_array_equal(mask, backwards[::-1])
+    assert (mask != sampled(3, seed=2)(histories, held_out, users, len(TITLES))).any()
+    assert (sampled(99)(histories, held_out, users, len(TITLES)).sum(1) == 6).all()  # all that there are
+
+
+def test_a_system_that_knows_nothing_hits_as_often_as_chance() -> None:
+    titles = Titles.of([f"t{i}" for i in range(400)])
+    n = 3000
+    rows = pa.Table.from_batches([sequences({f"u{i}": [f"t{i % 400}"] for i in range(n)})])
+    held_out = pa.array([f"t{(7 * i + 1) % 400}" for i in range(n)])
+    rng = np.random.default_rng(4)
+    systems = {"coin": lambda batch, rows, ends: lambda i, j: rng.random((j - i, len(titles)))}
+    found = leave_one_out(rows, held_out, titles, systems, sampled(100))["coin"].metrics
+    assert found["recall_at_10"] == pytest.approx(10 / 101, abs=4 * (0.1 * 0.9 / n) ** 0.5)
+
+
+def test_rows_and_held_out_titles_must_match() -> None:
+    rows = pa.Table.from_batches([sequences({"u": ["a"]})])
+    for wrong in (rows, rows.slice(0, 0)):
+        with pytest.raises(ValueError, match="one held-out title per row"):
+            leave_one_out(wrong, pa.array(["a", "b"])[: 2 * len(wrong)], TITLES, {}, everything)

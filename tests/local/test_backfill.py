@@ -1,0 +1,220 @@
+"""The backfill on a real Airflow started for the purpose; its jobs are run in this process."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from pyspark.sql import SparkSession
+
+from intentrec import cli
+from intentrec.config import ROOT, load_domain, load_profile
+from intentrec.errors import PipelineError
+from intentrec.local import demo as demos
+from intentrec.local import processes, services
+from intentrec.local.backfill import LogFiles, backfill, is_leftover
+from intentrec.local.home import Home
+from intentrec.local.progress import Progress
+from intentrec.storage import delta
+from intentrec.storage.runs import Run
+from intentrec.storage.warehouse import Fingerprint, Warehouse
+from tests.conftest import profile_under
+from tests.local import warm
+from tests.sources.landing import deliver, event, events_of, item, snapshot_of
+
+CONFIG = ROOT / "conf" / "streaming.yaml"
+REBUILD = ("ingest", "build_interactions", "build_sequences")
+FIRST, SECOND, END = (date(2026, 8, 3) + timedelta(weeks=week) for week in range(3))
+
+
+def played(user: str, title: str, day: date, arrived: date | None = None) -> dict:
+    """Half an hour of the first item of a title."""
+    name = f"{user}-{title}-{day}"
+    row = {"event_id": name, "user_id": user, "account_id": user, "item_id": f"{title}e1", "duration_s": 1800}
+    return event(**row, event_ts=f"{day}T20:00:00Z", arrived_at=f"{arrived or day}T21:00:00Z")
+
+
+def land(root: Path) -> None:
+    """Two weeks of two users, all of it on time."""
+    deliver(snapshot_of(root, FIRST), [item(item_id=f"{title}e1", title_id=title) for title in ("t1", "t2")])
+    for user, title, number in [("u1", "t1", 1), ("u2", "t1", 2), ("u1", "t2", 9), ("u2", "t1", 10)]:
+        day = FIRST + timedelta(days=number)
+        deliver(events_of(root, day), [played(user, title, day)])
+
+
+def land_late(root: Path) -> None:
+    """What u1 did in the first week as well: with it, the second week's play of t2 is no discovery."""
+    arrived = END + timedelta(days=7)
+    deliver(events_of(root, arrived), [played("u1", "t2", FIRST + timedelta(days=3), arrived)])
+
+
+def asked_of(notes: Path) -> list[tuple[str, ...]]:
+    """Jobs that the tasks started since the last time: name, start, end."""
+    found = [tuple(line.split()) for line in notes.read_text().splitlines()]
+    notes.unlink()
+    return found
+
+
+def built(home: Path, spark: SparkSession) -> dict[str, Fingerprint]:
+    """Rows and checksum of every table."""
+    run = Run("checksums", FIRST, END, load_domain(CONFIG), profile_under(home))
+    return Warehouse(spark, run).checksums()
+
+
+def build(home: Path, *options: str) -> None:
+    """Build both weeks of a home at once."""
+    profile = home / "profile.yaml"
+    profile.write_text(yaml.safe_dump(profile_under(home).model_dump(mode="json")))
+    week = ["--start", str(FIRST), "--end", str(END), "--config", str(CONFIG), "--profile", str(profile)]
+    for job in REBUILD:
+        warm.do(["-m", f"jobs.{job}", *week, *(options if job == "ingest" else ())])
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -> Iterator[Home]:
+    """A home with both weeks built, whose tasks have their jobs done in this process."""
+    path = tmp_path / "home"
+    land(path / "landing" / "streaming")
+    build(path)
+    monkeypatch.setenv("INTENTREC_HOME", str(path))
+    monkeypatch.setenv("INTENTREC_PROFILE", str(path / "profile.yaml"))
+    monkeypatch.setenv("INTENTREC_RETRIES", "0")
+    with warm.serving(tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield Home(path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_cascade_stops_at_a_failure_and_then_equals_a_build_from_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spark: SparkSession
+) -> None:
+    notes, before = tmp_path / "notes", built(home.path, spark)
+    land_late(home.path / "landing" / "streaming")
+    late = {"include_late": True}
+
+    monkeypatch.setenv("FAIL", f"build_interactions {FIRST}")
+    with pytest.raises(PipelineError, match=rf"(?s)week {FIRST} failed.*FAILED: no such thing"):
+        backfill(home, "intentrec_weekly_streaming", FIRST, END, late, Progress())
+    assert asked_of(notes) == [(job, str(FIRST), str(SECOND)) for job in ("ingest", "build_interactions", "report")]
+    assert processes.marked(f"{home.path}:backfill") == []
+
+    monkeypatch.setenv("FAIL", "")
+    monkeypatch.setenv("INTENTREC_RETRIES", "1")  # of what Airflow itself may stumble over on a busy machine
+    week = datetime.combine(FIRST, datetime.min.time())
+    capsys.readouterr()
+    cli.plan(week, week + timedelta(weeks=1))
+    assert "Stale afterwards, where rows change" in capsys.readouterr().out
+    cli.backfill(week, week + timedelta(weeks=1), include_late=True, cascade=True)
+    shown = capsys.readouterr().out
+    weeks = [(str(FIRST), str(SECOND)), (str(SECOND), str(END))]
+    assert all(f"  [{start}, {end})" in shown and f"week {start}: success" in shown for start, end in weeks)
+    assert "Nothing later becomes stale" in shown
+    assert "[train 2026-08-03..2026-08-10] skipped" in shown
+    assert asked_of(notes) == [(job, *each) for each in weeks for job in (*REBUILD, "report")]
+    assert processes.marked(f"{home.path}:backfill") == []
+
+    fresh = tmp_path / "fresh"
+    for deliver_all in (land, land_late):
+        deliver_all(fresh / "landing" / "streaming")
+    build(fresh, "--include-late")
+    after = built(home.path, spark)
+    assert after == built(fresh, spark)
+    assert {name for name in after if after[name] != before[name]} >= {"engagement_events", "interactions", "sequences"}
+    profile, domain = load_profile(), load_domain(CONFIG)
+    assert sum(delta.rows_by_partition(profile, domain)["interactions"].values()) == 5
+    labels = (
+        spark.read.format("delta")
+        .load(f"{profile.warehouse}/streaming/interactions")
+        .where(f"event_date >= '{SECOND}'")
+    )
+    assert [row["action_type"] for row in labels.where("title_id = 't2'").collect()] == ["resume"]
+
+
+def test_two_airflows_never_share_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While a backfill has one of its own, nothing else starts another; `down` stops one that was cut off."""
+    home, profile = Home(tmp_path), profile_under(tmp_path)
+    marker = services.backfill_marker(home)
+    sleeping = processes.start(["/bin/sleep", "600"], dict(os.environ), marker, tmp_path / "log")
+    schedule = demos.Schedule(FIRST, 0, 1)
+    for begin in (
+        lambda: services.up(home, profile),
+        lambda: backfill(home, "intentrec_weekly_streaming", FIRST, SECOND, {}, Progress()),
+        lambda: demos.demo(home, profile, CONFIG, schedule, simulate=True),
+    ):
+        with pytest.raises(PipelineError, match="a backfill is running with an Airflow of its own"):
+            begin()
+    services.down(home)
+    assert sleeping.wait() is not None
+    assert processes.marked(marker) == []
+    assert "Stopped 1 processes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("run_type", "logical_date", "ours"),
+    [
+        ("backfill", "2026-08-03T00:00:00Z", True),
+        ("manual", "2026-08-10T01:00:00Z", True),  # the demo's
+        ("manual", "2026-08-10T17:23:41.123456Z", False),
+        ("manual", None, False),
+        ("scheduled", "2026-08-10T00:00:00Z", False),  # waits for late rows
+    ],
+)
+def test_only_its_own_leftovers_are_ended(run_type: str, logical_date: str | None, ours: bool) -> None:
+    assert is_leftover({"run_type": run_type, "logical_date": logical_date}) is ours
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=["killed", "terminal closed"])
+def test_a_command_that_is_cut_off_undoes_what_it_did(how: signal.Signals) -> None:
+    program = """
+import time
+from intentrec.cli import app
+@app.command()
+def wait():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("undone", flush=True)
+app(["wait"])
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "begun\n"
+        command.send_signal(how)
+        assert command.stdout.read().startswith("undone\n")
+    assert command.returncode != 0
+
+
+def test_nothing_is_activated_that_is_not_published(capsys: pytest.CaptureFixture[str]) -> None:
+    week = datetime.combine(FIRST, datetime.min.time())
+    for command in (cli.plan, cli.backfill):
+        with pytest.raises(typer.Exit):
+            command(week, week + timedelta(weeks=1), activate=True)
+        assert "--activate without --publish" in capsys.readouterr().err
+
+
+def test_log_files_give_every_new_line_once(tmp_path: Path) -> None:
+    folder = tmp_path / "dag_id=x"
+    old = folder / "run_id=1" / "task_id=a" / "attempt=1.log"
+    old.parent.mkdir(parents=True)
+    old.write_text("before\n")
+    logs = LogFiles(folder)
+    assert logs.new_lines() == []
+    with old.open("a") as file:
+        file.write("one\ntw")
+    assert logs.new_lines() == ["one"]
+    new = folder / "run_id=2" / "task_id=a" / "attempt=1.log"
+    new.parent.mkdir(parents=True)
+    new.write_text("three\n")
+    with old.open("a") as file:
+        file.write("o\n")
+    assert sorted(logs.new_lines()) == ["three", "two"]
+    assert logs.new_lines() == []

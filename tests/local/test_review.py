@@ -1,0 +1,110 @@
+"""A week whose promotion is reviewed, on a real Airflow, with a stand-in for the jobs' interpreter."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from intentrec.config import ROOT
+from intentrec.errors import PipelineError
+from intentrec.local import processes, services, weekly
+from intentrec.local.airflow_client import Airflow
+from intentrec.local.home import Home
+from intentrec.local.progress import Progress
+
+# Takes the place of `python -m jobs.<job> --start S --end E ...`: notes what it was asked; the card has a page.
+JOB = """#!/bin/bash
+echo "${@:2}" >> "$NOTES"
+if [ "$2" = jobs.review_card ]; then cat "$PAGE"; fi
+"""
+THINKING = 5.0  # seconds
+WEEKLY, REVIEW = "intentrec_weekly_streaming", "intentrec_review_streaming"
+TEXT = "# A page\n\n| system | ndcg |\n| --- | --- |\n| `<b>|{{ 1 + 1 }}` | 0.1 |\n" + "\n".join(map(str, range(3000)))
+
+
+def until(found: Callable[[], Any], patience: float = 240) -> Any:
+    """The first truthy answer."""
+    end = time.monotonic() + patience
+    while not (answer := found()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(1)
+    return answer
+
+
+@pytest.mark.slow
+def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, notes, page = tmp_path / "job", tmp_path / "notes", tmp_path / "page"
+    job.write_text(JOB)
+    job.chmod(0o755)
+    page.write_text(json.dumps({"version": "7", "page": TEXT}) + "\n")
+    for name, value in {"INTENTREC_PYTHON": job, "NOTES": notes, "PAGE": page}.items():
+        monkeypatch.setenv(name, str(value))
+    reviewed = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
+    reviewed["gate"]["promotion"] = "reviewed"
+    config = tmp_path / "reviewed.yaml"
+    config.write_text(yaml.safe_dump(reviewed))
+    home = Home(tmp_path / "home", airflow_port=services.free_port())
+    home.prepare()
+
+    # `dags test` neither waits for a person nor fails: where one is to be asked, it leaves a run for the scheduler.
+    # A week that is run again asks again, in the same run of the review.
+    again = (date(2026, 8, 17), {"config": str(config)})
+    weekly.run(home, WEEKLY, [(date(2026, 8, 10), {}), again, again], Progress())
+    assert "jobs.review" not in notes.read_text()
+    notes.unlink()
+
+    marker = f"{home.path}:review"
+    try:
+        services.start_airflow(home, marker, SCHEDULER__USE_JOB_SCHEDULE="False")
+        services.wait_for_airflow(home, marker)
+        airflow = Airflow(home)
+        (run,) = airflow.call("GET", f"/dags/{REVIEW}/dagRuns")["dag_runs"]
+        assert run["conf"] == {"start": "2026-08-10", "end": "2026-08-17", "config": str(config)}
+        path = f"/dags/{REVIEW}/dagRuns/{quote(run['dag_run_id'])}"
+
+        def question() -> dict | None:
+            tasks = airflow.call("GET", f"{path}/taskInstances")["task_instances"]
+            waiting = any((task["task_id"], task["state"]) == ("review", "awaiting_input") for task in tasks)
+            details = f"{path}/taskInstances/review/-1/hitlDetails"
+            return airflow.call("GET", details) if waiting else None
+
+        def answer(option: str, reason: str) -> None:
+            # Nobody answers at once; a scheduler that has not seen the task park yet takes it for lost, and asks again.
+            time.sleep(THINKING)
+            said = {"chosen_options": [option], "params_input": {"reason": reason}}
+            airflow.call("PATCH", f"{path}/taskInstances/review/-1/hitlDetails", said)
+
+        asked = until(question)
+        assert (asked["body"], asked["options"]) == (TEXT.strip(), ["Approve", "Reject"])
+        assert "version 7" in asked["subject"]
+        with pytest.raises(PipelineError, match="Invalid options"):
+            answer("Perhaps", "undecided")
+        answer("Approve", "")  # no reason: asked again
+
+        def ended() -> str | None:
+            """Answer as often as Airflow asks: it may take a task that has just parked for lost, and ask anew."""
+            state = airflow.call("GET", path)["state"]
+            if state in ("success", "failed"):
+                return state
+            if (again := question()) and not again["response_received"]:
+                answer("Approve", 'better on "new" titles; $(id)')
+            return None
+
+        over = until(ended)
+        assert over == "success", (home.logs / "airflow.log").read_text()[-3000:]
+    finally:
+        processes.stop(marker)
+    card, recorded, published = notes.read_text().splitlines()
+    week = f"--start 2026-08-10 --end 2026-08-17 --config {config}"
+    assert card == f"jobs.review_card {week}"
+    decided = '--version 7 --verdict approved --reason better on "new" titles; $(id) --by admin --at 20'
+    assert recorded.startswith(f"jobs.review_record {week} {decided}")
+    assert published == f"jobs.publish {week} --activate"

@@ -1,0 +1,109 @@
+"""`intentrec review` and `intentrec rollback` as a person types them, on tables and a registry of this test alone."""
+
+import getpass
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from intentrec.config import ROOT
+from intentrec.contracts import RELEASES
+from intentrec.storage.runs import ledger
+from tests.registry.judged import Registering, files_of
+from tests.registry.test_rollback import T1, T2, release
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def typed(make: Registering, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `intentrec ARGUMENTS` for the domain of this test."""
+    config, environment = files_of(make.judged.profile, make.domain, tmp_path)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "intentrec.cli", *arguments, "--config", str(config)]
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def attempts(make: Registering) -> list[tuple[str, str, str | None]]:
+    return [(row["job"], row["status"], row["message"]) for row in ledger(make.judged.profile, make.domain)]
+
+
+def test_a_version_is_approved_from_the_command_line(make: Registering, typed: Callable) -> None:
+    version = make("a", T1)
+    make.registry.ask(version, "promote")
+    asked = typed("review", "approve")
+    assert (asked.returncode, asked.stderr) == (
+        1,
+        "FAILED: which version? `intentrec review approve VERSION`; awaiting a review: 1\n",
+    )
+    done = typed("review", "approve", "1", "--reason", "looks right")
+    assert done.returncode == 0, done.stderr
+    assert "To publish its week now: python -m jobs.publish --start 2026-08-24 --end 2026-08-31 --config" in done.stdout
+    tags = make.registry.tags(version)
+    assert (tags["review"], tags["reviewed_by"]) == ("approved", getpass.getuser())
+    assert make.registry.champion().number == "1"
+    said = f"version 1 of {make.registry.name} approved by {getpass.getuser()}: looks right"
+    assert attempts(make) == [("review_record", "succeeded", said)]
+    make.registry.client.set_model_version_tag(make.registry.name, make("b", T2).number, "review", "rejected")
+    assert "version 2" in typed("review", "settle").stdout
+    assert typed("review", "settle").stdout == "nothing was set by hand\n"
+
+
+def test_a_release_is_taken_back_from_the_command_line(make: Registering, typed: Callable) -> None:
+    for name, day in (("a", T1), ("b", T2)):
+        make.registry.promote(make(name, day))
+    path = make.run("publish", T2).warehouse + "/releases"
+    first = [release("a", T1, 0, True, "1")]
+    for rows in (first, [release("a", T1, 0, False, "1"), release("b", T2, 1, True, "2")]):
+        for row in rows:
+            row.update(table_versions=list(row["table_versions"].items()), metrics=list(row["metrics"].items()))
+        published = pa.Table.from_pylist(rows, schema=to_arrow_schema(RELEASES.schema))
+        write_deltalake(path, published, mode="overwrite")
+    refused = typed("rollback")
+    assert (refused.returncode, "needs a reason" in refused.stderr) == (1, True)
+    done = typed("rollback", "--reason", "wrong genres")
+    assert done.returncode == 0, done.stderr
+    active = {row["release_id"]: row["active"] for row in DeltaTable(path).to_pyarrow_table().to_pylist()}
+    assert active == {"a": True, "b": False}
+    nothing = typed("rollback", "--reason", "again")
+    assert (nothing.returncode, "no release before a" in nothing.stderr) == (1, True)
+    (failed, succeeded, last) = attempts(make)
+    assert [each[:2] for each in (failed, succeeded, last)] == [
+        ("rollback", "failed"),
+        ("rollback", "succeeded"),
+        ("rollback", "failed"),
+    ]
+    assert succeeded[2].endswith(f"by {getpass.getuser()}: wrong genres")
+
+
+@pytest.mark.parametrize("reason", ["""it's "bad"; $(touch pwned) `ls`""", ""])
+def test_make_hands_the_reason_over_as_it_is(reason: str, tmp_path: Path) -> None:
+    """With a stand-in for `intentrec` that shows its arguments; the environment counts as ready."""
+    shutil.copy(ROOT / "Makefile", tmp_path / "Makefile")
+    bin_folder = tmp_path / ".venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    for needed in (
+        "requirements.lock",
+        "pyproject.toml",
+        "intentrec/storage/spark.py",
+        "intentrec/storage/class_archive.py",
+    ):
+        (tmp_path / needed).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / needed).touch()
+    (tmp_path / ".venv" / ".ready").touch()
+    command = bin_folder / "intentrec"
+    command.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    command.chmod(0o755)
+    given = ["make", "--no-print-directory", "rollback", "DOMAIN=kuairand", f"REASON={reason}"]
+    done = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["rollback", "--config", "conf/kuairand.yaml", "--reason", reason]
+    assert not (tmp_path / "pwned").exists()

@@ -1,0 +1,224 @@
+"""What a backfill touches and what is stale, against plain walks over the same facts."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intentrec.config import Domain
+from intentrec.errors import PipelineError
+from intentrec.monitoring import staleness
+
+WEEK = timedelta(days=7)
+FIRST = date(2026, 8, 3)
+
+
+def week(number: int) -> date:
+    return FIRST + WEEK * number
+
+
+def days(start: date, count: int) -> list[date]:
+    return [start + timedelta(days=number) for number in range(count)]
+
+
+PARTITIONS = {
+    "engagement_events": days(FIRST, 42),
+    "interactions": days(FIRST, 42),
+    "title_state": [week(number) for number in range(1, 7)],
+    "feature_profiles": [week(number) for number in range(6)],
+    "sequences": [week(number) for number in range(1, 7)],
+    "user_intents": [week(5), week(6)],
+}
+RELEASES = [{"as_of": week(5)}, {"as_of": week(6)}]
+
+
+def test_a_plan_replaces_its_weeks_and_names_everything_later(streaming: Domain) -> None:
+    found = staleness.plan(week(2), week(4), streaming, PARTITIONS, RELEASES)
+    assert found.intervals == [(week(2), week(3)), (week(3), week(4))]
+    assert found.rebuilt == {
+        "engagement_events": days(week(2), 14),
+        "interactions": days(week(2), 14),
+        "title_state": [week(3), week(4)],
+        "feature_profiles": [week(2), week(3)],
+        "sequences": [week(3), week(4)],
+    }
+    assert found.stale == {
+        "interactions": days(week(4), 14),
+        "title_state": [week(5), week(6)],
+        "feature_profiles": [week(4), week(5)],
+        "sequences": [week(5), week(6)],
+        "user_intents": [week(5), week(6)],
+        "releases": [week(5), week(6)],
+    }
+    assert found.warnings == []
+
+
+def test_the_last_week_makes_only_its_own_release_stale(streaming: Domain) -> None:
+    found = staleness.plan(week(5), week(6), streaming, PARTITIONS, RELEASES)
+    assert found.stale == {"user_intents": [week(6)], "releases": [week(6)]}
+
+
+def test_a_plan_that_publishes_replaces_its_releases(streaming: Domain) -> None:
+    found = staleness.plan(week(5), week(6), streaming, PARTITIONS, RELEASES, publish=True)
+    assert found.rebuilt["user_intents"] == [week(6)]
+    assert found.stale == {}
+
+
+def test_state_and_lookback_bound_what_becomes_stale(streaming: Domain) -> None:
+    domain = streaming.model_copy(
+        update={
+            "interactions": streaming.interactions.model_copy(update={"state_weeks": 1}),
+            "sequences": streaming.sequences.model_copy(update={"lookback": "1w"}),
+        }
+    )
+    found = staleness.plan(week(0), week(1), domain, PARTITIONS)
+    assert found.stale["interactions"] == days(week(1), 7)
+    assert found.stale["sequences"] == [week(2)]
+    assert "title_state" not in found.stale
+
+
+def test_a_cascade_goes_on_to_the_last_week_of_any_table(streaming: Domain) -> None:
+    """Also where the newest week has events, or interactions, and its snapshot failed."""
+    assert staleness.built_until(PARTITIONS, streaming) == week(6)
+    for table in ("engagement_events", "interactions"):
+        assert staleness.built_until({**PARTITIONS, table: [week(6)]}, streaming) == week(7)
+    assert staleness.built_until({**PARTITIONS, "title_state": [week(8)]}, streaming) == week(8)
+    assert staleness.built_until({}, streaming) == FIRST
+
+
+def test_a_gap_before_the_range_is_said(streaming: Domain) -> None:
+    found = staleness.plan(week(8), week(9), streaming, PARTITIONS)
+    assert found.warnings == [f"no title_state as of {week(8)}: the weeks before are missing, so begin with them"]
+    assert found.rebuilt == found.stale == {}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        (week(1), week(1), "is empty"),
+        (week(-1), week(1), "before streaming's history_start"),
+        (week(1) + timedelta(days=1), week(3), "take 2026-08-10..2026-08-24"),
+        (week(1), week(3) - timedelta(days=3), "take 2026-08-10..2026-08-24"),
+    ],
+)
+def test_a_range_that_is_not_whole_weeks_is_refused(streaming: Domain, start: date, end: date, message: str) -> None:
+    with pytest.raises(PipelineError, match=message):
+        staleness.plan(start, end, streaming, PARTITIONS)
+
+
+Step = tuple[str, int, int, bool]  # job, first week, weeks, whether what it writes is new
+
+
+class World:
+    """Runs jobs the way the warehouse does: a commit only where content changes, versions per table."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, int] = {}
+        self.ledger: list[dict] = []
+        self.commits: list[dict] = []
+        self.touched: dict[tuple[str, date], dict] = {}  # (job, week): the latest good attempt
+        self.written: list[tuple[int, str, str, date, date]] = []  # moment, run, table, partitions [start, end)
+        self.moment = 0
+        self.spans: dict[str, tuple[int, int]] = {}  # by run: when it had read, and when it had written
+
+    def run(self, step: Step, amid: Sequence[Step] = (), status: str = "succeeded") -> None:
+        """One attempt; those of `amid` run after it has read and before it writes."""
+        job, start, end = step[0], week(step[1]), week(step[1] + step[2])
+        run_id = f"r{len(self.spans)}"
+        read = self.moment
+        self.spans[run_id] = (read, read)
+        inputs = {table: self.versions[table] for table in READS[job] if table in self.versions}
+        for other in amid:
+            self.run(other)
+        outputs = {}
+        for table, shift in WRITES[job]:
+            if step[3]:
+                self.moment += 1
+                self.versions[table] = self.versions.get(table, -1) + 1
+                self.commits.append({"table": table, "version": self.versions[table], "run_id": run_id})
+                self.written.append((self.moment, run_id, table, start + shift, end + shift))
+            if table in self.versions:
+                outputs[table] = self.versions[table]
+        row = {"run_id": run_id, "job": job, "start": start, "end": end, "status": status}
+        row |= {"inputs": inputs, "outputs": outputs}
+        self.spans[run_id] = (read, self.moment)
+        self.ledger.append(row)
+        for day in days(start, (end - start).days)[::7]:
+            self.touched[job, day] = row
+
+
+DAY = timedelta(days=1)
+NONE = timedelta(0)
+READS = {
+    "ingest": ["catalog"],
+    "build_interactions": ["engagement_events", "catalog", "title_state"],
+    "build_sequences": ["interactions"],
+    "publish": ["sequences", "catalog"],
+}
+WRITES = {
+    "ingest": [("engagement_events", NONE), ("quarantine", NONE), ("catalog", NONE)],
+    "build_interactions": [("interactions", NONE), ("feature_profiles", NONE), ("title_state", DAY)],
+    "build_sequences": [("sequences", DAY)],
+    "publish": [],  # nothing that another job reads
+}
+
+
+def needs(job: str, day: date) -> list[tuple[str, date, date]]:
+    return {
+        "ingest": [("catalog", date.min, day + WEEK)],
+        "build_interactions": [
+            ("engagement_events", day, day + WEEK),
+            ("catalog", date.min, day + WEEK),
+            ("title_state", day, day + DAY),
+        ],
+        "build_sequences": [("interactions", day + WEEK - 52 * WEEK - 2 * DAY, day + WEEK)],
+        "publish": [("sequences", day + WEEK, day + WEEK + DAY), ("catalog", date.min, day + WEEK)],
+    }[job]
+
+
+STEPS = st.tuples(st.sampled_from(list(READS)), st.integers(0, 4), st.integers(1, 3), st.booleans())
+
+
+@given(st.lists(st.tuples(STEPS, st.lists(STEPS, max_size=2)), max_size=8))
+@settings(max_examples=200)
+def test_stale_is_whatever_another_run_changed_under_the_latest_attempt(streaming: Domain, steps: list) -> None:
+    """Also between what the attempt read and what it wrote to the same table."""
+    world = World()
+    for step, amid in steps:
+        world.run(step, amid)
+    expected = {
+        (job, day)
+        for (job, day), row in world.touched.items()
+        for table, start, end in needs(job, day)
+        if table in row["inputs"] | row["outputs"]
+        for at, by, changed, begin, until in world.written
+        if changed == table and by != row["run_id"] and begin < end and start < until
+        if at > world.spans[row["run_id"]][table not in row["inputs"]]
+    }
+    assert staleness.stale_weeks(world.ledger, world.commits, streaming) == expected
+
+
+def test_failed_attempts_and_foreign_commits_count_for_nothing(streaming: Domain) -> None:
+    world = World()
+    world.run(("ingest", 0, 1, True))
+    world.run(("build_interactions", 0, 1, True))
+    world.run(("build_interactions", 0, 1, False), status="failed")
+    world.commits.append({"table": "engagement_events", "version": 9, "run_id": None})
+    assert staleness.stale_weeks(world.ledger, world.commits, streaming) == set()
+
+
+def test_a_failed_audit_is_shown_until_a_later_attempt(streaming: Domain) -> None:
+    """Another failure is not an audit's, and a range that failed shows in each of its weeks."""
+    attempts = [
+        ("ingest", 0, 1, "failed", "AuditFailed: interactions: ..."),
+        ("ingest", 0, 1, "succeeded", None),
+        ("ingest", 1, 3, "failed", "AuditFailed: catalog: ..."),
+        ("build_sequences", 0, 1, "failed", "PipelineError: no table"),
+    ]
+    ledger = [
+        {"job": job, "start": week(a), "end": week(b), "status": status, "message": message, "started_at": number}
+        for number, (job, a, b, status, message) in enumerate(attempts)
+    ]
+    assert staleness.refused_weeks(ledger, streaming) == {("ingest", week(1)), ("ingest", week(2))}

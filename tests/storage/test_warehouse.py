@@ -1,0 +1,311 @@
+"""What the warehouse promises of a write: exactly the interval, all or nothing, and no commit where nothing changed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import deltalake
+import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from intentrec.config import ROOT, Domain, Profile
+from intentrec.contracts import CATALOG, INTERACTIONS, RELEASES, TITLE_STATE, Table
+from intentrec.errors import AuditFailed, PipelineError, lost_file
+from intentrec.storage import audit
+from intentrec.storage.audit import Audit
+from intentrec.storage.runs import Run
+from intentrec.storage.warehouse import Warehouse, fingerprint
+from tests.conftest import profile_under
+from tests.storage.good_rows import END, START, frame, rows
+
+pytestmark = pytest.mark.slow
+
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+def warehouse(spark: SparkSession, new_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """An empty warehouse whose audits pass everything: they have tests of their own, and cost seconds each."""
+    monkeypatch.setattr(audit, "audit", lambda table, staged, run: Audit(table.name, 0, 0.0, []))
+    return Warehouse(spark, new_run("test", START, END))
+
+
+def on_days(spark: SparkSession, *days: date, duration: float = 600.0) -> DataFrame:
+    """One interaction a day."""
+    template = rows("interactions")[0]
+    content = [
+        {**template, "event_date": day, "user_id": f"u{day}", "duration_s": duration, "event_counts": {"b": 1, "a": 2}}
+        for day in days
+    ]
+    return frame(spark, INTERACTIONS, content)
+
+
+def found(warehouse: Warehouse, table: Table = INTERACTIONS) -> list[tuple[date, float]]:
+    selected = warehouse.current(table).select("event_date", "duration_s").collect()
+    return sorted((row[0], row[1]) for row in selected)
+
+
+def staging(warehouse: Warehouse) -> list[Path]:
+    """What is left in the staging area."""
+    return list(Path(warehouse.root, "_staging").rglob("*"))
+
+
+def test_an_interval_is_replaced_and_no_more(warehouse: Warehouse) -> None:
+    spark, before, after = warehouse.spark, START - timedelta(days=1), END
+    days = [before, START, END - timedelta(days=1), after]
+    warehouse.replace(INTERACTIONS, on_days(spark, *days), before, after + timedelta(days=1))
+    warehouse.replace(INTERACTIONS, on_days(spark, START + timedelta(days=2), duration=5.0), START, END)
+    assert found(warehouse) == [(before, 600.0), (START + timedelta(days=2), 5.0), (after, 600.0)]
+    assert warehouse.run.counts["interactions.rows"] == 1
+    assert warehouse.run.outputs["interactions"] == warehouse.version(INTERACTIONS)
+    assert staging(warehouse) == []
+    # An empty frame clears the interval.
+    warehouse.replace(INTERACTIONS, on_days(spark, START).where("false"), START, END)
+    assert found(warehouse) == [(before, 600.0), (after, 600.0)]
+
+
+def test_equal_rows_keep_the_version(warehouse: Warehouse) -> None:
+    spark = warehouse.spark
+    days = [START + timedelta(days=n) for n in range(3)]
+    version = warehouse.replace(INTERACTIONS, on_days(spark, *days), START, END)
+    shuffled = on_days(spark, *reversed(days)).repartition(3)
+    other_map = F.map_from_entries(F.reverse(F.map_entries("event_counts")))
+    assert warehouse.replace(INTERACTIONS, shuffled.withColumn("event_counts", other_map), START, END) == version
+    assert warehouse.replace(INTERACTIONS, on_days(spark, *days, duration=1.0), START, END) > version
+
+
+def test_rows_outside_the_interval_are_refused(warehouse: Warehouse) -> None:
+    spark = warehouse.spark
+    warehouse.replace(INTERACTIONS, on_days(spark, START), START, END)
+    version = warehouse.version(INTERACTIONS)
+    with pytest.raises(PipelineError, match=r"interactions \[2026-08-10, 2026-08-17\): .*event_date outside"):
+        warehouse.replace(INTERACTIONS, on_days(spark, START, END), START, END)
+    assert warehouse.version(INTERACTIONS) == version
+    assert found(warehouse) == [(START, 600.0)]
+    assert staging(warehouse) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda rows: rows.drop("creator"), "missing creator"),
+        (lambda rows: rows.withColumn("extra", F.lit(1)), "unexpected extra"),
+        (lambda rows: rows.withColumn("tie", F.col("tie").cast("int")), "tie is int, not bigint"),
+        (lambda rows: rows.withColumn("genres", F.array(F.lit(1))), "genres is array<int>, not array<string>"),
+    ],
+)
+def test_another_schema_is_refused(
+    warehouse: Warehouse, change: Callable[[DataFrame], DataFrame], complaint: str
+) -> None:
+    with pytest.raises(PipelineError, match=f"frame for interactions does not fit its contract: {complaint}"):
+        warehouse.replace(INTERACTIONS, change(on_days(warehouse.spark, START)), START, END)
+    assert not warehouse.exists(INTERACTIONS)
+
+
+def test_a_table_is_read_at_the_version_first_seen(warehouse: Warehouse) -> None:
+    spark = warehouse.spark
+    with pytest.raises(PipelineError, match=r"interactions does not exist in .*run the jobs before"):
+        warehouse.read(INTERACTIONS)
+    version = warehouse.replace(INTERACTIONS, on_days(spark, START, START + timedelta(days=1)), START, END)
+    assert warehouse.read(INTERACTIONS).count() == 2
+    warehouse.replace(INTERACTIONS, on_days(spark, START), START, END)
+    assert warehouse.read(INTERACTIONS).count() == 2
+    assert warehouse.read(INTERACTIONS, START + timedelta(days=1), END).count() == 1
+    assert warehouse.run.inputs == {"interactions": version}
+
+
+def test_a_version_of_weeks_ago_is_read_as_it_was(warehouse: Warehouse) -> None:
+    """Releases name versions; Delta by itself refuses those that were replaced and are older than a week."""
+    spark = warehouse.spark
+    for duration in (600.0, 5.0):
+        warehouse.replace(INTERACTIONS, on_days(spark, START, duration=duration), START, END)
+    old, path = warehouse.version(INTERACTIONS) - 1, warehouse.path(INTERACTIONS)
+    past = time.time() - 200 * 24 * 3600
+    for version in range(old + 1):
+        os.utime(Path(path, "_delta_log", f"{version:020}.json"), (past + version, past + version))
+    read = spark.read.format("delta").option("versionAsOf", old).load(path)
+    assert [row["duration_s"] for row in read.collect()] == [600.0]
+
+
+def test_of_two_writers_one_wins(warehouse: Warehouse, tmp_path: Path) -> None:
+    """The second commits while the first still writes its files."""
+    spark = warehouse.spark
+    warehouse.replace(INTERACTIONS, on_days(spark, START), START, END)
+    other = Warehouse(spark, Run("other", START, END, warehouse.run.domain, warehouse.run.profile))
+    started, go = tmp_path / "started", tmp_path / "go"
+
+    def hold(value: float) -> float:
+        started.touch()
+        while not go.exists():
+            time.sleep(0.05)
+        return value
+
+    rows_held_up = on_days(spark, START, duration=1.0).coalesce(1)
+    rows_held_up = rows_held_up.withColumn("duration_s", F.udf(hold, "double", useArrow=False)("duration_s"))
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            first = pool.submit(warehouse._commit, INTERACTIONS, rows_held_up, START, END)
+            while not started.exists() and not first.done():
+                time.sleep(0.05)
+            other.replace(INTERACTIONS, on_days(spark, START, duration=2.0), START, END)
+        finally:
+            go.touch()
+        with pytest.raises(PipelineError, match=r"interactions \[2026-08-10, 2026-08-17\): another run wrote .*won"):
+            first.result(60)
+    assert found(warehouse) == [(START, 2.0)]
+
+
+def test_a_merge_touches_only_rows_that_differ(warehouse: Warehouse) -> None:
+    spark = warehouse.spark
+    first, second = rows("releases")
+    version = warehouse.merge(RELEASES, frame(spark, RELEASES, [first, second]))
+    assert warehouse.merge(RELEASES, frame(spark, RELEASES, [second, first])) == version
+    assert warehouse.merge(RELEASES, frame(spark, RELEASES, [{**second, "active": False}])) == version + 1
+    active = {row["release_id"]: row["active"] for row in warehouse.current(RELEASES).collect()}
+    assert active == {"r0": False, "r1": False}
+
+
+def test_a_failed_audit_leaves_the_table_untouched(spark: SparkSession, new_run: Callable[..., Run]) -> None:
+    warehouse = Warehouse(spark, new_run("test", START, END))
+    good = rows("catalog")
+    bad = frame(spark, CATALOG, [{**good[0], "runtime_s": -1.0}, good[1]])
+    with pytest.raises(AuditFailed):
+        warehouse.replace(CATALOG, bad, START, END)
+    assert not warehouse.exists(CATALOG)
+    version = warehouse.replace(CATALOG, frame(spark, CATALOG, good), START, END)
+    before = warehouse.checksums()
+    with pytest.raises(AuditFailed, match=r"the table is unchanged"):
+        warehouse.replace(CATALOG, bad, START, END)
+    assert (warehouse.version(CATALOG), warehouse.checksums()) == (version, before)
+    releases = [{**row, "active": True} for row in rows("releases")]
+    version = warehouse.merge(RELEASES, frame(spark, RELEASES, releases[:1]))
+    with pytest.raises(AuditFailed, match=r"the table is unchanged"):
+        warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
+    assert warehouse.version(RELEASES) == version
+    assert staging(warehouse) == []
+
+
+def test_a_fingerprint_sees_rows_not_their_order(spark: SparkSession) -> None:
+    content = [("a", {"x": 1, "y": 2}, [1, 2]), ("a", {"x": 1, "y": 2}, [1, 2]), ("b", None, [2, 1])]
+    schema = "k string, m map<string,int>, a array<int>"
+    one = fingerprint(spark.createDataFrame(content, schema))
+    turned = [("b", None, [2, 1])] + [("a", {"y": 2, "x": 1}, [1, 2])] * 2
+    assert fingerprint(spark.createDataFrame(turned, schema).repartition(3)) == one
+    for other in (content[:2], [*content, content[2]], [*content[:2], ("b", None, [1, 2])], [*content[:2], content[1]]):
+        assert fingerprint(spark.createDataFrame(other, schema)) != one
+
+
+def test_rows_a_microsecond_apart_are_two(spark: SparkSession) -> None:
+    moment = datetime(2026, 8, 10, 12, 0, 0, 123_456, tzinfo=UTC)
+    one, other = (spark.createDataFrame([(at,)], "t timestamp") for at in (moment, moment + timedelta(microseconds=1)))
+    assert fingerprint(one) != fingerprint(other)
+
+
+# What the killed process runs: two tables of one run, as build_interactions writes them.
+WRITER = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from tests import test_warehouse as t
+from tests.conftest import profile_under
+t.write_both(profile_under(Path(sys.argv[1])), int(sys.argv[2]))
+"""
+
+
+def write_both(profile: Profile, value: int) -> Warehouse:
+    """Replace the interval in two tables by many rows that carry `value`."""
+    from intentrec.config import load_domain
+    from intentrec.storage.spark import start
+
+    domain = load_domain(ROOT / "conf" / "streaming.yaml")
+    spark = start(profile, "test")
+    audit.audit = lambda table, staged, run: Audit(table.name, 0, 0.0, [])  # seconds that are not under test
+    warehouse = Warehouse(spark, Run("test", START, END, domain, profile))
+    print("ready", flush=True)
+    day = F.date_add(F.lit(START), (F.col("id") % 7).cast("int"))
+    for table, partition in ((INTERACTIONS, day), (TITLE_STATE, F.lit(START))):
+        template = frame(spark, table, rows(table.name)[:1])
+        many = template.drop("user_id", str(table.partition)).crossJoin(spark.range(2000))
+        name, number = ("duration_s", F.lit(float(value))) if table is INTERACTIONS else ("last_episode", F.lit(value))
+        made = many.withColumns({"user_id": F.col("id").cast("string"), str(table.partition): partition, name: number})
+        warehouse.replace(table, made.select(*table.names), START, END)
+    print("done", flush=True)
+    return warehouse
+
+
+@pytest.mark.slow
+def test_killed_anywhere_and_run_again(spark: SparkSession, streaming: Domain, tmp_path: Path) -> None:
+    """SIGKILL at random moments: each table is wholly old or wholly new, and the rerun gives the undisturbed tables."""
+    calm, shaken = profile_under(tmp_path / "calm"), profile_under(tmp_path / "shaken")
+    real = audit.audit
+    try:
+        write_both(calm, 0)
+        wanted = write_both(calm, 2)
+        write_both(shaken, 0)
+        clock = time.monotonic()
+        write_both(profile_under(tmp_path / "timed"), 0)
+        took = time.monotonic() - clock
+        dice, outcomes = random.Random(7), []
+        for share in sorted(dice.uniform(0.05, 1.2) for _ in range(3)):
+            outcomes.append(_kill_a_writer(tmp_path / "shaken", share * took))
+            warehouse = Warehouse(spark, Run("test", START, END, streaming, shaken))
+            for table, name in ((INTERACTIONS, "duration_s"), (TITLE_STATE, "last_episode")):
+                values = {row[0] for row in warehouse.current(table).select(name).distinct().collect()}
+                assert values in ({0}, {2}), (outcomes, values)
+                assert warehouse.current(table).count() == 2000
+        assert "killed" in outcomes
+        assert write_both(shaken, 2).checksums() == wanted.checksums()
+    finally:
+        audit.audit = real
+
+
+def _kill_a_writer(home: Path, after: float) -> str:
+    """Start a process that writes, kill it `after` seconds from when its session was ready."""
+    command = [sys.executable, "-c", WRITER, str(home), "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    try:
+        while process.stdout.readline().strip() != "ready":
+            assert process.poll() is None
+        time.sleep(after)
+    finally:
+        done = process.poll() is not None
+        if not done:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return "finished" if done else "killed"
+
+
+def test_a_lost_data_file_is_healed_by_building_its_interval_again(warehouse: Warehouse) -> None:
+    """The other interval stays as it is; until then a reader is told which file is lost and what to do."""
+    spark, before = warehouse.spark, START - WEEK
+    for first in (before, START):
+        warehouse.replace(INTERACTIONS, on_days(spark, first, first + timedelta(days=1)), first, first + WEEK)
+    lost = next(Path(warehouse.path(INTERACTIONS), f"event_date={START}").glob("*.parquet"))
+    lost.unlink()
+    with pytest.raises(Py4JJavaError) as error:
+        warehouse.current(INTERACTIONS).collect()
+    with pytest.raises(FileNotFoundError) as elsewhere:
+        deltalake.DeltaTable(warehouse.path(INTERACTIONS)).to_pyarrow_table()
+    assert str(lost_file(elsewhere.value)).split(";")[1] == str(lost_file(error.value)).split(";")[1]
+    told = lost_file(error.value)
+    assert told is not None
+    assert f"event_date={START}/{lost.name}" in told
+    assert "again" in told
+    assert lost_file(ValueError("something else")) is None
+    warehouse.replace(INTERACTIONS, on_days(spark, START, START + timedelta(days=1)), START, END)
+    assert [day for day, _ in found(warehouse)] == [
+        before,
+        before + timedelta(days=1),
+        START,
+        START + timedelta(days=1),
+    ]
