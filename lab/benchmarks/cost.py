@@ -3,7 +3,7 @@
     python -m lab.benchmarks.cost --cutoff 2026-09-21
 
 All see the same rows, facts, batches, loss and width. Each has a process of its own, one after the other; writes
-docs/results/cost.json and cost.md. How well they predict is no matter here: a few epochs say nothing about it.
+lab/results/cost.json and cost.md. How well they predict is no matter here: a few epochs say nothing about it.
 """
 
 import json
@@ -89,7 +89,7 @@ def main(
     config: Annotated[Path, typer.Option(help="domain whose tables are there")] = ROOT / "conf" / "streaming.yaml",
     epochs: int = 3,
     system: Annotated[list[str], typer.Option()] = [*VARIANTS, *BASELINES],  # noqa: B006
-    out: Path = ROOT / "docs" / "results",
+    out: Path = ROOT / "lab" / "results",
     only: Annotated[bool, typer.Option(hidden=True, help="measure the first system here and print it")] = False,
 ) -> None:
     """Measure every system."""

@@ -1,7 +1,7 @@
 """Tokens/s, MFU and peak memory of IntentRec's training step on a GPU: `python -m lab.benchmarks.gpu`.
 
 Each width and catalogue gets a process of its own, so that one's memory is not another's. A step is the training
-loop's own, on rows without padding; writes docs/results/gpu.json and gpu.md.
+loop's own, on rows without padding; writes lab/results/gpu.json and gpu.md.
 
 Shape suffixes: L positions, D width, I titles, N targets.
 """
@@ -193,7 +193,7 @@ def main(
     tokens: Annotated[int, typer.Option(help="positions of a step")] = 16_384,
     steps: Annotated[int, typer.Option(help="that count")] = 10,
     sampled: Annotated[int, typer.Option(help="titles drawn for the softmax; 0: all")] = 0,
-    out: Path = ROOT / "docs" / "results",
+    out: Path = ROOT / "lab" / "results",
     only: Annotated[bool, typer.Option(hidden=True, help="measure the first of each here and print it")] = False,
 ) -> None:
     """Measure every width with every catalogue."""

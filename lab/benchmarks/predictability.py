@@ -4,7 +4,7 @@ Gradient-biased trees of scikit-learn, which share nothing with the models, lear
 interaction from what the rows say; then also from the latent intents of all interactions before it, which no model
 sees; then also from the latent intent of the asked interaction itself. Beside it stands what an oracle makes of the
 judged week that knows everything before a session, and one that knows the session's intent, too. Needs the study's
-tables (`make experiments`); writes docs/results/foretold.json and foretold.md.
+tables (`make experiments`); writes lab/results/foretold.json and foretold.md.
 """
 
 import json
@@ -174,7 +174,7 @@ def main(
         "world-intent",
         "world-steady",
     ],
-    out: Path = ROOT / "docs" / "results",
+    out: Path = ROOT / "lab" / "results",
 ) -> None:
     """Measure and write the page."""
     root = home_path()

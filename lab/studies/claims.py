@@ -1,4 +1,4 @@
-"""The paper's claims that compare two systems, numbered as in docs/results/claims.md, and how each came out."""
+"""The paper's claims that compare two systems, numbered as in lab/results/claims.md, and how each came out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

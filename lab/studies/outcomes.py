@@ -1,4 +1,4 @@
-"""`docs/results/outcomes.md`: how each claim, and what is shipped, came out on every data set that has a page."""
+"""`lab/results/outcomes.md`: how each claim, and what is shipped, came out on every data set that has a page."""
 
 import json
 from collections.abc import Mapping, Sequence

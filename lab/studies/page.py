@@ -1,4 +1,4 @@
-"""`docs/results/NAME.json`, `.md` and its plot: the tables, where they come from, and how they were made."""
+"""`lab/results/NAME.json`, `.md` and its plot: the tables, where they come from, and how they were made."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -99,7 +99,7 @@ def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: 
     if ours.users[protocol] != theirs.users[protocol]:
         raise PipelineError(
             f"{ours.name} and {theirs.name} were judged on other users ({protocol}), under other settings it seems: "
-            "delete the older one's files in docs/results/runs, and run the study again"
+            "delete the older one's files in lab/results/runs, and run the study again"
         )
     pair = ours.per_user[key], theirs.per_user[key]
     lift = lift_of_kinds(*pair, ours.resampled[key], theirs.resampled[key])

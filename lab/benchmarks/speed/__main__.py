@@ -1,4 +1,4 @@
-"""Measure all systems side by side, and write what came out to docs/results/speed.json and speed.md."""
+"""Measure all systems side by side, and write what came out to lab/results/speed.json and speed.md."""
 
 import json
 import shlex
@@ -28,7 +28,7 @@ def main(
     lengths: Annotated[list[str], typer.Option(help="full, mixed or both")] = ["full", "mixed"],  # noqa: B006
     threads: Annotated[int, typer.Option(help="of torch; default: the cores")] = 0,
     systems: Annotated[list[str], typer.Option(help="some of ours, rectools, replay")] = [OURS, *PEERS],  # noqa: B006
-    out: Path = ROOT / "docs" / "results",
+    out: Path = ROOT / "lab" / "results",
 ) -> None:
     """Sequences/s in training and users/s in scoring at n = 50, d = 64, and the ratio to the faster of the peers."""
     try:
