@@ -4,30 +4,37 @@ Writes interactions and feature_profiles of [start, end) and title_state as of e
 title_state as of start, which the weeks before it must have written.
 """
 
-import argparse
 from datetime import date, timedelta
+from pathlib import Path
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.calendar import week_start_of
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, FEATURE_PROFILES, INTERACTIONS, TITLE_STATE
+from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.errors import PipelineError
 from intentrec.events.catalog import snapshot_dates
 from intentrec.interactions import rules, state
 from intentrec.interactions.build import Built, build, require_all
 from intentrec.interactions.weeks import refuse_silent_weeks, weeks
 from intentrec.monitoring.profiles import profiles
-from intentrec.storage.runs import Run, main
+from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse, next_day
 
 
-def body(run: Run, args: argparse.Namespace) -> None:
+def build_interactions(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
+    """Build the interactions of whole weeks."""
+    with job("build_interactions", start, end, config, profile) as run:
+        body(run, config)
+
+
+def body(run: Run, config: Path) -> None:
     """Build, check that no event was lost, write the three tables."""
     weeks(run.start, run.end, run.domain.calendar)  # refused before Spark starts
     warehouse = Warehouse.open(run)
-    rules.check(warehouse.spark, run.domain, args.config)
-    events, built = build_from(warehouse, args.config)
+    rules.check(warehouse.spark, run.domain, config)
+    events, built = build_from(warehouse, config)
     refuse_silent_weeks(run, events)
     require_all(events, built)
     run.counts["interactions.events"] = built.events
@@ -39,7 +46,7 @@ def body(run: Run, args: argparse.Namespace) -> None:
     warehouse.replace(FEATURE_PROFILES, counted, run.start, run.end)
 
 
-def build_from(warehouse: Warehouse, config: str) -> tuple[DataFrame, Built]:
+def build_from(warehouse: Warehouse, config: Path) -> tuple[DataFrame, Built]:
     """The events of the run's weeks, and what the domain's rules make of them; nothing is written.
 
     Raises:
@@ -57,7 +64,7 @@ def build_from(warehouse: Warehouse, config: str) -> tuple[DataFrame, Built]:
     return events.where(F.col("event_date") >= F.lit(run.start)), built
 
 
-def _state_before(warehouse: Warehouse, config: str) -> DataFrame:
+def _state_before(warehouse: Warehouse, config: Path) -> DataFrame:
     """title_state as of the run's start; empty where no event happened in the weeks that a state remembers.
 
     Raises:
@@ -88,4 +95,4 @@ def _one(frame: DataFrame, value: Column) -> date | None:
 
 
 if __name__ == "__main__":
-    main("build_interactions", __doc__, body)
+    main(build_interactions, __doc__)

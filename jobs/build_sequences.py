@@ -1,18 +1,23 @@
 """Cut the sequences as of the end of every week in (start, end] from the interactions before it."""
 
-import argparse
-
+from intentrec.sequences.arrays import build, ended_in, read_from
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.contracts import INTERACTIONS, SEQUENCES
+from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.interactions.weeks import WEEK, weeks
-from intentrec.sequences.build import build, ended_in, read_from
-from intentrec.storage.runs import Run, main
+from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse, next_day
 
 
-def body(run: Run, args: argparse.Namespace) -> None:
+def build_sequences(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
+    """Build the sequences of whole weeks."""
+    with job("build_sequences", start, end, config, profile) as run:
+        body(run)
+
+
+def body(run: Run) -> None:
     """Build and write."""
     as_ofs = [week + WEEK for week in weeks(run.start, run.end, run.domain.calendar)]
     warehouse = Warehouse.open(run)
@@ -58,4 +63,4 @@ def _count_cut(warehouse: Warehouse, ended: int) -> None:
 
 
 if __name__ == "__main__":
-    main("build_sequences", __doc__, body)
+    main(build_sequences, __doc__)

@@ -3,15 +3,18 @@
 Rows count that arrived until the end of their week plus the domain's lateness; --include-late takes in later ones too.
 """
 
-import argparse
 from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.calendar import day_start_of
 from intentrec.config import Domain, seconds
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
+from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.errors import PipelineError
 from intentrec.events.catalog import checked_items, snapshot_dates
 from intentrec.events.check import checked_events
@@ -19,16 +22,23 @@ from intentrec.events.outcomes import ACCEPTED, OUTCOMES, QUARANTINED, outcomes,
 from intentrec.interactions import rules
 from intentrec.interactions.weeks import refuse_silent_weeks, weeks
 from intentrec.sources import load
-from intentrec.storage.runs import Run, main
+from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 
+IncludeLate = Annotated[
+    bool, typer.Option("--include-late", help="take in rows that arrived after the lateness allowed")
+]
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Whether late rows count."""
-    parser.add_argument("--include-late", action="store_true", help="take in rows that arrived after their lateness")
+
+def ingest(
+    start: Start, end: End, config: Config, profile: ProfileFile = None, include_late: IncludeLate = False
+) -> None:
+    """Ingest whole weeks."""
+    with job("ingest", start, end, config, profile) as run:
+        body(run, config, include_late)
 
 
-def arbaselines(run: Run, include_late: bool) -> tuple[date, date]:
+def arrivals(run: Run, include_late: bool) -> tuple[date, date]:
     """UTC dates of arrival [from, until) that can hold rows of the run's service dates."""
     domain: Domain = run.domain
     # A clock that runs ahead dates an event after its arrival.
@@ -103,7 +113,7 @@ def needed_snapshots(warehouse: Warehouse, items: DataFrame) -> list[date]:
 def read_events(warehouse: Warehouse, include_late: bool) -> DataFrame:
     """Every raw event row that the run reads as `check.checked_events` has it, counted."""
     run = warehouse.run
-    raw = load(run.domain.source.reader).read_events(warehouse.spark, run, *arbaselines(run, include_late))
+    raw = load(run.domain.source.reader).read_events(warehouse.spark, run, *arrivals(run, include_late))
     # Read and taken apart once: outcomes look at the rows several times, and so do the counts and both tables.
     checked = checked_events(raw, run.domain).localCheckpoint()
     run.counts["events.read"] = checked.count()
@@ -147,28 +157,28 @@ def say_what_late_rows_become(warehouse: Warehouse, include_late: bool) -> None:
         )
 
 
-def body(run: Run, args: argparse.Namespace) -> None:
+def body(run: Run, config: Path, include_late: bool = False) -> None:
     """Catalogue, refused rows, accepted rows, in this order: after a failed audit a rerun replaces all three.
 
     None is written before everything has been read, so that a broken delivery changes nothing.
     """
     weeks(run.start, run.end, run.domain.calendar)
     warehouse = Warehouse.open(run)
-    rules.check(warehouse.spark, run.domain, args.config)
+    rules.check(warehouse.spark, run.domain, config)
     items = read_items(warehouse)
     snapshots = needed_snapshots(warehouse, items)
-    checked = read_events(warehouse, args.include_late)
+    checked = read_events(warehouse, include_late)
     replace_catalog(warehouse, items)
-    judged = judge(warehouse, checked, snapshots, args.include_late)
+    judged = judge(warehouse, checked, snapshots, include_late)
     refused_events = judged.where(F.col("outcome") == QUARANTINED).withColumn("record", F.lit("event"))
     refused = refused_events.select(*QUARANTINE.names).unionByName(refused_items(items))
     count(run, judged, refused)
     warehouse.replace(QUARANTINE, refused, run.start, run.end)
     accepted = judged.where(F.col("outcome") == ACCEPTED)
     refuse_silent_weeks(run, accepted)
-    say_what_late_rows_become(warehouse, args.include_late)
+    say_what_late_rows_become(warehouse, include_late)
     warehouse.replace(ENGAGEMENT_EVENTS, accepted.select(*ENGAGEMENT_EVENTS.names), run.start, run.end)
 
 
 if __name__ == "__main__":
-    main("ingest", __doc__, body, options)
+    main(ingest, __doc__)

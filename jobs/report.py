@@ -3,20 +3,28 @@
 Audits the ledger, and warns where the interval's last week drifted from its training window. Starts no Spark.
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
 from intentrec.contracts import RUN_LEDGER
+from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.monitoring.drift_audit import audit_drift
 from intentrec.reports import run_facts, run_page, trend_page
 from intentrec.reports.attach import attach
 from intentrec.storage import audit
-from intentrec.storage.runs import Run, ledger, main
+from intentrec.storage.runs import Run, ledger
 
 
-def body(run: Run, args: argparse.Namespace) -> Path:
+def report(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
+    """Report on an interval."""
+    with job("report", start, end, config, profile) as run:
+        page = body(run)
+    # Airflow keeps the last line that a task prints: the DAG's link to the page is made of it.
+    print(page.resolve().as_uri(), flush=True)
+
+
+def body(run: Run) -> Path:
     """Look at drift and the ledger, then write what is known, whatever they found."""
     audit.get_ready()
     audit_drift(run)
@@ -44,6 +52,4 @@ def write_pages(run: Run) -> Path:
 
 
 if __name__ == "__main__":
-    page = main("report", __doc__, body)
-    # The last line a task prints is what Airflow keeps of it: the DAG's link to the page is made of this one.
-    print(page.resolve().as_uri(), flush=True)
+    main(report, __doc__)

@@ -3,18 +3,18 @@
 Needs no Spark. Its last line is JSON, for the task that asks: the version, and the page as Markdown.
 """
 
-import argparse
 import json
 
-from intentrec.reports.review_request import Page, ask
-from intentrec.storage.runs import Run, main
+from intentrec.entry import Config, End, ProfileFile, Start, job, main
+from intentrec.reports.review_request import ask
 
 
-def body(run: Run, args: argparse.Namespace) -> Page:
-    """Make the page."""
-    return ask(run)
+def review_card(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
+    """Write the review page."""
+    with job("review_card", start, end, config, profile) as run:
+        page = ask(run)
+    print(json.dumps({"version": page.version.number, "page": page.text}), flush=True)
 
 
 if __name__ == "__main__":
-    page = main("review_card", __doc__, body)
-    print(json.dumps({"version": page.version.number, "page": page.text}), flush=True)
+    main(review_card, __doc__)

@@ -3,29 +3,42 @@
 Needs no Spark, publishes nothing.
 """
 
-import argparse
 from datetime import datetime
+from typing import Annotated, Literal
 
+import typer
+
+from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.registry.verdicts import record
-from intentrec.registry.versions import APPROVED, REJECTED, Registry
-from intentrec.storage.runs import Run, main
+from intentrec.registry.versions import Registry
+
+Version = Annotated[str, typer.Option(help="number of the registered version")]
+Verdict = Annotated[Literal["approved", "rejected"], typer.Option(help="the decision")]
+Reason = Annotated[str, typer.Option(help="why")]
+By = Annotated[str, typer.Option(help="who decided")]
+At = Annotated[
+    datetime,
+    typer.Option(parser=datetime.fromisoformat, metavar="TIME", help="when: ISO 8601 with a time zone"),
+]
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """The decision."""
-    parser.add_argument("--version", required=True, help="number of the registered version")
-    parser.add_argument("--verdict", required=True, choices=(APPROVED, REJECTED))
-    parser.add_argument("--reason", required=True, help="why")
-    parser.add_argument("--by", required=True, help="who decided")
-    parser.add_argument("--at", required=True, type=datetime.fromisoformat, help="when: ISO 8601 with a time zone")
-
-
-def body(run: Run, args: argparse.Namespace) -> None:
-    """Record it."""
-    registry = Registry(run.profile, run.domain)
-    run.note = record(registry, registry.version(args.version), args.verdict, args.reason, args.by, args.at)
-    run.say(run.note)
+def review_record(
+    start: Start,
+    end: End,
+    config: Config,
+    version: Version,
+    verdict: Verdict,
+    reason: Reason,
+    by: By,
+    at: At,
+    profile: ProfileFile = None,
+) -> None:
+    """Record a decision."""
+    with job("review_record", start, end, config, profile) as run:
+        registry = Registry(run.profile, run.domain)
+        run.note = record(registry, registry.version(version), verdict, reason, by, at)
+        run.say(run.note)
 
 
 if __name__ == "__main__":
-    main("review_record", __doc__, body, options)
+    main(review_record, __doc__)

@@ -4,37 +4,36 @@ The week [end - 7d, end) stays unseen, for the gate. Needs no Spark. The same in
 Several processes train together where the profile says so, or where torchrun starts this job.
 """
 
-import argparse
 from contextlib import suppress
 from pathlib import Path
 
 from intentrec.config import load_profile
+from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.errors import PipelineError
 from intentrec.registry.challenger import make_challenger
-from intentrec.storage.runs import Run, arguments, main
+from intentrec.training import loop
 from intentrec.training.distributed import launch, launched, together
-from intentrec.training.loop import train
 
 
-def body(run: Run, args: argparse.Namespace) -> None:
-    """Make the challenger."""
-    make_challenger(run, Path(args.config))
+def train(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
+    """Train a challenger, in as many processes as the profile asks for."""
+
+    def first() -> None:
+        with job("train", start, end, config, profile) as run:
+            make_challenger(run, config)
+
+    if not launched() and processes(profile) > 1:
+        launch(processes(profile))
+    else:
+        together(first, follow=loop.train)
 
 
-def job() -> None:
-    """The job, as each of the processes runs it."""
-    main("train", __doc__, body)
-
-
-def processes() -> int:
-    """How many the profile wants; `main` says what is wrong with a profile that cannot be read."""
+def processes(profile: Path | None) -> int:
+    """How many processes the profile asks for; 1 where it cannot be read, which the job then reports."""
     with suppress(PipelineError):
-        return load_profile(arguments(__doc__).parse_args().profile).processes
+        return load_profile(profile).processes
     return 1
 
 
 if __name__ == "__main__":
-    if processes() > 1 and not launched():
-        launch(processes())
-    else:
-        together(job, follow=train)
+    main(train, __doc__)

@@ -3,16 +3,15 @@
 Each is an attempt in the run ledger, as a job's is, under the name of the person's account on this machine.
 """
 
-import argparse
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from intentrec.calendar import WEEK
 from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.monitoring.staleness import WEEK
 from intentrec.registry import rollback as rollbacks
 from intentrec.registry.verdicts import awaiting, record, settle
 from intentrec.registry.versions import APPROVED, REJECTED, Registry, Version
@@ -73,6 +72,5 @@ def _how_to_publish(config: Path, champion: Version | None) -> None:
 @contextmanager
 def _attempt(job: str, config: Path, end: date) -> Iterator[Run]:
     """An attempt over the week that ends at a date."""
-    arguments = argparse.Namespace(start=end - WEEK, end=end, config=str(config), profile=None)
-    with attempt(job, arguments) as run:
+    with attempt(job, end - WEEK, end, config) as run:
         yield run

@@ -5,21 +5,17 @@ starting one for a single row costs longer than the row is worth. All other tabl
 the flag in `releases` that a rollback moves (`intentrec.registry.rollback`).
 """
 
-import argparse
 import shutil
 import subprocess
-import sys
 import time
-import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
@@ -30,10 +26,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from intentrec import logging
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
-from intentrec.errors import PipelineError, Skip, explained
+from intentrec.errors import PipelineError, Skip
 
 ATTEMPTS = 20  # to write a row of the ledger beside other runs; a write takes milliseconds
-SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
 
 
 @dataclass
@@ -149,27 +144,25 @@ def ledger(profile: Profile, domain: Domain) -> list[dict]:
     return sorted(rows, key=lambda row: row["started_at"])
 
 
-def arguments(doc: str) -> argparse.ArgumentParser:
-    """The arguments that every job takes."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", type=date.fromisoformat, required=True, help="first service date, YYYY-MM-DD")
-    parser.add_argument("--end", type=date.fromisoformat, required=True, help="service date after the last")
-    parser.add_argument("--config", required=True, help="domain file, such as conf/streaming.yaml")
-    parser.add_argument("--profile", help="profile file; default: INTENTREC_PROFILE or conf/profiles/local.yaml")
-    return parser
-
-
 @contextmanager
-def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
-    """Open an attempt, record how it ends.
+def attempt(job: str, start: date, end: date, config: Path, profile: Path | None = None) -> Iterator[Run]:
+    """Open an attempt of a job over the service dates [start, end), and record how it ends.
+
+    Args:
+        job: its name in the ledger.
+        start: first service date.
+        end: service date after the last.
+        config: the domain file.
+        profile: the profile file; None for the default.
 
     Raises:
-        PipelineError: the interval is empty, or whatever the body raised, after it was recorded.
+        PipelineError: the interval is empty or a file cannot be read; then nothing is recorded. Whatever the body
+            raised, after it was recorded.
     """
-    domain = load_domain(args.config)
-    if args.end <= args.start:
-        raise PipelineError(f"--end {args.end} is not after --start {args.start}: the interval is [start, end)")
-    run = Run(job, args.start, args.end, domain, load_profile(args.profile))
+    domain = load_domain(config)
+    if end <= start:
+        raise PipelineError(f"--end {end} is not after --start {start}: the interval is [start, end)")
+    run = Run(job, start, end, domain, load_profile(profile))
     _record(run, "running")
     run.say(f"started, domain {domain.domain}, code {code_version()}, run {run.run_id}")
     try:
@@ -184,28 +177,3 @@ def attempt(job: str, args: argparse.Namespace) -> Iterator[Run]:
     _record(run, "succeeded", run.note)
     counts = ", ".join(f"{key} {value:,}" for key, value in run.counts.items())
     run.say(f"succeeded in {time.monotonic() - run.clock:.1f} s; {counts or 'nothing counted'}")
-
-
-def main(job: str, doc: str, body: Callable[[Run, argparse.Namespace], Any], *extra: Callable) -> Any:
-    """Entry point of a job module: parse, attempt, return what `body` does, or exit with 99 (skipped) or 1 (failed).
-
-    `extra` are functions that add the job's own arguments to the parser.
-    """
-    parser = arguments(doc)
-    for add in extra:
-        add(parser)
-    args = parser.parse_args()
-    speaker = logging.Speaker(job, args.start, args.end)
-    try:
-        with attempt(job, args) as run:
-            speaker = run.speaker
-            result = body(run, args)
-    except Skip:
-        sys.exit(SKIPPED)
-    except PipelineError as error:
-        speaker.say(str(error), logging.ERROR)
-        sys.exit(1)
-    except Exception as error:
-        speaker.say(explained(error) or logging.UNEXPECTED, logging.ERROR, traceback.format_exc())
-        sys.exit(1)
-    return result

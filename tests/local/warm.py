@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from intentrec.storage.runs import arguments, attempt
+from intentrec.entry import command
 
 # Takes the place of the tasks' interpreter: notes the job, fails where the test says, has the job done.
 INTERPRETER = """#!/bin/bash
@@ -22,22 +22,21 @@ exit "$(cat "$ANSWER")"
 """
 
 
-def do(words: list[str]) -> None:
-    """`python -m jobs.<job> ...` without a process of its own."""
+def do(words: list[str]) -> int:
+    """`python -m jobs.<job> ...` without a process of its own; returns its exit status."""
     module = importlib.import_module(words[1])
-    parser = arguments(words[1])
-    if hasattr(module, "options"):
-        module.options(parser)
-    args = parser.parse_args(words[2:])
-    with attempt(words[1].removeprefix("jobs."), args) as run:
-        module.body(run, args)
+    function = getattr(module, words[1].removeprefix("jobs."))
+    try:
+        command(function, module.__doc__).main(words[2:], prog_name=words[1], standalone_mode=False)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 def _serve(ask: Path, answer: Path) -> None:
     while words := ask.read_text().split():
         try:
-            do(words)
-            answer.write_text("0")
+            answer.write_text(str(do(words)))
         except Exception:
             traceback.print_exc()
             answer.write_text("1")
