@@ -1,6 +1,5 @@
 """Both pages beside the model that the interval trained, in a real MLflow store."""
 
-import argparse
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ def reported(judged: Judged, trained: str | None) -> Run:
         _record(train, trained)
     run = judged.run("report")
     _record(run, "running")
-    body(run, argparse.Namespace())
+    body(run)
     return run
 
 

@@ -1,6 +1,5 @@
 """The report job on small real tables: weekly facts, the drift warning, and pages that link each other."""
 
-import argparse
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -61,7 +60,7 @@ def profile_rows(week: date, kinds: dict[str, int]) -> list[dict]:
 def report(profile: Profile, domain: Domain, start: date = LAST) -> Run:
     run = Run("report", start, start + WEEK, domain, profile)
     _record(run, "running")
-    body(run, argparse.Namespace())
+    body(run)
     return run
 
 
