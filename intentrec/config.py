@@ -1,8 +1,8 @@
-"""Strict, typed schema of `conf/`: one domain file per data set, one profile per place it runs.
+"""Strict, typed schema of `conf/`: one domain file per data set, one profile per place where the pipeline runs.
 
-Long, because it is one schema: a section of the YAML is a class here, in the order of the YAML. Unknown keys are
-refused. What needs Spark to be checked (rules and conditions in Spark SQL) is analysed by
-`intentrec.interactions.rules.check` before a job writes anything.
+The file is long because it is one schema: each section of the YAML is a class here, in the order of the YAML. Unknown
+keys are refused. Rules and conditions in Spark SQL need Spark to be checked: `intentrec.interactions.rules.check`
+analyses them before a job writes anything.
 """
 
 import hashlib
@@ -31,9 +31,17 @@ from pydantic import (
 )
 
 from intentrec.errors import PipelineError
-from intentrec.model.spec import BASELINES, CONTROLS, VARIANTS
 
-ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent  # also holds what is shipped: expectations/ and profiles/
+
+
+def checkout() -> Path | None:
+    """The checkout that this package is imported from; None where it is installed as a wheel."""
+    return PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
+
+
+# The project folder, with conf/, dags/, jobs/ and var/: the checkout, or the folder in which an installed package runs.
+ROOT = checkout() or Path.cwd()
 
 # Columns of a `sequences` row that a model can take in or predict, by what they hold.
 CATEGORICAL = ("action_type", "kind", "creator", "language", "surface", "device")
@@ -41,7 +49,10 @@ MULTI_LABEL = ("genres",)
 NUMERIC = ("duration_s", "release_age_days")
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
-COMPARISON = "comparison"  # context of validation in which the model may be a baseline
+SIMULATED_MANIFEST = "_simulated.json"  # file of a landing zone that the simulator wrote
+VARIANTS = ("v0", "v1", "v2", "v3")  # of the paper; see intentrec.model.spec
+# Context of validation for studies: the model may be one that is never published, whose name its builder checks.
+COMPARISON = "comparison"
 
 
 class ConfigError(PipelineError):
@@ -134,7 +145,7 @@ class Events(Strict):
     play_types: list[Name] = Field(description="types that play an item; the others only touch it")
     list_add: Name | None = None
     list_remove: Name | None = None
-    signals: list[Name] = Field([], description="numeric fields of `extra`, summed over a run")
+    signals: list[Name] = Field([], description="numeric fields of `extra`, summed over a visit")
     max_duration: Duration = "12h"
     max_hours_per_day: PositiveFloat = Field(20.0, description="a user beyond this on one service day is not a person")
     max_clock_skew: Duration = Field("1d", description="how far an event may lie after its arrival")
@@ -153,19 +164,19 @@ class Events(Strict):
 
     @property
     def overhang(self) -> timedelta:
-        """Whole days after its own on which a run may end: it begins on one date, but its last event may be long."""
+        """Whole days after its own date on which a visit may end, because its last event may be long."""
         return timedelta(days=math.ceil(seconds(self.max_duration) / 86_400))
 
 
 class ActionType(Strict):
-    """One rule: a label and the Spark SQL condition over r (run), s (user x title before it) and u (user before it)."""
+    """One rule: a label, and its Spark SQL condition over r (the visit), s (user x title before it), u (user before)."""
 
     name: Name
     when: str
 
 
 class Interactions(Strict):
-    """How runs are labelled."""
+    """How visits are labelled."""
 
     state_weeks: PositiveInt = 52
     finished_fraction: float = Field(0.9, gt=0, le=1)
@@ -182,7 +193,7 @@ class Interactions(Strict):
 
     @property
     def rules_version(self) -> str:
-        """Hash of the rules and their settings: this section alone, not the events and days that runs are made of."""
+        """Hash of this section, the rules and their settings. Events and days do not enter it."""
         return fingerprint(self.model_dump())
 
 
@@ -264,10 +275,8 @@ class Model(Strict):
     @field_validator("variant")
     @classmethod
     def _known(cls, variant: str, info: ValidationInfo) -> str:
-        if variant in (*CONTROLS, *BASELINES) and info.context != COMPARISON:
-            raise ValueError(f"{variant} is trained for comparison only: the weekly model is v0 to v3")
-        if variant not in (*VARIANTS, *CONTROLS, *BASELINES):
-            raise ValueError(f"{variant!r} is none of {', '.join(VARIANTS)}")
+        if variant not in VARIANTS and info.context != COMPARISON:
+            raise ValueError(f"{variant!r} is none of {', '.join(VARIANTS)}, which the weekly run can train")
         return variant
 
     @model_validator(mode="after")
@@ -314,7 +323,7 @@ class Training(Strict):
     @classmethod
     def _own(cls, permute: bool, info: ValidationInfo) -> bool:
         if permute and info.context != COMPARISON:
-            raise ValueError("only for comparison: the weekly model learns from everybody's own intents")
+            raise ValueError("for comparison only: the weekly model learns from each user's own intents")
         return permute
 
 
@@ -434,7 +443,7 @@ def fingerprint(value: Any) -> str:
 
 
 def home() -> Path:
-    """INTENTREC_HOME, absolute."""
+    """INTENTREC_HOME, absolute; by default var/ in the project folder."""
     return Path(os.environ.get("INTENTREC_HOME") or ROOT / "var").resolve()
 
 
@@ -475,10 +484,11 @@ def load_domain(path: str | Path) -> Domain:
 
 
 def load_profile(path: str | Path | None = None) -> Profile:
-    """Read a profile: `path`, else INTENTREC_PROFILE, else conf/profiles/local.yaml.
+    """Read a profile: `path`, else INTENTREC_PROFILE, else conf/profiles/local.yaml, else the one that is shipped.
 
     Raises:
         ConfigError: names the file and every wrong key.
     """
-    chosen = path or os.environ.get("INTENTREC_PROFILE") or ROOT / "conf" / "profiles" / "local.yaml"
-    return load_file(chosen, Profile, {"home": str(home())})
+    local = ROOT / "conf" / "profiles" / "local.yaml"
+    default = local if local.is_file() else PACKAGE / "profiles" / "local.yaml"
+    return load_file(path or os.environ.get("INTENTREC_PROFILE") or default, Profile, {"home": str(home())})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 
-from intentrec.config import ROOT, seconds
+from intentrec.config import PACKAGE, seconds
 from intentrec.contracts import Table
 from intentrec.errors import AuditFailed, PipelineError
 from intentrec.reports import run_page
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.datasource.fluent.interfaces import Batch
 
-SUITES = ROOT / "expectations"
+SUITES = PACKAGE / "expectations"
 SAMPLE = 20  # offending rows that a report shows
 LONGEST = 120  # characters of one value in a report
 # Raw rows of an ingest's own weeks; it also reads some that belong to others.

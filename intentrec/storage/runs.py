@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from intentrec import logging
-from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
+from intentrec.config import Domain, Profile, checkout, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip
 
@@ -78,16 +78,24 @@ CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "
 
 @cache
 def code_version() -> str:
-    """The commit of the code, marked `+` where code or settings differ from it or are new; the version without git."""
+    """What code this is, for the ledger.
+
+    In a checkout it is the commit, with a `+` where code or settings differ from it or are new. In an installed
+    package, and without git, it is the package's version.
+    """
 
     def git(*arguments: str) -> str:
-        found = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
         return found.stdout.strip()
 
-    commit = git("describe", "--always", "--abbrev=12") if shutil.which("git") else ""
-    if not commit:
+    folder = checkout()
+    commit = git("describe", "--always", "--abbrev=12") if folder and shutil.which("git") else ""
+    if commit:
+        return commit + "+" * bool(git("status", "--porcelain", "--", *CODE))
+    try:
         return version("intentrec")
-    return commit + "+" * bool(git("status", "--porcelain", "--", *CODE))
+    except PackageNotFoundError:  # a copy of the sources that nobody installed
+        return "unknown"
 
 
 def _record(run: Run, status: str, message: str | None = None) -> None:

@@ -235,7 +235,7 @@ def test_the_code_is_marked_where_it_differs_and_not_where_a_page_does(
         runs.code_version.cache_clear()
         return runs.code_version()
 
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "checkout", lambda: tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     try:
         assert version() == "0.1.0"
