@@ -1,40 +1,27 @@
-"""The service's days and weeks, as Spark column functions and for plain dates.
+"""The service's days and weeks: on plain dates, and as Spark column functions.
 
-Days begin at `calendar.day_start` by the clock on the wall in `calendar.zone`; weeks are counted from
-`calendar.history_start`. The columns assume a session time zone of UTC, which `intentrec.storage.spark.start` sets. A
-`day_start` that daylight saving repeats or leaves out on some day (01:30 in New York, say) is a poor choice: that day's
-boundary is then ambiguous by an hour.
+A service day begins at `calendar.day_start` by the wall clock of `calendar.zone`. Weeks are counted from
+`calendar.history_start`. Intervals are half open, [start, end).
+
+The column functions assume that the Spark session's time zone is UTC, which `intentrec.storage.spark.start` sets. They
+import pyspark when they are called, so that code which only needs dates does not load it.
+
+Choose a `day_start` that daylight saving time never skips or repeats. With 01:30 in New York, for example, the start of
+two days a year is ambiguous by an hour.
 """
 
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
-
 from intentrec.config import Calendar
+from intentrec.errors import PipelineError
 
+if TYPE_CHECKING:
+    from pyspark.sql import Column
 
-def _day_start_s(calendar: Calendar) -> int:
-    clock = calendar.day_start
-    return clock.hour * 3600 + clock.minute * 60 + clock.second
-
-
-def service_date(ts: Column, calendar: Calendar) -> Column:
-    """Service date of a UTC timestamp: the date of (wall clock in the zone - day_start)."""
-    back = F.make_dt_interval(secs=F.lit(_day_start_s(calendar)))
-    return F.to_date(F.from_utc_timestamp(ts, calendar.zone) - back)
-
-
-def service_day_start(day: Column, calendar: Calendar) -> Column:
-    """The moment (UTC timestamp) at which a service date begins."""
-    forward = F.make_dt_interval(secs=F.lit(_day_start_s(calendar)))
-    return F.to_utc_timestamp(day.cast("timestamp") + forward, calendar.zone)
-
-
-def week_start(day: Column, calendar: Calendar) -> Column:
-    """First service date of the week that a service date (a date column) falls into."""
-    return F.date_sub(day, F.pmod(F.datediff(day, F.lit(calendar.history_start)), F.lit(7)).cast("int"))
+DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
 
 
 def day_start_of(day: date, calendar: Calendar) -> datetime:
@@ -43,5 +30,56 @@ def day_start_of(day: date, calendar: Calendar) -> datetime:
 
 
 def week_start_of(day: date, calendar: Calendar) -> date:
-    """First service date of the week that `day` falls into."""
-    return day - timedelta(days=(day - calendar.history_start).days % 7)
+    """First service date of the week that `day` falls into. Weeks also run before `history_start`."""
+    return day - (day - calendar.history_start) % WEEK
+
+
+def weeks_between(start: date, end: date) -> list[date]:
+    """First dates of the whole weeks that fit into [start, end), counted from `start`."""
+    return [start + WEEK * number for number in range(max((end - start) // WEEK, 0))]
+
+
+def weeks(start: date, end: date, calendar: Calendar) -> list[date]:
+    """First service dates of the weeks that make up [start, end).
+
+    Raises:
+        PipelineError: the interval is empty, begins before the calendar, or is not made of whole weeks of it.
+    """
+    begin = calendar.history_start
+    if not begin <= start < end:
+        raise PipelineError(f"[{start}, {end}) is empty or begins before calendar.history_start {begin}")
+    first, last = week_start_of(start, calendar), week_start_of(end - DAY, calendar) + WEEK
+    if (first, last) != (start, end):
+        raise PipelineError(
+            f"[{start}, {end}) is not made of whole weeks counted from calendar.history_start {begin}: "
+            f"take {first}..{last}"
+        )
+    return weeks_between(start, end)
+
+
+def service_date(ts: "Column", calendar: Calendar) -> "Column":
+    """Service date of a UTC timestamp: the date of (wall clock in the zone - day_start)."""
+    from pyspark.sql import functions as F
+
+    back = F.make_dt_interval(secs=F.lit(_day_start_s(calendar)))
+    return F.to_date(F.from_utc_timestamp(ts, calendar.zone) - back)
+
+
+def service_day_start(day: "Column", calendar: Calendar) -> "Column":
+    """The moment (UTC timestamp) at which a service date begins."""
+    from pyspark.sql import functions as F
+
+    forward = F.make_dt_interval(secs=F.lit(_day_start_s(calendar)))
+    return F.to_utc_timestamp(day.cast("timestamp") + forward, calendar.zone)
+
+
+def week_start(day: "Column", calendar: Calendar) -> "Column":
+    """First service date of the week that a service date (a date column) falls into."""
+    from pyspark.sql import functions as F
+
+    return F.date_sub(day, F.pmod(F.datediff(day, F.lit(calendar.history_start)), F.lit(7)).cast("int"))
+
+
+def _day_start_s(calendar: Calendar) -> int:
+    clock = calendar.day_start
+    return clock.hour * 3600 + clock.minute * 60 + clock.second

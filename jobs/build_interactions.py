@@ -10,17 +10,17 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intentrec.calendar import week_start_of
+from intentrec.calendar import DAY, week_start_of, weeks
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, FEATURE_PROFILES, INTERACTIONS, TITLE_STATE
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.errors import PipelineError
 from intentrec.events.catalog import snapshot_dates
+from intentrec.events.outcomes import refuse_silent_weeks
 from intentrec.interactions import rules, state
 from intentrec.interactions.build import Built, build, require_all
-from intentrec.interactions.weeks import refuse_silent_weeks, weeks
 from intentrec.monitoring.profiles import profiles
 from intentrec.storage.runs import Run
-from intentrec.storage.warehouse import Warehouse, next_day
+from intentrec.storage.warehouse import Warehouse
 
 
 def build_interactions(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
@@ -41,7 +41,7 @@ def body(run: Run, config: Path) -> None:
     run.counts["interactions.runs"] = built.runs
     run.say(f"{built.events:,} events make {built.runs:,} interactions")
     warehouse.replace(INTERACTIONS, built.interactions, run.start, run.end)
-    warehouse.replace(TITLE_STATE, built.states, next_day(run.start), next_day(run.end))
+    warehouse.replace(TITLE_STATE, built.states, run.start + DAY, run.end + DAY)
     counted = profiles(events, built.interactions, run.domain)
     warehouse.replace(FEATURE_PROFILES, counted, run.start, run.end)
 
@@ -72,7 +72,7 @@ def _state_before(warehouse: Warehouse, config: Path) -> DataFrame:
     """
     domain, first, built_until = warehouse.run.domain, warehouse.run.start, None
     if warehouse.exists(TITLE_STATE):
-        states = warehouse.read(TITLE_STATE, end=next_day(first))
+        states = warehouse.read(TITLE_STATE, end=first + DAY)
         built_until = _one(states, F.max("as_of"))
         if built_until == first:
             return states.where(F.col("as_of") == F.lit(first))

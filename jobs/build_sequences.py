@@ -1,14 +1,14 @@
 """Cut the sequences as of the end of every week in (start, end] from the interactions before it."""
 
-from intentrec.sequences.arrays import build, ended_in, read_from
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.calendar import DAY, WEEK, weeks
 from intentrec.contracts import INTERACTIONS, SEQUENCES
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
-from intentrec.interactions.weeks import WEEK, weeks
+from intentrec.sequences.arrays import build, ended_in, read_from
 from intentrec.storage.runs import Run
-from intentrec.storage.warehouse import Warehouse, next_day
+from intentrec.storage.warehouse import Warehouse
 
 
 def build_sequences(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
@@ -24,7 +24,7 @@ def body(run: Run) -> None:
     interactions = warehouse.read(INTERACTIONS, read_from(as_ofs[0], run.domain), run.end)
     _warn_of_mixed_rules(run, interactions)
     sequences = build(interactions, as_ofs, run.domain)
-    warehouse.replace(SEQUENCES, sequences, next_day(run.start), next_day(run.end))
+    warehouse.replace(SEQUENCES, sequences, run.start + DAY, run.end + DAY)
     _count_cut(warehouse, ended_in(interactions, run.start, run.end, run.domain).count())
 
 
@@ -48,7 +48,7 @@ def _count_cut(warehouse: Warehouse, ended: int) -> None:
     nothing left before it.
     """
     run, n = warehouse.run, warehouse.run.domain.sequences.length
-    written = warehouse.current(SEQUENCES, next_day(run.start), next_day(run.end))
+    written = warehouse.current(SEQUENCES, run.start + DAY, run.end + DAY)
     first = F.expr("size(filter(slice(end_ts, -n_new, n_new), moment -> moment = end_ts[0]))")
     inside = F.sum(F.when((F.size("end_ts") == n) & (F.col("n_new") > 0), first))
     kept = written.agg(F.sum("n_new"), inside).first()

@@ -11,16 +11,15 @@ import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from intentrec.calendar import day_start_of
+from intentrec.calendar import DAY, day_start_of, weeks
 from intentrec.config import Domain, seconds
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.errors import PipelineError
 from intentrec.events.catalog import checked_items, snapshot_dates
 from intentrec.events.check import checked_events
-from intentrec.events.outcomes import ACCEPTED, OUTCOMES, QUARANTINED, outcomes, past_deadline
+from intentrec.events.outcomes import ACCEPTED, OUTCOMES, QUARANTINED, outcomes, past_deadline, refuse_silent_weeks
 from intentrec.interactions import rules
-from intentrec.interactions.weeks import refuse_silent_weeks, weeks
 from intentrec.sources import load
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
@@ -44,7 +43,7 @@ def arrivals(run: Run, include_late: bool) -> tuple[date, date]:
     # A clock that runs ahead dates an event after its arrival.
     first = day_start_of(run.start, domain.calendar) - timedelta(seconds=seconds(domain.events.max_clock_skew))
     last = day_start_of(run.end, domain.calendar) + timedelta(seconds=seconds(domain.calendar.lateness))
-    return first.date(), date.max if include_late else last.date() + timedelta(days=1)
+    return first.date(), date.max if include_late else last.date() + DAY
 
 
 def read_items(warehouse: Warehouse) -> DataFrame:

@@ -1,5 +1,7 @@
-"""Service days and weeks: the columns against Python's own time zones."""
+"""Service days and weeks: plain dates, and the Spark columns against Python's own time zones."""
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
@@ -8,8 +10,19 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.calendar import day_start_of, service_date, service_day_start, week_start, week_start_of
-from intentrec.config import Calendar
+from intentrec.calendar import (
+    DAY,
+    WEEK,
+    day_start_of,
+    service_date,
+    service_day_start,
+    week_start,
+    week_start_of,
+    weeks,
+    weeks_between,
+)
+from intentrec.config import ROOT, Calendar
+from intentrec.errors import PipelineError
 from tests.events.days import service_date_of
 
 ZONES = ("UTC", "America/Los_Angeles", "Asia/Shanghai", "Europe/Berlin", "Asia/Kolkata")
@@ -58,7 +71,7 @@ def test_a_moment_lies_within_its_service_day(moment: datetime, zone: str, hour:
     days = calendar(zone, hour)
     aware = moment.replace(tzinfo=UTC)
     day = service_date_of(aware, days)
-    assert day_start_of(day, days) <= aware < day_start_of(day + timedelta(days=1), days)
+    assert day_start_of(day, days) <= aware < day_start_of(day + DAY, days)
 
 
 def test_the_day_begins_at_its_hour_and_the_week_at_history_start() -> None:
@@ -67,3 +80,41 @@ def test_the_day_begins_at_its_hour_and_the_week_at_history_start() -> None:
     assert service_date_of(datetime(2026, 8, 3, 11, 0, tzinfo=UTC), days) == date(2026, 8, 3)
     assert week_start_of(date(2026, 8, 9), days) == date(2026, 8, 3)
     assert week_start_of(date(2026, 8, 2), days) == date(2026, 7, 27), "weeks also run before history_start"
+
+
+@pytest.mark.parametrize(
+    ("day", "hour"),
+    [(date(2026, 8, 3), 11), (date(2026, 12, 7), 12), (date(2026, 3, 8), 11), (date(2026, 11, 1), 12)],
+    ids=["summer", "winter", "clocks forward", "clocks back"],
+)
+def test_a_service_day_begins_at_the_hour_of_its_zone(day: date, hour: int) -> None:
+    assert day_start_of(day, calendar()) == datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
+
+
+def test_whole_weeks_of_an_interval() -> None:
+    start = date(2026, 8, 3)
+    assert weeks(start, start + 3 * WEEK, calendar()) == [start, start + WEEK, start + 2 * WEEK]
+    assert weeks_between(start, start + 2 * WEEK - DAY) == [start]
+    assert weeks_between(start, start - WEEK) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [
+        (0, 0, r"is empty or begins before calendar.history_start 2026-08-03"),
+        (-7, 7, r"is empty or begins before calendar.history_start 2026-08-03"),
+        (8, 21, r"not made of whole weeks .*: take 2026-08-10..2026-08-24"),
+        (1, 8, r"not made of whole weeks .*: take 2026-08-03..2026-08-17"),
+        (7, 18, r"not made of whole weeks .*: take 2026-08-10..2026-08-24"),
+    ],
+)
+def test_an_interval_of_no_whole_weeks_is_refused(first: int, last: int, message: str) -> None:
+    start = date(2026, 8, 3)
+    with pytest.raises(PipelineError, match=message):
+        weeks(start + first * DAY, start + last * DAY, calendar())
+
+
+def test_dates_need_no_pyspark() -> None:
+    """The simulator and the training processes use the calendar and never start Spark."""
+    check = "import sys, intentrec.calendar; sys.exit('pyspark' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 
 import pyarrow as pa
@@ -11,11 +11,12 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from intentrec.calendar import DAY, WEEK
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import Skip
 from intentrec.storage.runs import Run
 from intentrec.training.data import open_sequences, read_catalog, read_sequences
-from intentrec.training.inputs import WEEK, content, pin
+from intentrec.training.inputs import content, pin
 
 ROWS = 4096  # of a batch of stacked rows
 _COLUMNS = ["event_date", "user_id", "title_id", "release_age_days", "is_target", "left_censored"]
@@ -45,7 +46,7 @@ def read_evidence(run: Run) -> Evidence:
     """
     require_evidence(run)
     end, cut = run.end, run.end - WEEK
-    first = cut - run.domain.training.weeks * WEEK + timedelta(days=1)
+    first = cut - run.domain.training.weeks * WEEK + DAY
     versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS)}
     return Evidence(
         cut,
@@ -59,8 +60,8 @@ def read_evidence(run: Run) -> Evidence:
         partial(_stacked, run, versions["sequences"], cut),
         {
             "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], first, end),
-            "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, _before(end)),
-            "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, _before(end)),
+            "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
+            "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, end - DAY),
         },
     )
 
@@ -97,6 +98,3 @@ def _targets(warehouse: str, version: int, start: date, end: date) -> pa.Table:
     chosen = pc.and_(rows["is_target"], pc.invert(rows["left_censored"]))
     return rows.filter(chosen).select(["user_id", "title_id", "release_age_days"])
 
-
-def _before(day: date) -> date:
-    return day - timedelta(days=1)

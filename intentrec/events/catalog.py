@@ -1,18 +1,20 @@
-"""Raw catalogue rows to typed items, each with the reasons why it is refused (none for most).
+"""The catalogue: raw rows to typed items with the reasons for which they are refused, and the snapshot of a date.
 
-Which catalogue snapshot holds on a service date: the last one not after it, never a later one.
+The snapshot that holds on a service date is the last one that is not after it. A later snapshot never counts.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from intentrec.contracts import CATALOG
+from intentrec.contracts import CATALOG, QUARANTINE
+from intentrec.errors import PipelineError
 from intentrec.events.reasons import all_reasons, bad_type, missing
 from intentrec.sources.text import integer, moment, number
-from intentrec.storage.row_text import row_text
+from intentrec.storage.warehouse import row_text
 
 _REQUIRED = ("item_id", "title_id", "kind")
 _MOMENTS = ("release_ts", "available_from", "available_to")
@@ -20,11 +22,61 @@ _TYPED = (*_MOMENTS, "runtime_s", "episode", "genres")
 _FACTS = [name for name in CATALOG.names if name not in ("snapshot_date", "item_id")]
 
 
-def checked_items(raw: DataFrame) -> DataFrame:
-    """CATALOG columns, provenance (raw, source_file, source_line), `reasons` and `is_copy`.
+@dataclass(frozen=True)
+class Items:
+    """Catalogue rows after the check, and how many of them there are.
 
-    Rows of one snapshot that describe the same item alike are one item and its copies; where they contradict each
-    other all are refused (`conflicting_item`). The genres of an item are a sorted set.
+    Attributes:
+        rows: what `checked_items` returns, computed once.
+        read: number of rows; the sum of the following three.
+        n_accepted: rows that enter the catalogue.
+        n_refused: rows that enter the quarantine.
+        n_copies: rows that repeat an accepted one.
+    """
+
+    rows: DataFrame
+    read: int
+    n_accepted: int
+    n_refused: int
+    n_copies: int
+
+    @property
+    def accepted(self) -> DataFrame:
+        """Rows of CATALOG."""
+        return self.rows.where((F.size("reasons") == 0) & ~F.col("is_copy")).select(*CATALOG.names)
+
+    @property
+    def refused(self) -> DataFrame:
+        """Rows of QUARANTINE."""
+        snapshot = F.col("snapshot_date")
+        return (
+            self.rows.where(F.size("reasons") > 0)
+            .withColumns({"event_date": snapshot, "record": F.lit("catalog"), "arrived_at": snapshot.cast("timestamp")})
+            .select(*QUARANTINE.names)
+        )
+
+
+def check_catalog(raw: DataFrame) -> Items:
+    """Check raw rows (`contracts.RAW_ITEM`) and count them. Reads the rows once."""
+    rows = checked_items(raw).localCheckpoint()
+    counted = rows.agg(F.count("*"), F.count_if(F.size("reasons") > 0), F.count_if("is_copy")).first()
+    assert counted is not None
+    read, refused, copies = counted
+    return Items(rows, read, read - refused - copies, refused, copies)
+
+
+def checked_items(raw: DataFrame) -> DataFrame:
+    """Typed items with the reasons for which they are refused.
+
+    Rows of one snapshot that describe the same item alike are one item and its copies. If they contradict each other,
+    all are refused (`conflicting_item`).
+
+    Args:
+        raw: rows of `contracts.RAW_ITEM`.
+
+    Returns:
+        The columns of CATALOG, raw, source_file, source_line, `reasons` (sorted; empty if the row is valid) and
+        `is_copy`. The genres of an item are a sorted set.
     """
     listed = F.coalesce(F.nullif(F.trim("genres"), F.lit("")), F.lit("[]"))
     genres = F.from_json(listed, "array<string>", {"mode": "PERMISSIVE"})
@@ -41,13 +93,13 @@ def checked_items(raw: DataFrame) -> DataFrame:
     same_item = Window.partitionBy("snapshot_date", F.when(F.size("reasons") == 0, F.col("item_id")))
     facts = F.xxhash64(row_text(_FACTS))
     valid = F.size("reasons") == 0
-    alike = own.withColumn("facts", facts).withColumns(
+    compared = own.withColumn("facts", facts).withColumns(
         {
             "contradicted": valid & (F.min("facts").over(same_item) != F.max("facts").over(same_item)),
             "copy": F.row_number().over(same_item.orderBy("source_file", "source_line")),
         }
     )
-    return alike.withColumns(
+    return compared.withColumns(
         {
             "reasons": F.when(F.col("contradicted"), F.array(F.lit("conflicting_item"))).otherwise(F.col("reasons")),
             "is_copy": valid & ~F.col("contradicted") & (F.col("copy") > 1),
@@ -69,7 +121,7 @@ def _item_reasons() -> list[Column]:
 def snapshot_dates(catalog: DataFrame, start: date, end: date) -> list[date]:
     """Snapshots that events of [start, end) need, oldest first: the last one on or before `start`, and those within.
 
-    One small query: there are as many dates as snapshots, whatever the size of the catalogue.
+    Runs one small query: it collects a date per snapshot, whatever the size of the catalogue.
     """
     found = catalog.where(F.col("snapshot_date") < F.lit(end)).select("snapshot_date").distinct().collect()
     dates = sorted(row["snapshot_date"] for row in found)
@@ -77,7 +129,22 @@ def snapshot_dates(catalog: DataFrame, start: date, end: date) -> list[date]:
     return known_at_start[-1:] + [day for day in dates if start < day < end]
 
 
+def required_snapshots(catalog: DataFrame, start: date, end: date) -> list[date]:
+    """`snapshot_dates`, if a snapshot holds on the first date.
+
+    Raises:
+        PipelineError: there is no snapshot on or before `start`.
+    """
+    dates = snapshot_dates(catalog, start, end)
+    if not dates or dates[0] > start:
+        raise PipelineError(
+            f"no catalogue snapshot on or before {start}, so every item of that day is unknown: deliver the "
+            "snapshot of that date, or ingest the earlier weeks first"
+        )
+    return dates
+
+
 def snapshot_as_of(day: Column, dates: Sequence[date]) -> Column:
-    """The last of `dates` that is not after `day`; null where all are."""
+    """The last of `dates` that is not after `day`; null if all of them are."""
     passed = [F.when(day >= F.lit(known), F.lit(known)) for known in dates]
     return F.greatest(*passed, F.lit(None).cast("date"), F.lit(None).cast("date"))

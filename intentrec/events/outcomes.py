@@ -1,26 +1,29 @@
-"""What becomes of every raw row a run reads: exactly one of five outcomes, so that the counts add up.
+"""The outcome of every raw event row that an ingest run reads. Each row has exactly one, so the counts add up:
 
-    outside       its service date belongs to another run
-    late          it arrived after its week's lateness: only a run that includes late rows takes it
+    outside       its service date is not in the run's interval
+    late          it arrived after its week's lateness, and the run does not include late rows
     quarantined   refused, with every reason
-    duplicate     another row already says exactly this
+    duplicates    it repeats another row
     accepted      an engagement event
 
-Rows are only ever compared within their own week, so that a range and its weeks one by one give the same tables.
+A row is compared only with rows of its own week. So a range of weeks gives the same tables as its weeks one by one.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from intentrec.calendar import service_day_start, week_start
+from intentrec.calendar import day_start_of, service_day_start, week_start, weeks
 from intentrec.config import Domain, seconds
-from intentrec.contracts import ENGAGEMENT_EVENTS
+from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
+from intentrec.errors import PipelineError
 from intentrec.events.catalog import snapshot_as_of
 from intentrec.events.check import PROVENANCE
-from intentrec.storage.row_text import row_text
+from intentrec.storage.runs import Run
+from intentrec.storage.warehouse import row_text
 
 OUTSIDE, LATE, QUARANTINED, DUPLICATE, ACCEPTED = OUTCOMES = (
     "outside",
@@ -29,8 +32,49 @@ OUTSIDE, LATE, QUARANTINED, DUPLICATE, ACCEPTED = OUTCOMES = (
     "duplicates",
     "accepted",
 )
-# A copy may have arrived at another time; all else must agree.
+# Columns that copies of an event share. A copy may have arrived at another time.
 _CONTENT = [name for name in ENGAGEMENT_EVENTS.names if name not in ("event_date", "arrived_at")]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Event rows with their outcomes.
+
+    Attributes:
+        rows: what `outcomes` returns, computed once.
+    """
+
+    rows: DataFrame
+
+    @property
+    def accepted(self) -> DataFrame:
+        """Rows of ENGAGEMENT_EVENTS."""
+        return self.rows.where(F.col("outcome") == ACCEPTED).select(*ENGAGEMENT_EVENTS.names)
+
+    @property
+    def refused(self) -> DataFrame:
+        """Rows of QUARANTINE."""
+        refused = self.rows.where(F.col("outcome") == QUARANTINED).withColumn("record", F.lit("event"))
+        return refused.select(*QUARANTINE.names)
+
+    def count(self) -> dict[str, int]:
+        """Rows by outcome; outcomes without a row have 0."""
+        found = {row["outcome"]: row["count"] for row in self.rows.groupBy("outcome").count().collect()}
+        assert found.keys() <= set(OUTCOMES), found
+        return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
+
+
+def judge(
+    checked: DataFrame,
+    catalog: DataFrame,
+    snapshots: Sequence[date],
+    start: date,
+    end: date,
+    domain: Domain,
+    include_late: bool,
+) -> Judged:
+    """The outcome of each row, computed once. For the arguments see `outcomes`."""
+    return Judged(outcomes(checked, catalog, snapshots, start, end, domain, include_late).localCheckpoint())
 
 
 def outcomes(
@@ -42,32 +86,68 @@ def outcomes(
     domain: Domain,
     include_late: bool,
 ) -> DataFrame:
-    """Rows of `check.checked_events` with `outcome`, and with the reasons that only other rows can tell.
+    """Find each row's outcome, and the reasons that depend on other rows and on the catalogue.
 
     Args:
-        checked: rows to judge.
-        catalog: the catalogue.
-        snapshots: its snapshots that the interval needs (`snapshots.snapshot_dates`).
+        checked: what `check.checked_events` returns.
+        catalog: rows of CATALOG.
+        snapshots: catalogue snapshots that the interval needs (`catalog.snapshot_dates`).
         start: first service date of the run.
-        end: the service date after the last.
+        end: service date after the last.
         domain: the domain file.
-        include_late: whether rows that arrived after their week's lateness are taken in.
+        include_late: whether rows count that arrived after their week's lateness.
+
+    Returns:
+        The columns of ENGAGEMENT_EVENTS, PROVENANCE, `reasons` and `outcome` (one of OUTCOMES).
     """
     inside = (F.col("event_date") >= F.lit(start)) & (F.col("event_date") < F.lit(end))
-    late = F.lit(False) if include_late else F.col("believable") & past_deadline(domain)
+    late = F.lit(False) if include_late else F.col("plausible") & past_deadline(domain)
     placed = checked.withColumn("outcome", F.when(late, LATE).when(~inside, OUTSIDE))
     elsewhere = placed.where(F.col("outcome").isNotNull())
     known = _with_unknown_items(placed.where(F.col("outcome").isNull()), catalog, snapshots)
     refused = known.where(F.size("reasons") > 0).withColumn("outcome", F.lit(QUARANTINED))
-    single = _once(known.where(F.size("reasons") == 0), domain)
+    single = _without_copies(known.where(F.size("reasons") == 0), domain)
     columns = [*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "outcome"]
-    judged = [frame.select(*columns) for frame in (elsewhere, refused, _human(single, domain))]
+    judged = [frame.select(*columns) for frame in (elsewhere, refused, _without_overlong_days(single, domain))]
     return judged[0].union(judged[1]).union(judged[2])
 
 
+def arrival_dates(start: date, end: date, domain: Domain, include_late: bool) -> tuple[date, date]:
+    """UTC dates of arrival [from, until) whose rows may belong to the service dates [start, end)."""
+    calendar = domain.calendar
+    # A clock that is ahead dates an event after its arrival.
+    first = day_start_of(start, calendar) - timedelta(seconds=seconds(domain.events.max_clock_skew))
+    last = day_start_of(end, calendar) + timedelta(seconds=seconds(calendar.lateness))
+    return first.date(), date.max if include_late else last.date() + timedelta(days=1)
+
+
 def past_deadline(domain: Domain) -> Column:
-    """Whether an event arrived after the lateness of its week, so that only --include-late takes it in."""
+    """Whether an event arrived after the lateness of its week. Only --include-late accepts such events."""
     return F.col("arrived_at") > _deadline(domain)
+
+
+def require_every_week(accepted: DataFrame, start: date, end: date, domain: Domain) -> None:
+    """Check that no week of a range lacks events. A range without any event is left to the audit of row counts.
+
+    Args:
+        accepted: accepted events of [start, end).
+        start: first service date of the first week.
+        end: service date after the last week.
+        domain: the domain file; in its `quality.closed_weeks` the service was closed.
+
+    Raises:
+        PipelineError: a week has no accepted event and is not a closed one; the message names all such weeks.
+    """
+    first = week_start(F.col("event_date"), domain.calendar).alias("week")
+    present = {row["week"] for row in accepted.select(first).distinct().collect()}
+    empty = {week for week in weeks(start, end, domain.calendar) if week not in present}
+    missing = sorted(empty - set(domain.quality.closed_weeks))
+    if present and missing:
+        raise PipelineError(
+            f"no accepted event in the weeks of {', '.join(map(str, missing))}: they were never ingested, or the source "
+            "is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks of the "
+            "domain file"
+        )
 
 
 def _deadline(domain: Domain) -> Column:
@@ -77,22 +157,23 @@ def _deadline(domain: Domain) -> Column:
 
 
 def _with_unknown_items(rows: DataFrame, catalog: DataFrame, snapshots: Sequence[date]) -> DataFrame:
+    """Add the reason `unknown_item` to rows whose item is not in the snapshot of their date."""
     items = catalog.where(F.col("snapshot_date").isin(list(snapshots))).select(
         F.col("snapshot_date").alias("as_of"), F.col("item_id"), F.lit(True).alias("listed")
     )
     found = rows.withColumn("as_of", snapshot_as_of(F.col("event_date"), snapshots))
     joined = found.join(items, ["as_of", "item_id"], "left")
-    # A row that names no item has its own reason already.
+    # A row without an item has its own reason already.
     unknown = F.col("listed").isNull() & (F.trim("item_id") != "")
     reasons = F.when(unknown, F.array_sort(F.array_append("reasons", F.lit("unknown_item"))))
     return joined.withColumn("reasons", F.coalesce(reasons, F.col("reasons")))
 
 
-def _once(valid: DataFrame, domain: Domain) -> DataFrame:
-    """One row per event id and week: copies become duplicates, contradictions are all refused."""
+def _without_copies(valid: DataFrame, domain: Domain) -> DataFrame:
+    """Keep one row per event id and week. Copies become duplicates. If rows contradict each other, all are refused."""
     week = week_start(F.col("event_date"), domain.calendar)
     same = Window.partitionBy("event_id", "week")
-    # A map has no hash of its own: its entries have an order once sorted.
+    # A map cannot be hashed; its sorted entries can.
     content = [F.array_sort(F.map_entries(name)).alias(name) if name == "extra" else name for name in _CONTENT]
     compared = valid.withColumns({"week": week, "content": F.sha2(row_text(content), 256)}).withColumns(
         {
@@ -109,16 +190,39 @@ def _once(valid: DataFrame, domain: Domain) -> DataFrame:
     )
 
 
-def _human(single: DataFrame, domain: Domain) -> DataFrame:
-    """Refuse whole user-days of more hours than a person has; accept the rest."""
+def _without_overlong_days(single: DataFrame, domain: Domain) -> DataFrame:
+    """Refuse user-days with more than `events.max_hours_per_day` of engagement, whole. Accept the other rows."""
     candidate = F.col("outcome").isNull()
-    # Sums of doubles depend on the order of the rows, which nothing fixes here.
+    # A sum of doubles depends on the order of the rows, which is not fixed here. A sum of decimals does not.
     exact = F.when(candidate, F.col("duration_s").cast("decimal(28,6)"))
     engaged = F.sum(exact).over(Window.partitionBy("user_id", "event_date"))
-    inhuman = candidate & (engaged > domain.events.max_hours_per_day * 3600)
-    return single.withColumn("inhuman", F.coalesce(inhuman, F.lit(False))).withColumns(
+    overlong = candidate & (engaged > domain.events.max_hours_per_day * 3600)
+    return single.withColumn("overlong", F.coalesce(overlong, F.lit(False))).withColumns(
         {
-            "reasons": F.when(F.col("inhuman"), F.array(F.lit("inhuman_activity"))).otherwise(F.col("reasons")),
-            "outcome": F.when(F.col("inhuman"), QUARANTINED).otherwise(F.coalesce("outcome", F.lit(ACCEPTED))),
+            "reasons": F.when(F.col("overlong"), F.array(F.lit("inhuman_activity"))).otherwise(F.col("reasons")),
+            "outcome": F.when(F.col("overlong"), QUARANTINED).otherwise(F.coalesce("outcome", F.lit(ACCEPTED))),
         }
     )
+
+
+def refuse_silent_weeks(run: Run, accepted: DataFrame) -> None:
+    """Refuse several weeks of which one has no accepted event. (The audits refuse an interval without any event.)
+
+    Args:
+        run: its interval is whole weeks.
+        accepted: the accepted events of these weeks.
+
+    Raises:
+        PipelineError: names the weeks without an accepted event in which the service was not closed.
+    """
+    calendar = run.domain.calendar
+    first = week_start(F.col("event_date"), calendar).alias("week")
+    heard = {row["week"] for row in accepted.select(first).distinct().collect()}
+    silent = [week for week in weeks(run.start, run.end, calendar) if week not in heard]
+    broken = sorted(set(silent) - set(run.domain.quality.closed_weeks))
+    if heard and broken:
+        raise PipelineError(
+            f"no accepted event in the weeks of {', '.join(map(str, broken))}: they were never ingested, or the source "
+            "is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks of the "
+            "domain file"
+        )

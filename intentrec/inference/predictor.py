@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from intentrec.calendar import day_start_of
 from intentrec.config import Calendar
 from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.features import Encoded, FeatureEncoder
@@ -22,7 +23,7 @@ from intentrec.model.network import Answer
 from intentrec.model.ranking import top
 from intentrec.model.titles import in_order, titles_of, without_meaning
 from intentrec.training.checkpoint import model_from, read_model
-from intentrec.training.data import batches, service_start
+from intentrec.training.data import batches
 
 TOKENS = 2**15  # positions of the users scored at once, at most
 CELLS = 2**25  # users x titles scored at once, at most
@@ -90,7 +91,7 @@ class Predictor:
         """
         titles = titles_of(catalog)
         titles = in_order(titles, without_meaning(titles["title_id"].to_pylist()))
-        moment = pa.scalar(service_start(self._calendar(), as_of), pa.timestamp("us", "UTC"))
+        moment = pa.scalar(day_start_of(as_of, self._calendar()), pa.timestamp("us", "UTC"))
         begun = pc.fill_null(pc.less_equal(titles["available_from"], moment), True)
         open_ = pc.fill_null(pc.greater(titles["available_to"], moment), True)
         eligible = pc.and_(begun, open_).to_numpy()

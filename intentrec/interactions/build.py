@@ -5,20 +5,19 @@ Catalogue facts as of an event's service date: never those of a later snapshot.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from intentrec.calendar import service_date
+from intentrec.calendar import DAY, WEEK, service_date
 from intentrec.config import Domain
 from intentrec.contracts import INTERACTIONS
 from intentrec.errors import PipelineError
 from intentrec.events.catalog import snapshot_as_of
 from intentrec.interactions import rules, state
 from intentrec.interactions.visits import left_censored, runs
-from intentrec.interactions.weeks import WEEK
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def build(
     ended_on = service_date(F.col("end_ts"), domain.calendar)
     labelled, states, current = [], [], before
     for week in weeks:
-        began, ended = (day.between(week, week + WEEK - timedelta(days=1)) for day in (F.col("event_date"), ended_on))
+        began, ended = (day.between(week, week + WEEK - DAY) for day in (F.col("event_date"), ended_on))
         scoped = state.before_runs(found.where(ended | began), current, domain)
         labelled.append(label(scoped.where(began), domain).localCheckpoint())
         current = state.fold(current, found.where(ended), week + WEEK, domain).localCheckpoint()

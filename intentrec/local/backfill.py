@@ -2,17 +2,17 @@
 
 import time
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from urllib.parse import quote
 
+from intentrec.calendar import weeks_between
 from intentrec.errors import PipelineError
 from intentrec.local import processes, services
 from intentrec.local.airflow_client import Airflow
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
 
-WEEK = timedelta(days=7)
 OVER = ("success", "failed")
 
 
@@ -59,10 +59,9 @@ def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress:
 
 def _run_weeks(airflow: Airflow, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
     logs = LogFiles(airflow.home.airflow / "logs" / f"dag_id={dag}")
-    count = (end - start) // WEEK
-    for number in range(count):
-        week = start + WEEK * number
-        progress.say(f"week {week} ({number + 1} of {count})")
+    weeks = weeks_between(start, end)
+    for number, week in enumerate(weeks, 1):
+        progress.say(f"week {week} ({number} of {len(weeks)})")
         progress.tail.clear()
         state = _run_week(airflow, dag, week, conf, logs, progress)
         progress.say(f"week {week}: {state}")

@@ -6,17 +6,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+from intentrec.calendar import WEEK
 from intentrec.config import Domain, Profile, load_domain
 from intentrec.errors import PipelineError
 from intentrec.local import processes, services, summary, weekly
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
 from intentrec.storage import files
-
-WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)

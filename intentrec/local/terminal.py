@@ -11,10 +11,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from intentrec.calendar import DAY, WEEK
 from intentrec.config import Domain
 from intentrec.logging import SHORT
 from intentrec.monitoring.costs import Cost, Estimate
-from intentrec.monitoring.staleness import DAY, WEEK, Plan
+from intentrec.monitoring.staleness import Plan
 
 # The job that rebuilds each column's table: its staleness is the column's.
 COLUMNS = {

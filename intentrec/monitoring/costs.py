@@ -1,35 +1,45 @@
-"""What weeks cost, from the run ledger. Pure: rows in, figures out."""
+"""What weeks cost in seconds and rows, from the run ledger. Pure: ledger rows in, figures out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from statistics import median
 
-from intentrec.monitoring.staleness import WEEK
+from intentrec.calendar import WEEK
 
 REFUSED = ("outside", "late", "duplicates", "quarantined")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One attempt of a job over an interval that contains the week."""
+    """One attempt of a job over an interval that contains the week.
+
+    Attributes:
+        job: its name; `start`, `end`, `status`, `message` and `run_id` are the ledger's, too.
+        seconds: how long it took, None while it is running.
+        read: versions of the tables that it read.
+        written: versions of the tables that it wrote.
+        rows: rows of the interval after the attempt, by table.
+        refused: raw rows that were not accepted, by outcome and by reason.
+        airflow_task: the attempt of an Airflow task, where Airflow started the job.
+    """
 
     job: str
     start: date
     end: date
     status: str
     seconds: float | None
-    read: Mapping[str, int]  # table -> version
+    read: Mapping[str, int]
     written: Mapping[str, int]
-    rows: Mapping[str, int]  # table -> rows that the interval holds after it
-    refused: Mapping[str, int]  # outcome or reason -> raw rows
+    rows: Mapping[str, int]
+    refused: Mapping[str, int]
     message: str | None
     run_id: str
-    airflow_task: str | None  # the attempt of a task that it was, where Airflow ran it
+    airflow_task: str | None
 
 
 def of_week(ledger: Iterable[Mapping], week: date) -> list[Cost]:
-    """Every attempt over the week that begins at `week`, in the order they began."""
+    """Every attempt over the week that begins at `week`, in the order of their start."""
     return [
         Cost(
             row["job"],
@@ -43,7 +53,7 @@ def of_week(ledger: Iterable[Mapping], week: date) -> list[Cost]:
             _refused(row["counts"]),
             row["message"],
             row["run_id"],
-            row.get("airflow_task"),  # a ledger may be older than the column
+            row.get("airflow_task"),  # missing in a ledger that is older than this column
         )
         for row in sorted(ledger, key=lambda row: row["started_at"])
         if row["start"] <= week and week + WEEK <= row["end"]
@@ -63,21 +73,22 @@ def _refused(counts: Mapping[str, int]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds per job over all intervals; jobs that were never seen to succeed are named instead."""
+    """Seconds per job over all weeks; `unknown` names the jobs that never succeeded."""
 
     seconds: Mapping[str, float]
     unknown: Sequence[str]
 
     @property
     def minutes(self) -> float:
-        """Of all jobs that are known."""
+        """Minutes of all jobs with an estimate."""
         return sum(self.seconds.values()) / 60
 
 
 def estimate(ledger: Iterable[Mapping], jobs: Sequence[str], weeks: int) -> Estimate:
-    """What `weeks` weekly runs of these jobs will take: of each the median of its successful attempts over a week.
+    """Estimate the seconds that `jobs` need for `weeks` weekly intervals.
 
-    Where there were none over a single week, those over several count, with their seconds a week: they started once.
+    The figure of a job is the median of its successful attempts over a single week, times `weeks`. Without such an
+    attempt, attempts over several weeks count with their seconds per week; that is low, since they started only once.
     """
     rows = [row for row in ledger if row["status"] == "succeeded" and row["seconds"] is not None]
     seconds, unknown = {}, []

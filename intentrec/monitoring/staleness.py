@@ -1,21 +1,23 @@
-"""What a rebuilt week makes stale, and what is stale now. Pure: facts in, facts out.
+"""Which weeks a rebuild makes stale, and which are stale now. Pure: facts in, facts out.
 
-The weekly chain: events of week W, and of runs that reach into it, and the state before it give interactions of W and
-the state after it; interactions of the lookback give the snapshot as of the week's end; the snapshot gives a release.
+The chain of tables, for a week W:
+
+    events of W (and of visits that reach into it), the state before W  ->  interactions of W, the state after W
+    interactions of the lookback before the end of W                    ->  the sequences as of the end of W
+    the sequences as of the end of W                                    ->  a release
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from intentrec.calendar import week_start_of
+from intentrec import calendar
+from intentrec.calendar import DAY, WEEK, week_start_of, weeks_between
 from intentrec.config import Domain, seconds
-from intentrec.errors import AuditFailed, PipelineError
+from intentrec.errors import AuditFailed
 from intentrec.registry.releases import PUBLISHED as PUBLISHED_TABLES
-from intentrec.sequences.build import read_from
+from intentrec.sequences.arrays import read_from
 
-WEEK = timedelta(days=7)
-DAY = timedelta(days=1)
 PUBLISHED = tuple(table.name for table in PUBLISHED_TABLES)
 JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
 
@@ -29,12 +31,12 @@ class Span:
     end: date
 
     def meets(self, other: "Span") -> bool:
-        """Whether the two share a partition."""
+        """Whether both spans contain a common partition."""
         return self.table == other.table and self.start < other.end and other.start < self.end
 
 
 def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
-    """What a job reads for [start, end): of the catalogue also what held before, by which items are known."""
+    """The partitions that a job reads for [start, end). Of the catalogue it reads all earlier snapshots, too."""
     return {
         "ingest": [Span("catalog", date.min, end)],
         "build_interactions": [
@@ -48,7 +50,7 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
 
 
 def writes(job: str, start: date, end: date) -> list[Span]:
-    """What a job writes for [start, end): partitions by event date inside it, snapshots as of its week ends."""
+    """The partitions that a job writes for [start, end): event dates inside it, snapshots as of its week ends."""
     inside: dict[str, tuple[str, ...]] = {
         "ingest": ("engagement_events", "quarantine", "catalog"),
         "build_interactions": ("interactions", "feature_profiles"),
@@ -66,18 +68,19 @@ def weeks(start: date, end: date, domain: Domain) -> list[tuple[date, date]]:
     Raises:
         PipelineError: it is empty, before the data begins, or not whole weeks.
     """
-    first = domain.calendar.history_start
-    if not first <= start < end:
-        raise PipelineError(f"{start}..{end} is empty or begins before {domain.domain}'s history_start {first}")
-    if (start - first) % WEEK or (end - first) % WEEK:
-        near = [day - (day - first) % WEEK for day in (start, end + WEEK - DAY)]
-        raise PipelineError(f"{start}..{end} is not whole weeks counted from {first}; take {near[0]}..{near[1]}")
-    return [(start + WEEK * number, start + WEEK * (number + 1)) for number in range((end - start) // WEEK)]
+    return [(week, week + WEEK) for week in calendar.weeks(start, end, domain.calendar)]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A backfill before it is run."""
+    """What a backfill will do.
+
+    Attributes:
+        intervals: its weeks, [start, end) each.
+        rebuilt: partitions that it replaces, by table.
+        stale: later partitions that rest on the replaced ones, by table.
+        warnings: sentences for the person who asked.
+    """
 
     intervals: list[tuple[date, date]]
     rebuilt: dict[str, list[date]] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class Plan:
 
 
 def built_until(partitions: Mapping[str, Iterable[date]], domain: Domain) -> date:
-    """End of the last week of which any table before publication has rows; the history's start where none has."""
+    """End of the last week with rows in any table before publication; the history's start where there is none."""
     first = domain.calendar.history_start
     ends = {day for name in ("title_state", "sequences") for day in partitions.get(name, ())}
     inside = {day for name in ("engagement_events", "interactions") for day in partitions.get(name, ())}
@@ -101,9 +104,17 @@ def plan(
     releases: Iterable[Mapping] = (),
     publish: bool = False,
 ) -> Plan:
-    """What rebuilding [start, end) replaces, and which later partitions then rest on what is no longer there.
+    """What rebuilding [start, end) replaces, and which later partitions then rest on replaced rows.
 
-    A fact of a week reaches labels for `state_weeks`, and a label reaches snapshots for the lookback.
+    A week influences the labels of the next `state_weeks`, and a label the sequences of the lookback after it.
+
+    Args:
+        start: first service date.
+        end: service date after the last.
+        domain: the domain file.
+        partitions: partition dates that exist, by table.
+        releases: rows of the table `releases`.
+        publish: whether the backfill publishes its weeks, too.
 
     Raises:
         PipelineError: the range is not whole weeks of the domain's history.
@@ -138,10 +149,17 @@ def plan(
 
 
 def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
-    """(job, first day of the week) whose latest good attempt read partitions that another run changed since.
+    """Weeks whose latest successful attempt read partitions that another attempt changed afterwards.
 
-    `ledger` as storage.runs.ledger gives it; `commits` as storage.delta.commits. A commit whose rows equal the old
-    ones is never made, so a rerun without a change makes nothing stale.
+    A rerun that changes no row makes no commit, so it makes nothing stale.
+
+    Args:
+        ledger: as `storage.runs.ledger` returns it.
+        commits: as `storage.delta.commits` returns them.
+        domain: the domain file.
+
+    Returns:
+        Pairs of job and first service date of the week.
     """
     attempts = {row["run_id"]: row for row in ledger}
     changes = [
@@ -166,7 +184,7 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: D
 
 
 def refused_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
-    """(job, first day of the week) whose latest attempt failed a critical audit: what it made was never visible."""
+    """Pairs of job and week whose latest attempt failed a critical audit, so that its rows never became visible."""
     latest: dict[tuple[str, date], Mapping] = {}
     for row in sorted(ledger, key=lambda row: row["started_at"]):
         for day in _week_starts(row["start"], row["end"], domain):
@@ -180,11 +198,12 @@ def refused_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, d
 
 def _week_starts(start: date, end: date, domain: Domain) -> list[date]:
     first = domain.calendar.history_start
-    day = start + (first - start) % WEEK
-    return [day + WEEK * number for number in range(max((end - day) // WEEK, 0))]
+    return weeks_between(start + (first - start) % WEEK, end)
 
 
 def _known(row: Mapping, table: str) -> float:
-    """The version that the attempt read; of a table that was made meanwhile, the one it left. A table that it never
-    opened cannot have changed for it."""
+    """The version of the table that the attempt knew: the one it read, else the one it wrote.
+
+    Infinity for a table that it never opened: no version of it is newer for this attempt.
+    """
     return row["inputs"].get(table, row["outputs"].get(table, float("inf")))

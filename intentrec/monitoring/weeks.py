@@ -1,6 +1,7 @@
-"""What is known of every week: rows, outcomes of raw rows, profiles, freshness, audits and drift.
+"""The facts of every week of a domain: row counts, outcomes of raw rows, profiles, freshness, audits and drift.
 
-Read from Delta logs, `feature_profiles`, the run ledger and the report folders: no Spark, and no row of a user.
+They come from Delta logs, `feature_profiles`, the run ledger and the report folders. No Spark starts, and no row of a
+user is read.
 """
 
 import json
@@ -11,49 +12,55 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-from deltalake import DeltaTable
-
-from intentrec.calendar import day_start_of, week_start_of
+from intentrec.calendar import DAY, WEEK, day_start_of, week_start_of, weeks_between
 from intentrec.config import Domain, Profile, seconds
-from intentrec.contracts import FEATURE_PROFILES, INTERACTIONS, TABLES
-from intentrec.interactions.weeks import WEEK
-from intentrec.monitoring.drift import Counts, Drift, drift
+from intentrec.contracts import INTERACTIONS, TABLES
+from intentrec.monitoring.drift import Drift, Profiles, drift, read_profiles
 from intentrec.storage import delta
 from intentrec.storage.runs import ledger
 
-SHOWN = 52  # weeks of a trend at most
-DAY = timedelta(days=1)
-EVENTS, REASON = "events.", "quarantine.reason."
-BUILT_BY = "build_sequences"  # the job after which a week's tables are complete
-
-Profiles = Mapping[str, Mapping[str, Counts]]  # by table and feature
+SHOWN = 52  # weeks of a trend, at most
+EVENTS, REASON = "events.", "quarantine.reason."  # how the counts of an ingestion begin
+BUILT_BY = "build_sequences"  # the job that completes a week's tables
 
 
 @dataclass(frozen=True)
 class Week:
-    """One week of service dates. What was never recorded is missing or None."""
+    """One week of service dates. What was never recorded is missing or None.
+
+    Attributes:
+        start: its first service date.
+        rows: rows of the week's partitions, by table.
+        counts: counts of the latest successful ingestion that covered the week.
+        counted: the interval of that ingestion. The weeks of a longer interval share its counts.
+        profiles: value counts by table and feature.
+        delay: time from the moment the week's rows were due until its tables were first complete.
+        failed: critical expectations that failed.
+        warned: other expectations that failed.
+        drift: the model inputs compared with their training window.
+        page: the run page, relative to the domain's report folder.
+    """
 
     start: date
-    rows: Mapping[str, int] = field(default_factory=dict)  # of its partitions, by table
-    counts: Mapping[str, int] = field(default_factory=dict)  # of the latest good ingestion
-    counted: tuple[date, date] | None = None  # the interval of that ingestion: a range's weeks share its counts
+    rows: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    counted: tuple[date, date] | None = None
     profiles: Profiles = field(default_factory=dict)
-    delay: timedelta | None = None  # from the moment its rows were due to its tables' first completion
-    failed: int | None = None  # critical expectations
+    delay: timedelta | None = None
+    failed: int | None = None
     warned: int | None = None
     drift: Sequence[Drift] = ()
-    page: str | None = None  # of its run, relative to the domain's reports
+    page: str | None = None
 
     @property
     def end(self) -> date:
-        """The service date after its last."""
+        """The service date after the week's last one."""
         return self.start + WEEK
 
 
 @dataclass(frozen=True)
 class Newest:
-    """The newest partition of a table, and how many weeks lie between its week and the latest that was due."""
+    """The newest partition of a table; `behind` counts the weeks from its week to the latest week that was due."""
 
     table: str
     partition: date
@@ -61,14 +68,14 @@ class Newest:
 
 
 def collect(profile: Profile, domain: Domain) -> list[Week]:
-    """All weeks from the first to the last that left a trace anywhere, oldest first, at most SHOWN of them."""
+    """All weeks from the first to the last with rows or an attempt, oldest first; the latest SHOWN of them."""
     rows, attempts = _rows(profile, domain), ledger(profile, domain)
-    spans = [(row["start"], row["end"]) for row in attempts if _was_there(row)]
-    found = {week_start_of(day, domain.calendar) for span in spans for day in _days(*span)}
+    spans = [(row["start"], row["end"]) for row in attempts if _had_begun(row)]
+    found = {week_start_of(day, domain.calendar) for span in spans for day in weeks_between(*span)}
     found |= {day for of_table in rows.values() for day in of_table}
     if not found:
         return []
-    chosen = _days(min(found), max(found) + WEEK)[-SHOWN:]
+    chosen = weeks_between(min(found), max(found) + WEEK)[-SHOWN:]
     profiles = read_profiles(profile, domain, chosen[0] - WEEK * domain.training.weeks, chosen[-1] + WEEK)
     of_interactions = {week: of_week.get(INTERACTIONS.name, {}) for week, of_week in profiles.items()}
     folders = _folders(Path(profile.reports) / domain.domain)
@@ -95,7 +102,7 @@ def collect(profile: Profile, domain: Domain) -> list[Week]:
 
 
 def newest(profile: Profile, domain: Domain, now: datetime) -> list[Newest]:
-    """The newest partition of every table that has one; `now` says which week was due last."""
+    """The newest partition of every table that has one. `now` (aware) decides which week was due last."""
     late = timedelta(seconds=seconds(domain.calendar.lateness))
     due = week_start_of(now.astimezone(UTC).date(), domain.calendar)
     while day_start_of(due + WEEK, domain.calendar) + late > now:
@@ -108,28 +115,16 @@ def newest(profile: Profile, domain: Domain, now: datetime) -> list[Newest]:
     return found
 
 
-def read_profiles(profile: Profile, domain: Domain, start: date, end: date) -> dict[date, Profiles]:
-    """`feature_profiles` of the weeks in [start, end): by week, table and feature; empty where it does not exist."""
-    path = f"{profile.warehouse}/{domain.domain}/{FEATURE_PROFILES.name}"
-    if not DeltaTable.is_deltatable(path):
-        return {}
-    inside = (pc.field("week") >= start) & (pc.field("week") < end)
-    found: dict[date, dict[str, dict[str, dict]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    for row in DeltaTable(path).to_pyarrow_table(filters=inside).to_pylist():
-        found[row["week"]][row["table_name"]][row["feature"]][row["kind"], row["value"]] = row["rows"]
-    return {week: dict(of_week) for week, of_week in found.items()}
-
-
-def _was_there(attempt: Mapping[str, Any]) -> bool:
-    """Whether its interval had begun: a year that was mistyped is no week of the trend."""
+def _had_begun(attempt: Mapping[str, Any]) -> bool:
+    """Whether the attempt's interval had begun. It had not where someone mistyped the year."""
     return attempt["start"] <= attempt["started_at"].date()
 
 
 def _rows(profile: Profile, domain: Domain) -> dict[str, dict[date, int]]:
-    """Rows of every table by week; releases and attempts count for the week that ends where they do."""
+    """Rows of every table by week. Releases and attempts count for the week that ends on their date."""
     dated = {name: list(days.items()) for name, days in delta.rows_by_partition(profile, domain).items()}
     dated["releases"] = [(row["as_of"], 1) for row in delta.releases(profile, domain)]
-    dated["run_ledger"] = [(row["end"], 1) for row in ledger(profile, domain) if _was_there(row)]
+    dated["run_ledger"] = [(row["end"], 1) for row in ledger(profile, domain) if _had_begun(row)]
     found = {}
     for name in TABLES:
         of_table: dict[date, int] = defaultdict(int)
@@ -140,13 +135,9 @@ def _rows(profile: Profile, domain: Domain) -> dict[str, dict[date, int]]:
 
 
 def _week_of(table: str, day: date, domain: Domain) -> date:
-    """The week of a partition: a snapshot belongs to the week that ends with it."""
+    """The week of a partition. A snapshot belongs to the week that ends on its date."""
     inside = TABLES[table].partition in ("event_date", "snapshot_date", "week")
     return week_start_of(day if inside else day - DAY, domain.calendar)
-
-
-def _days(start: date, end: date) -> list[date]:
-    return [start + WEEK * number for number in range((end - start) // WEEK)]
 
 
 def _covering(attempts: Iterable[Mapping[str, Any]], job: str, week: date) -> list[Mapping[str, Any]]:
@@ -160,7 +151,7 @@ def _latest(attempts: Iterable[Mapping[str, Any]], job: str, week: date) -> Mapp
 
 
 def _delay(attempts: Iterable[Mapping[str, Any]], week: date, domain: Domain) -> timedelta | None:
-    """From the end of the week and its lateness until its tables were complete for the first time."""
+    """Time from the week's due moment (its end plus the lateness) until its tables were first complete."""
     found = _covering(attempts, BUILT_BY, week)
     if not found:
         return None
@@ -175,19 +166,19 @@ def _folders(root: Path) -> dict[tuple[date, date], Path]:
         try:
             start, end = (date.fromisoformat(part) for part in folder.name.split("_"))
         except ValueError:
-            continue  # not a report of ours
+            continue  # not an interval's folder
         found[start, end] = folder
     return found
 
 
 def _own_folder(folders: Mapping[tuple[date, date], Path], week: date) -> Path | None:
-    """The folder of the week's run: the shortest interval that holds it."""
+    """The report folder of the shortest interval that contains the week."""
     holding = [(end - start, path) for (start, end), path in folders.items() if start <= week and week + WEEK <= end]
     return min(holding)[1] if holding else None
 
 
 def _audits(folder: Path | None) -> tuple[int | None, int | None]:
-    """Expectations that failed critically, and those that warned."""
+    """Numbers of expectations that failed critically and of those that warned; None without an audit."""
     files = sorted((folder / "audits").glob("*.json")) if folder else []
     if not files:
         return None, None

@@ -8,6 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.calendar import DAY
 from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES, SEQUENCES, USER_INTENTS, USER_VECTORS
 from intentrec.errors import PipelineError, Skip
 from intentrec.inference import scoring
@@ -17,7 +18,7 @@ from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import Registry, Version
 from intentrec.storage.audit import closed
 from intentrec.storage.runs import Run, code_version
-from intentrec.storage.warehouse import Warehouse, fingerprint, next_day
+from intentrec.storage.warehouse import Warehouse, fingerprint
 
 
 def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Release:
@@ -42,7 +43,7 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     if champion is None:
         raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")
     run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
-    sequences = warehouse.read(SEQUENCES, as_of, next_day(as_of))
+    sequences = warehouse.read(SEQUENCES, as_of, as_of + DAY)
     catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
     content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
     users = content["sequences"].rows
@@ -86,7 +87,7 @@ def _write(
     champion: Version,
 ) -> bool:
     """Write the four tables; whether any of them got other rows."""
-    until = next_day(as_of)
+    until = as_of + DAY
     before = {table.name: warehouse.version(table) if warehouse.exists(table) else None for table in PUBLISHED}
     with warehouse.scratch("scored", scoring.score(sequences, package, users)) as scored:
         warehouse.replace(USER_INTENTS, scoring.user_intents(scored, as_of, release, space_id(champion)), as_of, until)

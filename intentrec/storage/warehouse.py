@@ -6,11 +6,11 @@ everything that was derived from that version.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import reduce
 from operator import and_
 
@@ -25,7 +25,6 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from intentrec.contracts import TABLES, Table
 from intentrec.errors import PipelineError, lost_file
 from intentrec.storage import audit, spark
-from intentrec.storage.row_text import row_text
 from intentrec.storage.runs import Run, code_version
 
 # What Delta raises where another commit came first; the Python classes share no base class of their own.
@@ -41,6 +40,8 @@ CONFLICTS = (
 )
 # How long a version can be read that is no longer the latest: releases name versions, and may be gone back to.
 KEPT = {"delta.deletedFileRetentionDuration": "interval 400 days", "delta.logRetentionDuration": "interval 400 days"}
+# JSON text by default ends at milliseconds, and rows a microsecond apart would be equal.
+_MICROSECONDS = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
 STRAY_ROWS = "DELTA_REPLACE_WHERE_MISMATCH"  # what Delta calls rows outside replaceWhere
 
 
@@ -68,6 +69,14 @@ def _as_text(schema: StructType, alias: str = "") -> Column:
 def _without_maps(alias: str, name: str, of: DataType) -> Column:
     column = F.col(alias + name)
     return F.array_sort(F.map_entries(column)).alias(name) if isinstance(of, MapType) else column
+
+
+def row_text(columns: Sequence[str | Column]) -> Column:
+    """The columns as one JSON text: equal rows have equal texts, and different rows have different texts.
+
+    A map has no order of its own, so pass its sorted entries instead.
+    """
+    return F.to_json(F.struct(*columns), _MICROSECONDS)
 
 
 class Warehouse:
@@ -240,11 +249,6 @@ class Warehouse:
                 f"{table.name} {what}: the job made rows with {table.partition} outside the interval it owns; "
                 f"nothing was changed. Check --start and --end of what the rows were made from"
             ) from error
-
-
-def next_day(day: date) -> date:
-    """The day after: [day, next_day(day)) is the interval of one as_of."""
-    return day + timedelta(days=1)
 
 
 def _between(frame: DataFrame, table: Table, start: date | None, end: date | None) -> DataFrame:

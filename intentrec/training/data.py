@@ -2,8 +2,7 @@
 
 from bisect import bisect_left
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from intentrec.config import Calendar, Domain
+from intentrec.calendar import DAY, WEEK, day_start_of
+from intentrec.config import Domain
 from intentrec.contracts import CATALOG, SEQUENCES, Table
 from intentrec.errors import PipelineError, Skip
 from intentrec.model.arrow import column, flat, offsets_of
@@ -36,7 +36,7 @@ def open_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -
     Raises:
         PipelineError: the table or the version does not exist.
     """
-    first = cutoff - timedelta(weeks=weeks)
+    first = cutoff - WEEK * weeks
     found = _open(warehouse, SEQUENCES, version)
     # Whole files, because as_of is the partition: unlike filtered rows they can be read a row group at a time.
     within = found.get_fragments(filter=(ds.field("as_of") > first) & (ds.field("as_of") <= cutoff))
@@ -107,19 +107,14 @@ def chained(sequences: pa.Table) -> pa.Table:
     return kept.set_column(kept.schema.get_field_index("n_new"), kept.schema.field("n_new"), pa.array(total))
 
 
-def service_start(calendar: Calendar, day: date) -> datetime:
-    """The UTC moment at which a service day begins."""
-    return datetime.combine(day, calendar.day_start, ZoneInfo(calendar.zone)).astimezone(UTC)
-
-
 def validation_start(domain: Domain, cutoff: date) -> datetime:
     """The UTC moment from which on targets are for validation: the last `validation_days` before the cut-off."""
-    return service_start(domain.calendar, cutoff - timedelta(days=domain.training.validation_days))
+    return day_start_of(cutoff - DAY * domain.training.validation_days, domain.calendar)
 
 
 def learned_until(domain: Domain, cutoff: date) -> datetime:
     """The UTC moment from which on targets teach a model nothing."""
-    return service_start(domain.calendar, cutoff) if domain.training.refit else validation_start(domain, cutoff)
+    return day_start_of(cutoff, domain.calendar) if domain.training.refit else validation_start(domain, cutoff)
 
 
 def split(encoded: Encoded, begin: datetime) -> tuple[Encoded, Encoded]:

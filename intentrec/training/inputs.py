@@ -5,7 +5,7 @@ Two runs with one fingerprint train the same model, so the second one need not.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 import intentrec
+from intentrec.calendar import DAY, WEEK
 from intentrec.config import Domain, fingerprint
 from intentrec.contracts import CATALOG, SEQUENCES, Table
 from intentrec.errors import PipelineError
 from intentrec.storage.runs import Run
 
-WEEK = timedelta(days=7)
 # Sections of the domain file that decide what a model becomes; the gate and the source do not.
 SECTIONS = ("domain", "calendar", "sequences", "intents", "model", "training")
 
@@ -46,8 +46,8 @@ class Inputs:
         about = {
             "trained_for": run.end,
             "settings": settings(run.domain),
-            "sequences": content(run.warehouse, SEQUENCES, sequences, first + timedelta(days=1), run.end - WEEK),
-            "catalog": content(run.warehouse, CATALOG, catalog, date.min, cutoff - timedelta(days=1)),
+            "sequences": content(run.warehouse, SEQUENCES, sequences, first + DAY, run.end - WEEK),
+            "catalog": content(run.warehouse, CATALOG, catalog, date.min, cutoff - DAY),
             "code": code_hash("model/*.py", "training/*.py"),
         }
         return cls(run.end, cutoff, sequences, catalog, fingerprint(about))

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from intentrec.calendar import day_start_of
 from intentrec.config import Domain, fingerprint
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder, Items
@@ -32,7 +33,6 @@ from intentrec.training.covisitation import factors, met, nearest
 from intentrec.training.data import (
     NothingToTrain,
     chained,
-    service_start,
     split,
     validation_start,
     with_intents_of_others,
@@ -84,7 +84,7 @@ def prepare(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     spec = model_spec(domain)
-    begin = validation_start(domain, cutoff) if held_out else service_start(domain.calendar, cutoff)
+    begin = validation_start(domain, cutoff) if held_out else day_start_of(cutoff, domain.calendar)
     rows = ds.dataset(sequences) if isinstance(sequences, pa.Table) else sequences
     titles, tally, longest = _chain(rows, titles_of(catalog), cutoff, begin, spec, folder)
     vocabulary = tally.vocabulary(titles)

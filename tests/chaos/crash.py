@@ -21,12 +21,12 @@ from pathlib import Path
 import yaml
 from deltalake import DeltaTable
 
+from intentrec.calendar import WEEK
 from intentrec.config import ROOT
 from intentrec.contracts import RELEASES, TABLES
 from intentrec.errors import PipelineError
 from intentrec.local.progress import Progress
 from intentrec.local.terminal import console, grid
-from intentrec.monitoring.staleness import WEEK
 from intentrec.registry.versions import Registry
 from intentrec.storage.runs import code_version
 from tests.chaos.faults import BLOWS, Blow, Service, Struck, said, struck, unfinished

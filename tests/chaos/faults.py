@@ -17,10 +17,10 @@ import psutil
 import yaml
 from deltalake import DeltaTable
 
+from intentrec.calendar import WEEK
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
 from intentrec.errors import PipelineError
 from intentrec.logging import UNEXPECTED
-from intentrec.monitoring.staleness import WEEK
 from intentrec.training.checkpoint import CHECKPOINT
 
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")

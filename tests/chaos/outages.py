@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psutil
 
+from intentrec.calendar import WEEK
 from intentrec.errors import PipelineError
 from intentrec.local import processes, services
 from intentrec.local.airflow_client import Airflow
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
-from intentrec.monitoring.staleness import WEEK
 from tests.chaos.crash import JOBS, Report, contents, differences, run_job, twins, went_on
 from tests.chaos.faults import Blow, Service, Struck, unfinished
 

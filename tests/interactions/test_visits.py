@@ -11,7 +11,6 @@ from intentrec.config import Domain
 from intentrec.errors import PipelineError
 from intentrec.events.catalog import snapshot_dates
 from intentrec.interactions import build
-from intentrec.interactions.weeks import weeks
 from tests.interactions import oracle
 from tests.interactions.worlds import World, plain, random_world, rows_of, spark_runs
 
@@ -141,12 +140,3 @@ def test_snapshots_are_the_last_before_and_those_within(spark: SparkSession, str
     inside = start + 1.5 * week
     assert snapshot_dates(catalog, inside, inside + week) == [start + week, start + 2 * week]
     assert snapshot_dates(catalog, start - 2 * week, start - week) == []
-
-
-def test_weeks_of_an_interval(streaming: Domain) -> None:
-    start = streaming.calendar.history_start
-    assert weeks(start, start + timedelta(days=14), streaming.calendar) == [start, start + timedelta(days=7)]
-    with pytest.raises(PipelineError, match=r"not made of whole weeks.*--start 2026-08-03 --end 2026-08-17"):
-        weeks(start + timedelta(days=1), start + timedelta(days=8), streaming.calendar)
-    with pytest.raises(PipelineError, match=r"before calendar.history_start"):
-        weeks(start - timedelta(days=7), start, streaming.calendar)

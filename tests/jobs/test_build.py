@@ -9,7 +9,7 @@ from shutil import copytree
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from intentrec.calendar import week_start_of
+from intentrec.calendar import DAY, week_start_of
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import (
     CATALOG,
@@ -25,7 +25,7 @@ from intentrec.local.rules_preview import preview
 from intentrec.storage import audit
 from intentrec.storage.audit import Audit
 from intentrec.storage.runs import Run
-from intentrec.storage.warehouse import Warehouse, fingerprint, next_day
+from intentrec.storage.warehouse import Warehouse, fingerprint
 from jobs import build_interactions, build_sequences
 from tests.conftest import profile_under
 from tests.events.days import service_date_of
@@ -230,7 +230,7 @@ def test_events_after_a_moment_change_nothing_before_it(
 
     second = ingested(spark, streaming, profile, changed)
     build(streaming, profile, 0, WEEKS)
-    until = {INTERACTIONS: cut, FEATURE_PROFILES: cut, TITLE_STATE: next_day(cut), SEQUENCES: next_day(cut)}
+    until = {INTERACTIONS: cut, FEATURE_PROFILES: cut, TITLE_STATE: cut + DAY, SEQUENCES: cut + DAY}
     for table, end in until.items():
         known = fingerprint(straight.current(table, end=end))
         assert known.rows

@@ -98,7 +98,7 @@ def test_a_gap_before_the_range_is_said(streaming: Domain) -> None:
     ("start", "end", "message"),
     [
         (week(1), week(1), "is empty"),
-        (week(-1), week(1), "before streaming's history_start"),
+        (week(-1), week(1), "before calendar.history_start"),
         (week(1) + timedelta(days=1), week(3), "take 2026-08-10..2026-08-24"),
         (week(1), week(3) - timedelta(days=3), "take 2026-08-10..2026-08-24"),
     ],

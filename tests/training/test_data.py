@@ -1,16 +1,15 @@
-"""Reading pinned versions, and the service day."""
+"""Reading pinned versions."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from intentrec.config import Calendar
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.errors import PipelineError
-from intentrec.training.data import read_catalog, read_sequences, service_start
+from intentrec.training.data import read_catalog, read_sequences
 from tests.model import world
 
 WEEK = timedelta(weeks=1)
@@ -43,12 +42,3 @@ def test_catalogue_of_a_date_is_what_was_known_before_it(tmp_path: Path) -> None
     assert found["snapshot_date"].to_pylist() == [FIRST] * 4 + [FIRST + WEEK] * 4
     assert len(read_catalog(str(tmp_path), 0, FIRST + 2 * WEEK)) == 4
 
-
-@pytest.mark.parametrize(
-    ("day", "hour"),
-    [(date(2026, 8, 3), 11), (date(2026, 12, 7), 12), (date(2026, 3, 8), 11), (date(2026, 11, 1), 12)],
-    ids=["summer", "winter", "clocks forward", "clocks back"],
-)
-def test_service_day_begins_at_the_zones_hour(day: date, hour: int) -> None:
-    calendar = Calendar(zone="America/Los_Angeles", day_start=time(4), history_start=date(2026, 3, 2))
-    assert service_start(calendar, day) == datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
