@@ -169,7 +169,7 @@ class Events(Strict):
 
 
 class ActionType(Strict):
-    """One rule: a label, and its Spark SQL condition over r (the visit), s (user x title before it), u (user before)."""
+    """One rule: a label, and a Spark SQL condition over r (the visit), s (user x title before) and u (user before)."""
 
     name: Name
     when: str
@@ -331,11 +331,17 @@ NaiveBaseline = Literal["popularity_7d", "repeat_last", "most_frequent", "markov
 
 
 class ItemKnn(Strict):
-    """How item-kNN reads a history; tuned for a domain as its model is."""
+    """Settings of the naive baseline item-kNN, tuned per domain as the model is."""
 
-    window: PositiveInt = Field(20, description="latest interactions that speak for a next title")
+    window: PositiveInt = Field(20, description="number of latest interactions whose neighbours are recommended")
     decay: float = Field(0.9, gt=0, le=1, description="weight of an interaction relative to the one after it")
-    alike: float = Field(0.5, ge=0, le=1, description="0 favours popular titles, 0.5 is the cosine")
+    popularity_exponent: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="co-occurrence is divided by each title's total to this power: 0 favours popular titles, "
+        "0.5 is the cosine",
+    )
 
 
 class Gate(Strict):

@@ -1,55 +1,62 @@
 """Simulate a streaming service: write landing files, and the truth behind them where no job reads it."""
 
-import argparse
 import sys
-from datetime import date
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
-from intentrec.config import load_domain, load_profile
-from intentrec.errors import PipelineError
+import typer
+
+from intentrec.config import ConfigError, load_domain, load_profile
 from simulator import Settings, simulate
-from simulator.settings import WORLDS
+from simulator.settings import World
+
+DATE = ["%Y-%m-%d"]
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
-    parser.add_argument("--config", required=True, help="domain file, such as conf/streaming.yaml")
-    parser.add_argument("--profile", help="profile file; default: INTENTREC_PROFILE or conf/profiles/local.yaml")
-    parser.add_argument("--start", type=date.fromisoformat, required=True, help="first service date, YYYY-MM-DD")
-    parser.add_argument("--end", type=date.fromisoformat, required=True, help="service date after the last")
-    parser.add_argument("--users", type=int, default=Settings.users)
-    parser.add_argument("--titles", type=int, default=Settings.titles, help="size of the back catalogue")
-    parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--world", choices=WORLDS, default=Settings.world)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Simulate and say what was written.
-
-    Raises:
-        PipelineError: wrong settings, or a landing zone that is not a local folder or holds another world.
-    """
-    args = _arguments()
-    domain, profile = load_domain(args.config), load_profile(args.profile)
-    for key, folder in (("landing", profile.landing), ("work", profile.work)):
-        if "://" in folder:
-            raise PipelineError(f"profile {profile.name}: {key} {folder} is no local folder; simulate, then copy")
-    settings = Settings.from_domain(domain, users=args.users, titles=args.titles, seed=args.seed, world=args.world)
-    landing = Path(profile.landing) / domain.domain
-    truth = Path(profile.work) / "truth" / domain.domain
-    summary = simulate(settings, args.start, args.end, landing, truth, progress=True)
+@app.command(help=__doc__)
+def main(
+    config: Annotated[Path, typer.Option(help="domain file, such as conf/streaming.yaml")],
+    start: Annotated[datetime, typer.Option(formats=DATE, help="first service date")],
+    end: Annotated[datetime, typer.Option(formats=DATE, help="service date after the last")],
+    profile: Annotated[
+        Path | None, typer.Option(help="profile file; default: INTENTREC_PROFILE or conf/profiles/local.yaml")
+    ] = None,
+    users: Annotated[int, typer.Option(help="number of users")] = Settings.users,
+    titles: Annotated[int, typer.Option(help="size of the back catalogue")] = Settings.titles,
+    seed: Annotated[int, typer.Option(help="of all random numbers")] = Settings.seed,
+    world: Annotated[World, typer.Option(help="intent, or null: popularity alone")] = Settings.world,
+) -> None:
+    try:
+        loaded = load_domain(config)
+        settings = Settings.from_domain(loaded, users=users, titles=titles, seed=seed, world=world)
+        landing, truth = _folders(profile, loaded.domain)
+        summary = simulate(settings, start.date(), end.date(), landing, truth, progress=True)
+    except ConfigError as error:
+        print(f"[simulator] FAILED: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
     outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(summary.outcomes.items()))
-    print(
-        f"[simulator {args.start}..{args.end}] world {args.world}: {summary.outcomes.total():,} raw rows ({outcomes})"
-    )
-    print(f"  of {args.users:,} users in {summary.sessions:,} sessions; {summary.catalogue_rows:,} catalogue rows")
+    weeks = f"{start.date()}..{end.date()}"
+    print(f"[simulator {weeks}] world {world}: {summary.outcomes.total():,} raw rows ({outcomes})")
+    print(f"  of {users:,} users in {summary.sessions:,} sessions; {summary.catalogue_rows:,} catalogue rows")
     print(f"  landing {landing}\n  truth   {truth}")
 
 
+def _folders(chosen: Path | None, domain: str) -> tuple[Path, Path]:
+    """The domain's landing zone and the folder of its truth.
+
+    Raises:
+        ConfigError: one of them is not a local folder.
+    """
+    profile = load_profile(chosen)
+    for key, folder in (("landing", profile.landing), ("work", profile.work)):
+        if "://" in folder:
+            raise ConfigError(
+                f"profile {profile.name}: {key} {folder} is not a local folder. Simulate to a local folder, then copy."
+            )
+    return Path(profile.landing) / domain, Path(profile.work) / "truth" / domain
+
+
 if __name__ == "__main__":
-    try:
-        main()
-    except PipelineError as error:
-        print(f"[simulator] FAILED: {error}", file=sys.stderr)
-        sys.exit(1)
+    app(prog_name="python -m simulator")

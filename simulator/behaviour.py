@@ -1,4 +1,4 @@
-"""A user's week in the intent, steady and drift worlds: sessions from the intent chain, and what happens in each."""
+"""One week of one user, in the intent world (`live_intent`) and in the null world (`live_null`)."""
 
 import random
 from dataclasses import dataclass, field
@@ -9,73 +9,55 @@ import numpy as np
 from simulator import intents
 from simulator.catalogue import GENRES, View
 from simulator.choice import Candidates, Chooser
-from simulator.plan import Slot
-from simulator.recorder import SessionRecorder
-from simulator.settings import DAY, Settings, scalars, vectors
-from simulator.viewer import Event, Session, Viewer
+from simulator.recorder import Event, Session, SessionRecorder
+from simulator.settings import DAY, Settings, scalar_stream, vector_stream
+from simulator.users import DEVICES, Slot, Viewer
 
 SWITCH = 0.15  # share of sessions whose intent changes midway
-ORACLE_TOP = 20
+ORACLE_TOP = 20  # titles of an oracle's ranking
+_CHAIN_DAYS = 10  # time constant with which the chain and the mood fade
+_NULL_SURFACES = ("home", "genre_row", "new_releases", "search")
 
-# Per intent: chance to look around first, to choose a second title, to go on with the next episode (times the user's
-# own bent), to give up within two minutes.
+# By intent: chance to look around first, to choose another title, to give up within two minutes, to use the search, to
+# take a title of the list. The last two and the next episode are factors of the user's own bent.
 _LOOKS = (0.06, 0.04, 0.10, 0.38, 0.42, 0.50, 0.12, 0.08)
 _AGAIN = (0.18, 0.12, 0.25, 0.28, 0.25, 0.30, 0.40, 0.35)
-_BINGE = (1.15, 0.0, 1.0, 0.8, 1.0, 0.6, 1.0, 1.4)
+_NEXT_EPISODE = (1.15, 0.0, 1.0, 0.8, 1.0, 0.6, 1.0, 1.4)
 _QUITS = (0.02, 0.02, 0.03, 0.09, 0.09, 0.14, 0.08, 0.04)
 _SEARCHES = (0.02, 0.02, 0.15, 0.12, 0.14, 0.22, 0.05, 0.04)
 _LISTS = (0.0, 0.0, 0.0, 0.30, 0.25, 0.25, 0.0, 0.05)
 
 
-@dataclass(frozen=True)
-class Course:
-    """How intents and moods go on. `steady`: as the chain says however long ago, and through the whole session."""
-
-    chain: np.ndarray
-    steady: bool = False
-
-    @property
-    def switch(self) -> float:
-        """Share of sessions whose intent changes midway."""
-        return 0.0 if self.steady else SWITCH
-
-    def hold(self, inertia: float, days: float) -> float:
-        """How much the chain still says after as many days (a time constant of ten)."""
-        return 1.0 if self.steady else inertia * float(np.exp(-days / 10))
-
-    def new_mood(self, days: float) -> float:
-        """Chance of another genre mood after as many days."""
-        return 0.02 if self.steady else 0.08 + 0.5 * (1 - float(np.exp(-days / 10)))
-
-
 @dataclass
 class Week:
-    """What a user did in a week, and the oracle's ranking of titles before it: (title, expected share)."""
+    """What a user did in a week, and the oracle's ranking before it: (title, expected share of the week's choices)."""
 
     events: list[Event] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     oracle: list[tuple[int, float]] = field(default_factory=list)
 
 
-def live(settings: Settings, viewer: Viewer, view: View, week: date, slots: list[Slot]) -> Week:
-    """Live through the planned sessions; changes `viewer`."""
-    drifted = settings.world == "drift" and (week - settings.epoch).days // 7 >= settings.drift_week
-    viewer.traits = viewer.user.phases[drifted]
-    course = Course(intents.CHAIN_AFTER_DRIFT if drifted else intents.CHAIN)
-    if settings.world == "steady":
-        course = Course(intents.CHAIN_STEADY, steady=True)
-    # All draw from the streams of intent, so that drift is the same world until it happens.
-    rnd = scalars(settings.seed, "intent", viewer.user.index, week)
-    rng = vectors(settings.seed, "intent", viewer.user.index, week)
+@dataclass(frozen=True)
+class _Streams:
+    """The random streams of a user's week."""
+
+    scalar: random.Random
+    vector: np.random.Generator
+
+
+def live_intent(settings: Settings, viewer: Viewer, view: View, week: date, slots: list[Slot]) -> Week:
+    """Simulate the planned sessions of a week in the intent world; changes `viewer`."""
+    key = ("intent", viewer.user.index, week)
+    streams = _Streams(scalar_stream(settings.seed, *key), vector_stream(settings.seed, *key))
     chooser = Chooser(viewer, view)
     result = Week()
-    _set_mood(viewer, rnd, 0.0)
-    result.oracle = _foresee(chooser, course, view)
+    _set_mood(viewer, streams.scalar, 0.0)
+    result.oracle = _oracle(chooser, view)
     for number, slot in enumerate(slots):
-        recorder = SessionRecorder(settings, viewer, view, slot, number, rnd)
+        recorder = SessionRecorder(settings, viewer, view, slot, number, streams.scalar)
         if recorder.now + 600 > recorder.limit:
             continue
-        session = _session(chooser, course, recorder, rnd, rng)
+        session = _session(chooser, recorder, streams)
         if recorder.events:
             result.events.extend(recorder.events)
             result.sessions.append(session)
@@ -83,62 +65,64 @@ def live(settings: Settings, viewer: Viewer, view: View, week: date, slots: list
 
 
 def _set_mood(viewer: Viewer, rnd: random.Random, change: float) -> None:
+    """Draw another genre mood with the chance `change`, and the first one in any case."""
     if viewer.mood is None or rnd.random() < change:
-        odds = np.exp(0.7 * viewer.traits.taste)
+        odds = np.exp(0.7 * viewer.user.taste)
         viewer.mood = rnd.choices(range(len(GENRES)), odds.tolist())[0]
 
 
-def _served(chooser: Chooser, now: int, until: int | None = None) -> dict[int, Candidates]:
+def _candidates(chooser: Chooser, now: int, until: int | None = None) -> dict[int, Candidates]:
+    """Candidates by intent, of the intents that anything serves."""
     found = {intent: chooser.candidates(intent, now, until) for intent in range(len(intents.INTENTS))}
     return {intent: candidates for intent, candidates in found.items() if len(candidates.titles)}
 
 
-def _odds(chooser: Chooser, course: Course, found: dict[int, Candidates], now: int, hour: float) -> np.ndarray:
-    """The next session's intent, given everything before it."""
-    viewer = chooser.viewer
+def _odds(viewer: Viewer, found: dict[int, Candidates], now: int, hour: float) -> np.ndarray:
+    """Probabilities of the next session's intent (I), given everything before it."""
     context = np.zeros(len(intents.INTENTS))
     context[list(found)] = 1.0
-    # A film left unfinished pulls; so do evenings of premieres and, in the background, mornings.
+    # An unfinished film attracts; the hour of the day favours children's titles and the background.
     context[intents.FINISH_FILM] *= 2.5
     context[intents.KIDS] *= 2.0 if 9 < hour < 15 else 0.6
     context[intents.BACKGROUND] *= 2.0 if hour < 9 else 0.8
     days = (now - viewer.end) / DAY
-    hold = course.hold(viewer.traits.inertia, days)
-    return intents.probabilities(course.chain, viewer.traits.habit, hold, viewer.intent, context)
+    chain_weight = viewer.user.inertia * float(np.exp(-days / _CHAIN_DAYS))
+    return intents.probabilities(viewer.user.habit, chain_weight, viewer.intent, context)
 
 
-def _foresee(chooser: Chooser, course: Course, view: View) -> list[tuple[int, float]]:
+def _oracle(chooser: Chooser, view: View) -> list[tuple[int, float]]:
     """Titles by expected share of the coming week's choices: half the next session's intents, half the user's habit."""
-    found = _served(chooser, view.start, view.end)
-    odds = _odds(chooser, course, found, view.start, 16.0)
-    habit = np.where([intent in found for intent in range(len(odds))], chooser.viewer.traits.habit, 0.0)
-    expected = chooser.mixture(0.5 * odds + 0.5 * habit / habit.sum(), found)
+    found = _candidates(chooser, view.start, view.end)
+    odds = _odds(chooser.viewer, found, view.start, 16.0)
+    habit = np.where([intent in found for intent in range(len(odds))], chooser.viewer.user.habit, 0.0)
+    return _ranking(chooser.mixture(0.5 * odds + 0.5 * habit / habit.sum(), found))
+
+
+def _ranking(expected: np.ndarray) -> list[tuple[int, float]]:
     best = np.argsort(-expected, kind="stable")[:ORACLE_TOP]
     return [(int(title), float(expected[title])) for title in best]
 
 
-def _session(
-    chooser: Chooser, course: Course, recorder: SessionRecorder, rnd: random.Random, rng: np.random.Generator
-) -> Session:
-    viewer, start = chooser.viewer, recorder.now
+def _session(chooser: Chooser, recorder: SessionRecorder, streams: _Streams) -> Session:
+    viewer, start, rnd = chooser.viewer, recorder.now, streams.scalar
     days = (start - viewer.end) / DAY
-    _set_mood(viewer, rnd, course.new_mood(days))
-    found = _served(chooser, start)
-    odds = _odds(chooser, course, found, start, recorder.slot.hour)
+    _set_mood(viewer, rnd, 0.08 + 0.5 * (1 - float(np.exp(-days / _CHAIN_DAYS))))
+    found = _candidates(chooser, start)
+    odds = _odds(viewer, found, start, recorder.slot.hour)
     intent = rnd.choices(range(len(odds)), odds.tolist())[0]
-    state = chooser.mixture(odds, found)
+    before = chooser.mixture(odds, found)
     first, switched = intent, None
     recorder.begin(intent)
     _tidy_list(recorder, rnd)
-    _watch(chooser, found[intent], recorder, rnd, rng, state)
-    if rnd.random() < course.switch:
+    _watch(chooser, found[intent], recorder, streams, before)
+    if rnd.random() < SWITCH:
         others = [other for other in found if other != intent and odds[other] > 0]
         if others:
             switched = intent = rnd.choices(others, [odds[other] for other in others])[0]
             recorder.begin(intent)
-            _watch(chooser, chooser.candidates(intent, recorder.now), recorder, rnd, rng)
+            _watch(chooser, chooser.candidates(intent, recorder.now), recorder, streams)
     while rnd.random() < _AGAIN[intent]:
-        if not _watch(chooser, chooser.candidates(intent, recorder.now), recorder, rnd, rng):
+        if not _watch(chooser, chooser.candidates(intent, recorder.now), recorder, streams):
             break
     viewer.intent, viewer.end = intent, recorder.end
     assert viewer.mood is not None
@@ -146,7 +130,7 @@ def _session(
 
 
 def _tidy_list(recorder: SessionRecorder, rnd: random.Random) -> None:
-    """Now and then a title leaves the list, most often one that was watched since."""
+    """In some sessions a title leaves the list, most often one that was watched since."""
     viewer = recorder.viewer
     if not viewer.listed or rnd.random() > 0.12:
         return
@@ -157,14 +141,14 @@ def _tidy_list(recorder: SessionRecorder, rnd: random.Random) -> None:
 
 
 def _look_around(recorder: SessionRecorder, slate: list[int], rnd: random.Random) -> None:
-    """Trailers, first minutes and additions to the list before something is chosen."""
+    """Trailers, samples and additions to the list before a title is chosen."""
     for title in slate[: 1 + (rnd.random() < 0.4)]:
-        what = rnd.random()
-        if what < 0.45:
+        drawn = rnd.random()
+        if drawn < 0.45:
             recorder.trailer(title)
-        elif what < 0.85 and title not in recorder.viewer.listed and title not in recorder.viewer.progress:
+        elif drawn < 0.85 and title not in recorder.viewer.listed and title not in recorder.viewer.progress:
             recorder.enlist(title)
-        elif what > 0.9:
+        elif drawn > 0.9:
             recorder.sample(title)
 
 
@@ -172,27 +156,78 @@ def _watch(
     chooser: Chooser,
     found: Candidates,
     recorder: SessionRecorder,
-    rnd: random.Random,
-    rng: np.random.Generator,
-    state: np.ndarray | None = None,
+    streams: _Streams,
+    before: np.ndarray | None = None,
 ) -> bool:
-    """Choose a title for the recorder's intent and play it, episode after episode; False where nothing could be played."""
-    viewer, intent = chooser.viewer, recorder.intent
+    """Choose a title for the recorder's intent and play it, episode after episode.
+
+    `before` are the titles' probabilities before the session (T), if the choice is the first of the session. Returns
+    False if no choice was possible.
+    """
+    viewer, intent, rnd = chooser.viewer, recorder.intent, streams.scalar
     if not len(found.titles) or recorder.now + 300 > recorder.limit:
         return False
     listed = {title for title in viewer.listed if title not in viewer.progress and recorder.available(title)}
     from_list = bool(listed) and rnd.random() < viewer.user.lists * _LISTS[intent]
-    pick = chooser.pick(found, rng, listed if from_list else None)
+    pick = chooser.pick(found, streams.vector, listed if from_list else None)
     if not from_list and rnd.random() < _LOOKS[intent]:
         _look_around(recorder, [title for title in pick.slate if title != pick.title], rnd)
     searched = not from_list and rnd.random() < viewer.user.searches * _SEARCHES[intent]
+    kind = "search_play" if searched else "play"
     surface = "my_list" if from_list else "search" if searched else None
-    rank = None if state is None else 1 + int((state > state[pick.title]).sum())
-    known = pick.title in viewer.progress
-    played = recorder.play(
-        pick.title, "search_play" if searched else "play", surface, _QUITS[intent], (pick.rank, rank), not known
-    )
-    while played and recorder.finished and rnd.random() < viewer.user.binge * _BINGE[intent]:
+    rank_past = None if before is None else 1 + int((before > before[pick.title]).sum())
+    new = pick.title not in viewer.progress
+    played = recorder.play(pick.title, kind, surface, _QUITS[intent], (pick.rank, rank_past), new)
+    while played and recorder.finished and rnd.random() < viewer.user.binge * _NEXT_EPISODE[intent]:
         played = recorder.go_on(pick.title)
     chooser.seen[[event.title for event in recorder.events]] = 1.0
     return True
+
+
+def live_null(settings: Settings, viewer: Viewer, view: View, week: date, slots: list[Slot]) -> Week:
+    """Simulate the planned sessions of a week in the null world; changes `viewer`.
+
+    A title is drawn from its popularity. Each session gets a latent intent that has no effect.
+    """
+    rnd = scalar_stream(settings.seed, "null", viewer.user.index, week)
+    appeal = np.exp(view.popularity)
+    expected = np.where((view.first < view.end) & (view.last > view.start), appeal, 0.0)
+    result = Week(oracle=_ranking(expected / expected.sum()))
+    for number, slot in enumerate(slots):
+        now = max(slot.start, viewer.end + settings.session_gap_s + rnd.randint(120, 3600))
+        if now + 600 > slot.limit:
+            continue
+        intent = rnd.choices(range(len(intents.INTENTS)), viewer.user.habit.tolist())[0]
+        start, device, count = now, rnd.choice(DEVICES), 1 + min(5, int(rnd.expovariate(0.7)))
+        for _ in range(count):
+            cumulated = np.cumsum(np.where(view.available(now), appeal, 0.0))
+            title = int(np.searchsorted(cumulated, rnd.random() * cumulated[-1], side="right"))
+            event = _null_event(view, title, now, slot.limit, number, intent, device, rnd)
+            if event is None:
+                break
+            result.events.append(event)
+            viewer.end = now + event.duration
+            now = viewer.end + rnd.randint(5, 300)
+        if viewer.end > start:
+            switched = rnd.randrange(len(intents.INTENTS)) if rnd.random() < SWITCH else None
+            result.sessions.append(Session(number, start, viewer.end, intent, switched, 0))
+    return result
+
+
+def _null_event(
+    view: View, index: int, now: int, limit: int, session: int, intent: int, device: str, rnd: random.Random
+) -> Event | None:
+    """An event whose type, episode and length depend on nothing; None if it does not end before `limit`."""
+    title, drawn, surface = view.titles[index], rnd.random(), rnd.choice(_NULL_SURFACES)
+    episode = rnd.randrange(title.episodes_at(now))
+    if drawn < 0.8:
+        kind = "play" if drawn < 0.74 else "search_play"
+        share = rnd.uniform(0.93, 1.0) if rnd.random() < 0.6 else rnd.random()
+        duration = max(15, int(title.runtimes[episode] * share))
+        position: int | None = duration
+    else:
+        kind, episode, position = ("trailer" if drawn < 0.9 else "list_add"), 0, None
+        duration = rnd.randint(5, 110)
+    if now + duration > limit or now >= title.last:
+        return None
+    return Event(now, duration, index, episode, kind, position, surface, device, session, intent, None, None)

@@ -1,4 +1,4 @@
-"""Films and series: what exists, when it may be watched, how popular it is in a week, and its weekly snapshots."""
+"""Films and series: which titles exist, when they are available, how popular they are, and the weekly snapshots."""
 
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -6,25 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.settings import DAY, WEEK, Settings, opaque, vectors
+from simulator.settings import DAY, WEEK, Settings, opaque_id, vector_stream
 
 GENRES = (
-    "action",
-    "animation",
-    "comedy",
-    "crime",
-    "documentary",
-    "drama",
-    "family",
-    "fantasy",
-    "history",
-    "horror",
-    "music",
-    "reality",
-    "romance",
-    "scifi",
-    "thriller",
-    "western",
+    *("action", "animation", "comedy", "crime", "documentary", "drama", "family", "fantasy"),
+    *("history", "horror", "music", "reality", "romance", "scifi", "thriller", "western"),
 )
 KIDS_GENRES = [GENRES.index(name) for name in ("animation", "family")]
 LIGHT_GENRES = [GENRES.index(name) for name in ("comedy", "documentary", "music", "reality")]
@@ -32,38 +18,24 @@ _GENRE_SHARE = np.array([10, 7, 14, 8, 6, 16, 7, 5, 3, 5, 2, 5, 8, 6, 9, 2], dty
 _LANGUAGES = ("en", "es", "ko", "ja", "fr", "hi", "de")
 _LANGUAGE_SHARE = np.array([58, 11, 9, 7, 6, 5, 4], dtype=float)
 _FIRST = (
-    "Silent",
-    "Golden",
-    "Last",
-    "Broken",
-    "Distant",
-    "Hidden",
-    "Paper",
-    "Northern",
-    "Burning",
-    "Crimson",
-    "Hollow",
+    *("Silent", "Golden", "Last", "Broken", "Distant", "Hidden"),
+    *("Paper", "Northern", "Burning", "Crimson", "Hollow"),
 )
 _SECOND = (
-    "Harbor",
-    "Summer",
-    "Witness",
-    "Garden",
-    "Signal",
-    "River",
-    "Kingdom",
-    "Letters",
-    "Orchard",
-    "Mirror",
-    "Road",
+    *("Harbor", "Summer", "Witness", "Garden", "Signal", "River"),
+    *("Kingdom", "Letters", "Orchard", "Mirror", "Road"),
 )
 FOREVER = 1 << 62
-_NOTICE = 30 * DAY  # a departure is announced this long before
+_NOTICE = 30 * DAY  # a departure is announced this long in advance
 
 
 @dataclass(frozen=True)
 class Title:
-    """A film (one item) or a show (an item per episode). Times are Unix seconds."""
+    """A film (one item) or a show (one item per episode). Times are Unix seconds, lengths are seconds.
+
+    It is available in [first, last). A `weekly` show releases one episode per week. `quality` is the constant part of
+    its popularity, log scale.
+    """
 
     index: int
     title_id: str
@@ -81,7 +53,7 @@ class Title:
     quality: float
 
     def episodes_at(self, now: int) -> int:
-        """How many of its items are out at `now`."""
+        """Number of its items that are released at `now`."""
         if now < self.first:
             return 0
         if not self.weekly:
@@ -89,51 +61,51 @@ class Title:
         return min(len(self.items), 1 + (now - self.first) // (7 * DAY))
 
     def delay(self, episode: int) -> int:
-        """Seconds from the title's release to an episode's."""
+        """Seconds from the release of the title to the release of an episode."""
         return episode * 7 * DAY if self.weekly else 0
 
 
 @dataclass(frozen=True)
 class View:
-    """What users of one week may choose from: arrays over the T titles known by its end, in title order."""
+    """The catalogue as the users of one week see it: arrays over the T titles known by its end, in title order."""
 
     start: int
     end: int
     titles: list[Title]
     popularity: np.ndarray  # T, log scale
-    has: np.ndarray  # T x genres, 1 where the title has the genre
-    mix: np.ndarray  # the same, rows sum to 1
-    first: np.ndarray
-    last: np.ndarray
-    age: np.ndarray  # days since release in the middle of the week
-    show: np.ndarray
+    has_genre: np.ndarray  # T x genres, 1 where the title has the genre
+    genre_mix: np.ndarray  # the same, rows sum to 1
+    first: np.ndarray  # T, start of availability
+    last: np.ndarray  # T, end of availability
+    age: np.ndarray  # T, days from release to the middle of the week
+    show: np.ndarray  # T, 1 where the title is a show
 
     @cached_property
     def kids(self) -> np.ndarray:
-        """1 where a title is for children."""
-        return self.has[:, KIDS_GENRES].max(axis=1)
+        """1 where a title is for children (T)."""
+        return self.has_genre[:, KIDS_GENRES].max(axis=1)
 
     @cached_property
     def light(self) -> np.ndarray:
-        """1 where a title can run in the background."""
-        return self.has[:, LIGHT_GENRES].max(axis=1)
+        """1 where a title can run in the background (T)."""
+        return self.has_genre[:, LIGHT_GENRES].max(axis=1)
 
     @cached_property
     def _changes(self) -> np.ndarray:
         moments = np.concatenate([self.first, self.last])
         return np.sort(moments[(self.start < moments) & (moments < self.end)])
 
-    def stretch(self, now: int) -> int:
-        """Number of the stretch of the week, between comings and goings, that `now` lies in."""
+    def period(self, now: int) -> int:
+        """Number of the period of the week that contains `now`; within a period no title comes or goes."""
         return int(np.searchsorted(self._changes, now, side="right"))
 
     def available(self, now: int) -> np.ndarray:
-        """Which titles may be watched at `now`."""
+        """Which titles are available at `now` (T, bool)."""
         return (self.first <= now) & (now < self.last)
 
 
 class Catalogue:
-    """All titles up to the last simulated week: the back catalogue, then each week's premieres and additions."""
+    """All titles up to the last simulated week: the back catalogue, then the premieres and additions of each week."""
 
     def __init__(self, settings: Settings, end: date) -> None:
         self.settings = settings
@@ -154,12 +126,12 @@ class Catalogue:
         self.titles.append(_title(self.settings, len(self.titles), key, week, show))
 
     def view(self, week: date) -> View:
-        """The week as its users see it."""
+        """The catalogue of a week."""
         titles = self.titles[: self.known[week]]
         start, end = self.settings.moment(week), self.settings.moment(week + WEEK)
-        has = np.zeros((len(titles), len(GENRES)))
+        has_genre = np.zeros((len(titles), len(GENRES)))
         for title in titles:
-            has[title.index, list(title.genres)] = 1.0
+            has_genre[title.index, list(title.genres)] = 1.0
         first = np.array([title.first for title in titles])
         release = np.array([title.release for title in titles])
         middle = (start + end) / 2
@@ -172,8 +144,8 @@ class Catalogue:
             end=end,
             titles=titles,
             popularity=popularity,
-            has=has,
-            mix=has / has.sum(axis=1, keepdims=True),
+            has_genre=has_genre,
+            genre_mix=has_genre / has_genre.sum(axis=1, keepdims=True),
             first=first,
             last=np.array([title.last for title in titles]),
             age=age,
@@ -181,17 +153,17 @@ class Catalogue:
         )
 
     def _trend(self, week: date) -> np.ndarray:
-        """Slow ups and downs: the mean of three weeks' noise, so that last week's popularity tells of this week's."""
+        """Slow changes of popularity: the noise of three weeks added up, so that consecutive weeks are correlated."""
         trend = np.zeros(self.known[week])
         for back in range(3):
             before = week - back * WEEK
             if before in self.known:
-                noise = vectors(self.settings.seed, "trend", before).standard_normal(self.known[before])
+                noise = vector_stream(self.settings.seed, "trend", before).standard_normal(self.known[before])
                 trend[: len(noise)] += 0.3 * noise
         return trend
 
     def snapshot(self, week: date) -> list[dict]:
-        """Rows of the catalogue at the week's start, with everything that comes out during the week."""
+        """Rows of the catalogue at the start of a week, with everything that is released during the week."""
         start, end = self.settings.moment(week), self.settings.moment(week + WEEK)
         rows = []
         for title in self.titles[: self.known[week]]:
@@ -225,7 +197,7 @@ def iso(moment: int) -> str:
 
 
 def _title(settings: Settings, index: int, key: tuple, week: date, show: bool) -> Title:
-    rng = vectors(settings.seed, "title", *key)
+    rng = vector_stream(settings.seed, "title", *key)
     count = 1 + int(rng.choice(3, p=[0.35, 0.45, 0.2]))
     genres = rng.choice(len(GENRES), size=count, replace=False, p=_GENRE_SHARE / _GENRE_SHARE.sum())
     release, first = _dates(settings, key[0], week, rng)
@@ -234,16 +206,16 @@ def _title(settings: Settings, index: int, key: tuple, week: date, show: bool) -
     episodes = int(rng.integers(6, 11)) if weekly else 3 + int(27 * rng.random() ** 2)
     length = rng.choice([1380, 2580, 3300], p=[0.4, 0.4, 0.2]) if show else rng.normal(6500, 1200)
     runtimes = np.clip(length * rng.normal(1, 0.05 if show else 0.0, size=episodes if show else 1), 900, 11000)
-    # Some of the back catalogue leaves again; what has just come stays.
+    # Some titles of the back catalogue leave again. Premieres and additions stay.
     leaves = key[0] == "back" and rng.random() < 0.12
     last = settings.moment(settings.epoch + timedelta(days=int(rng.integers(3, 365)))) if leaves else FOREVER
     return Title(
         index=index,
-        title_id=opaque("t", settings.seed, *key),
-        items=tuple(opaque("i", settings.seed, *key, episode) for episode in range(len(runtimes))),
+        title_id=opaque_id("t", settings.seed, *key),
+        items=tuple(opaque_id("i", settings.seed, *key, episode) for episode in range(len(runtimes))),
         show=show,
         genres=tuple(sorted(int(genre) for genre in genres)),
-        creator=f"Studio {opaque('', settings.seed, 'studio', int(60 * rng.random() ** 2))[:6]}",
+        creator=f"Studio {opaque_id('', settings.seed, 'studio', int(60 * rng.random() ** 2))[:6]}",
         language=str(rng.choice(_LANGUAGES, p=_LANGUAGE_SHARE / _LANGUAGE_SHARE.sum())),
         text=f"{rng.choice(_FIRST)} {rng.choice(_SECOND)}",
         release=release,
@@ -256,7 +228,7 @@ def _title(settings: Settings, index: int, key: tuple, week: date, show: bool) -
 
 
 def _dates(settings: Settings, origin: str, week: date, rng: np.random.Generator) -> tuple[int, int]:
-    """Release and first availability, at local midnight."""
+    """Release and start of availability, at local midnight."""
     midnight = time(0)
     if origin == "premiere":
         day = week + timedelta(days=int(rng.choice([1, 2, 4], p=[0.2, 0.3, 0.5])))

@@ -1,7 +1,7 @@
-"""Which title a session's intent picks: from a slate that the service shows, by what the user wants of it.
+"""How a user chooses a title for an intent: the service shows a slate, and the user takes one title of it.
 
-A title's score has two halves, log scale: how likely it is shown (popularity, some taste, fit to the intent) and how
-much it is wanted once shown (taste, fit). Their sum ranks titles for the oracle.
+The score of a title has two parts, log scale: how likely it is shown (popularity, some taste, fit to the intent), and
+how much it is wanted once it is shown (taste, fit). Their sum ranks the titles for the oracle.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ import numpy as np
 
 from simulator import intents
 from simulator.catalogue import View
-from simulator.viewer import Viewer
+from simulator.settings import DAY
+from simulator.users import Viewer
 
-SLATE = 40
+SLATE = 40  # titles that the service shows
 
 
 class Pick(NamedTuple):
-    """The chosen title, its rank by true score, and what else was on the slate, most exposed first."""
+    """A choice: the title, its rank by true score, and all titles of the slate, most exposed first."""
 
     title: int
     rank: int
@@ -25,7 +26,7 @@ class Pick(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Titles that may be chosen and both halves of their scores."""
+    """The C titles that serve an intent, and both parts of their scores (C)."""
 
     titles: np.ndarray
     shown: np.ndarray
@@ -34,17 +35,20 @@ class Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class Offer:
-    """What is on offer at a moment, without regard to intent; `fits` holds what depends on the intent alone."""
+    """The O titles that are available in a period, with scores that do not depend on the intent.
+
+    `fits` holds, for some intents, the part of the score that is the same for every user (O).
+    """
 
     titles: np.ndarray
     shown: np.ndarray
     wanted: np.ndarray
     taste: np.ndarray
-    has: np.ndarray
+    has_genre: np.ndarray  # O x genres
     fits: dict[int, np.ndarray]
 
 
-# How much a title that the user knows already is avoided (or, below 0, preferred) by an intent.
+# How much an intent avoids a title that the user knows already; below 0 it prefers it.
 _AVOIDS = {
     intents.GENRE_MOOD: 1.6,
     intents.NEW_RELEASE: 1.6,
@@ -55,19 +59,19 @@ _AVOIDS = {
 
 
 class Chooser:
-    """Scores of one user in one week."""
+    """The scores of all titles for one user in one week."""
 
     def __init__(self, viewer: Viewer, view: View) -> None:
         self.viewer = viewer
         self.view = view
-        self.taste = view.mix @ viewer.traits.taste
+        self.taste = view.genre_mix @ viewer.user.taste
         self.seen = np.zeros(len(view.titles))
         self.seen[[*viewer.touched, *viewer.progress]] = 1.0
-        self._offers: dict[int, Offer] = {}  # by stretch of the week in which the offer does not change
+        self._offers: dict[int, Offer] = {}  # by period of the week
 
     def _offer(self, now: int, until: int | None) -> Offer:
-        stretch = self.view.stretch(now) if until is None else -1
-        if stretch not in self._offers:
+        period = self.view.period(now) if until is None else -1
+        if period not in self._offers:
             view = self.view
             titles = ((view.first < (until or now + 1)) & (now < view.last)).nonzero()[0]
             popularity, taste, age = view.popularity[titles], self.taste[titles], view.age[titles]
@@ -77,36 +81,36 @@ class Chooser:
                 intents.BACKGROUND: 1.8 * view.light[titles] + 0.8 * view.show[titles],
             }
             shown, wanted = popularity + 0.6 * taste, 0.6 * popularity + 1.2 * taste
-            self._offers[stretch] = Offer(titles, shown, wanted, taste, view.has[titles], fits)
-        return self._offers[stretch]
+            self._offers[period] = Offer(titles, shown, wanted, taste, view.has_genre[titles], fits)
+        return self._offers[period]
 
     def _fit(self, intent: int, offer: Offer) -> np.ndarray:
-        """How well each title on offer serves an intent that looks through the whole catalogue."""
+        """How well each available title serves an intent that looks through the whole catalogue (O)."""
         fit = -_AVOIDS[intent] * self.seen[offer.titles]
         if intent == intents.GENRE_MOOD:
             assert self.viewer.mood is not None
-            return fit + 2.8 * offer.has[:, self.viewer.mood]
+            return fit + 2.8 * offer.has_genre[:, self.viewer.mood]
         if intent == intents.EXPLORE:
-            known = np.zeros(offer.has.shape[1])
+            known = np.zeros(offer.has_genre.shape[1])
             known[list(self.viewer.genres)] = 1.0
-            return fit + 2.5 * (offer.has @ known == 0) - 0.8 * offer.taste
+            return fit + 2.5 * (offer.has_genre @ known == 0) - 0.8 * offer.taste
         return fit + offer.fits[intent]
 
     def candidates(self, intent: int, now: int, until: int | None = None) -> Candidates:
-        """Titles for an intent that are available at `now` (or come before `until`); none where it cannot be served."""
+        """Titles for an intent that are available at `now` (or come before `until`); none if nothing serves it."""
         if intent not in _AVOIDS:
-            return self._own(intent, now)
+            return self._from_past(intent, now)
         offer = self._offer(now, until)
         fit = self._fit(intent, offer)
         return Candidates(offer.titles, offer.shown + fit, offer.wanted + 0.5 * fit)
 
-    def _own(self, intent: int, now: int) -> Candidates:
+    def _from_past(self, intent: int, now: int) -> Candidates:
         """Titles of the user's own past that serve an intent."""
         titles = self.view.titles
         if intent == intents.COMFORT:
             odds: list[tuple[int, float]] = []
             for index, progress in self.viewer.progress.items():
-                days = (now - progress.last) / 86400
+                days = (now - progress.last) / DAY
                 if titles[index].first <= now < titles[index].last and (progress.finished or progress.plays > 1):
                     longing = 3.0 if days > 30 else 1.0 if days > 2 else 0.4
                     odds.append((index, np.log(longing * progress.plays) + 0.5 * self.taste[index]))
@@ -117,8 +121,8 @@ class Chooser:
         return Candidates(own, np.array([score for _, score in odds], dtype=float), np.zeros(len(odds)))
 
     def pick(self, found: Candidates, rng: np.random.Generator, only: set[int] | None = None) -> Pick:
-        """Draw a title: a slate by `shown` (Gumbel top-k), one of it by `wanted`; `only` replaces the slate."""
-        # An exponential over its rate is smallest with probability proportional to the rate: Gumbel-top-k.
+        """Draw a slate by `shown` and one title of it by `wanted`. With `only`, these titles are the slate."""
+        # Gumbel top-k: of exponentials divided by their rates, each is smallest in proportion to its rate.
         keys = rng.standard_exponential(len(found.titles)) * np.exp(-found.shown)
         if only is not None:
             slate = np.flatnonzero(np.isin(found.titles, list(only)))
@@ -133,7 +137,7 @@ class Chooser:
         return Pick(int(found.titles[place]), rank, found.titles[slate].tolist())
 
     def mixture(self, odds: np.ndarray, found: dict[int, Candidates]) -> np.ndarray:
-        """Probability of each title of the view (T) when the intent is drawn from `odds`."""
+        """Probability of each title (T) if the intent is drawn from `odds` (I); `found`: candidates by intent."""
         result = np.zeros(len(self.view.titles))
         for intent, candidates in found.items():
             total = candidates.shown + candidates.wanted

@@ -1,7 +1,7 @@
-"""From what happened to what was logged: arrival times, and rows that something went wrong with, each with its outcome.
+"""From events to raw rows: arrival times and dirty rows, each with its expected outcome.
 
-Behaviour never depends on this: a corrupted row is corrupted in the log only. A row's outcome is what a run over the
-row's own week has to do with it: accepted, duplicate, quarantined or late.
+Dirt changes the log only, never what users do. The outcome of a row is what a run over the row's own week must do with
+it: accepted, duplicate, quarantined or late.
 """
 
 import json
@@ -10,16 +10,16 @@ from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from simulator.catalogue import View, iso
-from simulator.people import User
-from simulator.settings import DAY, WEEK, Settings, opaque, scalars
-from simulator.viewer import Event
+from simulator.recorder import Event
+from simulator.settings import DAY, WEEK, Settings, opaque_id, scalar_stream
+from simulator.users import User
 
 ACCEPTED, DUPLICATE, QUARANTINED, LATE = "accepted", "duplicate", "quarantined", "late"
 CLEAN = "clean"
 BOT_HOURS = 30
-BOT_EVERY = 800  # one bot day in so many user-weeks
+BOT_EVERY = 800  # one day of a bot in so many user-weeks
 
-# Chance of each kind, and what becomes of the row.
+# Kind of dirt -> its share of the rows, and the outcome of the row.
 KINDS: dict[str, tuple[float, str]] = {
     "exact_duplicate": (0.0020, ACCEPTED),  # the copy is the duplicate
     "conflicting_duplicate": (0.0010, QUARANTINED),  # both are
@@ -36,7 +36,18 @@ KINDS: dict[str, tuple[float, str]] = {
 
 
 class Row(NamedTuple):
-    """A line of the landing zone and the truth about it; `event` is None for a bot's row."""
+    """A line of the landing zone and the truth about it.
+
+    Attributes:
+        arrived: Unix seconds.
+        event_id: as it is logged, unless the kind of dirt removes it.
+        copy: number of the copy of a duplicated row, from 0.
+        text: the line.
+        kind: kind of dirt, "clean" or "bot".
+        outcome: what a run over the row's week must do with it.
+        user_id: whose row it is.
+        event: what happened; None for a bot's row.
+    """
 
     arrived: int
     event_id: str
@@ -48,15 +59,15 @@ class Row(NamedTuple):
     event: Event | None
 
 
-def rows(settings: Settings, user: User, view: View, week: date, events: list[Event]) -> list[Row]:
-    """Raw rows of a user's week, the bot's among them where one uses the account."""
-    rnd = scalars(settings.seed, "log", settings.world, user.index, week)
+def log_rows(settings: Settings, user: User, view: View, week: date, events: list[Event]) -> list[Row]:
+    """Raw rows of a user's week, with those of a bot if one uses the account."""
+    rnd = scalar_stream(settings.seed, "log", settings.world, user.index, week)
     thresholds = _thresholds(settings.dirt)
     found: list[Row] = []
     for number, event in enumerate(events):
-        event_id = opaque("e", settings.seed, user.index, week, number)
+        event_id = opaque_id("e", settings.seed, user.index, week, number)
         raw = record(user.user_id, user.account_id, event_id, view, event)
-        # Most rows arrive within minutes of the event's end, some hours later.
+        # Most rows arrive minutes after the event's end, some after hours.
         lag = min(20 + int(rnd.lognormvariate(4.5, 1.3)), 6 * 3600, settings.lateness_s // 2)
         arrived = event.start + event.duration + lag
         drawn = rnd.random()
@@ -68,6 +79,7 @@ def rows(settings: Settings, user: User, view: View, week: date, events: list[Ev
 
 
 def _thresholds(scale: float) -> list[tuple[str, float]]:
+    """Cumulated shares of the kinds, times `scale`."""
     total, result = 0.0, []
     for kind, (share, _) in KINDS.items():
         total += share * scale
@@ -76,7 +88,7 @@ def _thresholds(scale: float) -> list[tuple[str, float]]:
 
 
 def record(user_id: str, account_id: str, event_id: str, view: View, event: Event) -> dict[str, Any]:
-    """The raw row of an event, but for its arrival."""
+    """The raw row of an event, without its arrival."""
     return {
         "event_id": event_id,
         "user_id": user_id,
@@ -92,7 +104,7 @@ def record(user_id: str, account_id: str, event_id: str, view: View, event: Even
 
 
 def line(raw: dict[str, Any], arrived: int) -> str:
-    """One JSON object without a line break."""
+    """The row as one line of JSON."""
     return json.dumps({**raw, "arrived_at": iso(arrived)}, separators=(",", ":"))
 
 
@@ -107,8 +119,8 @@ def _logged(
     user_id: str,
     event: Event,
 ) -> list[Row]:
-    """The rows that an event left in the log."""
-    # Rows without a believable time count for the day they arrived, so this must lie well within the week.
+    """The rows that an event leaves in the log."""
+    # A row without a valid time counts for its day of arrival, which must therefore lie well within the week.
     inside = settings.moment(week + timedelta(days=2)) <= arrived < settings.moment(week + timedelta(days=6))
     outcome = KINDS[kind][1] if kind in KINDS else ACCEPTED
     if outcome == QUARANTINED and not inside:
@@ -173,9 +185,9 @@ _SPOILED: dict[str, Callable[[dict[str, Any], Any], dict[str, Any]]] = {
 
 
 def _bot(settings: Settings, user: User, view: View, week: date) -> list[Row]:
-    """A machine plays films on many screens at once: 30 hours in one service day, under a profile of its own."""
-    rnd = scalars(settings.seed, "bot", user.index, week)
-    bot_id = opaque("u", settings.seed, "bot", user.index, week)
+    """A machine that plays films on many screens at once: 30 hours in one service day, under a profile of its own."""
+    rnd = scalar_stream(settings.seed, "bot", user.index, week)
+    bot_id = opaque_id("u", settings.seed, "bot", user.index, week)
     day = settings.moment(week + timedelta(days=2))
     films = [t for t in view.titles if not t.show and t.first < view.start and t.last > view.end]
     found: list[Row] = []
@@ -185,7 +197,7 @@ def _bot(settings: Settings, user: User, view: View, week: date) -> list[Row]:
         length = film.runtimes[0]
         start = day + rnd.randrange(0, DAY - 4 * 3600)
         event = Event(start, length, film.index, 0, "play", length, "home", "web", 0, 0, None, None)
-        event_id = opaque("e", settings.seed, "bot", user.index, week, len(found))
+        event_id = opaque_id("e", settings.seed, "bot", user.index, week, len(found))
         arrived = start + length + 60
         text = line(record(bot_id, user.account_id, event_id, view, event), arrived)
         found.append(Row(arrived, event_id, 0, text, "bot", QUARANTINED, bot_id, None))

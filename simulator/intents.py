@@ -1,15 +1,15 @@
-"""The latent intents of sessions: how often, how they follow each other, what of the catalogue serves each."""
+"""The latent intents of sessions: their shares, how they follow each other, and on which surface they choose."""
 
 import numpy as np
 
 INTENTS = ("continue", "finish_film", "comfort", "genre_mood", "new_release", "explore", "kids", "background")
 CONTINUE, FINISH_FILM, COMFORT, GENRE_MOOD, NEW_RELEASE, EXPLORE, KIDS, BACKGROUND = range(len(INTENTS))
 
-# Share of each intent in an ordinary user's and in a child's sessions.
+# Share of each intent in the sessions of an ordinary user and of a child.
 BASE = np.array([0.22, 0.05, 0.09, 0.24, 0.16, 0.10, 0.03, 0.11])
 KIDS_BASE = np.array([0.20, 0.04, 0.16, 0.04, 0.06, 0.05, 0.40, 0.05])
 
-# Where a session's intent (row) leads: the next session's intent (column) while the chain holds.
+# Transition probabilities: a session's intent (row) to the next session's intent (column).
 CHAIN = np.array(
     [
         [0.62, 0.02, 0.05, 0.11, 0.09, 0.04, 0.01, 0.06],
@@ -22,11 +22,8 @@ CHAIN = np.array(
         [0.10, 0.02, 0.20, 0.05, 0.03, 0.02, 0.02, 0.56],
     ]
 )
-# The same after drift: other intents lead to other intents.
-CHAIN_AFTER_DRIFT = np.roll(CHAIN, shift=3, axis=1)
-# Where an intent lasts: nine sessions in ten are like the one before.
-CHAIN_STEADY = 0.9 * np.eye(len(INTENTS)) + 0.1 * CHAIN
 
+# The surface on which each intent usually finds its title.
 SURFACES = (
     "continue_watching",
     "continue_watching",
@@ -39,13 +36,15 @@ SURFACES = (
 )
 
 
-def probabilities(
-    chain: np.ndarray, habit: np.ndarray, hold: float, last: int | None, context: np.ndarray
-) -> np.ndarray:
-    """Distribution of the next session's intent: the chain's as far as it holds, else the user's habit.
+def probabilities(habit: np.ndarray, chain_weight: float, last: int | None, context: np.ndarray) -> np.ndarray:
+    """Distribution of the next session's intent (I): a mixture of the chain's row and the user's habit.
 
-    `context` multiplies, 0 where an intent cannot be served (nothing to continue, for example).
+    Args:
+        habit: the user's share of each intent (I).
+        chain_weight: weight of the chain, 0 to 1; the rest is the weight of the habit.
+        last: the intent of the last session; without one the habit alone counts.
+        context: factor of each intent (I); 0 where it cannot be served, such as nothing to continue.
     """
-    weights = habit if last is None else hold * chain[last] + (1 - hold) * habit
+    weights = habit if last is None else chain_weight * CHAIN[last] + (1 - chain_weight) * habit
     weights = (weights + 1e-4) * context
     return weights / weights.sum()

@@ -1,20 +1,58 @@
-"""One session as it is recorded: events in order without overlap, never past the session's limit or a title's end."""
+"""The events of one session: in order, without overlap, never past the limit of the session or a title's departure."""
 
 import random
 from collections.abc import Callable
+from typing import NamedTuple
 
 from simulator import intents
 from simulator.catalogue import View
-from simulator.people import DEVICES
-from simulator.plan import Slot
 from simulator.settings import Settings
-from simulator.viewer import Event, Viewer
+from simulator.users import DEVICES, Slot, Viewer
 
-LONGEST = 4 * 3600  # of a session
+LONGEST = 4 * 3600  # seconds of a session
+
+
+class Event(NamedTuple):
+    """What a user did. `title` and `episode` are indices into the catalogue; times are Unix seconds."""
+
+    start: int
+    duration: int
+    title: int
+    episode: int
+    type: str
+    position: int | None
+    surface: str
+    device: str
+    session: int
+    intent: int
+    rank_intent: int | None  # rank of the title for an oracle that knows the session's intent; None: not a choice
+    rank_past: int | None  # rank for an oracle that knows everything before the session, hence the intent's odds
+
+
+class Session(NamedTuple):
+    """A session and its latent intent; `switched_to` is the second intent if it changed midway."""
+
+    number: int
+    start: int
+    end: int
+    intent: int
+    switched_to: int | None
+    mood: int
+
+
+Ranks = tuple[int | None, int | None]  # `rank_intent` and `rank_past` of an event
 
 
 class SessionRecorder:
-    """Records events of a session and keeps the viewer's state in step."""
+    """Records the events of a session and updates the viewer's state with each.
+
+    Attributes:
+        events: the events so far.
+        now: earliest start of the next event, Unix seconds.
+        end: end of the last event.
+        limit: no event ends later than this.
+        finished: whether the last play reached the end of its item.
+    """
 
     def __init__(
         self, settings: Settings, viewer: Viewer, view: View, slot: Slot, session: int, rnd: random.Random
@@ -33,11 +71,11 @@ class SessionRecorder:
         self.device = rnd.choices(DEVICES, viewer.user.devices)[0]
 
     def begin(self, intent: int) -> None:
-        """From here on events serve this intent."""
+        """Set the intent of the events from here on."""
         self.intent = intent
 
     def available(self, index: int) -> bool:
-        """Whether a title may be watched now."""
+        """Whether a title is available now."""
         title = self.view.titles[index]
         return title.first <= self.now < title.last
 
@@ -49,7 +87,7 @@ class SessionRecorder:
         duration: int,
         position: int | None,
         surface: str,
-        ranks: tuple[int | None, int | None] = (None, None),
+        ranks: Ranks = (None, None),
     ) -> bool:
         if self.now + duration > self.limit or not self.available(index):
             return False
@@ -70,7 +108,7 @@ class SessionRecorder:
         )
         self.viewer.touch(self.view.titles[index])
         self.end = self.now + duration
-        # Mostly straight on, now and then a break, always shorter than the gap that ends a session.
+        # Usually the next event follows at once, sometimes after a break. A break is shorter than the session gap.
         self.now = self.end + (self.rnd.randint(2, 90) if self.rnd.random() < 0.9 else self.rnd.randint(120, 900))
         return True
 
@@ -82,7 +120,7 @@ class SessionRecorder:
         self._record(index, 0, "trailer", self.rnd.randint(15, 110), None, self._surface())
 
     def enlist(self, index: int) -> None:
-        """Read a title's page and put it on the list."""
+        """Read the page of a title and put it on the list."""
         if self._record(index, 0, "list_add", self.rnd.randint(4, 45), None, self._surface()):
             self.viewer.listed[index] = self.end
 
@@ -92,14 +130,14 @@ class SessionRecorder:
             del self.viewer.listed[index]
 
     def sample(self, index: int) -> None:
-        """Start something and leave it within two minutes."""
+        """Start a title and leave it within two minutes."""
         episode, position = self._where(index)
         self._play(
             index, episode, position, "play", self._surface(), lambda runtime: position + self.rnd.randint(15, 110)
         )
 
     def _where(self, index: int) -> tuple[int, int]:
-        """Item and position at which the viewer takes up a title."""
+        """Episode and position at which the viewer resumes a title."""
         title, progress = self.view.titles[index], self.viewer.progress.get(index)
         if progress is None:
             return 0, 0
@@ -119,13 +157,22 @@ class SessionRecorder:
         kind: str,
         surface: str | None,
         quits: float,
-        ranks: tuple[int | None, int | None],
+        ranks: Ranks,
         new: bool,
     ) -> bool:
-        """Play a title from where the viewer left it; `quits` is the chance to give up within two minutes."""
+        """Play a title from where the viewer left it. Returns whether anything was played.
+
+        Args:
+            index: the title.
+            kind: event type.
+            surface: surface of the service; None draws one that suits the intent.
+            quits: chance to give up within two minutes.
+            ranks: the oracle's ranks of the title.
+            new: whether the viewer plays the title for the first time.
+        """
         episode, position = self._where(index)
         drawn = self.rnd.random()
-        # What is known already is seldom given up, a film more often than an episode.
+        # A known title is given up less often, a film more often than an episode.
         stays = self.viewer.user.patience + (0.0 if new else 0.12) - (0.0 if self.view.titles[index].show else 0.15)
 
         def stop(runtime: int) -> int:
@@ -138,7 +185,7 @@ class SessionRecorder:
         return self._play(index, episode, position, kind, surface or self._surface(), stop, ranks)
 
     def go_on(self, index: int) -> bool:
-        """The next episode, if there is one out; False where not."""
+        """Play the next episode. Returns False if none is released."""
         title, progress = self.view.titles[index], self.viewer.progress[index]
         if not title.show or progress.episode + 1 >= title.episodes_at(self.now):
             return False
@@ -157,9 +204,9 @@ class SessionRecorder:
         kind: str,
         surface: str,
         stop: Callable[[int], int],
-        ranks: tuple[int | None, int | None] = (None, None),
+        ranks: Ranks = (None, None),
     ) -> bool:
-        """Play an item from `position` to `stop(runtime)`, cut off where the session has to end."""
+        """Play an episode from `position` to `stop(runtime)`, or to the limit of the session if that comes first."""
         runtime = self.view.titles[index].runtimes[episode]
         duration = min(max(stop(runtime), position + 15), runtime) - position
         duration = min(duration, self.limit - self.now)
