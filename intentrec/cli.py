@@ -1,55 +1,49 @@
-"""What people type: `intentrec --help`. Jobs are `python -m jobs.<job>`; this is everything around them."""
+"""The commands that people type: `intentrec --help`. The jobs of the pipeline are `python -m jobs.NAME`."""
 
-import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from intentrec.config import ROOT, load_domain, load_profile
-from intentrec.config import home as home_path
+from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.local.home import Home
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+rules_app = typer.Typer(help="Action-type rules of a domain file.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
 
-Config = Annotated[Path, typer.Option(help="domain file")]
 STREAMING = Path("conf/streaming.yaml")
+Config = Annotated[Path, typer.Option(help="domain file")]
+From = Annotated[
+    date, typer.Option("--from", parser=date.fromisoformat, metavar="YYYY-MM-DD", help="first service date")
+]
+To = Annotated[
+    date, typer.Option("--to", parser=date.fromisoformat, metavar="YYYY-MM-DD", help="service date after the last")
+]
+Train = Annotated[bool, typer.Option("--train", help="also train a challenger in each week, and judge it")]
+Publish = Annotated[bool, typer.Option("--publish", help="also score each week's snapshot with the champion")]
+Activate = Annotated[bool, typer.Option("--activate", help="also let a published release become the active one")]
+IncludeLate = Annotated[bool, typer.Option("--include-late", help="take in rows that arrived after the lateness")]
+Cascade = Annotated[
+    bool,
+    typer.Option("--cascade", help="go on to the last built week, so that no table before publication is stale"),
+]
 
 
 @app.callback(help=__doc__)
 def _interruptible() -> None:
-    """A closed terminal and a polite kill end a command as Ctrl-C does: what it started is stopped, what it moved is
-    moved back."""
+    """End a command as Ctrl-C does when its terminal is closed or it is terminated: it stops what it started."""
     for name in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(name) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(name, signal.default_int_handler)
 
 
-rules_app = typer.Typer(help="Action-type rules of a domain file.", no_args_is_help=True)
-app.add_typer(rules_app, name="rules")
-
-
-def _command(function: Callable[..., Any], of: typer.Typer = app) -> Callable[..., Any]:
-    """Register a command; an error that a user can act on is printed without a traceback, and ends with status 1."""
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except PipelineError as error:
-            print(f"FAILED: {error}", file=sys.stderr)
-            raise typer.Exit(1) from error
-
-    return of.command()(run)
-
-
-@_command
+@app.command()
 def demo(
     config: Config = STREAMING,
     data: Annotated[Path | None, typer.Option(help="folder of real data; without it, data is simulated")] = None,
@@ -68,54 +62,10 @@ def demo(
     demos.demo(Home.here(), load_profile(), config, schedule, simulate=data is None)
 
 
-@_command
-def experiments(
-    study: Annotated[str, typer.Argument(help="a file of conf/studies, without its ending")],
-    system: Annotated[list[str], typer.Option(help="train only these now; default: all")] = [],  # noqa: B006
-    pace_only: Annotated[bool, typer.Option("--pace-only", help="only time an epoch of all that is trained")] = False,
-) -> None:
-    """Make the paper's tables for a data set; interrupted, it goes on where it was."""
-    from lab.studies.main import experiments as make
-
-    make(study, system, pace_only)
-
-
-Train = Annotated[bool, typer.Option(help="also train a challenger in each week, and judge it")]
-Publish = Annotated[bool, typer.Option(help="also score each week's snapshot with the champion")]
-Activate = Annotated[bool, typer.Option(help="also let a published release become the active one")]
-IncludeLate = Annotated[bool, typer.Option(help="take in rows that arrived after the lateness allowed")]
-Cascade = Annotated[
-    bool, typer.Option(help="go on to the last week that is built, so that no table before publication stays stale")
-]
-
-
-def _planned(first: date, last: date, config: Path, train: bool, publish: bool, activate: bool, cascade: bool) -> date:
-    """Print the plan of a backfill, and return where it ends.
-
-    Raises:
-        PipelineError: the range is not whole weeks, or something is to be activated that is not published.
-    """
-    if activate and not publish:
-        raise PipelineError("--activate without --publish: nothing would be published that could become active")
-    from intentrec.local import terminal
-    from intentrec.monitoring import costs, staleness
-    from intentrec.storage import delta
-    from intentrec.storage.runs import ledger
-
-    profile, domain = load_profile(), load_domain(config)
-    partitions = delta.rows_by_partition(profile, domain)
-    last = max(last, staleness.built_until(partitions, domain)) if cascade else last
-    found = staleness.plan(first, last, domain, partitions, delta.releases(profile, domain), publish)
-    jobs = [*staleness.JOBS[:-1], *(("train", "gate") if train else ()), *(staleness.JOBS[-1:] if publish else ())]
-    estimate = costs.estimate(ledger(profile, domain), jobs, len(found.intervals))
-    terminal.plan(found, partitions, estimate, publish, activate)
-    return last
-
-
-@_command
+@app.command()
 def plan(
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
-    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
+    start: From,
+    end: To,
     config: Config = STREAMING,
     train: Train = False,
     publish: Publish = False,
@@ -123,14 +73,19 @@ def plan(
     include_late: IncludeLate = False,
     cascade: Cascade = False,
 ) -> None:
-    """List what the same backfill would rebuild, make stale, take and leave unpublished; changes nothing, no Spark."""
-    _planned(start.date(), end.date(), config, train, publish, activate, cascade)
+    """List what the same backfill would rebuild, make stale, take and leave unpublished. Changes nothing, no Spark."""
+    from intentrec.local import backfill as backfills
+    from intentrec.local import terminal
+
+    request = backfills.Request(start, end, train, publish, activate, include_late, cascade)
+    found = backfills.plan(request, load_profile(), load_domain(config))
+    terminal.plan(found.plan, found.partitions, found.cost, publish, activate)
 
 
-@_command
+@app.command()
 def backfill(
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
-    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
+    start: From,
+    end: To,
     config: Config = STREAMING,
     train: Train = False,
     publish: Publish = False,
@@ -140,21 +95,22 @@ def backfill(
 ) -> None:
     """Rebuild whole weeks through Airflow's backfill, oldest first, and follow it to its end."""
     from intentrec.local import backfill as backfills
+    from intentrec.local import dags_test, terminal
     from intentrec.local.progress import Progress
-    from intentrec.local.weekly import dag_of
 
-    dag = dag_of(config)
-    last = _planned(start.date(), end.date(), config, train, publish, activate, cascade)
-    conf = {"train": train, "publish": publish, "activate": activate, "include_late": include_late}
+    dag = dags_test.dag_of(config)
+    request = backfills.Request(start, end, train, publish, activate, include_late, cascade)
+    found = backfills.plan(request, load_profile(), load_domain(config))
+    terminal.plan(found.plan, found.partitions, found.cost, publish, activate)
     progress = Progress()
-    backfills.backfill(Home.here(), dag, start.date(), last, conf, progress)
+    backfills.backfill(Home.here(), dag, start, found.end, request.conf, progress)
     progress.say("done")
     status(config)
 
 
-@_command
+@app.command()
 def status(config: Config = STREAMING) -> None:
-    """Weeks by tables: rows, what is stale, and the active release; starts no Spark."""
+    """Weeks by tables: rows, what is stale, and the active release. Starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import staleness
     from intentrec.storage import delta
@@ -167,48 +123,50 @@ def status(config: Config = STREAMING) -> None:
     terminal.status(domain, delta.rows_by_partition(profile, domain), stale, refused, delta.releases(profile, domain))
 
 
-@_command
+@app.command()
 def week(
-    of: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="first service date of the week")],
+    of: Annotated[
+        date, typer.Argument(parser=date.fromisoformat, metavar="YYYY-MM-DD", help="first service date of the week")
+    ],
     config: Config = STREAMING,
 ) -> None:
-    """What a week cost, read, wrote and refused, attempt by attempt; from the ledger, starts no Spark."""
+    """What a week cost, read, wrote and refused, attempt by attempt. From the ledger, starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import costs
     from intentrec.storage.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
-    terminal.week_costs(domain, of.date(), costs.of_week(ledger(profile, domain), of.date()))
+    terminal.week_costs(domain, of, costs.of_week(ledger(profile, domain), of))
 
 
-@_command
+@app.command()
 def review(
     verdict: Annotated[str, typer.Argument(help="approve, reject, or settle: act on tags and aliases set by hand")],
     version: Annotated[str, typer.Argument(help="number of the registered version; none for settle")] = "",
     reason: Annotated[str, typer.Option(help="why; kept with the version")] = "",
     config: Config = STREAMING,
 ) -> None:
-    """Decide about a model, as the review page in Airflow does; publishes nothing by itself."""
+    """Decide about a model, as the review page in Airflow does. Publishes nothing by itself."""
     from intentrec.local import review_cli
 
     review_cli.review(config, verdict, version, reason)
 
 
-@_command
+@app.command()
 def rollback(
     reason: Annotated[str, typer.Option(help="why; kept with the version and in the ledger")] = "",
     to: Annotated[str, typer.Option(help="release to go to; default: the one before the active one")] = "",
     config: Config = STREAMING,
 ) -> None:
-    """Make the release before the active one active again, in seconds; starts no Spark."""
+    """Make the release before the active one active again, in seconds. Starts no Spark."""
     from intentrec.local import review_cli
 
     review_cli.rollback(config, reason, to)
 
 
-@_command
+@app.command()
 def checksums(config: Config = STREAMING) -> None:
-    """Rows and checksum of every table; starts Spark."""
+    """Rows and checksum of every table. Starts Spark."""
     from intentrec.storage import spark
     from intentrec.storage.runs import Run
     from intentrec.storage.warehouse import Warehouse
@@ -220,58 +178,19 @@ def checksums(config: Config = STREAMING) -> None:
         print(f"{name:<20}{each.rows:>12,}  {each.checksum}")
 
 
-@functools.partial(_command, of=rules_app)
-def preview(
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="first service date")],
-    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="service date after the last")],
-    config: Config = STREAMING,
-) -> None:
-    """Show how the rules of this file would shift the labels of stored interactions; writes nothing."""
-    from intentrec.local import rules_preview
+@rules_app.command()
+def preview(start: From, end: To, config: Config = STREAMING) -> None:
+    """Show how the rules of this file would shift the labels of stored interactions. Writes nothing."""
+    from intentrec.interactions.preview import preview as compare
+    from intentrec.local import terminal
     from intentrec.storage.runs import Run
     from intentrec.storage.warehouse import Warehouse
 
-    profile, domain = load_profile(), load_domain(config)
-    run = Run("rules_preview", start.date(), end.date(), domain, profile)
-    rules_preview.show(rules_preview.preview(Warehouse.open(run), str(config)), run)
+    run = Run("rules_preview", start, end, load_domain(config), load_profile())
+    terminal.rules_preview(compare(Warehouse.open(run), config), run)
 
 
-@_command
-def crash(
-    weeks: Annotated[int, typer.Option(help="complete weeks after a quiet one, each undisturbed and under blows")] = 3,
-    times: Annotated[int, typer.Option(help="blows in all")] = 100,
-    seed: Annotated[int, typer.Option(help="of the data and of the blows")] = 1,
-    users: Annotated[int, typer.Option(help="of the simulated service")] = 40,
-    out: Annotated[Path, typer.Option(help="folder of the table of blows")] = ROOT / "docs" / "results",
-) -> None:
-    """Kill, starve and rob the weekly jobs at random moments; afterwards every table must be as if nothing had been."""
-    from intentrec.local.progress import Progress
-    from tests.chaos import crash as crashes
-
-    report = crashes.crash(home_path() / "crash" / f"{seed}-{times}", weeks, times, seed, users, Progress())
-    command = f"intentrec crash --weeks {weeks} --times {times} --seed {seed} --users {users}"
-    crashes.write(report, command, out / "crash.json")
-
-
-@_command
-def outages(
-    weeks: Annotated[int, typer.Option(help="run as one range")] = 3,
-    kills: Annotated[int, typer.Option(help="of Airflow's scheduler, each during another task")] = 6,
-    seed: Annotated[int, typer.Option(help="of the data and of the kills")] = 1,
-    users: Annotated[int, typer.Option(help="of the simulated service")] = 40,
-    out: Annotated[Path, typer.Option(help="folder of the table of blows")] = ROOT / "docs" / "results",
-) -> None:
-    """Kill Airflow's scheduler, with all it started, during a weekly run; afterwards as `crash`."""
-    from intentrec.local.progress import Progress
-    from tests.chaos import crash as crashes
-    from tests.chaos import outages as outage
-
-    report = outage.outages(home_path() / "outages" / f"{seed}-{kills}", weeks, kills, seed, users, Progress())
-    command = f"intentrec outages --weeks {weeks} --kills {kills} --seed {seed} --users {users}"
-    crashes.write(report, command, out / "outages.json")
-
-
-@_command
+@app.command()
 def up() -> None:
     """Serve Airflow and MLflow on 127.0.0.1 (AIRFLOW_PORT, MLFLOW_PORT) with generated passwords."""
     from intentrec.local import services
@@ -279,7 +198,7 @@ def up() -> None:
     services.up(Home.here(), load_profile())
 
 
-@_command
+@app.command()
 def down() -> None:
     """Stop them, and every task that they started."""
     from intentrec.local import services
@@ -287,5 +206,14 @@ def down() -> None:
     services.down(Home.here())
 
 
+def main() -> None:
+    """Run a command. An error that a person can act on is printed without a traceback, and ends with status 1."""
+    try:
+        app()
+    except PipelineError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -1,16 +1,16 @@
-"""The few calls of Airflow's REST API that are needed here."""
+"""The calls of Airflow's REST API that the backfill and the services need."""
 
-import json
 import time
-import urllib.error
-import urllib.request
 from http import HTTPStatus
 from typing import Any
+
+import httpx
 
 from intentrec.errors import PipelineError
 from intentrec.local.home import Home
 
 PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+TIMEOUT = 120  # seconds for an answer: a busy machine is slow
 
 
 class Airflow:
@@ -24,29 +24,31 @@ class Airflow:
         """Whether every part runs."""
         try:
             health = self._send("GET", "/api/v2/monitor/health")
-        except (OSError, ValueError):
+        except (httpx.HTTPError, ValueError):
             return False
         return all(health[part]["status"] == "healthy" for part in PARTS)
 
     def call(self, method: str, path: str, body: dict | None = None) -> dict:
-        """Call /api/v2`path`.
+        """Call /api/v2`path`, and return the JSON object of the answer.
 
         Raises:
             PipelineError: the server refused (the message holds what it said) or does not answer.
         """
         try:
             return self._logged_in(method, f"/api/v2{path}", body)
-        except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace")
-            raise PipelineError(f"Airflow refused {method} {path}: {error.code} {said[:500]}") from error
-        except OSError as error:
+        except httpx.HTTPStatusError as error:
+            said = error.response.text[:500]
+            raise PipelineError(f"Airflow refused {method} {path}: {error.response.status_code} {said}") from error
+        except httpx.HTTPError as error:
             raise PipelineError(
                 f"Airflow at {self.home.airflow_url} did not answer {method} {path}: {error}. Its logs are in "
                 f"{self.home.logs}"
             ) from error
 
-    def insist(self, status: int, method: str, path: str, body: dict | None = None, patience: float = 120) -> dict:
-        """`call`, and call again while the server refuses with `status`.
+    def call_until(
+        self, refusal: HTTPStatus, method: str, path: str, body: dict | None = None, patience: float = 120
+    ) -> dict:
+        """`call`, repeated while the server refuses with the status `refusal`.
 
         Raises:
             PipelineError: it refused with another status, or with this one for `patience` seconds.
@@ -56,27 +58,27 @@ class Airflow:
             try:
                 return self.call(method, path, body)
             except PipelineError as error:
-                refused = error.__cause__
-                again = isinstance(refused, urllib.error.HTTPError) and refused.code == status
+                cause = error.__cause__
+                again = isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code == refusal
                 if not again or time.monotonic() > until:
                     raise
             time.sleep(1)
 
     def dag(self, name: str) -> dict:
-        """A DAG as the server knows it, once its file was read.
+        """A DAG as the server knows it, once the server has read its file.
 
         Raises:
-            PipelineError: it is not known within two minutes.
+            PipelineError: the server does not know it within two minutes.
         """
-        return self.insist(404, "GET", f"/dags/{name}")
+        return self.call_until(HTTPStatus.NOT_FOUND, "GET", f"/dags/{name}")
 
     def _logged_in(self, method: str, path: str, body: dict | None) -> Any:
-        """Send with a token, or a new one where that is refused: it is good for an hour, a backfill takes longer."""
+        """Send with the token. A token is valid for an hour and a backfill takes longer: a refused one is replaced."""
         if self._token is not None:
             try:
                 return self._send(method, path, body)
-            except urllib.error.HTTPError as error:
-                if error.code != HTTPStatus.UNAUTHORIZED:
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                     raise
         self._token = None
         credentials = {"username": "admin", "password": self.home.password}
@@ -84,10 +86,9 @@ class Airflow:
         return self._send(method, path, body)
 
     def _send(self, method: str, path: str, body: dict | None = None) -> Any:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.home.airflow_url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.loads(answer.read() or "{}")
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        url = self.home.airflow_url + path
+        # The server is on this machine: a proxy of the environment does not apply.
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=TIMEOUT, trust_env=False)
+        answer.raise_for_status()
+        return answer.json() if answer.content else {}

@@ -1,28 +1,99 @@
 """Rebuild a range of weeks through Airflow's own backfill, and follow it to its end."""
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
+from http import HTTPStatus
 from urllib.parse import quote
 
 from intentrec.calendar import weeks_between
+from intentrec.config import Domain, Profile
 from intentrec.errors import PipelineError
 from intentrec.local import processes, services
 from intentrec.local.airflow_client import Airflow
 from intentrec.local.home import Home
-from intentrec.local.progress import Progress
+from intentrec.local.progress import LogFiles, Progress
+from intentrec.monitoring import costs, staleness
+from intentrec.storage import delta
+from intentrec.storage.runs import ledger
 
 OVER = ("success", "failed")
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a person asks of a backfill.
+
+    Attributes:
+        start: first service date.
+        end: service date after the last.
+        train: whether each week also trains and judges a challenger.
+        publish: whether each week also publishes its snapshot.
+        activate: whether a published release may become the active one.
+        include_late: whether rows count that arrived after the lateness allowed.
+        cascade: whether to go on to the last week that is built.
+    """
+
+    start: date
+    end: date
+    train: bool = False
+    publish: bool = False
+    activate: bool = False
+    include_late: bool = False
+    cascade: bool = False
+
+    @property
+    def conf(self) -> dict[str, bool]:
+        """The parameters of each weekly run of the DAG."""
+        names = ("train", "publish", "activate", "include_late")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a backfill would do.
+
+    Attributes:
+        plan: its weeks, and the partitions it replaces and makes stale.
+        partitions: rows that exist now, by table and partition date.
+        cost: the estimated seconds of its jobs.
+    """
+
+    plan: staleness.Plan
+    partitions: Mapping[str, Mapping[date, int]]
+    cost: costs.Estimate
+
+    @property
+    def end(self) -> date:
+        """Service date after the last week."""
+        return self.plan.intervals[-1][1]
+
+
+def plan(request: Request, profile: Profile, domain: Domain) -> Planned:
+    """Plan a backfill from the tables and the ledger. Changes nothing, starts no Spark.
+
+    Raises:
+        PipelineError: the range is not whole weeks, or something is to be activated that is not published.
+    """
+    if request.activate and not request.publish:
+        raise PipelineError("--activate without --publish: nothing would be published that could become active")
+    partitions = delta.rows_by_partition(profile, domain)
+    end = max(request.end, staleness.built_until(partitions, domain)) if request.cascade else request.end
+    releases = delta.releases(profile, domain)
+    found = staleness.plan(request.start, end, domain, partitions, releases, request.publish)
+    *rebuilding, publishing = staleness.JOBS
+    jobs = [*rebuilding, *(("train", "gate") if request.train else ()), *((publishing,) if request.publish else ())]
+    return Planned(found, partitions, costs.estimate(ledger(profile, domain), jobs, len(found.intervals)))
+
+
 def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
-    """Run every week of [start, end) as a backfill of its own, oldest first; stop at the first that fails.
+    """Run every week of [start, end) as a backfill of its own, oldest first. Stop at the first that fails.
 
-    One backfill of all the weeks would begin the next week before this one's failure is seen, and leave it half done.
+    One backfill of all weeks would begin the next week before the failure of this one is seen, and leave it half done.
 
-    The services that `up` started are used if they run. Otherwise a scheduler is started for the purpose, with
-    schedules off, so that unpausing the DAG for the backfill does not start its ordinary weekly run.
+    The services that `up` started are used if they run. Otherwise a scheduler is started for the purpose. Its schedules
+    are off, so that unpausing the DAG for the backfill does not start its ordinary weekly run.
 
     Raises:
         PipelineError: a run failed (the message holds the last lines of its jobs), Airflow refused the backfill, or
@@ -72,7 +143,7 @@ def _run_weeks(airflow: Airflow, dag: str, start: date, end: date, conf: dict, p
             )
 
 
-def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: "LogFiles", progress: Progress) -> str:
+def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: LogFiles, progress: Progress) -> str:
     """Backfill one week, show what its jobs say, return the run's state."""
     date_of_run = f"{week}T00:00:00Z"
     request = {
@@ -83,8 +154,8 @@ def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: "LogFile
         "reprocess_behavior": "completed",
         "max_active_runs": 1,
     }
-    # 503: another process held SQLite. Airflow takes back what it began, and leaves it to the caller to try again.
-    number = airflow.insist(503, "POST", "/backfills", request)["id"]
+    # Unavailable: another process held SQLite. Airflow has undone what it began, and the caller may try again.
+    number = airflow.call_until(HTTPStatus.SERVICE_UNAVAILABLE, "POST", "/backfills", request)["id"]
     query = f"run_type=backfill&logical_date_gte={date_of_run}&logical_date_lte={date_of_run}"
     while True:
         runs = airflow.call("GET", f"/dags/{dag}/dagRuns?{query}")["dag_runs"]
@@ -110,11 +181,11 @@ def _close(airflow: Airflow, backfill: dict) -> None:
 
 
 def _end_leftovers(airflow: Airflow, dag: str) -> None:
-    """End what an interrupted backfill or demo left open: nothing is working on it, but a scheduler would resume it.
+    """End the runs that an interrupted backfill or demo left open, which a scheduler would resume.
 
     Raises:
-        PipelineError: another run is open, such as this week's, which waits for late rows: a scheduler would go on with
-            it, beside the backfill. Nobody but a person may end it, as nothing would make it again.
+        PipelineError: another run is open, such as this week's, which waits for late rows. A scheduler would go on with
+            it beside the backfill. Only a person may end it, because nothing would run it again.
     """
     for left in airflow.call("GET", f"/backfills?dag_id={dag}&order_by=-id&limit=20")["backfills"]:
         _close(airflow, left)
@@ -130,7 +201,7 @@ def _end_leftovers(airflow: Airflow, dag: str) -> None:
 
 
 def is_leftover(run: dict) -> bool:
-    """Of a backfill, or of the demo, whose runs are dated an hour into Monday (`operate.weekly.run`)."""
+    """Whether a run is of a backfill, or of the demo, whose runs are dated an hour into Monday (`dags_test.run`)."""
     demo = run["run_type"] == "manual" and str(run["logical_date"]).endswith("T01:00:00Z")
     return run["run_type"] == "backfill" or demo
 
@@ -141,26 +212,3 @@ def _require_unpaused(airflow: Airflow, dag: str) -> None:
             f"{dag} is paused in the Airflow that `make up` started, so a backfill would wait for ever. "
             "Unpause it there (which starts its weekly schedule too), or `make down` first."
         )
-
-
-class LogFiles:
-    """Lines added to any task log under a folder since this object was made."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._read = {path: path.stat().st_size for path in self._files()}
-
-    def new_lines(self) -> list[str]:
-        """Whole lines written since the last call, file by file."""
-        lines: list[str] = []
-        for path in self._files():
-            begin = self._read.get(path, 0)
-            with path.open("rb") as file:
-                file.seek(begin)
-                text, newline, _ = file.read().rpartition(b"\n")
-            self._read[path] = begin + len(text) + len(newline)
-            lines += text.decode(errors="replace").splitlines()
-        return lines
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("run_id=*/task_id=*/attempt=*.log"), key=lambda path: path.stat().st_mtime)

@@ -1,17 +1,77 @@
-"""Airflow's own `dags test`, several times in one process: Airflow takes ten seconds to start.
+"""Runs of a weekly DAG by Airflow's own `airflow dags test`, in this terminal and without a scheduler.
+
+Airflow takes ten seconds to start, so one process makes several runs:
 
     python -m intentrec.local.dags_test DAG DATE CONF [DATE CONF ...]
-
-The first run that fails ends it.
 """
 
+import json
+import subprocess
 import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
 
-from airflow.cli import cli_parser
+from intentrec.config import ROOT
+from intentrec.errors import PipelineError
+from intentrec.local import processes
+from intentrec.local.home import Home
+from intentrec.local.progress import Progress
+
+
+def dag_of(config: Path) -> str:
+    """The weekly DAG of a domain file.
+
+    Raises:
+        PipelineError: it has none, and the one of another file would run with that file's settings.
+    """
+    if config.resolve().parent != ROOT / "conf":
+        raise PipelineError(f"{config}: Airflow has a weekly DAG for files of {ROOT / 'conf'} only: put it there")
+    return f"intentrec_weekly_{config.stem}"
+
+
+def run(home: Home, dag: str, runs: Sequence[tuple[date, dict]], progress: Progress) -> None:
+    """Run `dag` for each week that ends at the date (or the range that its conf names) and show what the jobs say.
+
+    A run is dated Monday 01:00, an hour into the next week. Midnight is the date of that week's own scheduled or
+    backfilled run, and a second run of that date would replace its record.
+
+    Raises:
+        PipelineError: a task failed; the message holds its last lines. Later runs were not begun.
+    """
+    log = home.logs / f"{dag}_{runs[-1][0]}.jsonl"
+    command = [sys.executable, "-m", "intentrec.local.dags_test", dag]
+    for end, conf in runs:
+        command += [f"{end}T01:00:00+00:00", json.dumps(conf)]
+    environment = home.environment() | {"INTENTREC_RETRIES": "0"}
+    progress.tail.clear()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                progress.feed(line)
+            status = process.wait()
+        except BaseException:
+            processes.stop_tree(process.pid)
+            raise
+    if status:
+        said = progress.last_words() or "    (no job said anything)"
+        raise PipelineError(f"run of {dag} failed. Its last lines:\n{said}\nEverything: {log}")
 
 
 def main(dag: str, *runs: str) -> None:
-    """Run `dag` for each pair of a date and a JSON configuration."""
+    """Run `dag` for each pair of a date and a JSON configuration, in this process; stop at the first that fails."""
+    from airflow.cli import cli_parser
+
     parser = cli_parser.get_parser()
     for moment, conf in zip(runs[::2], runs[1::2], strict=True):
         arguments = parser.parse_args(["dags", "test", dag, moment, "--conf", conf])

@@ -6,13 +6,14 @@ import secrets
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from intentrec.config import ROOT, home
 from intentrec.errors import PipelineError
 
 BIN = Path(sys.executable).parent
-# One writer of tables at a time, and one training: both take the whole of a small machine.
+# One writer of tables and one training at a time: each takes the whole of a small machine.
 POOLS = {
     "warehouse": {"slots": 1, "description": "jobs that write tables", "include_deferred": False},
     "gpu": {"slots": 1, "description": "training", "include_deferred": False},
@@ -59,7 +60,7 @@ class Home:
         return f"http://127.0.0.1:{self.mlflow_port}"
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """This process's environment with Airflow's settings; `settings` are further ones, as SECTION__KEY."""
+        """This process's environment with Airflow's settings. `settings` adds to them, each named SECTION__KEY."""
         airflow = {
             "CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "CORE__LOAD_EXAMPLES": "False",
@@ -68,7 +69,7 @@ class Home:
             "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.passwords_file),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
-            # Five processes write to it: on a busy machine one waits for another longer than SQLite's five seconds.
+            # Five processes write to it. On a busy machine one waits for another longer than SQLite's five seconds.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow}/airflow.db?timeout=60",
             "LOGGING__BASE_LOG_FOLDER": str(self.airflow / "logs"),
             "LOGGING__JSON_LOGS": "True",
@@ -77,8 +78,8 @@ class Home:
             "API__BASE_URL": self.airflow_url,
             "API__WORKERS": "1",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "15",
-            # A task that finds the API server busy, or not up yet after an outage, waits minutes for it: it would fail
-            # for good where its retry went to the outage.
+            # A task waits minutes for an API server that is busy, or not up yet after an outage. Otherwise it would
+            # fail for good after an outage that has used up its retry.
             "WORKERS__EXECUTION_API_TIMEOUT": "60",
             "WORKERS__EXECUTION_API_RETRIES": "8",
             **settings,
@@ -101,7 +102,7 @@ class Home:
         if not self.passwords_file.exists():
             _write_private(self.passwords_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
         done = self.airflow / ".prepared"
-        stamp = f"{_airflow_version()} {json.dumps(POOLS, sort_keys=True)}"
+        stamp = f"{version('apache-airflow')} {json.dumps(POOLS, sort_keys=True)}"
         if done.exists() and done.read_text() == stamp:
             return
         pools = self.airflow / "pools.json"
@@ -138,12 +139,6 @@ class Home:
             log = self.logs / "airflow-setup.log"
             log.write_text(result.stdout + result.stderr)
             raise PipelineError(f"`airflow {' '.join(arguments)}` failed, its output is in {log}")
-
-
-def _airflow_version() -> str:
-    from importlib.metadata import version
-
-    return version("apache-airflow")
 
 
 def _write_private(file: Path, text: str) -> None:

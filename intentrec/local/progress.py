@@ -1,8 +1,9 @@
-"""From Airflow's log records to the lines of the jobs."""
+"""What the jobs of an Airflow run print, read from Airflow's log records and shown as it comes."""
 
 import json
 import time
 from collections import deque
+from pathlib import Path
 
 from intentrec.logging import text_of
 
@@ -11,14 +12,14 @@ _NOT_OUTPUT = ("Tmp dir root location", "Running command:", "Output:", "Command 
 
 
 class Progress:
-    """Prints what the jobs say with the time since the start, keeps the last lines of everything they printed."""
+    """Prints the jobs' lines with the time since the start, and keeps the last lines of everything they printed."""
 
     def __init__(self, keep: int = 40) -> None:
         self._clock = time.monotonic()
         self.tail: deque[str] = deque(maxlen=keep)
 
     def feed(self, record: str) -> None:
-        """Take one JSON log record; print it if a job said it. Other records are Airflow's own."""
+        """Take one JSON log record. Print it if a job said it; other records are Airflow's own."""
         try:
             fields = json.loads(record)
             event, logger = str(fields["event"]), fields.get("logger", "")
@@ -39,3 +40,26 @@ class Progress:
     def last_words(self) -> str:
         """The last lines, for the message of a failure."""
         return "\n".join(f"    {line}" for line in self.tail)
+
+
+class LogFiles:
+    """Lines added to any task log under a folder since this object was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read = {path: path.stat().st_size for path in self._files()}
+
+    def new_lines(self) -> list[str]:
+        """Whole lines written since the last call, file by file."""
+        lines: list[str] = []
+        for path in self._files():
+            begin = self._read.get(path, 0)
+            with path.open("rb") as file:
+                file.seek(begin)
+                text, newline, _ = file.read().rpartition(b"\n")
+            self._read[path] = begin + len(text) + len(newline)
+            lines += text.decode(errors="replace").splitlines()
+        return lines
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("run_id=*/task_id=*/attempt=*.log"), key=lambda path: path.stat().st_mtime)

@@ -1,12 +1,10 @@
-"""What a person decides on the command line: approve or reject a version, go back to the release before.
+"""Decisions on the command line: approve or reject a version, or go back to the release before.
 
-Each is an attempt in the run ledger, as a job's is, under the name of the person's account on this machine.
+Each decision is an attempt in the run ledger, like a job's, under the name of the person's account on this machine.
 """
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from intentrec.calendar import WEEK
@@ -16,7 +14,7 @@ from intentrec.registry import rollback as rollbacks
 from intentrec.registry.verdicts import awaiting, record, settle
 from intentrec.registry.versions import APPROVED, REJECTED, Registry, Version
 from intentrec.storage.delta import releases as releases_of
-from intentrec.storage.runs import Run, attempt
+from intentrec.storage.runs import attempt
 
 VERDICTS = {"approve": APPROVED, "reject": REJECTED}
 SETTLE = "settle"
@@ -41,7 +39,7 @@ def review(config: Path, verdict: str, version: str, reason: str) -> None:
         waiting = ", ".join(each.number for each in awaiting(registry)) or "none"
         raise PipelineError(f"which version? `intentrec review {verdict} VERSION`; awaiting a review: {waiting}")
     found = registry.version(version)
-    with _attempt("review_record", config, found.trained_for) as run:
+    with attempt("review_record", found.trained_for - WEEK, found.trained_for, config) as run:
         run.note = record(registry, found, VERDICTS[verdict], reason, getpass.getuser(), datetime.now(UTC))
         run.say(run.note)
     if verdict == "approve":
@@ -54,8 +52,8 @@ def rollback(config: Path, reason: str, to: str = "") -> None:
     Raises:
         PipelineError: see `intentrec.registry.rollback.rollback`.
     """
-    active = rollbacks.active_of(releases_of(load_profile(), load_domain(config)))
-    with _attempt("rollback", config, active["as_of"]) as run:
+    as_of = rollbacks.active_of(releases_of(load_profile(), load_domain(config)))["as_of"]
+    with attempt("rollback", as_of - WEEK, as_of, config) as run:
         rollbacks.rollback(run, reason, getpass.getuser(), to or None)
         run.say(str(run.note))
 
@@ -67,10 +65,3 @@ def _how_to_publish(config: Path, champion: Version | None) -> None:
             f"Version {champion.number} publishes from the next weekly run on. To publish its week now: "
             f"python -m jobs.publish --start {start} --end {end} --config {config}"
         )
-
-
-@contextmanager
-def _attempt(job: str, config: Path, end: date) -> Iterator[Run]:
-    """An attempt over the week that ends at a date."""
-    with attempt(job, end - WEEK, end, config) as run:
-        yield run

@@ -3,10 +3,11 @@
 import secrets
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
+
+import httpx
 
 from intentrec.config import Profile
 from intentrec.errors import PipelineError
@@ -26,7 +27,7 @@ def backfill_marker(home: Home) -> str:
 
 
 def paused_note(home: Home, dag: str) -> Path:
-    """A file that says that a DAG was paused before a backfill unpaused it: whoever finds one pauses it again."""
+    """A file that exists while a backfill has unpaused a paused DAG. Whoever finds one pauses the DAG again."""
     return home.airflow / "paused" / dag
 
 
@@ -35,7 +36,7 @@ def require_no_backfill(home: Home) -> None:
     if processes.marked(backfill_marker(home)):
         raise PipelineError(
             "a backfill is running with an Airflow of its own, and two Airflows would share one database: wait for its "
-            "end. If it was cut off, `make down` stops what it left"
+            "end. If it was interrupted, `make down` stops what it left"
         )
 
 
@@ -57,7 +58,7 @@ def up(home: Home, profile: Profile) -> None:
         _start_mlflow(home, profile, marker)
     try:
         wait_for_airflow(home, marker)
-        for note in sorted(paused_note(home, "").glob("*")):  # of a backfill that was cut off
+        for note in sorted(paused_note(home, "").glob("*")):  # of a backfill that was interrupted
             Airflow(home).call("PATCH", f"/dags/{note.name}", {"is_paused": True})
             note.unlink()
         _wait(f"MLflow at {home.mlflow_url}", lambda: _answers(home.mlflow_url), marker, home.logs / "mlflow.log")
@@ -121,12 +122,10 @@ def _start_mlflow(home: Home, profile: Profile, marker: str) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except urllib.error.HTTPError as error:
-        return error.code == 401  # it asks for the password: it is there
-    except OSError:
+        answer = httpx.get(url, timeout=5, follow_redirects=True, trust_env=False)
+    except httpx.HTTPError:
         return False
+    return answer.is_success or answer.status_code == HTTPStatus.UNAUTHORIZED  # it asks for the password: it is there
 
 
 def _wait(what: str, ready: Callable[[], bool], marker: str, log: Path, patience: float = 300) -> None:

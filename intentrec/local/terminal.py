@@ -1,7 +1,4 @@
-"""Tables on a terminal: a backfill's plan, and the state of every week.
-
-How tables of text look.
-"""
+"""Tables on a terminal: a backfill's plan, what a week cost, the state of every week, the effect of changed rules."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +10,11 @@ from rich.table import Table
 
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import Domain
+from intentrec.interactions.preview import Shift
 from intentrec.logging import SHORT
 from intentrec.monitoring.costs import Cost, Estimate
 from intentrec.monitoring.staleness import Plan
+from intentrec.storage.runs import Run
 
 # The job that rebuilds each column's table: its staleness is the column's.
 COLUMNS = {
@@ -101,7 +100,7 @@ def status(
 ) -> None:
     """Print rows by week and table: `*` stale, `!` the last attempt failed its audit, `-` missing.
 
-    A release is optional: its absence is no gap.
+    A release is optional, so its absence is not marked.
     """
     days = [day - DAY if table in AS_OF else day for table in COLUMNS for day in partitions.get(table, {})]
     if not days:
@@ -140,6 +139,29 @@ def _cell(
 def _release(as_of: date, releases: Iterable[Mapping]) -> str:
     mine = [row for row in releases if row["as_of"] == as_of]
     return ", ".join(f"model {row['model_version']}{' (active)' if row['active'] else ''}" for row in mine)
+
+
+def rules_preview(found: Shift, run: Run) -> None:
+    """Print how changed rules shift the labels: shares, then where they go."""
+    before, after = found.before, found.after
+    title = f"{run.domain.domain} [{run.start}, {run.end}): action types"
+    shares = grid(title, "label", "stored", "share", "tried", "share", "shift")
+    for label in sorted(before.keys() | after.keys(), key=lambda name: (-before[name], name)):
+        then, now = before[label] / max(1, before.total()), after[label] / max(1, after.total())
+        shares.add_row(
+            label, f"{before[label]:,}", f"{then:.1%}", f"{after[label]:,}", f"{now:.1%}", f"{100 * (now - then):+.1f}"
+        )
+    console.print(shares)
+    moved = {pair: count for pair, count in found.labels.items() if pair[0] != pair[1]}
+    if not moved:
+        console.print("No interaction would get another label.")
+    else:
+        table = grid("Interactions that change", "from", "to", "rows")
+        for (then_label, now_label), count in sorted(moved.items(), key=lambda item: -item[1]):
+            table.add_row(then_label, now_label, f"{count:,}")
+        console.print(table)
+    gained, lost = found.targets.get((False, True), 0), found.targets.get((True, False), 0)
+    console.print(f"Targets: {gained:,} gained, {lost:,} lost. Nothing was written.")
 
 
 def _partitions(

@@ -1,7 +1,8 @@
-"""What the client makes of refusals, by a server that refuses."""
+"""How the client handles refusals, with a server that refuses."""
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -50,23 +51,23 @@ def airflow(tmp_path: Path) -> Iterator[Airflow]:
     server.server_close()
 
 
-def test_it_insists_while_the_server_is_locked(airflow: Airflow) -> None:
+def test_it_calls_again_while_the_server_is_locked(airflow: Airflow) -> None:
     Refusing.answers = [503, 503, 200]
-    assert airflow.insist(503, "POST", "/backfills", {"dag_id": "d"}) == {"id": 7}
+    assert airflow.call_until(HTTPStatus.SERVICE_UNAVAILABLE, "POST", "/backfills", {"dag_id": "d"}) == {"id": 7}
     assert Refusing.asked == ['{"dag_id": "d"}'] * 3
 
 
-def test_it_does_not_for_ever(airflow: Airflow) -> None:
+def test_it_gives_up_after_its_patience(airflow: Airflow) -> None:
     Refusing.answers = [503]
     with pytest.raises(PipelineError, match="refused POST /backfills: 503"):
-        airflow.insist(503, "POST", "/backfills", {}, patience=1)
+        airflow.call_until(HTTPStatus.SERVICE_UNAVAILABLE, "POST", "/backfills", {}, patience=1)
     assert len(Refusing.asked) > 1
 
 
 def test_another_refusal_is_final(airflow: Airflow) -> None:
     Refusing.answers = [409]
     with pytest.raises(PipelineError, match="refused POST /backfills: 409"):
-        airflow.insist(503, "POST", "/backfills", {})
+        airflow.call_until(HTTPStatus.SERVICE_UNAVAILABLE, "POST", "/backfills", {})
     assert len(Refusing.asked) == 1
 
 

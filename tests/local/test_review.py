@@ -13,7 +13,7 @@ import yaml
 
 from intentrec.config import ROOT
 from intentrec.errors import PipelineError
-from intentrec.local import processes, services, weekly
+from intentrec.local import dags_test, processes, services
 from intentrec.local.airflow_client import Airflow
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
@@ -57,7 +57,7 @@ def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
     # `dags test` neither waits for a person nor fails: where one is to be asked, it leaves a run for the scheduler.
     # A week that is run again asks again, in the same run of the review.
     again = (date(2026, 8, 17), {"config": str(config)})
-    weekly.run(home, WEEKLY, [(date(2026, 8, 10), {}), again, again], Progress())
+    dags_test.run(home, WEEKLY, [(date(2026, 8, 10), {}), again, again], Progress())
     assert "jobs.review" not in notes.read_text()
     notes.unlink()
 
