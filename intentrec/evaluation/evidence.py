@@ -1,40 +1,61 @@
-"""The week that models are judged on, read once at pinned versions through delta-rs."""
+"""The week that models are judged on, read once at pinned table versions, without Spark."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-from deltalake import DeltaTable
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.calendar import DAY, WEEK
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import Skip
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
 from intentrec.training.data import open_sequences, read_catalog, read_sequences
 from intentrec.training.inputs import content, pin
 
 ROWS = 4096  # of a batch of stacked rows
-_COLUMNS = ["event_date", "user_id", "title_id", "release_age_days", "is_target", "left_censored"]
+_COLUMNS = ["user_id", "title_id", "release_age_days"]
+_IS_TARGET = pc.field("is_target") & ~pc.field("left_censored")
+
+
+class StackedWeeks(Protocol):
+    """The weekly snapshots that models learn from."""
+
+    def __call__(self) -> Iterator[pa.RecordBatch]:
+        """Rows of `sequences`, week by week, read anew by each call."""
+        ...
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything about [T - 7d, T) and what was known before it."""
+    """The week [T - 7d, T), where `cut` is T - 7d and `end` is T, and what was known before it.
+
+    Attributes:
+        cut: first day of the week.
+        end: the day after it.
+        catalog_before: catalogue snapshots dated before the cut: what could be offered then.
+        catalog: catalogue snapshots dated before T.
+        before: `sequences` as of the cut.
+        week: `sequences` as of T.
+        targets: target interactions of the week: user_id, title_id, release_age_days.
+        past_targets: the same of the seven days before the week.
+        learned: the weekly snapshots that models learn from.
+        fingerprint: content hash of each table that was read.
+    """
 
     cut: date
     end: date
-    catalog_before: pa.Table  # snapshots dated before the cut: what could be offered then
-    catalog: pa.Table  # snapshots dated before T
-    before: pa.Table  # `sequences` as of the cut
-    week: pa.Table  # `sequences` as of T
-    targets: pa.Table  # target interactions of the week: user_id, title_id, release_age_days
-    past_targets: pa.Table  # the same of the seven days before it
-    learned: Callable[[], Iterator[pa.RecordBatch]]  # the stacked weeks that models learn from, a week at a time
+    catalog_before: pa.Table
+    catalog: pa.Table
+    before: pa.Table
+    week: pa.Table
+    targets: pa.Table
+    past_targets: pa.Table
+    learned: StackedWeeks
     fingerprint: dict[str, str]
 
 
@@ -67,7 +88,7 @@ def read_evidence(run: Run) -> Evidence:
 
 
 def require_evidence(run: Run) -> None:
-    """Check that there is something to judge on; nothing is read but counts.
+    """Check that there is something to judge on. Only counts are read.
 
     Raises:
         Skip: there is no snapshot before the week, or nothing happened in it.
@@ -75,10 +96,7 @@ def require_evidence(run: Run) -> None:
     end, cut = run.end, run.end - WEEK
     sequences, interactions = pin(run, SEQUENCES), pin(run, INTERACTIONS)
     found = {f"snapshot as of {day}": open_sequences(run.warehouse, sequences, day).count_rows() for day in (cut, end)}
-    delta = DeltaTable(f"{run.warehouse}/{INTERACTIONS.name}", version=interactions)
-    within = (ds.field("event_date") >= cut) & (ds.field("event_date") < end)
-    asked = within & ds.field("is_target") & ~ds.field("left_censored")
-    found["target"] = delta.to_pyarrow_dataset().count_rows(filter=asked)
+    found["target"] = Snapshot(run.warehouse, INTERACTIONS, interactions).count(cut, end, where=_IS_TARGET)
     for what, rows in found.items():
         if not rows:
             raise Skip(f"nothing to judge on in [{cut}, {end}): no {what}")
@@ -90,11 +108,5 @@ def _stacked(run: Run, version: int, cut: date) -> Iterator[pa.RecordBatch]:
 
 
 def _targets(warehouse: str, version: int, start: date, end: date) -> pa.Table:
-    """Target interactions of [start, end), left-censored ones aside."""
-    delta = DeltaTable(f"{warehouse}/{INTERACTIONS.name}", version=version)
-    rows = delta.to_pyarrow_table(
-        columns=_COLUMNS, filters=[("event_date", ">=", start), ("event_date", "<", end)]
-    ).cast(pa.schema([to_arrow_schema(INTERACTIONS.schema).field(name) for name in _COLUMNS]))
-    chosen = pc.and_(rows["is_target"], pc.invert(rows["left_censored"]))
-    return rows.filter(chosen).select(["user_id", "title_id", "release_age_days"])
-
+    """Target interactions of [start, end) without the left-censored ones."""
+    return Snapshot(warehouse, INTERACTIONS, version).rows(start, end, columns=_COLUMNS, where=_IS_TARGET)

@@ -17,6 +17,7 @@ from intentrec.config import Domain, seconds
 from intentrec.errors import AuditFailed
 from intentrec.registry.releases import PUBLISHED as PUBLISHED_TABLES
 from intentrec.sequences.arrays import read_from
+from intentrec.storage.delta import Commit
 
 PUBLISHED = tuple(table.name for table in PUBLISHED_TABLES)
 JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
@@ -40,7 +41,7 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
     return {
         "ingest": [Span("catalog", date.min, end)],
         "build_interactions": [
-            Span("engagement_events", start - domain.events.overhang, end),
+            Span("engagement_events", start - domain.events.longest_visit, end),
             Span("catalog", date.min, end),
             Span("title_state", start, start + DAY),
         ],
@@ -148,7 +149,7 @@ def plan(
     return found
 
 
-def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
+def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Commit], domain: Domain) -> set[tuple[str, date]]:
     """Weeks whose latest successful attempt read partitions that another attempt changed afterwards.
 
     A rerun that changes no row makes no commit, so it makes nothing stale.
@@ -163,11 +164,11 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Mapping], domain: D
     """
     attempts = {row["run_id"]: row for row in ledger}
     changes = [
-        (span, commit["version"], commit["run_id"])
+        (span, commit.version, by["run_id"])
         for commit in commits
-        if (by := attempts.get(commit["run_id"]))
+        if commit.run_id and (by := attempts.get(commit.run_id))
         for span in writes(by["job"], by["start"], by["end"])
-        if span.table == commit["table"]
+        if span.table == commit.table
     ]
     latest: dict[tuple[str, date], Mapping] = {}
     for row in attempts.values():

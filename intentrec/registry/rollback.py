@@ -11,12 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError
-
 from intentrec.contracts import RELEASES, USER_INTENTS
 from intentrec.errors import PipelineError
 from intentrec.registry.versions import Registry
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 
 Row = Mapping[str, Any]
@@ -42,12 +40,12 @@ def active_of(releases: Sequence[Row]) -> Row:
     raise PipelineError("no release is active, so there is nothing to roll back: run publish with --activate")
 
 
-def served(table: DeltaTable) -> set[str]:
+def served(table: Snapshot) -> set[str]:
     """Ids of the releases that were active in some version of `releases`: the table is small and changes weekly."""
     found: set[str] = set()
-    for entry in table.history():
-        then = DeltaTable(table.table_uri, version=entry["version"])
-        rows = then.to_pyarrow_table(columns=["release_id", "active"]).to_pylist()
+    for commit in table.history():
+        then = Snapshot(table.warehouse, RELEASES, commit.version)
+        rows = then.rows(columns=["release_id", "active"]).to_pylist()
         found |= {row["release_id"] for row in rows if row["active"]}
     return found
 
@@ -90,8 +88,8 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     """
     if not reason.strip():
         raise PipelineError("a rollback needs a reason: REASON='why' with make, --reason with intentrec")
-    table = DeltaTable(f"{run.warehouse}/{RELEASES.name}")
-    releases = table.to_pyarrow_table().to_pylist()
+    table = Snapshot(run.warehouse, RELEASES)
+    releases = table.rows().to_pylist()
     registry = Registry(run.profile, run.domain)
     active = active_of(releases)
     target = _named(releases, to) if to else previous(releases, served(table), registry.left_releases())
@@ -103,9 +101,8 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
         "reason": reason.strip(),
     }
     _tell(registry, active, target, trail)
-    run.inputs[RELEASES.name] = table.version()
-    _move(run, table, target["release_id"], trail)
-    run.outputs[RELEASES.name] = DeltaTable(table.table_uri).version()
+    run.inputs[RELEASES.name] = table.version
+    run.outputs[RELEASES.name] = _move(run, table, target["release_id"], trail)
     run.note = f"from {_words(active)} to {_words(target)}, by {by}: {trail['reason']}"
     return target
 
@@ -134,19 +131,10 @@ def _tell(registry: Registry, active: Row, target: Row, trail: Mapping[str, str]
             registry.promote(chosen)
 
 
-def _move(run: Run, table: DeltaTable, release_id: str, trail: Mapping[str, str]) -> None:
-    about = json.dumps({"run_id": run.run_id, "job": run.job, "code_version": code_version(), **trail})
-    commit = CommitProperties(custom_metadata={"userMetadata": about}, max_commit_retries=0)
-    try:
-        table.update(
-            updates={"active": f"release_id = '{release_id}'"},
-            predicate=f"active OR release_id = '{release_id}'",
-            commit_properties=commit,
-        )
-    except DeltaError as error:
-        raise PipelineError(
-            f"releases was not changed, perhaps because another run wrote it at the same time: run it again. ({error})"
-        ) from error
+def _move(run: Run, table: Snapshot, release_id: str, trail: Mapping[str, str]) -> int:
+    about = {"run_id": run.run_id, "job": run.job, "code_version": code_version(), **trail}
+    flag = f"release_id = '{release_id}'"
+    return table.update({"active": flag}, where=f"active OR {flag}", about=about)
 
 
 def _words(release: Row) -> str:

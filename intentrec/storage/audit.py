@@ -22,7 +22,6 @@ from pyspark.sql import DataFrame
 from intentrec.config import PACKAGE, seconds
 from intentrec.contracts import Table
 from intentrec.errors import AuditFailed, PipelineError
-from intentrec.reports import run_page
 from intentrec.storage.files import write
 from intentrec.storage.runs import Run
 
@@ -180,7 +179,7 @@ def _findings(
 
 
 def audit(table: Table, staged: "DataFrame | pd.DataFrame", run: Run) -> Audit:
-    """Audit the staged rows of a run's interval, write the result and the run's page.
+    """Audit the staged rows of a run's interval and write the result where the run page reads it.
 
     Raises:
         AuditFailed: a critical expectation failed or could not be evaluated; says which, which rows, and where the
@@ -189,7 +188,7 @@ def audit(table: Table, staged: "DataFrame | pd.DataFrame", run: Run) -> Audit:
     """
     result = audit_frame(table, staged, parameters(run))
     record(result, run, run.report_dir / "audits" / f"{table.name}.json")
-    page = run_page.render(run.profile, run.domain, run.start, run.end, live=run)
+    page = run.report_dir / "report.html"  # the job writes it when it ends
     for finding in result.warnings:
         run.warn(f"{table.name}: {describe(finding)}; report: {page}")
     if result.failures:

@@ -18,15 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
-from pyspark.sql.pandas.types import to_arrow_schema
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from intentrec import logging
 from intentrec.config import Domain, Profile, checkout, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip
+from intentrec.storage import delta
 
 ATTEMPTS = 20  # to write a row of the ledger beside other runs; a write takes milliseconds
 
@@ -51,7 +49,7 @@ class Run:
     @property
     def warehouse(self) -> str:
         """Root of the domain's tables."""
-        return f"{self.profile.warehouse}/{self.domain.domain}"
+        return delta.warehouse_of(self.profile, self.domain)
 
     @property
     def report_dir(self) -> Path:
@@ -115,38 +113,39 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         "seconds": None if status == "running" else time.monotonic() - run.clock,
         "airflow_task": logging.airflow_task(),
     }
-    table = pa.Table.from_pylist([row], schema=to_arrow_schema(RUN_LEDGER.schema))
-    path = f"{run.warehouse}/{RUN_LEDGER.name}"
+    rows = pa.Table.from_pylist([row], schema=delta.arrow_schema(RUN_LEDGER))
     try:
-        _write(path, table, run.run_id, first=status == "running")
-    except CommitFailedError as error:
+        _write(run.warehouse, rows, run.run_id, first=status == "running")
+    except delta.WriteConflict as error:
         raise PipelineError(
-            f"{path}: {ATTEMPTS} times another run's row came first, so that this run's ({status}) is not written: run "
+            f"{run.warehouse}/{RUN_LEDGER.name}: {ATTEMPTS} times another run's row came first, so that this run's ({status}) is not written: run "
             f"it again. ({error})"
         ) from error
 
 
 @retry(
-    retry=retry_if_exception_type(CommitFailedError),
+    retry=retry_if_exception_type(delta.WriteConflict),
     stop=stop_after_attempt(ATTEMPTS),
     wait=wait_random(0.05, 0.5),
     reraise=True,
 )
-def _write(path: str, table: pa.Table, run_id: str, first: bool) -> None:
-    """Add an attempt's first row or replace it. Attempts touch no row but their own; Delta sees files, and refuses."""
+def _write(warehouse: str, row: pa.Table, run_id: str, first: bool) -> None:
+    """Add an attempt's first row, or replace it.
+
+    Attempts touch no row but their own. But Delta compares files, so it refuses two of them at the same time.
+    """
     if first:
-        # Merged: a ledger may be older than a column.
-        write_deltalake(path, table, mode="append", schema_mode="merge", name=RUN_LEDGER.name)
+        delta.append(warehouse, RUN_LEDGER, row)
     else:
-        write_deltalake(path, table, mode="overwrite", predicate=f"run_id = '{run_id}'")
+        delta.replace_where(warehouse, RUN_LEDGER, row, f"run_id = '{run_id}'")
 
 
 def ledger(profile: Profile, domain: Domain) -> list[dict]:
     """All attempts, oldest first; maps come back as dictionaries."""
-    path = f"{profile.warehouse}/{domain.domain}/{RUN_LEDGER.name}"
-    if not DeltaTable.is_deltatable(path):
+    warehouse = delta.warehouse_of(profile, domain)
+    if not delta.exists(warehouse, RUN_LEDGER):
         return []
-    rows = DeltaTable(path).to_pyarrow_table().to_pylist()
+    rows = delta.Snapshot(warehouse, RUN_LEDGER).rows().to_pylist()
     for row in rows:
         row.update({key: dict(row[key]) for key in ("inputs", "outputs", "counts")})
     return sorted(rows, key=lambda row: row["started_at"])

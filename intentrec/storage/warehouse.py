@@ -14,7 +14,6 @@ from datetime import date
 from functools import reduce
 from operator import and_
 
-import deltalake
 from delta.exceptions import captured
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
@@ -24,7 +23,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from intentrec.contracts import TABLES, Table
 from intentrec.errors import PipelineError, lost_file
-from intentrec.storage import audit, spark
+from intentrec.storage import audit, delta, spark
 from intentrec.storage.runs import Run, code_version
 
 # What Delta raises where another commit came first; the Python classes share no base class of their own.
@@ -103,7 +102,7 @@ class Warehouse:
 
     def version(self, table: Table) -> int:
         """The table's latest version."""
-        return deltalake.DeltaTable(self.path(table)).version()  # as the ledger does, without a Spark job
+        return delta.Snapshot(self.root, table).version  # without a Spark job
 
     def read(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
         """Rows of [start, end) at the latest version, which the run records as an input. Either end may be open.

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-from deltalake import DeltaTable
-
 import intentrec
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import Domain, fingerprint
 from intentrec.contracts import CATALOG, SEQUENCES, Table
-from intentrec.errors import PipelineError
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
 
 # Sections of the domain file that decide what a model becomes; the gate and the source do not.
@@ -59,11 +55,8 @@ def pin(run: Run, table: Table) -> int:
     Raises:
         PipelineError: the table does not exist.
     """
-    path = f"{run.warehouse}/{table.name}"
     if table.name not in run.inputs:
-        if not DeltaTable.is_deltatable(path):
-            raise PipelineError(f"table {table.name} does not exist in {run.warehouse}: run the jobs before this one")
-        run.inputs[table.name] = DeltaTable(path).version()
+        run.inputs[table.name] = Snapshot(run.warehouse, table).version
     return run.inputs[table.name]
 
 
@@ -79,10 +72,8 @@ def content(warehouse: str, table: Table, version: int, first: date, last: date)
     A table's version moves with every commit to any partition; these files are replaced only when the warehouse
     commits other rows to theirs.
     """
-    actions = pa.table(DeltaTable(f"{warehouse}/{table.name}", version=version).get_add_actions(flatten=True))
-    day = actions[f"partition.{table.partition}"].cast(pa.date32())
-    chosen = actions.filter(pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last)))
-    return fingerprint(sorted(zip(chosen["path"].to_pylist(), chosen["size_bytes"].to_pylist(), strict=True)))
+    files = Snapshot(warehouse, table, version).files(first, last + DAY)
+    return fingerprint(sorted((file.path, file.size) for file in files))
 
 
 def code_hash(*patterns: str) -> str:

@@ -1,9 +1,9 @@
-"""What IntentRec and its baselines cost to train: seconds an epoch and memory, on the tables of the last runs.
+"""What IntentRec and its baselines cost to train: seconds per epoch and memory, on the tables of the last jobs.
 
     python -m lab.benchmarks.cost --cutoff 2026-09-21
 
-All see the same rows, facts, batches, loss and width. Each has a process of its own, one after the other; writes
-lab/results/cost.json and cost.md. How well they predict is no matter here: a few epochs say nothing about it.
+All see the same rows, facts, batches, loss and width. Each has its own process, one after the other. How well they
+predict is not measured: a few epochs say nothing about it.
 """
 
 import json
@@ -17,24 +17,25 @@ from statistics import median
 from typing import Annotated, Any
 
 import typer
-from deltalake import DeltaTable
 
 from intentrec.config import COMPARISON, ROOT, Domain, load_domain, load_profile
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.model.spec import BASELINES, VARIANTS
-from intentrec.sources.simulated import simulated
+from intentrec.reports.markdown import table
+from intentrec.sources import simulated
+from intentrec.storage.delta import Snapshot
 from intentrec.training.data import open_sequences, read_catalog
 from intentrec.training.distributed import set_threads
 from intentrec.training.loop import fit
 from intentrec.training.prepare import load, prepare
-from intentrec.training.spec import with_variant
-from lab.benchmarks.machine import code, machine, made_by
+from intentrec.training.settings import with_variant
+from lab.benchmarks.report import RESULTS, code, machine, publish
 
 
 def measure(domain: Domain, warehouse: str, cutoff: date, folder: Path) -> dict[str, Any]:
-    """Train the domain's system and say what an epoch took, its validation included, and the process at its peak."""
+    """Train the domain's system: seconds per epoch, its validation included, and the peak memory of the process."""
     threads = set_threads()
-    versions = [DeltaTable(f"{warehouse}/{table.name}").version() for table in (SEQUENCES, CATALOG)]
+    versions = [Snapshot(warehouse, table).version for table in (SEQUENCES, CATALOG)]
     sequences = open_sequences(warehouse, versions[0], cutoff, domain.training.weeks)
     catalog = read_catalog(warehouse, versions[1], cutoff)
     prepare(domain, sequences, catalog, cutoff, folder / "about")
@@ -58,30 +59,25 @@ def measure(domain: Domain, warehouse: str, cutoff: date, folder: Path) -> dict[
     }
 
 
-def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    about, first = results["machine"], results["runs"][0]
-    lines = [
-        "# What a week's training costs",
-        "",
-        f"{made_by('python -m lab.benchmarks.cost', results['code'])}: {about['gpu'] or about['processor']}, "
-        f"{first['threads']} threads, torch {about['torch']}.",
-        "",
-        f"Domain {results['domain']}{' (simulated)' if results['simulated'] else ''}, cut-off {results['cutoff']}: "
-        f"{first['rows']:,} rows of {first['positions']:,} interactions, {first['targets']:,} targets, "
-        f"{first['titles']:,} titles, d = {first['dim']}. All have the same facts. An epoch includes its validation; "
-        "the peak is that of the whole process.",
-        "",
-        "| system | parameters | s an epoch | interactions/s | peak MB |",
-        "|---|---:|---:|---:|---:|",
+def values(results: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of the results."""
+    first = results["runs"][0]
+    rows = [
+        [
+            each["system"],
+            each["about"].split(": ", 1)[1].split(" ", 1)[0],
+            f"{each['seconds_per_epoch']:.1f}",
+            f"{each['positions_per_second']:,.0f}",
+            f"{each['peak_mb']:,.0f}",
+        ]
+        for each in results["runs"]
     ]
-    for each in results["runs"]:
-        parameters = each["about"].split(": ", 1)[1].split(" ", 1)[0]
-        lines.append(
-            f"| {each['system']} | {parameters} | {each['seconds_per_epoch']:.1f} "
-            f"| {each['positions_per_second']:,.0f} | {each['peak_mb']:,.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+    return {
+        "threads": first["threads"],
+        "data": f"{first['rows']:,} rows of {first['positions']:,} interactions, {first['targets']:,} targets, "
+        f"{first['titles']:,} titles, d = {first['dim']}.",
+        "table": table(["system", "parameters", "s per epoch", "interactions/s", "peak MB"], rows, "lr"),
+    }
 
 
 def main(
@@ -89,7 +85,7 @@ def main(
     config: Annotated[Path, typer.Option(help="domain whose tables are there")] = ROOT / "conf" / "streaming.yaml",
     epochs: int = 3,
     system: Annotated[list[str], typer.Option()] = [*VARIANTS, *BASELINES],  # noqa: B006
-    out: Path = ROOT / "lab" / "results",
+    out: Path = RESULTS,
     only: Annotated[bool, typer.Option(hidden=True, help="measure the first system here and print it")] = False,
 ) -> None:
     """Measure every system."""
@@ -108,7 +104,7 @@ def main(
         program += [f"--cutoff={cutoff:%Y-%m-%d}", f"--config={config}"]
         done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         runs.append(json.loads(done.stdout.strip().splitlines()[-1]))
-        print(f"{name}: {runs[-1]['seconds_per_epoch']:.1f} s an epoch", flush=True)
+        print(f"{name}: {runs[-1]['seconds_per_epoch']:.1f} s per epoch", flush=True)
     results = {
         "code": code(),
         "machine": machine(),
@@ -117,10 +113,7 @@ def main(
         "cutoff": f"{cutoff:%Y-%m-%d}",
         "runs": runs,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "cost.json").write_text(json.dumps(results, indent=1) + "\n")
-    (out / "cost.md").write_text(page(results))
-    print(page(results))
+    print(publish("cost", results, out))
 
 
 if __name__ == "__main__":

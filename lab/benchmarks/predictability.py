@@ -1,10 +1,9 @@
-"""How far the next labels of a simulated study can be foretold at all: `python -m lab.benchmarks.predictability`.
+"""How far the next labels of a simulated study can be predicted at all: `python -m lab.benchmarks.predictability`.
 
-Gradient-biased trees of scikit-learn, which share nothing with the models, learn the label of each next target
-interaction from what the rows say; then also from the latent intents of all interactions before it, which no model
-sees; then also from the latent intent of the asked interaction itself. Beside it stands what an oracle makes of the
-judged week that knows everything before a session, and one that knows the session's intent, too. Needs the study's
-tables (`make experiments`); writes lab/results/foretold.json and foretold.md.
+Gradient-boosted trees of scikit-learn share nothing with the models. They learn the label of each next target from what
+the rows say; then also from the latent intents of all interactions before it, which no model sees; then also from the
+latent intent of the predicted interaction itself. Beside them stand two oracles on the judged week: one knows everything
+before a session, the other also the session's intent. The study must have been made before (`make study`).
 """
 
 import json
@@ -16,14 +15,16 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from deltalake import DeltaTable
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from intentrec.config import ROOT, Intent
+from intentrec.config import Intent
 from intentrec.config import home as home_path
+from intentrec.contracts import INTERACTIONS
 from intentrec.errors import PipelineError
 from intentrec.local.progress import Progress
-from lab.benchmarks.machine import code, made_by
+from intentrec.reports.markdown import table
+from intentrec.storage.delta import Snapshot
+from lab.benchmarks.report import RESULTS, code, publish
 from lab.studies.data import tables
 from lab.studies.study import load_study
 
@@ -33,14 +34,14 @@ KEY = ["user_id", "start_ts", "title_id"]
 KNOWN = ("the rows", "and all latent intents before", "and the latent intent of now")
 
 
-def lived(warehouse: str, truth: Path, intents: list[Intent]) -> pd.DataFrame:
+def interactions_with_truth(warehouse: str, truth: Path, intents: list[Intent]) -> pd.DataFrame:
     """Every interaction in its user's order, with a column per intent, `labels.INTENT` where it has several, and the
     latent intent behind it.
 
     Raises:
         PipelineError: the truth lacks an interaction.
     """
-    rows = DeltaTable(f"{warehouse}/interactions").to_pandas()
+    rows = Snapshot(warehouse, INTERACTIONS).rows().to_pandas()
     events = pd.concat([pd.read_parquet(file) for file in sorted((truth / "events").glob("*.parquet"))])
     events = events[events["outcome"] == "accepted"].rename(columns={"event_ts": "start_ts", "intent": LATENT})
     for frame in (rows, events):
@@ -84,8 +85,8 @@ def skills(rows: pd.DataFrame, names: list[str], cut: date) -> list[dict[str, An
     """Per intent the accuracy over the targets from `cut` on, of trees that learned from those before; the better of
     majority and repeat-last; and the share of the way from that to 1."""
     known, sets = facts(rows, names)
-    asked = rows["is_target"] & ~rows["left_censored"] & rows["user_id"].duplicated()
-    judged, learned = asked & (rows["event_date"] >= cut), asked & (rows["event_date"] < cut)
+    targets = rows["is_target"] & ~rows["left_censored"] & rows["user_id"].duplicated()
+    judged, learned = targets & (rows["event_date"] >= cut), targets & (rows["event_date"] < cut)
     lines = []
     for name in names:
         several = rows[f"labels.{name}"] if f"labels.{name}" in rows else rows[name].map(lambda label: [label])
@@ -120,40 +121,17 @@ def ceiling(truth: Path, week: date) -> dict[str, float]:
     return {"choices": len(chosen), "given_past": past, "given_intent": intent}
 
 
-def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    lines = [
-        "# How far intents can be foretold",
-        "",
-        f"**Simulated data**. {made_by('python -m lab.benchmarks.predictability', results['code'])}.",
-        "",
-        "Accuracy of the next label, by gradient-biased trees that learned from the weeks before the judged one. They "
-        f"know the labels of the last {LATEST} interactions, how often there was which, and the asked interaction's "
-        "own hour and gap, which no model knows (the rows); then also the latent intents behind all of these; then "
-        "also the one behind the asked interaction. In brackets the skill: how much of the way from the better of "
-        "majority and repeat-last to perfect accuracy. Last, the "
-        "skill of IntentRec in the study, on all its seeds.",
-    ]
+def values(results: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of the results."""
+    studies = []
     for name, found in results["studies"].items():
-        oracle = found["oracle"]
-        past, intent = f"{oracle['given_past']:.3f}", f"{oracle['given_intent']:.3f}"
-        lines += [
-            "",
-            f"## {found['title']}",
-            "",
-            f"| intent | majority or repeat-last | {' | '.join(KNOWN)} | IntentRec (V3), [{name}]({name}.md) |",
-            "|---|---:|---:|---:|---:|---:|",
-        ]
+        rows = []
         for each in found["intents"]:
             cells = [f"{each[what]['accuracy']:.3f} ({each[what]['skill']:.1%})" for what in KNOWN]
-            lines.append(f"| {each['intent']} | {each['baseline']:.3f} | {' | '.join(cells)} | {each['v3_skill']:.1%} |")
-        lines += [
-            "",
-            f"Of the first choices of the judged week's {oracle['choices']:,} sessions, an oracle that knows all there "
-            "is before the session (the latent chain, moods and tastes, what is in progress and on the list) has an "
-            f"MRR of {past}; one that knows the session's intent, too, {intent}.",
-        ]
-    return "\n".join(lines) + "\n"
+            rows.append([each["intent"], f"{each['baseline']:.3f}", *cells, f"{each['v3_skill']:.1%}"])
+        headers = ["intent", "majority or repeat-last", *KNOWN, f"IntentRec (V3), [{name}]({name}.md)"]
+        studies.append({"title": found["title"], "table": table(headers, rows, "lr"), "oracle": found["oracle"]})
+    return {"latest": LATEST, "studies": studies}
 
 
 def measure(name: str, out: Path) -> dict[str, Any]:
@@ -163,18 +141,15 @@ def measure(name: str, out: Path) -> dict[str, Any]:
     domain, truth = data.run.domain, Path(data.run.profile.work) / "truth" / data.run.domain.domain
     measured = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))["intents"]
     v3 = {line["intent"]: line["skill"] for line in measured if line["system"] == "v3"}
-    rows = lived(data.run.warehouse, truth, domain.intents)
+    rows = interactions_with_truth(data.run.warehouse, truth, domain.intents)
     found = skills(rows, [intent.name for intent in domain.intents], data.evidence.cut)
     intents = [{**line, "v3_skill": v3[line["intent"]]} for line in found]
     return {"title": study.title, "intents": intents, "oracle": ceiling(truth, data.evidence.cut)}
 
 
 def main(
-    study: Annotated[list[str], typer.Option(help="simulated, with latent intents")] = [  # noqa: B006
-        "world-intent",
-        "world-steady",
-    ],
-    out: Path = ROOT / "lab" / "results",
+    study: Annotated[list[str], typer.Option(help="simulated, with latent intents")] = ["world-intent"],  # noqa: B006
+    out: Path = RESULTS,
 ) -> None:
     """Measure and write the page."""
     root = home_path()
@@ -182,10 +157,7 @@ def main(
     for name in study:
         os.environ["INTENTREC_HOME"] = str(root)  # a study has a home of its own below it
         found[name] = measure(name, out)
-    results = {"code": code(), "studies": found}
-    (out / "foretold.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (out / "foretold.md").write_text(page(results), encoding="utf-8")
-    print(page(results))
+    print(publish("predictability", {"code": code(), "studies": found}, out))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from datetime import date
 from pathlib import Path
 
 import yaml
-from deltalake import DeltaTable
 
 from intentrec.calendar import WEEK
 from intentrec.config import ROOT
@@ -28,6 +27,7 @@ from intentrec.errors import PipelineError
 from intentrec.local.progress import Progress
 from intentrec.local.terminal import console, grid
 from intentrec.registry.versions import Registry
+from intentrec.storage import delta
 from intentrec.storage.runs import code_version
 from tests.chaos.faults import BLOWS, Blow, Service, Struck, said, struck, unfinished
 
@@ -54,11 +54,10 @@ def contents(service: Service) -> dict[str, str]:
     root = f"{service.profile.warehouse}/{service.domain.domain}"
     found = {}
     for table in TABLES.values():
-        path = f"{root}/{table.name}"
-        if table.name == "run_ledger" or not DeltaTable.is_deltatable(path):
+        if table.name == "run_ledger" or not delta.exists(root, table):
             continue
         columns = list(IDENTITY) if table is RELEASES else None
-        rows = DeltaTable(path).to_pyarrow_table(columns=columns).to_pylist()
+        rows = delta.Snapshot(root, table).rows(columns=columns).to_pylist()
         if not rows:
             continue
         lines = sorted(json.dumps(row, sort_keys=True, default=_plain) for row in rows)

@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import psutil
 import yaml
-from deltalake import DeltaTable
 
-from intentrec.calendar import WEEK
+from intentrec.calendar import DAY, WEEK
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
+from intentrec.contracts import ENGAGEMENT_EVENTS, INTERACTIONS, SEQUENCES
 from intentrec.errors import PipelineError
 from intentrec.logging import UNEXPECTED
+from intentrec.storage import delta
 from intentrec.training.checkpoint import CHECKPOINT
 
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
@@ -39,9 +40,9 @@ BLOWS: dict[str, Sequence[str]] = {
 }
 # Job -> a table that it reads, and the job that writes it.
 LOST = {
-    "build_interactions": ("engagement_events", "ingest"),
-    "build_sequences": ("interactions", "build_interactions"),
-    "publish": ("sequences", "build_sequences"),
+    "build_interactions": (ENGAGEMENT_EVENTS, "ingest"),
+    "build_sequences": (INTERACTIONS, "build_interactions"),
+    "publish": (SEQUENCES, "build_sequences"),
 }
 
 
@@ -246,16 +247,15 @@ def _log(service: Service) -> Path:
 def _lost(service: Service, blow: Blow) -> Struck:
     """Delete a data file that the job reads, run the job, then write the file's week again, which heals it."""
     table, writer = LOST[blow.job]
-    path = f"{service.profile.warehouse}/{service.domain.domain}/{table}"
-    inside = {f"event_date={blow.week + timedelta(days=number)}" for number in range(7)}
-    inside.add(f"as_of={blow.week + WEEK}")
-    files = sorted(file for file in DeltaTable(path).file_uris() if any(f"/{each}/" in file for each in inside))
-    Path(random.Random(str(blow)).choice(files)).unlink()
+    warehouse, after = delta.warehouse_of(service.profile, service.domain), blow.week + WEEK
+    days = (after, after + DAY) if table is SEQUENCES else (blow.week, after)
+    files = sorted(file.path for file in delta.Snapshot(warehouse, table).files(*days))
+    Path(warehouse, table.name, random.Random(str(blow)).choice(files)).unlink()
     found = _ended(service, blow, _wait(_start(service, blow)))
     again = Blow(blow.kind, writer, blow.week, blow.moment)
     status = _wait(_start(service, again))
     if status:
-        raise PipelineError(f"{writer} of {blow.week} did not heal {table}: {_ended(service, again, status)}")
+        raise PipelineError(f"{writer} of {blow.week} did not heal {table.name}: {_ended(service, again, status)}")
     return found
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from intentrec.config import Domain
 from intentrec.errors import PipelineError
 from intentrec.monitoring import staleness
+from intentrec.storage.delta import Commit
 
 WEEK = timedelta(days=7)
 FIRST = date(2026, 8, 3)
@@ -117,7 +118,7 @@ class World:
     def __init__(self) -> None:
         self.versions: dict[str, int] = {}
         self.ledger: list[dict] = []
-        self.commits: list[dict] = []
+        self.commits: list[Commit] = []
         self.touched: dict[tuple[str, date], dict] = {}  # (job, week): the latest good attempt
         self.written: list[tuple[int, str, str, date, date]] = []  # moment, run, table, partitions [start, end)
         self.moment = 0
@@ -137,7 +138,7 @@ class World:
             if step[3]:
                 self.moment += 1
                 self.versions[table] = self.versions.get(table, -1) + 1
-                self.commits.append({"table": table, "version": self.versions[table], "run_id": run_id})
+                self.commits.append(Commit(table, self.versions[table], run_id))
                 self.written.append((self.moment, run_id, table, start + shift, end + shift))
             if table in self.versions:
                 outputs[table] = self.versions[table]
@@ -205,7 +206,7 @@ def test_failed_attempts_and_foreign_commits_count_for_nothing(streaming: Domain
     world.run(("ingest", 0, 1, True))
     world.run(("build_interactions", 0, 1, True))
     world.run(("build_interactions", 0, 1, False), status="failed")
-    world.commits.append({"table": "engagement_events", "version": 9, "run_id": None})
+    world.commits.append(Commit("engagement_events", 9, None))
     assert staleness.stale_weeks(world.ledger, world.commits, streaming) == set()
 
 

@@ -1,14 +1,23 @@
-"""Rows by partition, releases and commits from Delta logs, on small tables written by delta-rs."""
+"""Delta tables without Spark: snapshots, dates, files, commits and writes, on small tables that delta-rs wrote."""
 
 import json
-from datetime import UTC, date, datetime
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from intentrec.config import Domain, Profile
-from intentrec.local import terminal
+from intentrec.config import ROOT, Domain, Profile
+from intentrec.contracts import FEATURE_PROFILES, RELEASES, SEQUENCES
+from intentrec.errors import PipelineError
 from intentrec.storage import delta
+from intentrec.storage.delta import Commit, Snapshot, WriteConflict
+
+FIRST, SECOND, THIRD = date(2026, 8, 10), date(2026, 8, 17), date(2026, 8, 24)
 
 
 def put(profile: Profile, domain: Domain, table: str, rows: list[dict], partition: str | None, about: str) -> None:
@@ -21,29 +30,37 @@ def put(profile: Profile, domain: Domain, table: str, rows: list[dict], partitio
     )
 
 
+def profiles(warehouse: Path | str, *weeks: date, rows: int = 1, mode: str = "append") -> None:
+    """Write a row of `feature_profiles` for each week."""
+    content = [
+        {"week": week, "table_name": "interactions", "feature": "kind", "kind": "value", "value": "film", "rows": rows}
+        for week in weeks
+    ]
+    path = f"{warehouse}/{FEATURE_PROFILES.name}"
+    write_deltalake(path, pa.Table.from_pylist(content), mode=mode, partition_by=["week"])
+
+
 def test_an_empty_warehouse_holds_nothing(profile: Profile, streaming: Domain) -> None:
     assert set(delta.rows_by_partition(profile, streaming)) >= {"interactions", "sequences", "title_state"}
     assert not any(delta.rows_by_partition(profile, streaming).values())
     assert delta.releases(profile, streaming) == []
     assert delta.commits(profile, streaming) == []
+    with pytest.raises(PipelineError, match=r"table sequences does not exist in .*: run the jobs before this one"):
+        Snapshot(delta.warehouse_of(profile, streaming), SEQUENCES)
 
 
 def test_rows_are_counted_by_partition_over_all_files(profile: Profile, streaming: Domain) -> None:
-    first, second = date(2026, 8, 10), date(2026, 8, 17)
-    put(profile, streaming, "sequences", [{"as_of": first, "n": 1}, {"as_of": second, "n": 2}], "as_of", "{}")
-    put(profile, streaming, "sequences", [{"as_of": second, "n": 3}], "as_of", "{}")
-    assert delta.rows_by_partition(profile, streaming)["sequences"] == {first: 1, second: 2}
+    put(profile, streaming, "sequences", [{"as_of": FIRST, "n": 1}, {"as_of": SECOND, "n": 2}], "as_of", "{}")
+    put(profile, streaming, "sequences", [{"as_of": SECOND, "n": 3}], "as_of", "{}")
+    assert delta.rows_by_partition(profile, streaming)["sequences"] == {FIRST: 1, SECOND: 2}
 
 
 def test_commits_lead_to_their_run(profile: Profile, streaming: Domain) -> None:
-    row = {"as_of": date(2026, 8, 10), "n": 1}
+    row = {"as_of": FIRST, "n": 1}
     put(profile, streaming, "sequences", [row], "as_of", json.dumps({"run_id": "r1", "job": "build_sequences"}))
     put(profile, streaming, "sequences", [row], "as_of", "by hand")
-    found = sorted(delta.commits(profile, streaming), key=lambda commit: commit["version"])
-    assert found == [
-        {"table": "sequences", "version": 0, "run_id": "r1"},
-        {"table": "sequences", "version": 1, "run_id": None},
-    ]
+    found = delta.commits(profile, streaming)
+    assert found == [Commit("sequences", 1, None), Commit("sequences", 0, "r1")]
 
 
 def test_releases_come_oldest_first(profile: Profile, streaming: Domain) -> None:
@@ -52,17 +69,80 @@ def test_releases_come_oldest_first(profile: Profile, streaming: Domain) -> None
     assert [row["release_id"] for row in delta.releases(profile, streaming)] == ["a", "b"]
 
 
-def test_status_marks_stale_missing_and_refused_weeks_and_the_active_release(streaming: Domain, capsys) -> None:
-    partitions = {
-        "interactions": {date(2026, 8, 3): 40, date(2026, 8, 9): 2, date(2026, 8, 10): 7},
-        "sequences": {date(2026, 8, 10): 5, date(2026, 8, 17): 6},
-    }
-    releases = [{"as_of": date(2026, 8, 17), "model_version": "3", "active": True, "at": datetime.now(UTC)}]
-    terminal.console.width = 160
-    stale, refused = {("build_sequences", date(2026, 8, 10))}, {("ingest", date(2026, 8, 10))}
-    terminal.status(streaming, partitions, stale, refused, releases)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "2026-" in line]
-    assert [[cell for cell in line if cell not in ("│", "┃")] for line in lines] == [
-        ["2026-08-03", "-", "42", "-", "5"],
-        ["2026-08-10", "-!", "!", "!", "7", "-", "6*", "model", "3", "(active)"],
-    ]
+@pytest.mark.parametrize(
+    ("start", "end", "weeks"),
+    [
+        (None, None, [FIRST, SECOND, THIRD]),
+        (FIRST, THIRD, [FIRST, SECOND]),
+        (SECOND, None, [SECOND, THIRD]),
+        (None, SECOND, [FIRST]),
+        (THIRD, FIRST, []),
+    ],
+)
+def test_partitions_are_chosen_by_half_open_intervals(
+    tmp_path: Path, start: date | None, end: date | None, weeks: list[date]
+) -> None:
+    profiles(tmp_path, FIRST, SECOND, THIRD)
+    table = Snapshot(str(tmp_path), FEATURE_PROFILES)
+    assert sorted(table.rows(start, end)["week"].to_pylist()) == weeks
+    assert sorted(table.dataset(start, end).to_table()["week"].to_pylist()) == weeks
+    assert sorted(file.day for file in table.files(start, end) if file.day) == weeks
+    assert table.count(start, end) == len(weeks)
+    assert table.count(start, end, where=pc.field("rows") > 1) == 0
+
+
+def test_a_snapshot_stays_and_has_the_types_of_the_contract(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    profiles(folder, FIRST)
+    old = Snapshot(str(folder), FEATURE_PROFILES)
+    profiles(folder, SECOND, mode="overwrite")
+    for table in (old, Snapshot(str(folder), FEATURE_PROFILES, 0), Snapshot(folder.as_uri(), FEATURE_PROFILES, 0)):
+        assert table.version == 0
+        assert table.rows().schema == delta.arrow_schema(FEATURE_PROFILES)
+        assert table.rows(columns=["value", "week"]).to_pylist() == [{"value": "film", "week": FIRST}]
+    assert Snapshot(str(folder), FEATURE_PROFILES).rows()["week"].to_pylist() == [SECOND]
+    with pytest.raises(PipelineError, match="feature_profiles at version 7 cannot be read"):
+        Snapshot(str(folder), FEATURE_PROFILES, 7)
+
+
+def test_an_update_builds_on_its_snapshot_or_is_refused(profile: Profile, streaming: Domain) -> None:
+    rows = [{"release_id": name, "as_of": FIRST, "active": name == "a"} for name in "ab"]
+    put(profile, streaming, "releases", rows, None, "{}")
+    warehouse = delta.warehouse_of(profile, streaming)
+    first, same = Snapshot(warehouse, RELEASES), Snapshot(warehouse, RELEASES)
+    assert first.update({"active": "release_id = 'b'"}, where="true", about={"run_id": "r2"}) == 1
+    assert {row["release_id"]: row["active"] for row in delta.releases(profile, streaming)} == {"a": False, "b": True}
+    assert Snapshot(warehouse, RELEASES).history()[0] == Commit("releases", 1, "r2")
+    with pytest.raises(PipelineError, match="releases was not changed, perhaps because another run"):
+        same.update({"active": "true"}, where="true", about={})
+    assert Snapshot(warehouse, RELEASES).version == 1
+
+
+def test_a_write_that_lost_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise delta.CommitFailedError("version 3 exists")
+
+    monkeypatch.setattr(delta, "write_deltalake", lose)
+    with pytest.raises(WriteConflict, match="version 3 exists"):
+        delta.append(str(tmp_path), RELEASES, pa.table({}))
+    with pytest.raises(WriteConflict, match="version 3 exists"):
+        delta.replace_where(str(tmp_path), RELEASES, pa.table({}), "true")
+
+
+READER = """
+import sys
+from intentrec.contracts import FEATURE_PROFILES
+from intentrec.storage.delta import Snapshot
+held = Snapshot(sys.argv[1], FEATURE_PROFILES)
+scanned = held.dataset().scanner().to_reader()
+next(scanned)
+print(held.rows().num_rows)
+"""
+
+
+def test_a_process_that_has_read_a_table_ends_in_order(tmp_path: Path) -> None:
+    """With files opened through Python an Arrow thread aborted some of such processes as they ended."""
+    profiles(tmp_path, *[date.fromordinal(FIRST.toordinal() + 7 * week) for week in range(40)])
+    command = [sys.executable, "-c", READER, str(tmp_path)]
+    done = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False) for _ in range(2)]
+    assert [(each.returncode, each.stdout) for each in done] == [(0, "40\n")] * 2, done[0].stderr
