@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,13 +13,15 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
+from typer.testing import CliRunner, Result
 
-from intentrec.config import ROOT, Domain
+from intentrec.config import ROOT, SIMULATED_MANIFEST, Domain
 from intentrec.errors import PipelineError
 from simulator import Settings, simulate
+from simulator.__main__ import app
 from simulator.catalogue import Catalogue
-from simulator.people import population
 from simulator.settings import WORLDS
+from simulator.users import population
 
 START, END = date(2026, 8, 3), date(2026, 9, 21)  # seven weeks
 TINY = Settings(epoch=START, users=30, titles=120, dirt=4.0)
@@ -85,7 +84,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def events(tiny: tuple[Path, Path]) -> list[dict]:
-    """Rows whose outcome is accepted, as objects with their truth under `truth`."""
+    """Accepted rows as objects, each with its truth under `truth`."""
     places = {(row["source_file"], row["source_line"]): row for row in truth_rows(tiny[1])}
     found = []
     for file, number, text in texts(tiny[0]):
@@ -105,11 +104,11 @@ def snapshots(tiny: tuple[Path, Path]) -> dict[date, dict[str, dict]]:
     }
 
 
-def test_same_seed_same_bytes_and_a_second_run_rewrites_the_same_files(tiny: tuple[Path, Path], tmp_path: Path) -> None:
-    first = content(tiny[0]) | content(tiny[1])
-    for _ in range(2):
-        simulate(TINY, START, END, tmp_path / "landing", tmp_path / "truth")
-        assert content(tmp_path / "landing") | content(tmp_path / "truth") == first
+def test_the_same_seed_gives_the_same_bytes_and_a_second_call_the_same_files(tmp_path: Path) -> None:
+    end = START + timedelta(days=21)
+    for folder in ("a", "b", "b"):
+        simulate(replace(TINY, users=12), START, end, tmp_path / folder / "landing", tmp_path / folder / "truth")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
 def test_another_seed_is_another_world(tiny: tuple[Path, Path], tmp_path: Path) -> None:
@@ -121,16 +120,16 @@ def test_another_seed_is_another_world(tiny: tuple[Path, Path], tmp_path: Path) 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_week_is_the_same_whatever_range_and_population_it_is_written_with(world: str, tmp_path: Path) -> None:
     small = replace(TINY, world=world, users=12)
-    middle = START + timedelta(days=14)
+    middle, end = START + timedelta(days=14), START + timedelta(days=28)
     simulate(small, START, middle, tmp_path / "a", tmp_path / "a-truth")
     before = content(tmp_path / "a")
     rows, truth = raw_rows(tmp_path / "a"), outcomes(tmp_path / "a-truth")
 
-    simulate(small, START, END, tmp_path / "long", tmp_path / "long-truth")
+    simulate(small, START, end, tmp_path / "long", tmp_path / "long-truth")
     later = content(tmp_path / "long")
     assert {name: later[name] for name in before} == before
 
-    simulate(small, middle, END, tmp_path / "a", tmp_path / "a-truth")  # the rest, added to what was there
+    simulate(small, middle, end, tmp_path / "a", tmp_path / "a-truth")  # the later weeks beside the earlier ones
     assert content(tmp_path / "a") == later
 
     simulate(replace(small, users=20), START, middle, tmp_path / "wide", tmp_path / "wide-truth")
@@ -170,15 +169,15 @@ def test_items_have_the_contract_s_fields(snapshots: dict[date, dict[str, dict]]
             assert moment(item["release_ts"]) <= moment(item["available_from"])
 
 
-def test_every_row_lies_in_the_folder_of_its_arbaseline(tiny: tuple[Path, Path]) -> None:
-    arbaseline = {(row["source_file"], row["source_line"]): row["arrived_at"] for row in truth_rows(tiny[1])}
+def test_every_row_lies_in_the_folder_of_its_arrival(tiny: tuple[Path, Path]) -> None:
+    arrivals = {(row["source_file"], row["source_line"]): row["arrived_at"] for row in truth_rows(tiny[1])}
     seen = set()
     for file, number, text in texts(tiny[0]):
         seen.add((file, number))
-        assert f"arrived={arbaseline[file, number].date()}/" in file
+        assert f"arrived={arrivals[file, number].date()}/" in file
         if '"arrived_at"' in text and text.endswith("}"):
-            assert moment(json.loads(text)["arrived_at"]) == arbaseline[file, number].timestamp()
-    assert seen == set(arbaseline)
+            assert moment(json.loads(text)["arrived_at"]) == arrivals[file, number].timestamp()
+    assert seen == set(arrivals)
 
 
 def test_a_user_does_one_thing_at_a_time_and_sessions_are_apart(events: list[dict]) -> None:
@@ -268,7 +267,7 @@ def test_accounts_hold_one_to_four_profiles() -> None:
 
 
 def check_outcome(raw: str, row: dict, valid: Callable[[dict], bool], copies: list[str]) -> str:
-    """A row's outcome from the row alone, by the rules in words."""
+    """The outcome of a row, from the row alone, by the rules of the documentation."""
     when = row["event_ts"] or row["arrived_at"]
     ends = week_of(when.timestamp()) + timedelta(days=7)
     deadline = datetime(ends.year, ends.month, ends.day, 4, tzinfo=ZoneInfo("America/Los_Angeles")) + timedelta(days=2)
@@ -321,10 +320,10 @@ def test_outcomes_follow_from_the_rows(tiny: tuple[Path, Path], snapshots: dict[
 
 def test_every_kind_of_dirt_occurs_and_is_rare_in_an_ordinary_world(tmp_path: Path) -> None:
     usual = replace(TINY, users=60, dirt=1.0)
-    summary = simulate(usual, START, END, tmp_path / "l", tmp_path / "t")
+    summary = simulate(usual, START, START + timedelta(weeks=4), tmp_path / "l", tmp_path / "t")
     dirty = 1 - summary.kinds["clean"] / summary.kinds.total()
     assert 0.01 < dirty < 0.03
-    often = simulate(replace(TINY, dirt=8.0), START, END, tmp_path / "l8", tmp_path / "t8")
+    often = simulate(replace(TINY, dirt=8.0), START, START + timedelta(weeks=4), tmp_path / "l8", tmp_path / "t8")
     assert set(often.kinds) == {
         *("clean", "exact_duplicate", "conflicting_duplicate", "late_within", "too_late", "malformed", "wrong_type"),
         *("missing_field", "unknown_item", "bad_duration", "clock_skew", "extra_column", "bot"),
@@ -332,6 +331,27 @@ def test_every_kind_of_dirt_occurs_and_is_rare_in_an_ordinary_world(tmp_path: Pa
     counted = Counter(row["outcome"] for row in truth_rows(tmp_path / "t8"))
     assert counted == often.outcomes
     assert set(counted) == {"accepted", "duplicate", "quarantined", "late"}
+
+
+def test_the_manifest_of_a_former_version_counts_as_the_same_world(tmp_path: Path) -> None:
+    manifest = {
+        "epoch": "2026-08-03",
+        "seed": "7",
+        "titles": "120",
+        "world": "intent",
+        "zone": "America/Los_Angeles",
+        "day_start": "04:00:00",
+        "session_gap_s": "1800",
+        "lateness_s": "172800",
+        "max_duration_s": "43200",
+        "drift_week": "4",
+        "dirt": "4.0",
+    }
+    path = tmp_path / "landing" / SIMULATED_MANIFEST
+    path.parent.mkdir()
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    simulate(replace(TINY, users=1), START, START + timedelta(weeks=1), tmp_path / "landing", tmp_path / "truth")
+    assert json.loads(path.read_text()) == manifest
 
 
 def test_two_worlds_do_not_mix(tiny: tuple[Path, Path], tmp_path: Path) -> None:
@@ -361,29 +381,30 @@ def test_a_range_that_is_not_weeks_of_the_world_is_refused(start: date, end: dat
 
 
 def test_settings_follow_the_domain_s_calendar(streaming: Domain, kuairand: Domain) -> None:
-    settings = Settings.from_domain(streaming, users=5, world="drift")
+    settings = Settings.from_domain(streaming, users=5, world="null")
     assert (settings.epoch, settings.zone, settings.users) == (START, "America/Los_Angeles", 5)
+    with pytest.raises(PipelineError, match="none of intent, null"):
+        Settings.from_domain(streaming, world="steady")
     with pytest.raises(PipelineError, match=r"kuairand.*trailer"):
         Settings.from_domain(kuairand)
     with pytest.raises(PipelineError, match="at least"):
         Settings.from_domain(streaming, titles=3)
 
 
-def test_command_line_writes_below_home_and_explains_a_refusal(tmp_path: Path) -> None:
-    def command(*more: str) -> subprocess.CompletedProcess[str]:
-        words = ["-m", "simulator", "--config", "conf/streaming.yaml", "--start", str(START)]
-        environment = {**os.environ, "INTENTREC_HOME": str(tmp_path)}
-        environment.pop("INTENTREC_PROFILE", None)
-        words = [sys.executable, *words, "--users", "5", "--titles", "60", *more]
-        return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+def test_command_line_writes_below_home_and_explains_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
+
+    def command(*more: str) -> Result:
+        words = ["--config", str(ROOT / "conf" / "streaming.yaml"), "--start", str(START)]
+        return CliRunner().invoke(app, [*words, "--users", "5", "--titles", "60", *more])
 
     done = command("--end", "2026-08-10")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "raw rows (accepted" in done.stdout
     assert list((tmp_path / "landing/streaming/events").glob("arrived=2026-08-0*/week-2026-08-03.jsonl.gz"))
     assert (tmp_path / "landing/streaming/catalog/snapshot=2026-08-03/items.jsonl.gz").exists()
     assert (tmp_path / "work/truth/streaming/events/week=2026-08-03.parquet").exists()
     refused = command("--end", "2026-08-11")
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
+    assert len(refused.stderr.splitlines()) == 1
     assert "not whole weeks" in refused.stderr
-    assert "Traceback" not in refused.stderr
