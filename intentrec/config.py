@@ -163,7 +163,7 @@ class Events(Strict):
         return self
 
     @property
-    def overhang(self) -> timedelta:
+    def longest_visit(self) -> timedelta:
         """Whole days after its own date on which a visit may end, because its last event may be long."""
         return timedelta(days=math.ceil(seconds(self.max_duration) / 86_400))
 
@@ -266,9 +266,9 @@ class Model(Strict):
     layers: PositiveInt = 2
     dropout: float = Field(0.1, ge=0, lt=1)
     intent_weight: float = Field(0.2, ge=0, description="lambda of Eq. 4")
-    history_path: bool = Field(False, description="not in the paper: see intentrec.model.history")
-    compatibility: bool = Field(False, description="not in the paper: see intentrec.model.compatibility")
-    neighbours: int = Field(0, ge=0, description="not in the paper: see intentrec.model.neighbours; titles near each")
+    history_path: bool = Field(False, description="not in the paper: see intentrec.model.logit_bias")
+    compatibility: bool = Field(False, description="not in the paper: see intentrec.model.logit_bias")
+    neighbours: int = Field(0, ge=0, description="not in the paper: see intentrec.model.logit_bias; neighbours of a title")
     mask_share: float = Field(0.2, gt=0, lt=1, description="for comparison, BERT4Rec: targets hidden in training")
     recent: PositiveInt = Field(100, description="for comparison, TransAct: interactions of its short-term window")
 
@@ -314,7 +314,7 @@ class Training(Strict):
     bf16: bool | Literal["auto"] = Field("auto", description="multiply matrices in bfloat16; auto: on a GPU")
     compile: bool | Literal["auto"] = Field("auto", description="compile the model; auto: on a GPU")
     title_start: Literal["random", "covisitation"] = Field(
-        "random", description="where id embeddings begin; covisitation: see intentrec.training.covisitation"
+        "random", description="where id embeddings begin; covisitation: see intentrec.training.cooccurrence"
     )
     permute_intents: bool = Field(False, description="for comparison: the intent labels of another user")
     seed: int = 7

@@ -1,12 +1,13 @@
-"""What a model's intents have to do with what it recommends (§5 of the paper) and with what happens then (Figure 7).
+"""What a model's intents have to do with what it recommends (§5 of the paper) and with what happens next (Figure 7).
 
 Over the same events as `next_event`, for a model that has an intent mixture. A title contradicts a predicted intent if
 
-- the intent is a fact of titles (kind, genre) and the title has it otherwise, or
-- users with the predicted label nearly always return to a title, or nearly never do, and the title is new to this user,
-  or is not: so an action type, which no title has, can be contradicted too.
+- the intent is a fact of titles (kind, genre) and the title has another value, or
+- users with the predicted label nearly always return to a known title (or nearly never do), and the recommended title
+  is new to this user (or is not). So an action type, which no title has, can be contradicted too.
 
-What says nothing either way, such as the age of an episode that a recommended title does not name, is left out.
+Where neither can be decided, such as the age of an episode that a recommended title does not name, the event is left
+out.
 
 Shape suffixes: E events, M intents, C classes of an intent, N titles, P width of Z.
 """
@@ -20,30 +21,42 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intentrec.config import Intent
+from intentrec.evaluation.candidates import Histories, Titles, user_ids
 from intentrec.evaluation.labels import Labels
 from intentrec.evaluation.metrics import Floats, Ints, mean, pair_ranks
-from intentrec.evaluation.next_event import Events, hits
-from intentrec.evaluation.ranking import pieces
-from intentrec.evaluation.systems import ModelSystem
-from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.model_system import ModelSystem
+from intentrec.evaluation.next_event import best_labels, hits
+from intentrec.evaluation.systems import ScoreSlices, slices
+from intentrec.evaluation.targets import Targets
 from intentrec.model.titles import FACTS, titles_of
 
-_ARRAYS = ("ranks", "embedding_EP", "attention_EM", "came_true_EM", "contradicted_EM")
-NEARLY = 0.9  # of the events with a label: from here on it says that the title is known, or new
+_ARRAYS = ("ranks", "embedding_EP", "attention_EM", "correct_EM", "contradicted_EM")
+NEARLY = 0.9  # share of a label's events from which on the label implies a known title; below 1 - NEARLY, a new one
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """One row per event; `came_true` and `contradicted` are NaN where nothing can be said."""
+    """One row per event.
+
+    Attributes:
+        intents: names of the M intents.
+        users: user of each event.
+        moments: when the next interaction began.
+        ranks: rank of the true title: (E,).
+        embedding_EP: Z of Eq. 2.
+        attention_EM: attention weights.
+        correct_EM: whether the most probable label was a true one, 0 or 1; NaN where the event has no label.
+        contradicted_EM: whether the first recommended title contradicts the most probable label; NaN where undecided.
+    """
 
     intents: tuple[str, ...]
     users: pa.Array
-    moments: pa.Array  # when the next interaction began
+    moments: pa.Array
     ranks: Floats
     embedding_EP: NDArray
     attention_EM: NDArray
-    came_true_EM: Floats  # the most probable label was a true one
-    contradicted_EM: Floats  # by the first recommended title
+    correct_EM: Floats
+    contradicted_EM: Floats
 
     @property
     def primary(self) -> Ints:
@@ -51,18 +64,20 @@ class Aligned:
         return self.attention_EM.argmax(axis=1)
 
     def metrics(self) -> dict[str, float]:
-        """Names: `attention_INTENT` and its spread over events, `primary_INTENT` (share of events),
-        `came_true_of_primary`, `came_true_of_any` (an intent drawn blindly); and `contradicted_INTENT`,
-        `next_mrr_contradicted_INTENT`, `next_mrr_agreed_INTENT`, the same of `any`.
+        """Means over events.
+
+        Names: `attention_INTENT`, `attention_INTENT_spread` (standard deviation), `primary_INTENT` (share of events),
+        `correct_of_primary`, `correct_of_any` (an intent drawn at random); `contradicted_INTENT`,
+        `next_mrr_contradicted_INTENT`, `next_mrr_agreed_INTENT`, and the same for `any` intent.
         """
         found: dict[str, float] = {}
         for m, name in enumerate(self.intents):
             found[f"attention_{name}"] = mean(self.attention_EM[:, m])
             found[f"attention_{name}_spread"] = float(self.attention_EM[:, m].std())
             found[f"primary_{name}"] = mean((self.primary == m).astype(float))
-        of_primary = np.take_along_axis(self.came_true_EM, self.primary[:, None], 1)[:, 0]
-        found["came_true_of_primary"] = _mean_known(of_primary)
-        found["came_true_of_any"] = _mean_known(self.came_true_EM)
+        of_primary = np.take_along_axis(self.correct_EM, self.primary[:, None], 1)[:, 0]
+        found["correct_of_primary"] = _mean_known(of_primary)
+        found["correct_of_any"] = _mean_known(self.correct_EM)
         known_EM = ~np.isnan(self.contradicted_EM)
         of_any = np.where(known_EM.any(axis=1), np.nansum(self.contradicted_EM, axis=1) > 0, np.nan)
         for name, contradicted in [*zip(self.intents, self.contradicted_EM.T, strict=True), ("any", of_any)]:
@@ -95,11 +110,14 @@ def align(
         ValueError: no event.
     """
     chosen = [intent for intent in intents if intent.name in system.predictor.labels]
-    borne = {intent.name: _borne(catalog, titles, intent, system.predictor.labels[intent.name]) for intent in chosen}
+    has_label = {
+        intent.name: titles_with_label(catalog, titles, intent, system.predictor.labels[intent.name])
+        for intent in chosen
+    }
     parts = [
-        _batch(batch, events, titles, system, chosen, borne, returning)
+        _batch(batch, targets, titles, system, chosen, has_label, returning)
         for batch in snapshot
-        if len((events := Events.of(batch)).rows)
+        if len(targets := Targets.of(batch))
     ]
     if not parts:
         raise ValueError("the week has no target with a prefix")
@@ -118,11 +136,11 @@ def returns(
     again: dict[str, list[NDArray]] = {}
     chosen = list(intents)
     for batch in snapshot:
-        events = Events.of(batch)
+        targets = Targets.of(batch)
         histories = Histories.of(batch, titles)
-        known = _is_known(histories.prefixes(events.rows, events.ends), histories.titles[events.flat], len(titles))
+        known = _is_known(histories.prefixes(targets.rows, targets.ends), histories.titles[targets.flat], len(titles))
         for intent in chosen:
-            labels = Labels.of(batch, intent).select(events.flat)
+            labels = Labels.of(batch, intent).select(targets.flat)
             names.setdefault(intent.name, []).append(labels.names)
             again.setdefault(intent.name, []).append(known[labels.at])
     found: dict[str, dict[str, float]] = {}
@@ -135,43 +153,49 @@ def returns(
 
 def _batch(
     batch: pa.RecordBatch,
-    events: Events,
+    targets: Targets,
     titles: Titles,
     system: ModelSystem,
     intents: Sequence[Intent],
-    borne: Mapping[str, NDArray[np.bool_] | None],
+    has_label: Mapping[str, NDArray[np.bool_] | None],
     returning: Mapping[str, Mapping[str, float]],
 ) -> Aligned:
-    count = len(events.rows)
+    """`Aligned` of the events of one batch."""
     histories = Histories.of(batch, titles)
-    prefixes, wanted = histories.prefixes(events.rows, events.ends), histories.titles[events.flat]
-    part = system.titles(batch, events.rows, events.ends)
-    ranks, first = np.empty(count), np.empty(count, np.int64)
-    for i, j in pieces(count, len(titles)):
-        scores_EN = part(i, j)
-        first[i:j] = scores_EN.argmax(axis=1)
-        ranks[i:j] = pair_ranks(scores_EN, np.arange(j - i), wanted[i:j])
-    known = _is_known(prefixes, first, len(titles))
-    came_true_EM, contradicted_EM = np.full((2, count, len(intents)), np.nan)
+    prefixes = targets.prefixes(batch)
+    ranks, first = _ranks_and_first(system.title_scores(prefixes), histories.titles[targets.flat], len(titles))
+    known = _is_known(histories.prefixes(targets.rows, targets.ends), first, len(titles))
+    correct_EM, contradicted_EM = np.full((2, len(targets), len(intents)), np.nan)
     for m, intent in enumerate(intents):
-        classes, p_EC = system.intents(batch, events.rows, events.ends)[intent.name]
-        guess = p_EC.argmax(axis=1)
-        truth = Labels.of(batch, intent).select(events.flat)
+        predicted = system.intent_probabilities(prefixes)[intent.name]
+        truth = Labels.of(batch, intent).select(targets.flat)
         labelled = np.unique(truth.at)
-        came_true_EM[labelled, m] = hits(truth, pa.array(classes, pa.string()).take(pa.array(guess)), count)[labelled]
-        bears_NC = borne[intent.name]
-        if bears_NC is not None:
-            told = bears_NC[first].any(axis=1)
-            contradicted_EM[told, m] = ~bears_NC[first, guess][told]
+        correct_EM[labelled, m] = hits(truth, best_labels(predicted))[labelled]
+        label_NC = has_label[intent.name]
+        if label_NC is not None:
+            decided = label_NC[first].any(axis=1)
+            contradicted_EM[decided, m] = ~label_NC[first, predicted.best][decided]
         else:
-            share = np.array([returning.get(intent.name, {}).get(label, np.nan) for label in classes])[guess]
+            of_label = returning.get(intent.name, {})
+            share = np.array([of_label.get(label, np.nan) for label in predicted.labels])[predicted.best]
             contradicted_EM[share >= NEARLY, m] = ~known[share >= NEARLY]
             contradicted_EM[share <= 1 - NEARLY, m] = known[share <= 1 - NEARLY]
-    users = batch.column(batch.schema.get_field_index("user_id")).cast(pa.string()).take(pa.array(events.rows))
-    moments = batch.column(batch.schema.get_field_index("start_ts")).flatten().take(pa.array(events.flat))
-    embedding_EP, attention_EM = system.mixture(batch, events.rows, events.ends)
+    moments = batch.column(batch.schema.get_field_index("start_ts")).flatten().take(pa.array(targets.flat))
+    users, mixture = user_ids(batch).take(pa.array(targets.rows)), system.mixture(prefixes)
     names = tuple(intent.name for intent in intents)
-    return Aligned(names, users, moments, ranks, embedding_EP, attention_EM, came_true_EM, contradicted_EM)
+    arrays = (ranks, mixture.embedding_EP, mixture.attention_EM, correct_EM, contradicted_EM)
+    return Aligned(names, users, moments, *arrays)
+
+
+def _ranks_and_first(scores: ScoreSlices, relevant: Ints, titles: int) -> tuple[Floats, Ints]:
+    """Rank of each event's title, and the title with the largest score: (E,) each."""
+    count = len(relevant)
+    ranks, first = np.empty(count), np.empty(count, np.int64)
+    for i, j in slices(count, titles):
+        scores_EN = scores(i, j)
+        first[i:j] = scores_EN.argmax(axis=1)
+        ranks[i:j] = pair_ranks(scores_EN, np.arange(j - i), relevant[i:j])
+    return ranks, first
 
 
 def _is_known(prefixes: Histories, title_of_row: Ints, count: int) -> NDArray[np.bool_]:
@@ -181,8 +205,10 @@ def _is_known(prefixes: Histories, title_of_row: Ints, count: int) -> NDArray[np
     return np.isin(own, touched[prefixes.titles >= 0]) & (title_of_row >= 0)
 
 
-def _borne(catalog: pa.Table, titles: Titles, intent: Intent, classes: Sequence[str]) -> NDArray[np.bool_] | None:
-    """Which title has which label (N, C); None of an intent that is no fact of titles."""
+def titles_with_label(
+    catalog: pa.Table, titles: Titles, intent: Intent, classes: Sequence[str]
+) -> NDArray[np.bool_] | None:
+    """Which title has which label: bool (N, C); None for an intent that is not a fact of titles."""
     if intent.column not in FACTS:
         return None
     facts = titles_of(catalog)
@@ -194,9 +220,9 @@ def _borne(catalog: pa.Table, titles: Titles, intent: Intent, classes: Sequence[
     label = pc.fill_null(pc.index_in(values.cast(pa.string()), value_set=pa.array(classes, pa.string())), -1)
     label_of = label.to_numpy(zero_copy_only=False)
     inside = (label_of >= 0) & (place[rows] >= 0)
-    bears_NC = np.zeros((len(titles), len(classes)), bool)
-    bears_NC[place[rows][inside], label_of[inside]] = True
-    return bears_NC
+    label_NC = np.zeros((len(titles), len(classes)), bool)
+    label_NC[place[rows][inside], label_of[inside]] = True
+    return label_NC
 
 
 def _mean_known(values: Floats) -> float:

@@ -1,27 +1,41 @@
 """Leave-one-out, to compare with published figures: each user's last interaction from all of the user's others.
 
-It looks into other users' futures, so nothing is judged by it here but whether a system reaches what its own paper or
-others report. What the held-out title competes with is a choice, and figures of different choices say nothing about
-each other: the full catalogue, the titles that the user has not touched, or (the SASRec paper) a sample of these.
+Training sees other users' futures, so this protocol serves only to check that a system reaches what its own paper or
+others report. What the held-out title competes with is a choice, and figures of different choices cannot be compared:
+the full catalogue, the titles that the user has not touched, or (the SASRec paper) a sample of these.
 
 Shape suffixes: B users, N titles.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from intentrec.evaluation.candidates import Histories, Prefixes, Titles, user_ids
 from intentrec.evaluation.metrics import Floats, Ints, Result, mean, pair_ranks, per_event
-from intentrec.evaluation.ranking import Scorer, pieces
-from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.systems import TitleScorer, slices
 
 ROWS = 512  # users encoded at once
 
-# Which titles compete, (B, N), given what the users touched, the held-out titles and the users' ids.
-Candidates = Callable[[Histories, Ints, pa.Array, int], NDArray[np.bool_]]
+
+class Competition(Protocol):
+    """Which titles the held-out one competes with."""
+
+    def __call__(self, histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+        """Allowed titles of B users: bool (B, count).
+
+        Args:
+            histories: what the users touched before.
+            held_out: the held-out title of each, -1 for one that is not a candidate: (B,).
+            users: their ids.
+            count: number of candidates.
+        """
+        ...
 
 
 def everything(histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
@@ -34,33 +48,36 @@ def unseen(histories: Histories, held_out: Ints, users: pa.Array, count: int) ->
     return ~histories.seen(count) | _one_hot(held_out, count)
 
 
-def sampled(negatives: int = 100, seed: int = 0) -> Candidates:
-    """So many different titles that the user has not touched, each as likely, and the held-out one.
+@dataclass(frozen=True)
+class Sampled:
+    """`negatives` different titles that the user has not touched, drawn uniformly, and the held-out one.
 
-    The draw depends on the seed and the user's id only, so every system meets the same titles.
+    The draw depends on the seed and the user's id only, so every system ranks the same titles.
     """
 
-    def candidates(histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+    negatives: int = 100
+    seed: int = 0
+
+    def __call__(self, histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+        """Allowed titles."""
         own = _one_hot(held_out, count)
         allowed_BN = ~histories.seen(count) & ~own
         for allowed_N, user in zip(allowed_BN, users.to_pylist(), strict=True):
-            digest = hashlib.blake2b(f"{seed}:{user}".encode(), digest_size=8).digest()
+            digest = hashlib.blake2b(f"{self.seed}:{user}".encode(), digest_size=8).digest()
             rng = np.random.default_rng(int.from_bytes(digest))
             titles = np.flatnonzero(allowed_N)
-            drawn = rng.choice(titles, min(negatives, len(titles)), replace=False)
+            drawn = rng.choice(titles, min(self.negatives, len(titles)), replace=False)
             allowed_N[:] = False
             allowed_N[drawn] = True
         return allowed_BN | own
-
-    return candidates
 
 
 def leave_one_out(
     sequences: pa.Table,
     held_out: pa.Array,
     titles: Titles,
-    systems: Mapping[str, Scorer],
-    candidates: Candidates,
+    systems: Mapping[str, TitleScorer],
+    competition: Competition,
 ) -> dict[str, Result]:
     """`mrr`, `recall_at_k` (one title is held out, so it is the hit rate) and `ndcg_at_k` of every system.
 
@@ -68,8 +85,8 @@ def leave_one_out(
         sequences: a row per user with everything before the held-out interaction.
         held_out: the title of each row's held-out interaction.
         titles: the catalogue.
-        systems: scorers over `titles`.
-        candidates: one of this module's.
+        systems: that rank `titles`.
+        competition: which titles each held-out one competes with.
 
     Raises:
         ValueError: there is no user, or not one held-out title for each.
@@ -82,14 +99,12 @@ def leave_one_out(
     for batch in sequences.combine_chunks().to_batches(ROWS):
         own = wanted[done : done + len(batch)]
         done += len(batch)
-        histories = Histories.of(batch, titles)
-        users = batch.column(batch.schema.get_field_index("user_id"))
-        everyone = np.arange(len(batch))
-        parts = {name: scorer(batch, everyone, histories.lengths) for name, scorer in systems.items()}
-        for i, j in pieces(len(batch), len(titles)):
-            allowed_BN = candidates(histories.between(i, j), own[i:j], users.slice(i, j - i), len(titles))
-            for name, part in parts.items():
-                scores_BN = np.where(allowed_BN, part(i, j), -np.inf)
+        histories, users = Histories.of(batch, titles), user_ids(batch)
+        scores = {name: system.title_scores(Prefixes.whole(batch)) for name, system in systems.items()}
+        for i, j in slices(len(batch), len(titles)):
+            allowed_BN = competition(histories.between(i, j), own[i:j], users.slice(i, j - i), len(titles))
+            for name, of_system in scores.items():
+                scores_BN = np.where(allowed_BN, of_system(i, j), -np.inf)
                 ranks[name].append(pair_ranks(scores_BN, np.arange(j - i), own[i:j]))
     who = sequences["user_id"].combine_chunks()
     return {name: _result(np.concatenate(found), who) for name, found in ranks.items()}

@@ -1,4 +1,4 @@
-"""Both protocols over one week's evidence, for any number of models and every baseline."""
+"""Both protocols over one week's evidence, for any number of models and all naive baselines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -6,29 +6,37 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intentrec.config import Domain, ItemKnn
+from intentrec.calendar import day_start_of
+from intentrec.config import Domain
+from intentrec.evaluation.candidates import Titles
 from intentrec.evaluation.evidence import Evidence
-from intentrec.evaluation.item_knn import MARKOV, Method, Neighbours, learn
 from intentrec.evaluation.metrics import Floats, Result
-from intentrec.evaluation.naive import HISTORY_BASELINES, popularity
-from intentrec.evaluation.next_event import System, label_counts, next_event, targets_ended
-from intentrec.evaluation.ranking import Scorer, naive_scorer
-from intentrec.evaluation.systems import ModelSystem
-from intentrec.evaluation.titles import Titles
+from intentrec.evaluation.model_system import ModelSystem
+from intentrec.evaluation.naive_baselines import (
+    HISTORY_RULES,
+    HistoryBaseline,
+    TitleNeighbours,
+    label_counts,
+    learn_neighbours,
+    neighbour_methods,
+    popularity,
+)
+from intentrec.evaluation.next_event import next_event
+from intentrec.evaluation.systems import System, TitleScorer
+from intentrec.evaluation.targets import targets_ended
 from intentrec.evaluation.week_ahead import week_ahead
 from intentrec.inference.predictor import Predictor
 from intentrec.model.titles import titles_of
-from intentrec.training.data import learned_until, service_start
+from intentrec.training.targets import learned_until
 
 ROWS = 256  # users encoded at once
-ITEM_NAIVE_BASELINES = (*HISTORY_BASELINES, "markov", "item_knn")
-INTENT_NAIVE_BASELINES = ("majority", "repeat_last_intent")
 
 
 def compare(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor]) -> dict[str, Result]:
-    """Metrics of `models`, of the item naive baselines and of the intent naive baselines; per-user values are of the week ahead.
+    """Metrics of `models` and of all naive baselines, by system. Values per user are those of the week ahead.
 
-    Week ahead: titles offered at the cut. Next event: every title that the catalogue knows by the week's end.
+    Candidates of the week ahead are the titles on offer when the week begins. Candidates of the next event are all
+    titles that the catalogue knows at the week's end.
     """
     return _merged(*protocols(evidence, domain, models, naive_baselines=True))
 
@@ -36,32 +44,30 @@ def compare(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor])
 def protocols(
     evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], naive_baselines: bool
 ) -> tuple[dict[str, Result], dict[str, Result]]:
-    """Week ahead and next event, each with its own per-user values; with or without the item naive baselines."""
+    """Week ahead and next event, each with its own values per user; with or without the baselines that rank titles."""
     everything = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
-    learned = None
-    if naive_baselines:  # from what models learn from
+    neighbours = None
+    if naive_baselines:  # they learn from the targets that models learn from
         until = learned_until(domain, evidence.cut)
-        taught = (targets_ended(batch, end=until) for batch in evidence.learned())
-        learned = learn(taught, everything, learned_baselines(domain.gate.item_knn))
+        learned = (targets_ended(batch, end=until) for batch in evidence.learned())
+        neighbours = learn_neighbours(learned, everything, neighbour_methods(domain.gate.item_knn))
     return (
-        _week_ahead(evidence, domain, models, learned),
-        _next_event(evidence, domain, models, learned, everything),
+        _week_ahead(evidence, domain, models, neighbours),
+        _next_event(evidence, domain, models, neighbours, everything),
     )
 
 
-def learned_baselines(item_knn: ItemKnn) -> dict[str, Method]:
-    """The naive baselines that learn."""
-    return {"markov": MARKOV, "item_knn": Method(item_knn.window, item_knn.decay, item_knn.alike)}
-
-
 def _week_ahead(
-    evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], learned: Mapping[str, Neighbours] | None
+    evidence: Evidence,
+    domain: Domain,
+    models: Mapping[str, Predictor],
+    neighbours: Mapping[str, TitleNeighbours] | None,
 ) -> dict[str, Result]:
-    moment = service_start(domain.calendar, evidence.cut)
+    moment = day_start_of(evidence.cut, domain.calendar)
     titles = Titles.of(offered(evidence.catalog_before, moment))
-    systems = _naive_baselines(evidence, titles, learned)
+    systems = _naive_baselines(evidence, titles, neighbours)
     for name, predictor in models.items():
-        systems[name] = ModelSystem(predictor, evidence.catalog_before, evidence.cut, titles).titles
+        systems[name] = ModelSystem(predictor, evidence.catalog_before, evidence.cut, titles)
     return week_ahead(
         evidence.before.to_batches(ROWS), evidence.targets, titles, systems, domain.publishing.seen_titles
     )
@@ -71,10 +77,10 @@ def _next_event(
     evidence: Evidence,
     domain: Domain,
     models: Mapping[str, Predictor],
-    learned: Mapping[str, Neighbours] | None,
+    neighbours: Mapping[str, TitleNeighbours] | None,
     titles: Titles,
 ) -> dict[str, Result]:
-    systems = {name: System(scorer) for name, scorer in _naive_baselines(evidence, titles, learned).items()}
+    systems = {name: System(scorer) for name, scorer in _naive_baselines(evidence, titles, neighbours).items()}
     for name, predictor in models.items():
         systems[name] = ModelSystem(predictor, evidence.catalog, evidence.end, titles).system
     past = label_counts(evidence.before.to_batches(ROWS), domain.intents)
@@ -90,12 +96,16 @@ def offered(catalog: pa.Table, moment: datetime) -> Sequence[str]:
     return titles.filter(pc.and_(begun, not_over))["title_id"].to_pylist()
 
 
-def _naive_baselines(evidence: Evidence, titles: Titles, learned: Mapping[str, Neighbours] | None) -> dict[str, Scorer]:
-    if learned is None:
+def _naive_baselines(
+    evidence: Evidence, titles: Titles, neighbours: Mapping[str, TitleNeighbours] | None
+) -> dict[str, TitleScorer]:
+    if neighbours is None:
         return {}
     popular_N = _popularity(evidence, titles)
-    unlearned = {name: naive_scorer(name, titles, popular_N) for name in HISTORY_BASELINES}
-    return unlearned | {name: baseline.scorer(titles, popular_N) for name, baseline in learned.items()}
+    systems: dict[str, TitleScorer] = {
+        name: HistoryBaseline(rule, titles, popular_N) for name, rule in HISTORY_RULES.items()
+    }
+    return systems | {name: learned.over(titles, popular_N) for name, learned in neighbours.items()}
 
 
 def _popularity(evidence: Evidence, titles: Titles) -> Floats:

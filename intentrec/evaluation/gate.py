@@ -1,4 +1,4 @@
-"""The gate's rule: from metrics and lifts to a decision with its reasons. Pure: it reads no table and no registry."""
+"""The gate's rule: from metrics and lifts to a decision with its reasons. It reads no table and no registry."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the gate's table."""
+    """One line of the gate's table: a system, its name in the table, and its metrics (NaN: not measured)."""
 
     system: str
     label: str
     metrics: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, flat; what was not measured is null."""
+        """As a flat JSON object; what was not measured is null."""
         metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         return {"system": self.system, "label": self.label, **metrics}
 
@@ -37,7 +37,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the challenger becomes champion, every reason for or against, and what they rest on."""
+    """Whether the challenger becomes champion, and why.
+
+    Attributes:
+        promote: the decision.
+        reasons: every reason against promotion; where there is none, every reason for it.
+        rows: the gate's table, the challenger first.
+        lift: relative lift of the challenger over each other system of the table.
+    """
 
     promote: bool
     reasons: tuple[str, ...]
@@ -45,7 +52,7 @@ class Decision:
     lift: Mapping[str, Lift] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as gate.json keeps them."""
+        """As a JSON object, as gate.json keeps it."""
         return {
             "decision": "promote" if self.promote else "keep",
             "reasons": list(self.reasons),
@@ -55,7 +62,7 @@ class Decision:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Decision":
-        """The inverse of `to_dict`; further keys are ignored."""
+        """The inverse of `to_dict`; other keys are ignored."""
         return cls(
             value["decision"] == "promote",
             tuple(value["reasons"]),
@@ -69,12 +76,18 @@ def judge(
 ) -> Decision:
     """Decide by the domain's rule.
 
-    `rows` hold the challenger, the naive baselines, and the champion if there is one; `lift` is the challenger's over each of
-    them. Every check is made, so that the reasons are complete. A champion trained for a later date may have learnt
-    from the week it would be judged on, and stays.
+    Every check is made, so the reasons are complete. A champion that was trained for a later date may have learned from
+    the week it would be judged on, and stays.
+
+    Args:
+        rows: the challenger, the naive baselines, and the champion if there is one.
+        lift: of the challenger over each of the others.
+        gate: the rule's settings.
+        trained_for: date of the challenger.
+        champion_trained_for: date of the champion, None where there is none.
 
     Raises:
-        PipelineError: the configuration names a metric or baseline that was not measured.
+        PipelineError: the configuration names a metric or a baseline that was not measured.
     """
     table = {row.system: row.metrics for row in rows}
     ours = _metric(table[CHALLENGER], gate.metric, "gate.metric")
@@ -82,8 +95,9 @@ def judge(
     support: list[str] = []
     for baseline in gate.naive_baselines:
         theirs = _metric(table[baseline], gate.metric, "gate.metric")
+        beats = "beats" if ours > theirs else "does not beat"
         (support if ours > theirs else against).append(
-            f"{gate.metric} {ours:.4f} {'beats' if ours > theirs else 'does not beat'} the baseline {baseline} ({theirs:.4f})"
+            f"{gate.metric} {ours:.4f} {beats} the baseline {baseline} ({theirs:.4f})"
         )
     if champion_trained_for is None:
         support.append("there is no champion yet: the naive baselines decide")
@@ -113,9 +127,9 @@ def _lift_reason(lift: Lift, gate: Gate) -> tuple[bool, str]:
 
 
 def guardrails(ours: Mapping[str, float], theirs: Mapping[str, float], gate: Gate) -> list[tuple[bool, str]]:
-    """Whether each guardrail holds, and a sentence that says so.
+    """Whether each guardrail holds, each with a sentence that says so.
 
-    One breaks when the challenger loses more than allowed, or no longer measures what the champion does.
+    A guardrail breaks where the challenger loses more than allowed, or has no value where the champion has one.
     """
     found = []
     for name, loss in gate.guardrails.items():

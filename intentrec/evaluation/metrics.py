@@ -1,8 +1,8 @@
-"""Ranking and intent metrics on ranks (1 is best, infinity: the title was not offered at all).
+"""Ranking and intent metrics, and the result of a protocol for one system.
+
+Ranks begin at 1, the best; infinity means that the title was not on offer.
 
 Shapes: U users, P (user, relevant title) pairs, E events, B rows scored at once, N titles.
-
-What a protocol says about one system.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ CUTS = (10, 20)
 def pair_ranks(scores_BN: NDArray, rows: Ints, titles: Ints) -> Floats:
     """Rank of title `titles[i]` in row `rows[i]`, ties going to the earlier column.
 
-    A title index below 0 stands for one that was not offered, as does a score of minus infinity; its rank is infinite.
+    A title index below 0 and a score of minus infinity both mean that the title is not on offer: its rank is infinite.
     """
     ranks = np.full(len(rows), np.inf)
     step = max(1, 4_000_000 // max(1, scores_BN.shape[1]))
@@ -39,7 +39,10 @@ def pair_ranks(scores_BN: NDArray, rows: Ints, titles: Ints) -> Floats:
 
 
 def top_masks(scores_BN: NDArray, cuts: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
-    """Per cut k which titles are among each row's best k, ties going to the earlier column; not offered, never."""
+    """Per cut k which titles are among each row's best k, ties going to the earlier column.
+
+    A title that is not on offer is never among them.
+    """
     offered = scores_BN > -np.inf
     depth = {k: min(k, scores_BN.shape[1]) for k in cuts}
     places = sorted({-k for k in depth.values() if k})
@@ -51,7 +54,7 @@ def top_masks(scores_BN: NDArray, cuts: Sequence[int]) -> dict[int, NDArray[np.b
             continue
         worst_B1 = ordered_BN[:, [-k]]
         mask = scores_BN >= worst_B1
-        crowded = np.flatnonzero(mask.sum(axis=1) > k)  # more equals than there is room for
+        crowded = np.flatnonzero(mask.sum(axis=1) > k)  # ties exceed the list
         above, tied = scores_BN[crowded] > worst_B1[crowded], scores_BN[crowded] == worst_B1[crowded]
         room = k - above.sum(axis=1, keepdims=True)
         mask[crowded] = above | (tied & (np.cumsum(tied, axis=1) <= room))
@@ -67,7 +70,7 @@ def calibration_error(probability_E: Floats, truth_E: Floats, bins: int = 10) ->
 
 
 def gain(ranks: Floats, k: int) -> Floats:
-    """Discounted gain 1 / log2(1 + rank) of each rank within k, else 0."""
+    """Discounted gain of each rank: 1 / log2(1 + rank) within k, else 0."""
     with np.errstate(divide="ignore"):
         return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
 
@@ -103,13 +106,19 @@ def per_user(users: Ints, ranks: Floats, count: int) -> dict[str, Floats]:
 
 
 def mean(values: Floats) -> float:
-    """Mean, or NaN of nothing: a slice that holds no one was not measured."""
+    """Mean, or NaN of no values: an empty slice was not measured."""
     return float(values.mean()) if len(values) else float("nan")
 
 
 @dataclass(frozen=True)
 class Result:
-    """Metrics by name, and per-user values in the order of `users`, to be compared pairwise with another system's."""
+    """What a protocol measured of one system.
+
+    Attributes:
+        metrics: by name.
+        users: the users that were judged.
+        per_user: values in the order of `users`, by metric. They are compared pairwise with another system's.
+    """
 
     metrics: dict[str, float]
     users: pa.Array

@@ -1,95 +1,120 @@
-"""A trained model as a system of the protocols: scores of titles and probabilities of labels for any prefixes."""
+"""What a system of a comparison is, and the ranks of relevant titles among all candidates.
 
-from collections.abc import Sequence
+Ranks are computed in slices, so that memory grows neither with users nor with events.
+
+Shape suffixes: E prefixes, N candidate titles, C classes of an intent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
-from intentrec.evaluation.metrics import Ints
-from intentrec.evaluation.next_event import System
-from intentrec.evaluation.ranking import Part
-from intentrec.evaluation.titles import Titles
-from intentrec.inference.predictor import Predictor, padded_indices
-from intentrec.model.arrow import flat
-from intentrec.model.logit_bias import LogitBias, logits
+from intentrec.evaluation.candidates import Histories, Prefixes
+from intentrec.evaluation.metrics import CUTS, Floats, Ints, pair_ranks, top_masks
+
+CELLS = 4_000_000  # scores held at once
+
+
+class ScoreSlices(Protocol):
+    """Scores of E prefixes, computed slice by slice."""
+
+    def __call__(self, start: int, end: int) -> NDArray[np.floating]:
+        """Scores of prefixes `start` to `end`: floats (end - start, N).
+
+        Higher is better. Minus infinity marks a title that the system cannot score.
+        """
+        ...
+
+
+class TitleScorer(Protocol):
+    """Scores every candidate title after each prefix."""
+
+    def title_scores(self, prefixes: Prefixes) -> ScoreSlices:
+        """Scores of the candidates, in their order, after each of `prefixes`."""
+        ...
 
 
 @dataclass(frozen=True)
-class _States:
-    """Answers for E prefixes: user vectors, logit biases of candidates, intent -> probabilities [E, labels], Z, attention."""
+class IntentProbabilities:
+    """Probability of each of an intent's C labels after E prefixes.
 
-    user_ED: torch.Tensor
-    logit_bias: LogitBias | None
-    probabilities: dict[str, NDArray]
-    mixture: tuple[NDArray, NDArray] | None
-
-
-class ModelSystem:
-    """Scores `titles` with the facts that `catalog` knows of them. One pass of a causal model serves all prefixes.
-
-    A title without facts in the catalogue cannot be scored and ranks last.
+    Attributes:
+        labels: names of the C classes.
+        probability_EC: floats (E, C); each row sums to 1.
     """
 
-    def __init__(self, predictor: Predictor, catalog: pa.Table, as_of: date, titles: Titles) -> None:
-        self.predictor = predictor
-        items = predictor.items(catalog, as_of)
-        self.known_N = Titles(items.title_ids.cast(pa.string())).index(titles.ids)
-        self.vectors_ND = items.vectors[torch.from_numpy(np.maximum(self.known_N, 0))]
-        self.candidates = titles
-        self._last: tuple[pa.RecordBatch, Ints, Ints] | None = None
-        self._states = _States(torch.empty(0), None, {}, None)
+    labels: Sequence[str]
+    probability_EC: NDArray[np.floating]
 
     @property
-    def system(self) -> System:
-        """For `next_event`; `titles` alone serves `week_ahead`."""
-        return System(self.titles, self.intents if self.predictor.labels else None)
+    def best(self) -> Ints:
+        """Column of each prefix's most probable label: (E,)."""
+        return self.probability_EC.argmax(axis=1)
 
-    def titles(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> Part:
-        """A `Scorer`."""
-        states = self._run(sequences, rows, ends)
 
-        def part(start: int, end: int) -> NDArray:
-            logit_bias = None if states.logit_bias is None else states.logit_bias.part(slice(start, end))
-            scores_BN = logits(states.user_ED[start:end], self.vectors_ND, logit_bias).numpy()
-            scores_BN[:, self.known_N < 0] = -np.inf
-            return scores_BN
+class IntentPredictor(Protocol):
+    """Predicts the intents of the next interaction after each prefix."""
 
-        return part
+    def intent_probabilities(self, prefixes: Prefixes) -> Mapping[str, IntentProbabilities]:
+        """Label probabilities by the name of the intent."""
+        ...
 
-    def intents(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> dict[str, tuple[Sequence[str], NDArray]]:
-        """An `IntentScorer`."""
-        found = self._run(sequences, rows, ends).probabilities
-        return {name: (self.predictor.labels[name], each) for name, each in found.items()}
 
-    def mixture(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> tuple[NDArray, NDArray]:
-        """Z [E, width] and the attention weights [E, intents], of a model that has them (V2, V3)."""
-        found = self._run(sequences, rows, ends).mixture
-        assert found is not None, f"{self.predictor.spec.variant} has no intent mixture"
-        return found
+@dataclass(frozen=True)
+class System:
+    """Ranks titles, and predicts intents where it can."""
 
-    @torch.inference_mode()
-    def _run(self, sequences: pa.RecordBatch, rows: Ints, ends: Ints) -> "_States":
-        """What the model says after `ends` interactions of `rows`; the last answer is kept."""
-        if self._last is None or any(
-            now is not then for now, then in zip((sequences, rows, ends), self._last, strict=True)
-        ):
-            encoded = self.predictor.encoder.encode(sequences)
-            batch = encoded.pad(torch.arange(len(encoded)))
-            answer = self.predictor.model.at(batch, torch.from_numpy(rows), torch.from_numpy(ends) - 1)
-            probabilities = {name: logit_EC.softmax(-1).numpy() for name, logit_EC in answer.intent_logit.items()}
-            place = torch.from_numpy(self.candidates.index(flat(sequences, "title_id")))
-            at_NL = padded_indices(place, encoded, torch.from_numpy(rows), batch.title_BL.shape[1])
-            place_I = None
-            if answer.near is not None:
-                vocabulary = pa.array(self.predictor.vocabulary.titles, pa.string())
-                place_I = torch.from_numpy(self.candidates.index(vocabulary))
-            logit_bias = answer.logit_bias(at_NL, place_I)
-            self._last = (sequences, rows, ends)
-            z_NP, attention_NM = answer.z_NP, answer.attention_NM
-            mixture = None if z_NP is None or attention_NM is None else (z_NP.numpy(), attention_NM.numpy())
-            self._states = _States(answer.h_ND, logit_bias, probabilities, mixture)
-        return self._states
+    titles: TitleScorer
+    intents: IntentPredictor | None = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rank of every relevant (prefix, title) pair, and per cut which of the N titles any prefix was shown."""
+
+    ranks: Floats
+    shown: dict[int, NDArray[np.bool_]]
+
+
+def rank(
+    scores: ScoreSlices,
+    prefixes: Histories,
+    relevant_rows: Ints,
+    relevant: Ints,
+    titles: int,
+    only_unseen: bool = False,
+    cuts: tuple[int, ...] = CUTS,
+) -> Ranked:
+    """Rank the relevant titles among all candidates.
+
+    Args:
+        scores: of a system after the prefixes.
+        prefixes: the prefixes as histories, one row each.
+        relevant_rows: prefix of each relevant title, ascending: (P,).
+        relevant: the relevant titles, -1 for one that is not a candidate: (P,). Its rank is infinite.
+        titles: number of candidates.
+        only_unseen: titles in the prefix are no candidates; their rank is infinite.
+        cuts: list lengths for which `shown` is computed, which costs more than the ranks do.
+    """
+    count = len(prefixes.lengths)
+    ranks = np.full(len(relevant), np.inf)
+    shown = {k: np.zeros(titles, dtype=bool) for k in cuts}
+    for i, j in slices(count, titles):
+        scores_EN = scores(i, j)
+        if only_unseen:
+            scores_EN = np.where(prefixes.between(i, j).seen(titles), -np.inf, scores_EN)
+        inside = slice(*np.searchsorted(relevant_rows, [i, j]))
+        ranks[inside] = pair_ranks(scores_EN, relevant_rows[inside] - i, relevant[inside])
+        for k, mask in top_masks(scores_EN, cuts).items():
+            shown[k] |= mask.any(axis=0)
+    return Ranked(ranks, shown)
+
+
+def slices(count: int, titles: int) -> Iterator[tuple[int, int]]:
+    """Bounds that cut `count` prefixes into slices of at most CELLS scores each."""
+    step = max(1, CELLS // max(1, titles))
+    for start in range(0, count, step):
+        yield start, min(count, start + step)

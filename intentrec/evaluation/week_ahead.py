@@ -1,13 +1,17 @@
 """Week ahead: from the snapshot at T - 7d, the titles engaged in [T - 7d, T). What the weekly batch serves.
 
-Every system ranks the same titles (those offered at the snapshot) for the same users (in the snapshot, with a target
-in the week). A title that could not be offered yet, such as a premiere of that very week, is a miss for every system
-and stays in the denominators, for a batch does miss it: `reachable` says how much that is, and `recall_at_10_new` is
-the recall of titles less than 7 days old when they were engaged. Where the domain recommends unseen titles only,
-wanted and candidate titles are the unseen ones; elsewhere that stricter task is reported as `..._unseen`.
+Every system ranks the same titles (those on offer at the snapshot) for the same users (those in the snapshot who have
+a target in the week). A title that was not on offer yet, such as a premiere of that week, is a miss for every system.
+It stays in the denominators, because a weekly batch does miss it. `reachable` is the share of titles on offer, and
+`recall_at_10_new` is the recall of titles less than 7 days old when they were engaged.
+
+Where the domain recommends unseen titles only, relevant and candidate titles are the unseen ones. Elsewhere that
+stricter task is reported as `..._unseen`.
+
+Shapes: U users, P (user, relevant title) pairs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,17 +19,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from intentrec.evaluation.candidates import Histories, Prefixes, Titles, user_ids
 from intentrec.evaluation.metrics import CUTS, Floats, Ints, Result, mean, per_user
-from intentrec.evaluation.ranking import Ranked, Scorer, rank
-from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.systems import Ranked, TitleScorer, rank
 
-COLD = 5  # a user with at most so many interactions is a cold one
+COLD = 5  # a user with at most so many interactions is cold
 NEW_DAYS = 7.0
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Distinct titles that each user engaged, as pairs sorted by user, and whether they were new then."""
+class Relevant:
+    """Distinct titles that each user engaged in the week: pairs sorted by user.
+
+    Attributes:
+        users: the U users.
+        offsets: where each user's pairs begin, and the end of the last: (U + 1,).
+        titles: candidate of each pair, -1 for a title that is not on offer: (P,).
+        new: whether the title was new when it was engaged: (P,).
+    """
 
     users: pa.Array
     offsets: Ints
@@ -33,7 +44,7 @@ class Wanted:
     new: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, targets: pa.Table, titles: Titles) -> "Wanted":
+    def of(cls, targets: pa.Table, titles: Titles) -> "Relevant":
         """From target interactions with columns user_id, title_id, release_age_days."""
         pairs = targets.group_by(["user_id", "title_id"]).aggregate([("release_age_days", "min")])
         pairs = pairs.sort_by([("user_id", "ascending"), ("title_id", "ascending")]).combine_chunks()
@@ -45,9 +56,15 @@ class Wanted:
         )
 
     def rows(self, user_ids: pa.Array) -> Ints:
-        """Which of `users` each id is, -1 for one who engaged nothing."""
+        """Place of each id among `users`, -1 for one who engaged nothing."""
         found = pc.index_in(user_ids.cast(pa.string()), value_set=self.users)
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def pairs(self, who: Ints) -> tuple[Ints, Ints]:
+        """Of users `who` (places): which of them each pair belongs to, ascending, and the number of the pair."""
+        sizes = np.diff(self.offsets)[who]
+        rows = np.repeat(np.arange(len(who)), sizes)
+        return rows, np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + self.offsets[who][rows]
 
 
 @dataclass
@@ -65,73 +82,79 @@ class _Tally:
             self.shown[k] = self.shown.get(k, False) | mask
 
 
-def week_ahead(
-    snapshot: Iterable[pa.RecordBatch],
-    targets: pa.Table,
-    titles: Titles,
-    systems: dict[str, Scorer],
-    seen_titles: bool = True,
-) -> dict[str, Result]:
-    """Metrics of every system over the users of `snapshot` who have a row in `targets`.
-
-    Raises:
-        ValueError: no such user.
-    """
-    wanted = Wanted.of(targets, titles)
-    tallies = {name: _Tally() for name in systems}
-    users: list[pa.Array] = []
-    pair_users, pair_new, pair_seen, pair_reachable, cold = [], [], [], [], []
-    count = 0
-    for batch in snapshot:
-        who = wanted.rows(batch.column(batch.schema.get_field_index("user_id")))
-        batch, who = batch.filter(pa.array(who >= 0)), who[who >= 0]
-        if not len(who):
-            continue
-        prefixes = Histories.of(batch, titles)
-        sizes = np.diff(wanted.offsets)[who]
-        rows = np.repeat(np.arange(len(who)), sizes)
-        pairs = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + wanted.offsets[who][rows]
-        seen = _was_seen(prefixes, rows, wanted.titles[pairs])
-        users.append(batch.column(batch.schema.get_field_index("user_id")).cast(pa.string()))
-        pair_users.append(rows + count)
-        pair_new.append(wanted.new[pairs])
-        pair_seen.append(seen)
-        pair_reachable.append(wanted.titles[pairs] >= 0)
-        cold.append(prefixes.lengths <= COLD)
-        everyone = np.arange(len(who))
-        for name, scorer in systems.items():
-            part = scorer(batch, everyone, prefixes.lengths)
-            cuts = () if seen_titles else CUTS  # what is shown is asked of the domain's own task only
-            unseen = rank(part, prefixes, rows, wanted.titles[pairs], len(titles), only_unseen=True, cuts=cuts)
-            served = rank(part, prefixes, rows, wanted.titles[pairs], len(titles)) if seen_titles else unseen
-            tallies[name].add(served, unseen)
-        count += len(who)
-    if not count:
-        raise ValueError("nobody of the snapshot engaged a target in the week after it")
-    facts = _Facts(
-        pa.concat_arrays(users), *map(np.concatenate, (pair_users, pair_new, pair_seen, pair_reachable, cold))
-    )
-    return {name: _result(tally, facts, seen_titles) for name, tally in tallies.items()}
-
-
 @dataclass(frozen=True)
 class _Facts:
-    """What is the same for every system: users, and per pair whose it is, new, seen before, reachable."""
+    """What is the same for every system: users, whether each is cold, and of each pair its user and properties."""
 
     users: pa.Array
+    cold: NDArray[np.bool_]
     pair_users: Ints
     new: NDArray[np.bool_]
     seen: NDArray[np.bool_]
     reachable: NDArray[np.bool_]
-    cold: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Facts"]) -> "_Facts":
+        """Batches one after another."""
+        begin = np.cumsum([0, *(len(part.users) for part in parts)])
+        arrays = [
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("cold", "new", "seen", "reachable")
+        ]
+        pair_users = np.concatenate([part.pair_users + at for part, at in zip(parts, begin, strict=False)])
+        cold, new, seen, reachable = arrays
+        return cls(pa.concat_arrays([part.users for part in parts]), cold, pair_users, new, seen, reachable)
 
 
-def _was_seen(prefixes: Histories, rows: Ints, wanted: Ints) -> NDArray[np.bool_]:
-    """Whether each wanted title is in its user's history; a title that is no candidate counts as unseen."""
-    span = 1 + max(int(prefixes.titles.max(initial=0)), int(wanted.max(initial=0)))
-    known = prefixes.titles >= 0
-    touched = prefixes.rows[known] * span + prefixes.titles[known]
-    return np.isin(rows * span + wanted, touched) & (wanted >= 0)
+def week_ahead(
+    snapshot: Iterable[pa.RecordBatch],
+    targets: pa.Table,
+    titles: Titles,
+    systems: Mapping[str, TitleScorer],
+    seen_titles: bool = True,
+) -> dict[str, Result]:
+    """Metrics of every system over the users of `snapshot` who have a row in `targets`.
+
+    Args:
+        snapshot: rows of `sequences` when the week begins.
+        targets: target interactions of the week: user_id, title_id, release_age_days.
+        titles: the candidates: titles on offer when the week begins.
+        systems: by name.
+        seen_titles: whether the domain recommends titles that the user already touched.
+
+    Raises:
+        ValueError: no such user.
+    """
+    relevant = Relevant.of(targets, titles)
+    tallies = {name: _Tally() for name in systems}
+    facts: list[_Facts] = []
+    for batch in snapshot:
+        who = relevant.rows(user_ids(batch))
+        batch, who = batch.filter(pa.array(who >= 0)), who[who >= 0]
+        if not len(who):
+            continue
+        histories = Histories.of(batch, titles)
+        rows, pairs = relevant.pairs(who)
+        wanted = relevant.titles[pairs]
+        seen = _was_seen(histories, rows, wanted)
+        facts.append(_Facts(user_ids(batch), histories.lengths <= COLD, rows, relevant.new[pairs], seen, wanted >= 0))
+        for name, scorer in systems.items():
+            scores = scorer.title_scores(Prefixes.whole(batch))
+            cuts = () if seen_titles else CUTS  # coverage is measured in the domain's own task only
+            unseen = rank(scores, histories, rows, wanted, len(titles), only_unseen=True, cuts=cuts)
+            served = rank(scores, histories, rows, wanted, len(titles)) if seen_titles else unseen
+            tallies[name].add(served, unseen)
+    if not facts:
+        raise ValueError("nobody of the snapshot engaged a target in the week after it")
+    everyone = _Facts.joined(facts)
+    return {name: _result(tally, everyone, seen_titles) for name, tally in tallies.items()}
+
+
+def _was_seen(histories: Histories, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
+    """Whether each pair's title is in its user's history; a title that is not a candidate counts as unseen."""
+    span = 1 + max(int(histories.titles.max(initial=0)), int(titles.max(initial=0)))
+    known = histories.titles >= 0
+    touched = histories.rows[known] * span + histories.titles[known]
+    return np.isin(rows * span + titles, touched) & (titles >= 0)
 
 
 def _result(tally: _Tally, facts: _Facts, seen_titles: bool) -> Result:

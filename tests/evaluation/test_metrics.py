@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from intentrec.evaluation.metrics import pair_ranks, per_event, per_user, top_masks
+from intentrec.evaluation.metrics import calibration_error, pair_ranks, per_event, per_user, top_masks
 
 
 def loop_rank(scores: list[float], wanted: int) -> float:
@@ -74,3 +74,9 @@ def test_one_relevant_title_by_hand() -> None:
     assert found["recall_at_10"].tolist() == [1.0, 1.0, 0.0, 0.0]
     assert found["recall_at_20"].tolist() == [1.0, 1.0, 1.0, 0.0]
     assert found["ndcg_at_10"].tolist() == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_calibration_error_by_hand() -> None:
+    """Bin .2 to .3: mean .25 against .5; bin .9 to 1: .95 against 1, and 1.0 belongs to it."""
+    probability, truth = np.array([0.22, 0.28, 0.9, 1.0]), np.array([0.0, 1.0, 1.0, 1.0])
+    assert calibration_error(probability, truth) == pytest.approx((2 * 0.25 + 2 * 0.05) / 4)

@@ -10,10 +10,19 @@ import pyarrow as pa
 import pytest
 
 from intentrec.config import Intent
-from intentrec.evaluation.naive import majority, most_frequent, popularity, repeat_last
-from intentrec.evaluation.next_event import Events, System, label_counts, next_event, targets_ended
-from intentrec.evaluation.ranking import naive_scorer
-from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.candidates import Histories, Prefixes, Titles
+from intentrec.evaluation.naive_baselines import (
+    HISTORY_RULES,
+    HistoryBaseline,
+    label_counts,
+    majority,
+    most_frequent,
+    popularity,
+    repeat_last,
+)
+from intentrec.evaluation.next_event import next_event
+from intentrec.evaluation.systems import IntentProbabilities, System
+from intentrec.evaluation.targets import Targets, targets_ended
 from intentrec.evaluation.week_ahead import week_ahead
 from tests.evaluation.rows import sequences
 from tests.model import world
@@ -28,6 +37,21 @@ def order(scores: np.ndarray) -> str:
 
 def popular(text: str) -> np.ndarray:
     return popularity(TITLES.index(pa.array(list(text))), len(TITLES))
+
+
+def baseline(name: str, popular_N: np.ndarray) -> HistoryBaseline:
+    """A naive baseline over all titles."""
+    return HistoryBaseline(HISTORY_RULES[name], TITLES, popular_N)
+
+
+class Heads:
+    """Label probabilities that do not depend on the prefixes."""
+
+    def __init__(self, **heads: tuple[list[str], list[list[float]]]) -> None:
+        self.heads = {name: IntentProbabilities(labels, np.array(p)) for name, (labels, p) in heads.items()}
+
+    def intent_probabilities(self, prefixes: Prefixes) -> dict[str, IntentProbabilities]:
+        return self.heads
 
 
 def targets(**wanted: str) -> pa.Table:
@@ -66,7 +90,7 @@ def test_majority_takes_the_first_of_equals() -> None:
 def test_week_ahead_by_hand() -> None:
     snapshot = sequences({"u": list("ab"), "v": list("cdefab"), "idle": ["a"]})
     wanted = targets(u="bE", v="cz", stranger="a")
-    systems = {"repeat_last": naive_scorer("repeat_last", TITLES, popular("ef"))}
+    systems = {"repeat_last": baseline("repeat_last", popular("ef"))}
     found = week_ahead([snapshot], wanted, TITLES, systems)["repeat_last"]
     assert found.users.to_pylist() == ["u", "v"]  # idle engaged nothing, the stranger has no snapshot
     ideal = 1 + 1 / math.log2(3)
@@ -86,7 +110,7 @@ def test_week_ahead_by_hand() -> None:
 
 def test_only_unseen_titles_are_wanted_and_offered_where_the_domain_says_so() -> None:
     snapshot = sequences({"u": list("ab"), "v": list("ab")})
-    systems = {"repeat_last": naive_scorer("repeat_last", TITLES, popular("ccd"))}
+    systems = {"repeat_last": baseline("repeat_last", popular("ccd"))}
     found = week_ahead([snapshot], targets(u="bc", v="a"), TITLES, systems, seen_titles=False)["repeat_last"]
     assert found.users.to_pylist() == ["u"]  # v engaged nothing unseen
     assert found.metrics["mrr"] == 1.0
@@ -98,7 +122,7 @@ def test_only_unseen_titles_are_wanted_and_offered_where_the_domain_says_so() ->
 def test_results_do_not_depend_on_how_users_are_cut_into_batches() -> None:
     snapshot = sequences({f"u{i}": list("abcdef"[i % 5 :]) for i in range(9)})
     wanted = targets(**{f"u{i}": "abcdef"[: 1 + i % 3] for i in range(9)})
-    systems = {"most_frequent": naive_scorer("most_frequent", TITLES, popular("ab"))}
+    systems = {"most_frequent": baseline("most_frequent", popular("ab"))}
     whole = week_ahead([snapshot], wanted, TITLES, systems)["most_frequent"]
     cut = week_ahead([snapshot.slice(0, 4), snapshot.slice(4)], wanted, TITLES, systems)["most_frequent"]
     assert whole.metrics == pytest.approx(cut.metrics, nan_ok=True)
@@ -112,7 +136,7 @@ def test_nobody_to_judge_is_an_error() -> None:
 
 def test_events_are_new_targets_with_a_prefix() -> None:
     batch = sequences({"u": list("abcd"), "v": list("ab")}, n_new=3, targets={"u": [True, True, False, True]})
-    events = Events.of(batch)
+    events = Targets.of(batch)
     found = list(zip(events.rows, events.ends, events.flat, events.last, strict=True))
     assert found == [(0, 1, 1, 0), (0, 3, 3, 2), (1, 1, 5, 4)]
 
@@ -120,7 +144,7 @@ def test_events_are_new_targets_with_a_prefix() -> None:
 def test_the_lines_of_a_basket_do_not_know_one_another() -> None:
     """b and c ended together: both are asked after a; the first basket, a alone, is not asked at all."""
     hours = [world.START + timedelta(hours=h) for h in (0, 1, 1, 2)]
-    events = Events.of(sequences({"u": list("abcd")}, n_new=4, end_ts={"u": hours}))
+    events = Targets.of(sequences({"u": list("abcd")}, n_new=4, end_ts={"u": hours}))
     assert list(zip(events.ends, events.flat, events.last, strict=True)) == [(1, 1, 0), (1, 2, 0), (3, 3, 2)]
 
 
@@ -139,12 +163,12 @@ def test_next_event_by_hand() -> None:
         genres={"u": [["k"], ["k"], ["k", "m"], []], "v": [["k"], ["m"]]},
         release_age_days={"u": [1.0, 7.0, 7.5, -1.0], "v": [5.0, 31.0]},
     )
-    heads = {
-        "action_type": (["x", "y"], np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])),
-        "genre": (["k", "m"], np.array([[0.3, 0.7], [0.9, 0.1], [0.8, 0.2]])),
-        "age": (["week", "month", "older"], np.array([[0.1, 0.8, 0.1], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]])),
-    }
-    system = System(naive_scorer("repeat_last", TITLES, popular("d")), lambda batch, rows, ends: heads)
+    heads = Heads(
+        action_type=(["x", "y"], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]),
+        genre=(["k", "m"], [[0.3, 0.7], [0.9, 0.1], [0.8, 0.2]]),
+        age=(["week", "month", "older"], [[0.1, 0.8, 0.1], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]]),
+    )
+    system = System(baseline("repeat_last", popular("d")), heads)
     past = label_counts([batch], INTENTS)
     found = next_event([batch], TITLES, {"model": system}, INTENTS, past)
     ours = found["model"].metrics
@@ -200,7 +224,7 @@ def test_events_of_a_slow_loop() -> None:
         batch = sequences(histories, n_new=4, targets=is_target, end_ts=ended)
         for first, last in ((None, None), (2, None), (None, 4), (2, 4)):
             bounds = [None if hour is None else world.START + timedelta(hours=hour) for hour in (first, last)]
-            found, expected, begin = Events.of(targets_ended(batch, *bounds)), [], 0
+            found, expected, begin = Targets.of(targets_ended(batch, *bounds)), [], 0
             for row, user in enumerate(histories):
                 wanted = [
                     target and (first is None or hour >= first) and (last is None or hour < last)
@@ -220,7 +244,7 @@ def test_next_event_per_user_is_the_mean_of_the_users_events() -> None:
     batch = sequences({"u": list("abab"), "v": list("cd")}, n_new=2)
     by_popularity = popular("ddddcccaaeeb")
     ranked = order(by_popularity)
-    system = System(naive_scorer("popularity_7d", TITLES, by_popularity))
+    system = System(baseline("popularity_7d", by_popularity))
     found = next_event([batch], TITLES, {"model": system}, [], {})["model"]
     ranks = {title: 1 + ranked.index(title) for title in "abd"}
     assert ranks["d"] == 1 < ranks["a"] < ranks["b"]

@@ -69,8 +69,9 @@ def kinds(rng: np.random.Generator, users: int, seeds: int, of_seed: float) -> t
     return tuple(of_user + rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, 0.1, (seeds, users)) for _ in range(2))  # type: ignore[return-value]
 
 
-def lift_between(ours_SU: np.ndarray, theirs_SU: np.ndarray) -> Lift:
-    return lift_of_kinds(ours_SU, theirs_SU, resampled_means(ours_SU.T), resampled_means(theirs_SU.T))
+def lift_between(ours_SU: np.ndarray, theirs_SU: np.ndarray, resamples: int = 1000) -> Lift:
+    ours_RS, theirs_RS = (resampled_means(values_SU.T, resamples) for values_SU in (ours_SU, theirs_SU))
+    return lift_of_kinds(ours_SU, theirs_SU, ours_RS, theirs_RS)
 
 
 def test_of_single_trainings_users_alone_decide() -> None:
@@ -100,7 +101,7 @@ def test_trainings_that_differ_make_nothing_sure_of_their_kinds() -> None:
         users += p_of_users(ours, theirs) < 0.05
         both += p_of_users_and_seeds(ours, theirs) < 0.05
         if number < 200:
-            lift = lift_between(ours, theirs)
+            lift = lift_between(ours, theirs, resamples=300)
             covered += lift.lower <= 0 <= lift.upper
     assert users / tries > 0.5
     assert 0.01 <= both / tries <= 0.08

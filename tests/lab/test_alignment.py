@@ -7,11 +7,9 @@ import pyarrow as pa
 import pytest
 
 from intentrec.config import Intent
-from intentrec.evaluation.cluster_labels import in_common, name_of
-from intentrec.evaluation.metrics import calibration_error
-from intentrec.evaluation.next_event import Events
-from intentrec.evaluation.systems import ModelSystem
-from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.candidates import Prefixes, Titles
+from intentrec.evaluation.model_system import ModelSystem
+from intentrec.evaluation.targets import Targets
 from intentrec.inference.predictor import Predictor
 from intentrec.model.titles import titles_of
 from intentrec.registry.versions import Registry
@@ -34,13 +32,13 @@ def test_metrics_of_four_events() -> None:
         ranks=np.array([1.0, 2.0, 4.0, np.inf]),
         embedding_EP=np.zeros((4, 2)),
         attention_EM=np.array([[0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.9, 0.1]]),
-        came_true_EM=np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [NAN, 1.0]]),
+        correct_EM=np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [NAN, 1.0]]),
         contradicted_EM=np.array([[0.0, NAN], [1.0, NAN], [0.0, NAN], [NAN, NAN]]),
     ).metrics()
     assert found["attention_a"] == pytest.approx(0.6)
     assert found["primary_b"] == 0.25
-    assert found["came_true_of_primary"] == pytest.approx(2 / 3), "the fourth has no label"
-    assert found["came_true_of_any"] == pytest.approx(4 / 7)
+    assert found["correct_of_primary"] == pytest.approx(2 / 3), "the fourth has no label"
+    assert found["correct_of_any"] == pytest.approx(4 / 7)
     assert found["contradicted_a"] == found["contradicted_any"] == pytest.approx(1 / 3)
     assert found["next_mrr_contradicted_a"] == 0.5
     assert found["next_mrr_agreed_a"] == pytest.approx((1 + 1 / 4) / 2)
@@ -70,11 +68,10 @@ def test_a_model_beside_its_recommendations(judged: Judged, tmp_path: Path) -> N
     for m, name in enumerate(found.intents):
         guess, truth = theirs.probabilities[name].argmax(1), theirs.truth[name]
         right = [float(row[c]) if row.any() else NAN for row, c in zip(truth, guess, strict=True)]
-        np.testing.assert_array_equal(found.came_true_EM[:, m], right)
+        np.testing.assert_array_equal(found.correct_EM[:, m], right)
         if name not in ("kind", "genre"):
             assert np.isnan(found.contradicted_EM[:, m]).all(), "no title has it, and no label is known to return"
-    lengths = Histories.of(batch, titles).lengths
-    _, attention_UM = system.mixture(batch, np.arange(len(batch)), lengths)
+    attention_UM = system.mixture(Prefixes.whole(batch)).attention_EM
     served = predictor.predict(batch, predictor.items(catalog, world.END), 1, exclude_seen=False)
     np.testing.assert_allclose(
         attention_UM.ravel(), served["attention"].items.to_numpy(zero_copy_only=False), rtol=1e-5
@@ -92,12 +89,12 @@ def test_contradictions_one_event_at_a_time(judged: Judged, tmp_path: Path) -> N
     returning = {"action_type": dict.fromkeys(predictor.labels["action_type"], 0.95)}
     found = align([batch], titles, system, catalog, judged.domain.intents, returning)
     facts = {row["title_id"]: row for row in titles_of(catalog).to_pylist()}
-    events = Events.of(batch)
-    for e, (row, end) in enumerate(zip(events.rows, events.ends, strict=True)):
-        one = np.array([row]), np.array([end])
-        first = titles.ids[int(system.titles(batch, *one)(0, 1)[0].argmax())].as_py()
-        heads = system.intents(batch, *one)
-        best = {name: labels[int(p_1C[0].argmax())] for name, (labels, p_1C) in heads.items()}
+    targets = Targets.of(batch)
+    for e, (row, end) in enumerate(zip(targets.rows, targets.ends, strict=True)):
+        one = Prefixes(batch, np.array([row]), np.array([end]))
+        first = titles.ids[int(system.title_scores(one)(0, 1)[0].argmax())].as_py()
+        heads = system.intent_probabilities(one)
+        best = {name: head.labels[int(head.best[0])] for name, head in heads.items()}
         expected = {
             "kind": float(facts[first]["kind"] != best["kind"]),
             "genre": float(best["genre"] not in facts[first]["genres"]) if facts[first]["genres"] else NAN,
@@ -105,25 +102,3 @@ def test_contradictions_one_event_at_a_time(judged: Judged, tmp_path: Path) -> N
         }
         for name, value in expected.items():
             np.testing.assert_equal(found.contradicted_EM[e, found.intents.index(name)], value)
-
-
-def test_calibration_error_by_hand() -> None:
-    """Bin .2 to .3: mean .25 against .5; bin .9 to 1: .95 against 1, and 1.0 belongs to it."""
-    probability, truth = np.array([0.22, 0.28, 0.9, 1.0]), np.array([0.0, 1.0, 1.0, 1.0])
-    assert calibration_error(probability, truth) == pytest.approx((2 * 0.25 + 2 * 0.05) / 4)
-
-
-def test_clusters_are_named_by_what_is_over_represented() -> None:
-    """Cluster 0 watches 2 of 3 crime, everybody 2 of 6; its kind is everybody's."""
-    batch = sequences(
-        {"u": list("abc"), "v": list("abc")},
-        genres={"u": [["crime"], ["crime"], ["drama"]], "v": [["drama"], ["drama"], ["drama"]]},
-    )
-    intents = [Intent(name="genre", column="genres"), Intent(name="kind", column="kind")]
-    first, second = in_common(batch, np.array([0, 1]), intents)
-    assert [(each.label, each.share, each.lift) for each in first] == [
-        ("crime", pytest.approx(2 / 3), pytest.approx(2))
-    ]
-    assert name_of(first) == "crime x2.0"
-    assert [(each.label, each.lift) for each in second] == [("drama", pytest.approx(1.5))]
-    assert name_of([]) == "like everyone"

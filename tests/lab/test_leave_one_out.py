@@ -1,20 +1,42 @@
 """The held-out title against what it competes with: by hand, by plain loops, and where chance is the answer."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from intentrec.evaluation.titles import Histories, Titles
-from lab.leave_one_out import everything, leave_one_out, sampled, unseen
+from intentrec.evaluation.candidates import Histories, Prefixes, Titles
+from intentrec.evaluation.systems import ScoreSlices
+from lab.leave_one_out import Sampled, everything, leave_one_out, unseen
 from tests.evaluation.rows import sequences
 
 TITLES = Titles.of("abcdefgh")
 
 
-def fixed(order: str):  # type: ignore[no-untyped-def]
+@dataclass(frozen=True)
+class Scored:
+    """A system that gives the same scores to everyone."""
+
+    scores_N: np.ndarray
+
+    def title_scores(self, prefixes: Prefixes) -> ScoreSlices:
+        return lambda start, end: np.tile(self.scores_N, (end - start, 1))
+
+
+class Coin:
+    """A system that knows nothing about `count` titles."""
+
+    def __init__(self, count: int) -> None:
+        self.rng, self.count = np.random.default_rng(4), count
+
+    def title_scores(self, prefixes: Prefixes) -> ScoreSlices:
+        return lambda start, end: self.rng.random((end - start, self.count))
+
+
+def fixed(order: str) -> Scored:
     """A system that ranks titles in this order for everyone."""
-    scores = np.array([-order.index(title) for title in TITLES.ids.to_pylist()], float)
-    return lambda batch, rows, ends: lambda i, j: np.tile(scores, (j - i, 1))
+    return Scored(np.array([-order.index(title) for title in TITLES.ids.to_pylist()], float))
 
 
 def test_ranks_by_hand() -> None:
@@ -41,14 +63,14 @@ def test_sampled_titles_are_other_unseen_ones_and_the_same_in_any_order() -> Non
     histories = Histories.of(batch, TITLES)
     held_out = TITLES.index(pa.array(["c"] * 40))
     users = batch.column(batch.schema.get_field_index("user_id"))
-    mask = sampled(3, seed=1)(histories, held_out, users, len(TITLES))
+    mask = Sampled(3, seed=1)(histories, held_out, users, len(TITLES))
     assert (mask.sum(1) == 4).all()
     assert mask[:, TITLES.index(pa.array(["c"]))].all()
     assert not mask[:, TITLES.index(pa.array(["a", "b"]))].any()
-    backwards = sampled(3, seed=1)(histories, held_out, users[::-1], len(TITLES))
+    backwards = Sampled(3, seed=1)(histories, held_out, users[::-1], len(TITLES))
     np.testing.assert_array_equal(mask, backwards[::-1])
-    assert (mask != sampled(3, seed=2)(histories, held_out, users, len(TITLES))).any()
-    assert (sampled(99)(histories, held_out, users, len(TITLES)).sum(1) == 6).all()  # all that there are
+    assert (mask != Sampled(3, seed=2)(histories, held_out, users, len(TITLES))).any()
+    assert (Sampled(99)(histories, held_out, users, len(TITLES)).sum(1) == 6).all()  # all that there are
 
 
 def test_a_system_that_knows_nothing_hits_as_often_as_chance() -> None:
@@ -56,9 +78,8 @@ def test_a_system_that_knows_nothing_hits_as_often_as_chance() -> None:
     n = 3000
     rows = pa.Table.from_batches([sequences({f"u{i}": [f"t{i % 400}"] for i in range(n)})])
     held_out = pa.array([f"t{(7 * i + 1) % 400}" for i in range(n)])
-    rng = np.random.default_rng(4)
-    systems = {"coin": lambda batch, rows, ends: lambda i, j: rng.random((j - i, len(titles)))}
-    found = leave_one_out(rows, held_out, titles, systems, sampled(100))["coin"].metrics
+    systems = {"coin": Coin(len(titles))}
+    found = leave_one_out(rows, held_out, titles, systems, Sampled(100))["coin"].metrics
     assert found["recall_at_10"] == pytest.approx(10 / 101, abs=4 * (0.1 * 0.9 / n) ** 0.5)
 
 

@@ -1,4 +1,7 @@
-"""The titles that every system of a comparison ranks, in one order, and users' histories as indices into them."""
+"""Candidate titles in one fixed order, users' histories as indices into them, and prefixes of those histories.
+
+Every system of a comparison ranks the same candidates.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,34 +12,58 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intentrec.evaluation.metrics import Ints
+from intentrec.model.arrow import Rows
 from intentrec.model.titles import without_meaning
 
 
 @dataclass(frozen=True)
 class Titles:
-    """Candidates in an order that means nothing (by hash), so that ties between scores favour nobody."""
+    """N candidate titles, ordered by hash: the order carries no meaning, so ties between scores favour nobody."""
 
     ids: pa.Array
 
     @classmethod
     def of(cls, title_ids: Iterable[str]) -> "Titles":
-        """Distinct `title_ids`."""
+        """The distinct `title_ids`."""
         return cls(pa.array(without_meaning(title_ids), pa.string()))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def index(self, title_ids: pa.Array | pa.ChunkedArray) -> Ints:
-        """Position of each of `title_ids`, -1 for one that is no candidate."""
+        """Position of each of `title_ids`, -1 for one that is not a candidate."""
         if isinstance(title_ids, pa.ChunkedArray):
             title_ids = title_ids.combine_chunks()
         found = pc.index_in(title_ids.cast(pa.string()), value_set=self.ids)
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Prefixes:
+    """E prefixes of users' histories: prefix e is the first `ends[e]` interactions of row `rows[e]`.
+
+    Attributes:
+        sequences: B rows of `sequences`, the oldest interaction first.
+        rows: int64 (E,), ascending.
+        ends: int64 (E,), at least 1.
+    """
+
+    sequences: pa.RecordBatch
+    rows: Ints
+    ends: Ints
+
+    @classmethod
+    def whole(cls, sequences: pa.RecordBatch) -> "Prefixes":
+        """The complete history of every row."""
+        return cls(sequences, np.arange(len(sequences)), row_lengths(sequences))
+
+
 @dataclass(frozen=True)
 class Histories:
-    """What B users touched: row `rows[i]` touched `titles[i]` (-1: no candidate) at `positions[i]`, rows ascending."""
+    """What B users touched: row `rows[i]` touched `titles[i]` (-1: not a candidate) at `positions[i]`, rows ascending.
+
+    `lengths` (B,) counts the interactions of each row. All arrays are int64.
+    """
 
     rows: Ints
     positions: Ints
@@ -45,13 +72,13 @@ class Histories:
 
     @classmethod
     def of(cls, sequences: pa.RecordBatch, titles: Titles) -> "Histories":
-        """From rows of `sequences`, oldest first."""
-        column = sequences.column(sequences.schema.get_field_index("title_id"))
-        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+        """From rows of `sequences`, the oldest interaction first."""
+        lengths = row_lengths(sequences)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
         positions = np.arange(len(rows)) - starts
-        return cls(rows, positions, titles.index(pc.list_flatten(column)), lengths)
+        flat = pc.list_flatten(sequences.column(sequences.schema.get_field_index("title_id")))
+        return cls(rows, positions, titles.index(flat), lengths)
 
     def prefixes(self, rows: Ints, ends: Ints) -> "Histories":
         """New rows: row j is what was at positions before `ends[j]` of row `rows[j]`."""
@@ -68,8 +95,19 @@ class Histories:
         )
 
     def seen(self, count: int) -> NDArray[np.bool_]:
-        """Which of `count` titles each row touched."""
+        """Which of `count` titles each row touched: bool (B, count)."""
         mask = np.zeros((len(self.lengths), count), dtype=bool)
         known = self.titles >= 0
         mask[self.rows[known], self.titles[known]] = True
         return mask
+
+
+def row_lengths(sequences: Rows) -> Ints:
+    """Interactions of each row: int64 (B,)."""
+    column = sequences.column(sequences.schema.get_field_index("title_id"))
+    return pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def user_ids(sequences: pa.RecordBatch) -> pa.Array:
+    """User of each row, as string."""
+    return sequences.column(sequences.schema.get_field_index("user_id")).cast(pa.string())

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intentrec.evaluation.next_event import Events
-from intentrec.evaluation.ranking import rank
-from intentrec.evaluation.systems import ModelSystem
-from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.candidates import Histories, Prefixes, Titles
+from intentrec.evaluation.model_system import ModelSystem
+from intentrec.evaluation.systems import rank
+from intentrec.evaluation.targets import Targets
 from intentrec.inference.predictor import Predictor
 from intentrec.registry.versions import Registry
 from intentrec.training.data import read_catalog, read_sequences
@@ -28,19 +28,20 @@ def test_scores_of_prefixes_are_the_predictors_own(judged: Judged, tmp_path: Pat
     titles = Titles.of(items.title_ids.to_pylist())
     system = ModelSystem(predictor, catalog, world.END, titles)
 
-    events = Events.of(batch)
+    targets = Targets.of(batch)
     histories = Histories.of(batch, titles)
-    part = system.titles(batch, events.rows, events.ends)
-    prefixes = histories.prefixes(events.rows, events.ends)
-    ours = rank(part, prefixes, np.arange(len(events.rows)), histories.titles[events.flat], len(titles), cuts=())
+    prefixes = targets.prefixes(batch)
+    known = histories.prefixes(prefixes.rows, prefixes.ends)
+    relevant = histories.titles[targets.flat]
+    ours = rank(system.title_scores(prefixes), known, np.arange(len(targets)), relevant, len(titles), cuts=())
     theirs = score_positions(predictor, batch, items)
-    assert len(theirs.rank) == len(events.rows) > 0
+    assert len(theirs.rank) == len(targets) > 0
     np.testing.assert_array_equal(ours.ranks, theirs.rank)
-    for name, (labels, found) in system.intents(batch, events.rows, events.ends).items():
-        assert tuple(labels) == tuple(predictor.labels[name])
-        np.testing.assert_allclose(found, theirs.probabilities[name], atol=1e-6)
+    for name, found in system.intent_probabilities(prefixes).items():
+        assert tuple(found.labels) == tuple(predictor.labels[name])
+        np.testing.assert_allclose(found.probability_EC, theirs.probabilities[name], atol=1e-6)
 
     served = predictor.predict(batch, items, top_k=5, exclude_seen=False).to_pydict()
-    scores_BN = system.titles(batch, np.arange(len(batch)), histories.lengths)(0, len(batch))
+    scores_BN = system.title_scores(Prefixes.whole(batch))(0, len(batch))
     best = np.argsort(-scores_BN, axis=1, kind="stable")[:, :5]
     assert [[titles.ids[int(j)].as_py() for j in row] for row in best] == served["title_ids"]

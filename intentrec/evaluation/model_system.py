@@ -1,0 +1,112 @@
+"""A trained model as a system of the protocols: scores of titles and probabilities of labels after any prefixes.
+
+Shape suffixes: E prefixes, D width of vectors, N candidate titles, L positions of a batch, M intents, P width of Z.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from intentrec.evaluation.candidates import Prefixes, Titles
+from intentrec.evaluation.systems import IntentProbabilities, ScoreSlices, System
+from intentrec.inference.predictor import Predictor, padded_indices
+from intentrec.model.arrow import flat
+from intentrec.model.logit_bias import LogitBias
+from intentrec.model.scores import logits
+
+
+@dataclass(frozen=True)
+class IntentMixture:
+    """Eq. 2 after E prefixes: the intent embedding Z, floats (E, P), and the attention weights, floats (E, M)."""
+
+    embedding_EP: NDArray[np.floating]
+    attention_EM: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class _Output:
+    """The model's output after E prefixes; `logit_bias` is of the candidates."""
+
+    user_ED: torch.Tensor
+    logit_bias: LogitBias | None
+    intents: dict[str, IntentProbabilities]
+    mixture: IntentMixture | None
+
+
+class ModelSystem:
+    """Scores the candidates `titles` with the facts that `catalog` has of them as of `as_of`.
+
+    One pass of a causal model serves all prefixes of a batch. A title without facts in the catalogue cannot be scored
+    and ranks last.
+    """
+
+    def __init__(self, predictor: Predictor, catalog: pa.Table, as_of: date, titles: Titles) -> None:
+        self.predictor = predictor
+        items = predictor.items(catalog, as_of)
+        self.known_N = Titles(items.title_ids.cast(pa.string())).index(titles.ids)
+        self.vectors_ND = items.vectors[torch.from_numpy(np.maximum(self.known_N, 0))]
+        self.candidates = titles
+        self._last: tuple[Prefixes, _Output] | None = None
+
+    @property
+    def system(self) -> System:
+        """Titles, and intents where the model has heads for them."""
+        return System(self, self if self.predictor.labels else None)
+
+    def title_scores(self, prefixes: Prefixes) -> ScoreSlices:
+        """Logits of the candidates after each prefix."""
+        output = self._output(prefixes)
+
+        def scores(start: int, end: int) -> NDArray[np.floating]:
+            logit_bias = None if output.logit_bias is None else output.logit_bias.part(slice(start, end))
+            scores_EN = logits(output.user_ED[start:end], self.vectors_ND, logit_bias).numpy()
+            scores_EN[:, self.known_N < 0] = -np.inf
+            return scores_EN
+
+        return scores
+
+    def intent_probabilities(self, prefixes: Prefixes) -> dict[str, IntentProbabilities]:
+        """Label probabilities of each intent that the model predicts."""
+        return self._output(prefixes).intents
+
+    def mixture(self, prefixes: Prefixes) -> IntentMixture:
+        """Z and attention, of a model that has them (V2 and later)."""
+        found = self._output(prefixes).mixture
+        assert found is not None, f"{self.predictor.spec.variant} has no intent mixture"
+        return found
+
+    def _output(self, prefixes: Prefixes) -> _Output:
+        """The model's output after `prefixes`. The last one is kept: titles and intents are asked one after another."""
+        if self._last is None or not _same(prefixes, self._last[0]):
+            self._last = (prefixes, self._forward(prefixes))
+        return self._last[1]
+
+    @torch.inference_mode()
+    def _forward(self, prefixes: Prefixes) -> _Output:
+        encoded = self.predictor.encoder.encode(prefixes.sequences)
+        batch = encoded.pad(torch.arange(len(encoded)))
+        rows, ends = torch.from_numpy(prefixes.rows), torch.from_numpy(prefixes.ends)
+        prediction = self.predictor.model.at(batch, rows, ends - 1)
+        place = torch.from_numpy(self.candidates.index(flat(prefixes.sequences, "title_id")))
+        place_EL = padded_indices(place, encoded, rows, batch.title_BL.shape[1])
+        place_I = None
+        if prediction.neighbours is not None:
+            vocabulary = pa.array(self.predictor.vocabulary.titles, pa.string())
+            place_I = torch.from_numpy(self.candidates.index(vocabulary))
+        intents = {
+            name: IntentProbabilities(self.predictor.labels[name], logit_EC.softmax(-1).numpy())
+            for name, logit_EC in prediction.intent_logit.items()
+        }
+        mixture = None
+        if prediction.z_NP is not None and prediction.attention_NM is not None:
+            mixture = IntentMixture(prediction.z_NP.numpy(), prediction.attention_NM.numpy())
+        return _Output(prediction.h_ND, prediction.logit_bias(place_EL, place_I), intents, mixture)
+
+
+def _same(one: Prefixes, other: Prefixes) -> bool:
+    """Whether both stand for the same arrays, not copies of them."""
+    return one.sequences is other.sequences and one.rows is other.rows and one.ends is other.ends
