@@ -24,21 +24,15 @@ _FACTS = [name for name in CATALOG.names if name not in ("snapshot_date", "item_
 
 @dataclass(frozen=True)
 class Items:
-    """Catalogue rows after the check, and how many of them there are.
+    """Catalogue rows after the check.
 
     Attributes:
         rows: what `checked_items` returns, computed once.
-        read: number of rows; the sum of the following three.
-        n_accepted: rows that enter the catalogue.
-        n_refused: rows that enter the quarantine.
-        n_copies: rows that repeat an accepted one.
+        count: rows read, and of these accepted, quarantined and duplicates (copies of accepted rows).
     """
 
     rows: DataFrame
-    read: int
-    n_accepted: int
-    n_refused: int
-    n_copies: int
+    count: dict[str, int]
 
     @property
     def accepted(self) -> DataFrame:
@@ -62,7 +56,8 @@ def check_catalog(raw: DataFrame) -> Items:
     counted = rows.agg(F.count("*"), F.count_if(F.size("reasons") > 0), F.count_if("is_copy")).first()
     assert counted is not None
     read, refused, copies = counted
-    return Items(rows, read, read - refused - copies, refused, copies)
+    accepted = read - refused - copies
+    return Items(rows, {"read": read, "accepted": accepted, "quarantined": refused, "duplicates": copies})
 
 
 def checked_items(raw: DataFrame) -> DataFrame:

@@ -1,4 +1,7 @@
-"""Raw event rows to typed events: when each happened, and every reason of its own why it is refused."""
+"""Raw event rows to typed events, each with its service date and every reason for which it is refused.
+
+This module judges a row by itself. `outcomes` judges it beside other rows and the catalogue.
+"""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -25,15 +28,16 @@ PROVENANCE = ("raw", "source_file", "source_line")
 
 
 def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
-    """ENGAGEMENT_EVENTS columns, provenance, `reasons`, and `believable` (whether event_date is the event's own).
+    """Typed rows with the reasons that a row gives by itself.
 
     Args:
-        raw: rows of contracts.RAW_EVENT.
+        raw: rows of `contracts.RAW_EVENT`.
         domain: the domain file.
 
     Returns:
-        event_date is the service date of event_ts where that lies in reach of the arrival (`events.max_clock_skew`
-        after it, `events.max_age` before it), else of the arrival. Whether the item exists is not judged here.
+        The columns of ENGAGEMENT_EVENTS, PROVENANCE, `reasons` (sorted; empty if the row is valid), and `plausible`
+        (whether event_ts lies near the arrival: at most `events.max_clock_skew` after it and `events.max_age` before
+        it). event_date is the service date of a plausible event_ts, else of the arrival.
     """
     typed = raw.select(
         *(name for name in raw.columns if name not in _TYPED),
@@ -42,33 +46,36 @@ def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
         number(F.col("duration_s")).alias("duration_s"),
         number(F.col("position_s")).alias("position_s"),
     ).withColumn("extra", F.coalesce("extra", F.create_map().cast("map<string,string>")))
-    read = ~F.coalesce(F.col("read_error").isin(*UNREAD), F.lit(False))
-    early, late = _reach(domain)
-    in_reach = F.coalesce(F.col("event_ts").between(early, late), F.lit(False))
+    parsed = ~F.coalesce(F.col("read_error").isin(*UNREAD), F.lit(False))
+    earliest, latest = _plausible_range(domain)
+    near_arrival = F.coalesce(F.col("event_ts").between(earliest, latest), F.lit(False))
     own = typed.withColumns(
-        {"reasons": all_reasons(F.col("read_error"), _reasons(domain, in_reach)), "believable": read & in_reach}
+        {
+            "reasons": all_reasons(F.col("read_error"), _reasons(domain, near_arrival)),
+            "plausible": parsed & near_arrival,
+        }
     )
-    when = F.when(F.col("believable"), F.col("event_ts")).otherwise(F.col("arrived_at"))
+    when = F.when(F.col("plausible"), F.col("event_ts")).otherwise(F.col("arrived_at"))
     dated = own.withColumn("event_date", service_date(when, domain.calendar))
-    return dated.select(*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "believable")
+    return dated.select(*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "plausible")
 
 
-def _reach(domain: Domain) -> tuple[Column, Column]:
-    """Earliest and latest believable event_ts of a row."""
+def _plausible_range(domain: Domain) -> tuple[Column, Column]:
+    """Earliest and latest plausible event_ts of a row."""
     arrived = F.col("arrived_at")
     age = F.make_dt_interval(secs=F.lit(seconds(domain.events.max_age)))
     skew = F.make_dt_interval(secs=F.lit(seconds(domain.events.max_clock_skew)))
     return arrived - age, arrived + skew
 
 
-def _reasons(domain: Domain, in_reach: Column) -> list[Column]:
+def _reasons(domain: Domain, near_arrival: Column) -> list[Column]:
     duration, position = F.col("duration_s"), F.col("position_s")
     longest = seconds(domain.events.max_duration)
     signals = [_bad_signal(name) for name in domain.events.signals]
     return [
         *(missing(name if name not in _TYPED else f"{name}_text", name) for name in _REQUIRED),
         *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in _TYPED),
-        F.when(F.col("event_ts").isNotNull() & ~in_reach, "clock_skew"),
+        F.when(F.col("event_ts").isNotNull() & ~near_arrival, "clock_skew"),
         F.when(~F.col("event_type").isin(domain.events.types), "unknown_event_type"),
         F.when(F.isnan(duration) | (duration < 0) | (duration > longest), "bad_duration"),
         F.when(F.isnan(position) | (position < 0) | (position == float("inf")), "bad_position"),

@@ -22,7 +22,6 @@ from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import PipelineError
 from intentrec.events.catalog import snapshot_as_of
 from intentrec.events.check import PROVENANCE
-from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import row_text
 
 OUTSIDE, LATE, QUARANTINED, DUPLICATE, ACCEPTED = OUTCOMES = (
@@ -144,9 +143,9 @@ def require_every_week(accepted: DataFrame, start: date, end: date, domain: Doma
     missing = sorted(empty - set(domain.quality.closed_weeks))
     if present and missing:
         raise PipelineError(
-            f"no accepted event in the weeks of {', '.join(map(str, missing))}: they were never ingested, or the source "
-            "is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks of the "
-            "domain file"
+            f"no accepted event in the weeks of {', '.join(map(str, missing))}: they were never ingested, or the "
+            "source is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks "
+            "of the domain file"
         )
 
 
@@ -203,26 +202,3 @@ def _without_overlong_days(single: DataFrame, domain: Domain) -> DataFrame:
             "outcome": F.when(F.col("overlong"), QUARANTINED).otherwise(F.coalesce("outcome", F.lit(ACCEPTED))),
         }
     )
-
-
-def refuse_silent_weeks(run: Run, accepted: DataFrame) -> None:
-    """Refuse several weeks of which one has no accepted event. (The audits refuse an interval without any event.)
-
-    Args:
-        run: its interval is whole weeks.
-        accepted: the accepted events of these weeks.
-
-    Raises:
-        PipelineError: names the weeks without an accepted event in which the service was not closed.
-    """
-    calendar = run.domain.calendar
-    first = week_start(F.col("event_date"), calendar).alias("week")
-    heard = {row["week"] for row in accepted.select(first).distinct().collect()}
-    silent = [week for week in weeks(run.start, run.end, calendar) if week not in heard]
-    broken = sorted(set(silent) - set(run.domain.quality.closed_weeks))
-    if heard and broken:
-        raise PipelineError(
-            f"no accepted event in the weeks of {', '.join(map(str, broken))}: they were never ingested, or the source "
-            "is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks of the "
-            "domain file"
-        )

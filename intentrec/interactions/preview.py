@@ -1,38 +1,47 @@
-"""What changed rules would do to labels, on real interactions and before anything is written."""
+"""How changed rules would change the labels of stored interactions. Nothing is written."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.contracts import INTERACTIONS
+from intentrec.interactions import rules
+from intentrec.interactions.build import build_from
+from intentrec.storage.warehouse import Warehouse
 
-NONE = "(no rule)"  # a run that no rule matches; the audit of interactions refuses it
-ABSENT = "(none)"  # an interaction that only one side has: the sessions or the events differ
+NONE = "(no rule)"  # label of a visit that no rule matches; the audit of interactions refuses it
+ABSENT = "(none)"  # label on the side that lacks the interaction: the sessions or the events differ
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How many interactions go from which label to which, and the same of targets."""
+    """Interactions by their label and target before and after a change of rules.
+
+    Attributes:
+        labels: (stored label, label under the tried rules) -> number of interactions.
+        targets: (stored is_target, is_target under the tried rules) -> number of interactions.
+    """
 
     labels: Mapping[tuple[str, str], int]
     targets: Mapping[tuple[bool, bool], int]
 
     @property
     def before(self) -> Counter[str]:
-        """Interactions by label as they are stored."""
+        """Interactions by stored label."""
         return _total(self.labels, 0)
 
     @property
     def after(self) -> Counter[str]:
-        """Interactions by label under the rules that were tried."""
+        """Interactions by label under the tried rules."""
         return _total(self.labels, 1)
 
 
 def shift(stored: DataFrame, tried: DataFrame) -> Shift:
-    """Transitions between two frames of interactions, matched by key."""
+    """Compare two frames of INTERACTIONS rows, matched by key. Runs one small query."""
     sides = [
         frame.select(
             *INTERACTIONS.key,
@@ -55,6 +64,23 @@ def shift(stored: DataFrame, tried: DataFrame) -> Shift:
         labels[row["label_then"], row["label_now"]] += row["count"]
         targets[row["target_then"], row["target_now"]] += row["count"]
     return Shift(labels, targets)
+
+
+def preview(warehouse: Warehouse, config: Path) -> Shift:
+    """Compare the stored interactions of the run's weeks with what the run's domain would make of the same events.
+
+    Args:
+        warehouse: of a run whose domain holds the rules to try.
+        config: the domain file, for messages.
+
+    Raises:
+        ConfigError: a rule is wrong. The message names file and key.
+        PipelineError: the weeks were not built yet.
+    """
+    run = warehouse.run
+    rules.check(warehouse.spark, run.domain, config)
+    _, built = build_from(warehouse, config)
+    return shift(warehouse.read(INTERACTIONS, run.start, run.end), built.interactions)
 
 
 def _total(labels: Mapping[tuple[str, str], int], side: int) -> Counter[str]:

@@ -1,8 +1,13 @@
-"""Action types: ordered Spark SQL rules of the domain file as one CASE expression.
+"""Action types: ordered Spark SQL rules of the domain file, compiled into one CASE expression.
 
-A rule sees three structs: `r`, the run; `s`, what this user had done with this title before it; `u`, what this user
-had done before it. The first rule that matches names the run. There is no implicit else: a run that no rule matches
-gets a null, which the audit of `interactions` refuses.
+A rule sees three structs:
+
+    r   the visit that gets the label
+    s   what this user had done with this title before the visit
+    u   what this user had done before the visit, with any title
+
+The first rule that matches gives the label. There is no implicit else: a visit that no rule matches gets null, which
+the audit of `interactions` refuses.
 """
 
 import re
@@ -17,31 +22,31 @@ from intentrec.config import ConfigError, Domain
 from intentrec.contracts import BOOL, DOUBLE, INT, INTERACTIONS, LONG, TEXT
 from intentrec.interactions.visits import BEFORE_LABELS
 
-# Scope `s`: null or false where the user never did it, or did it more than `state_weeks` before the week began.
+# Scope `s`. A field is null or false if the user never did it, or did it more than `state_weeks` before the week.
 TITLE_SCOPE = StructType(
     [
         StructField("last_item_id", TEXT),  # last item played
         StructField("last_episode", INT),
         StructField("last_fraction", DOUBLE),
         StructField("last_finished", BOOL, False),  # whether that item was played to finished_fraction
-        StructField("days_since_play", DOUBLE),  # from the end of the last run that played it to this run's start
+        StructField("days_since_play", DOUBLE),  # from the end of the last visit that played it to this visit's start
         StructField("listed", BOOL, False),
-        StructField("days_since_touch", DOUBLE),  # as days_since_play, for runs of any sort
+        StructField("days_since_touch", DOUBLE),  # as days_since_play, for visits of any sort
     ]
 )
 # Scope `u`.
 USER_SCOPE = StructType(
     [
-        StructField("genres", ArrayType(TEXT, False), False),  # of every title touched
-        StructField("last_creator", TEXT),  # of the last run, whatever its title
+        StructField("genres", ArrayType(TEXT, False), False),  # of all titles touched
+        StructField("last_creator", TEXT),  # of the last visit, whatever its title
     ]
 )
 
 _CLOCK = re.compile(r"\b(now|current_date|current_time|current_timestamp|localtimestamp)\(")
 
 
-def run_scope(domain: Domain) -> StructType:
-    """Scope `r`: the run before it is labelled, counts as n_<event_type> and signals by their names."""
+def visit_scope(domain: Domain) -> StructType:
+    """Scope `r`: the visit before it is labelled, with its counts as n_<event_type> and its signals by name."""
     contract = INTERACTIONS.schema
     return StructType(
         [
@@ -53,8 +58,8 @@ def run_scope(domain: Domain) -> StructType:
     )
 
 
-def run_struct(domain: Domain) -> Column:
-    """The struct `r` of a frame of runs."""
+def visit_struct(domain: Domain) -> Column:
+    """The struct `r` of a frame of visits."""
     counts = [F.coalesce(F.col("event_counts").getItem(t), F.lit(0)).cast("long") for t in domain.events.types]
     return F.struct(
         *BEFORE_LABELS,
@@ -65,25 +70,25 @@ def run_struct(domain: Domain) -> Column:
 
 
 def action_type(domain: Domain) -> Column:
-    """Label of the first rule that matches, null where none does, on a frame with structs r, s and u."""
+    """Label of the first rule that matches, null if none does. For a frame with the structs r, s and u."""
     branches = " ".join(f"WHEN ({rule.when}) THEN '{rule.name}'" for rule in domain.interactions.action_types)
     return F.expr(f"CASE {branches} END")
 
 
 def is_target(domain: Domain) -> Column:
-    """The domain's target_when on a frame of labelled runs; what is neither true nor false is no target."""
+    """The domain's target_when on a frame of labelled visits. Null counts as false."""
     return F.coalesce(F.expr(f"({domain.interactions.target_when})"), F.lit(False))
 
 
 def check(spark: SparkSession, domain: Domain, path: str | Path) -> None:
-    """Analyse every condition against the columns it may use, before anything is written.
+    """Analyse every condition against the columns that it may use. Jobs call this before they write anything.
 
     Raises:
-        ConfigError: names the file and the key: not Spark SQL, an unknown column, not boolean, an aggregate, or not
-            the same on every run.
+        ConfigError: a condition is not Spark SQL, uses an unknown column, is not boolean, contains an aggregate, or
+            depends on the clock or on chance. The message names the file and the key.
     """
     _check_names(domain, path)
-    scopes = {"r": run_scope(domain), "s": TITLE_SCOPE, "u": USER_SCOPE}
+    scopes = {"r": visit_scope(domain), "s": TITLE_SCOPE, "u": USER_SCOPE}
     empty = spark.createDataFrame([], StructType([StructField(name, of, False) for name, of in scopes.items()]))
     for index, rule in enumerate(domain.interactions.action_types):
         key = f"interactions.action_types.{index}.when"
@@ -98,18 +103,20 @@ def _check_names(domain: Domain, path: str | Path) -> None:
     fixed = {*BEFORE_LABELS, "first_item_id", *(f"n_{kind}" for kind in domain.events.types)}
     clash = sorted(fixed & set(domain.events.signals))
     if clash:
-        raise ConfigError(f"{path}: events.signals: {', '.join(clash)} is already a column of a run; rename the signal")
+        raise ConfigError(
+            f"{path}: events.signals: {', '.join(clash)} is already a column of a visit; rename the signal"
+        )
 
 
 def _check_condition(frame: DataFrame, condition: str, where: str, available: str) -> None:
-    # In parentheses, as it is used: a condition must not be able to reach out of its branch.
+    # In parentheses, as `action_type` uses it: a condition must not be able to close its branch.
     text = f"({condition})"
     try:
         selected = frame.select(F.expr(text).alias("condition"))
         found = selected.schema["condition"].dataType
         if not isinstance(found, BooleanType):
             raise ConfigError(f"{where}: {condition!r} is {found.simpleString()}, not true or false")
-        frame.where(F.expr(text)).schema  # noqa: B018  analysing it as a filter refuses aggregates and generators
+        frame.where(F.expr(text)).schema  # noqa: B018  analysis as a filter refuses aggregates and generators
     except ParseException as error:
         raise ConfigError(f"{where}: {condition!r} is not Spark SQL: {_first_line(error)}") from error
     except AnalysisException as error:

@@ -1,8 +1,11 @@
-"""What a user had done before a run: the weekly state, its fold, and what earlier runs of the same week add to it.
+"""What a user had done before a visit: the weekly state, its fold, and the earlier visits of the same week.
 
-state(W) holds, per user and title, the last values among all runs that ended before week W, each fact for as long as
-its own timestamp lies in the last `state_weeks` weeks. "Last" is by (end_ts, start_ts, tie). A run that began before W
-and ended in it is not in state(W), but among the runs of W: until it ended, nobody knew its outcome.
+state(W) holds, per user and title, the last values among all visits that ended before week W. The order is (end_ts,
+start_ts, tie). A fact expires when its own timestamp is older than `state_weeks` weeks. A visit that began before W and
+ended in it is not in state(W) but among the visits of W, because its values were not known before its end.
+
+A fact is a struct whose order is the order in time, so that the latest fact is the greatest. There are four per title:
+play, finish, list (the last change of the user's list) and touch (any visit).
 """
 
 from datetime import date, timedelta
@@ -13,7 +16,7 @@ from pyspark.sql import functions as F
 from intentrec.calendar import service_date
 from intentrec.config import Domain
 from intentrec.contracts import TITLE_STATE
-from intentrec.interactions.rules import run_struct
+from intentrec.interactions.rules import visit_struct
 
 TITLE = ("user_id", "title_id")
 ORDER = ("end_ts", "start_ts", "tie")
@@ -24,64 +27,64 @@ def empty(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame([], TITLE_STATE.schema)
 
 
-def before_runs(runs: DataFrame, state: DataFrame, domain: Domain) -> DataFrame:
-    """Runs of one week with the structs that the rules see: r, and s and u as they were before each run.
+def before_visits(visits: DataFrame, state: DataFrame, domain: Domain) -> DataFrame:
+    """Add the structs that the rules see: r, and s and u as they were before each visit.
 
     Args:
-        runs: the runs of one week (`runs.runs`), and those that ended in it but began before.
+        visits: the visits (`visits.visits`) that began or ended in one week.
         state: title_state as of that week.
         domain: the domain file.
 
     Returns:
-        The columns of `runs`, r, s and u.
+        The columns of `visits`, and r (`rules.visit_scope`), s (`rules.TITLE_SCOPE`) and u (`rules.USER_SCOPE`).
     """
     titles = state.select(*TITLE, *(fact.alias(f"state_{name}") for name, fact in _state_facts().items()))
     users = state.groupBy("user_id").agg(
         F.array_distinct(F.flatten(F.collect_set("genres"))).alias("state_genres"),
-        # Titles last touched at the same moment: a hash decides, which means nothing.
+        # If titles were last touched at the same moment, a hash without meaning decides.
         F.max(_fact("last_touch_ts", 0, F.xxhash64("title_id"), creator="creator")).alias("state_latest"),
     )
     by_title, by_user = _before(*TITLE), _before("user_id")
-    week = {name: F.greatest(f"state_{name}", F.max(fact).over(by_title)) for name, fact in _run_facts().items()}
-    latest = F.greatest("state_latest", F.max(_run_fact(creator="creator")).over(by_user))
+    week = {name: F.greatest(f"state_{name}", F.max(fact).over(by_title)) for name, fact in _visit_facts().items()}
+    latest = F.greatest("state_latest", F.max(_visit_fact(creator="creator")).over(by_user))
     none = F.array().cast("array<string>")
     this_week = F.array_distinct(F.flatten(F.collect_set("genres").over(by_user)))
-    # Sorted: a rule must not see the order in which genres happened to be collected.
+    # Sorted, because the order of collected genres is not fixed and rules could see it.
     seen = F.array_sort(F.array_union(F.coalesce("state_genres", none), this_week))
     known = (
-        runs.join(titles, list(TITLE), "left")
+        visits.join(titles, list(TITLE), "left")
         .join(users, ["user_id"], "left")
         .withColumns({**week, "latest": latest, "seen": seen})
     )
     s, u = _title_scope(domain), F.struct(F.col("seen").alias("genres"), F.col("latest.creator").alias("last_creator"))
-    return known.select(*runs.columns, run_struct(domain).alias("r"), s.alias("s"), u.alias("u"))
+    return known.select(*visits.columns, visit_struct(domain).alias("r"), s.alias("s"), u.alias("u"))
 
 
-def fold(state: DataFrame, runs: DataFrame, as_of: date, domain: Domain) -> DataFrame:
-    """state(as_of) from the state a week earlier and that week's runs.
+def fold(state: DataFrame, visits: DataFrame, as_of: date, domain: Domain) -> DataFrame:
+    """state(as_of) from the state a week earlier and that week's visits.
 
     Args:
-        state: title_state as of the week.
-        runs: the runs that ended in the week (`runs.runs`).
+        state: title_state as of the week's start.
+        visits: the visits (`visits.visits`) that ended in the week.
         as_of: the week's end.
         domain: the domain file.
 
     Returns:
-        TITLE_STATE rows of `as_of`; a row without any live fact is gone.
+        TITLE_STATE rows of `as_of`. A row disappears when all its facts have expired.
     """
     old = state.select(*TITLE, *(fact.alias(f"state_{name}") for name, fact in _state_facts().items()))
-    new = runs.groupBy(*TITLE).agg(*(F.max(fact).alias(f"run_{name}") for name, fact in _run_facts().items()))
+    new = visits.groupBy(*TITLE).agg(*(F.max(fact).alias(f"visit_{name}") for name, fact in _visit_facts().items()))
     oldest = F.lit(as_of - timedelta(weeks=domain.interactions.state_weeks))
     both = old.join(new, list(TITLE), "full").withColumns(
-        {name: F.greatest(f"state_{name}", f"run_{name}") for name in _run_facts()}
+        {name: F.greatest(f"state_{name}", f"visit_{name}") for name in _visit_facts()}
     )
     alive = both.withColumns(
         {
             name: F.when(service_date(F.col(f"{name}.ts"), domain.calendar) >= oldest, F.col(name))
-            for name in _run_facts()
+            for name in _visit_facts()
         }
     )
-    # Every run touches, so no fact outlives the last touch.
+    # Every visit touches its title, so no fact is younger than the last touch.
     return alive.where(F.col("touch").isNotNull()).select(
         F.lit(as_of).alias("as_of"),
         *TITLE,
@@ -98,18 +101,18 @@ def fold(state: DataFrame, runs: DataFrame, as_of: date, domain: Domain) -> Data
     )
 
 
-def _run_facts() -> dict[str, Column]:
-    """What one run says about its title; null where it says nothing. The latest is the greatest."""
+def _visit_facts() -> dict[str, Column]:
+    """The facts that one visit adds to its title; null where it adds none."""
     return {
-        "play": F.when(F.col("played"), _run_fact(item_id="item_id", episode="episode", fraction="fraction")),
-        "finish": F.when(F.col("finished"), _run_fact()),
-        "list": F.when(F.col("list_change").isNotNull(), _run_fact(listed="list_change")),
-        "touch": _run_fact(genres="genres", creator="creator"),
+        "play": F.when(F.col("played"), _visit_fact(item_id="item_id", episode="episode", fraction="fraction")),
+        "finish": F.when(F.col("finished"), _visit_fact()),
+        "list": F.when(F.col("list_change").isNotNull(), _visit_fact(listed="list_change")),
+        "touch": _visit_fact(genres="genres", creator="creator"),
     }
 
 
 def _state_facts() -> dict[str, Column]:
-    """The same facts as the state remembers them."""
+    """The same facts from the columns of the state."""
     none = F.lit(0).cast("long")
     return {
         "play": _fact(
@@ -121,14 +124,14 @@ def _state_facts() -> dict[str, Column]:
     }
 
 
-def _run_fact(**payload: str) -> Column:
+def _visit_fact(**payload: str) -> Column:
     return _fact("end_ts", 1, F.col("tie"), "start_ts", **payload)
 
 
 def _fact(ts: str, fresh: int, tie: Column, start: str | None = None, **payload: str) -> Column:
-    """A struct that orders by time: ts, fresh, start, tie, then the payload. Null where `ts` is.
+    """A fact: a struct of ts, fresh, start, tie and the payload; null if `ts` is null.
 
-    `fresh` is 1 for runs that ended in this week or later and 0 for the state, whose runs ended before.
+    `fresh` is 1 for a visit that ended in this week or later, and 0 for the state, whose visits ended before.
     """
     values = (F.col(column).alias(name) for name, column in payload.items())
     order = (F.col(ts).alias("ts"), F.lit(fresh).alias("fresh"), F.col(start or ts).alias("start"), tie.alias("tie"))
@@ -154,6 +157,6 @@ def _title_scope(domain: Domain) -> Column:
 
 
 def _days_since(ts: Column) -> Column:
-    """Days from `ts` to the run's start; 0 where the user did both at once."""
+    """Days from `ts` to the visit's start; 0 if the visit began before `ts`."""
     days = (F.unix_micros(F.col("start_ts")) - F.unix_micros(ts)) / F.lit(86_400_000_000.0)
     return F.when(ts.isNotNull(), F.greatest(days, F.lit(0.0)))

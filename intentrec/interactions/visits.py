@@ -1,6 +1,7 @@
-"""Events to runs: one row per run with everything of it that is known before it is labelled.
+"""Events to sessions and visits. A visit is a maximal sequence of one title's events inside a session.
 
-Events to sessions and runs: which events belong together, as columns on the events.
+`mark_visits` adds the session and the visit to each event. `visits` makes one row per visit, with everything that is
+known of it before it gets a label.
 """
 
 from datetime import timedelta
@@ -12,45 +13,96 @@ from intentrec.config import Calendar, Domain, seconds
 from intentrec.contracts import INTERACTIONS
 
 DAY = ("user_id", "event_date")
-RUN = (*DAY, "run")
+VISIT = (*DAY, "visit")
 LABELS = ("action_type", "is_target", "left_censored", "rules_version")
-# Columns of INTERACTIONS that are known before the rules, in contract order.
+# Columns of INTERACTIONS that are known before the rules apply, in contract order.
 BEFORE_LABELS = tuple(name for name in INTERACTIONS.names if name not in LABELS)
-# What a frame of runs carries beside them: for the rules and for the fold of the state.
+# Further columns of a frame of visits, for the rules and for the fold of the state.
 CARRIED = ("first_item_id", "played", "finished", "list_change")
 
 _FACTS = ("kind", "genres", "creator", "language", "episode", "title_release_ts")
 
 
-def runs(events: DataFrame, domain: Domain) -> DataFrame:
-    """The runs of `events`, with facts as of each run's last item.
+def visits(events: DataFrame, domain: Domain) -> DataFrame:
+    """The visits of `events`, with the catalogue facts of each visit's last item.
+
+    If a visit played anything, its first and last item are the first and last that it played: a trailer or a list
+    change touches a title but says nothing about how far the user is in it.
 
     Args:
-        events: accepted events with catalogue facts (`facts.with_facts`).
+        events: accepted events with catalogue facts (`build.with_facts`).
         domain: the domain file.
 
     Returns:
-        BEFORE_LABELS and CARRIED: first_item_id, played (it has an event of a play type), finished (it played some
-        item up to `finished_fraction`), list_change (true added, false removed, null neither; the last change wins).
-        Where a run played anything, its first and last item are the first and last that it played: a trailer or a
-        list change touches a title but says nothing about how far a user is in it.
+        One row per visit, with the columns BEFORE_LABELS and CARRIED. The latter are first_item_id; played (it has an
+        event of a play type); finished (it played some item up to `finished_fraction`); list_change (true if its last
+        list change added the title, false if it removed it, null without any).
     """
     played = F.col("event_type").isin(domain.events.play_types)
-    # least() and greatest() pass over nulls: without this an unknown position would count as the very beginning.
+    # least() and greatest() ignore nulls, so an unknown position would count as the very beginning.
     known = (F.col("runtime_s") > 0) & F.col("position_s").isNotNull()
     share = F.least(F.lit(1.0), F.greatest(F.lit(0.0), F.col("position_s") / F.col("runtime_s")))
-    marked = with_runs(events, domain.calendar).withColumns(
+    marked = mark_visits(events, domain.calendar).withColumns(
         {
             "play_n": F.when(played, F.col("n")),
             "share": F.when(played & known, share),
             "list_change": _list_change(domain),
         }
     )
-    run = Window.partitionBy(*RUN)
-    marked = marked.withColumn("last_n", F.coalesce(F.max("play_n").over(run), F.max("n").over(run)))
-    # item_id of the run's last item, for the share of that item's runtime alone.
-    marked = marked.withColumn("last_item_id", F.max_by("item_id", F.col("n") == F.col("last_n")).over(run))
+    visit = Window.partitionBy(*VISIT)
+    marked = marked.withColumn("last_n", F.coalesce(F.max("play_n").over(visit), F.max("n").over(visit)))
+    # The visit's last item: only shares of its runtime make the visit's fraction.
+    marked = marked.withColumn("last_item_id", F.max_by("item_id", F.col("n") == F.col("last_n")).over(visit))
     return _aggregate(marked, domain).select(*BEFORE_LABELS, *CARRIED)
+
+
+def mark_visits(events: DataFrame, calendar: Calendar) -> DataFrame:
+    """Add session and visit to each event.
+
+    A session ends when the user did nothing for longer than `session_gap` after the end of all earlier events, and at
+    the start of the service day. So it lies within one (user_id, event_date).
+
+    Events are ordered by event_ts, then by a hash of event_id. Events of one title at the same instant stay together,
+    at the place of their smallest hash. So two visits of a title never begin at the same instant, and (user_id,
+    start_ts, title_id) is a key. The hash has no meaning. If an id broke ties, the order would reveal what comes next.
+
+    Args:
+        events: accepted events with `title_id`.
+        calendar: the domain's calendar.
+
+    Returns:
+        The columns of `events` and end_ts (event_ts + duration_s), n (1-based place within user and day), tie (hash of
+        event_id), session_start (first moment of the session) and visit (n of the visit's first event).
+    """
+    length = F.round(F.col("duration_s") * 1_000_000).cast("long")
+    # One shuffle for all windows below and for the aggregation into visits.
+    timed = events.repartition(*DAY).withColumns(
+        {
+            "end_ts": F.timestamp_micros(F.unix_micros("event_ts") + length),
+            "tie": F.xxhash64("event_id"),
+        }
+    )
+    instant = Window.partitionBy(*DAY, "event_ts", "title_id")
+    ordered = Window.partitionBy(*DAY).orderBy("event_ts", "title_tie", "title_id", "tie", "event_id")
+    before = ordered.rowsBetween(Window.unboundedPreceding, -1)
+    so_far = ordered.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+
+    gap = F.make_dt_interval(secs=F.lit(seconds(calendar.session_gap)))
+    busy_until = F.max("end_ts").over(before)
+    begins_session = busy_until.isNull() | (F.col("event_ts") > busy_until + gap)
+    same_title = F.col("title_id").eqNullSafe(F.lag("title_id").over(ordered))
+    return (
+        timed.withColumn("title_tie", F.min("tie").over(instant))
+        .withColumns({"n": F.row_number().over(ordered), "begins_session": begins_session})
+        .withColumn("begins_visit", F.col("begins_session") | ~same_title)
+        .withColumns(
+            {
+                "session_start": F.last(F.when(F.col("begins_session"), F.col("event_ts")), True).over(so_far),
+                "visit": F.last(F.when(F.col("begins_visit"), F.col("n")), True).over(so_far),
+            }
+        )
+        .drop("title_tie", "begins_session", "begins_visit")
+    )
 
 
 def left_censored(day: Column, domain: Domain) -> Column:
@@ -70,11 +122,11 @@ def _list_change(domain: Domain) -> Column:
 
 
 def _aggregate(marked: DataFrame, domain: Domain) -> DataFrame:
-    """One row per run of the marked events."""
+    """One row per visit of the marked events."""
     n, last = F.col("n"), F.col("n") == F.col("last_n")
     first_item = F.coalesce(F.min_by("item_id", "play_n"), F.min_by("item_id", n))
     finished = F.max(F.col("share") >= domain.interactions.finished_fraction)
-    aggregated = marked.groupBy(*RUN).agg(
+    aggregated = marked.groupBy(*VISIT).agg(
         F.min_by("account_id", n).alias("account_id"),
         F.min("session_start").alias("session_start"),
         F.max_by("title_id", n).alias("title_id"),
@@ -104,13 +156,13 @@ def _aggregate(marked: DataFrame, domain: Domain) -> DataFrame:
 
 
 def _days(earlier: Column, later: Column) -> Column:
-    """Days from `earlier` to `later`, 0 where the order is reversed, null where either is."""
+    """Days from `earlier` to `later`: 0 if the order is reversed, null if one of them is."""
     days = (F.unix_micros(later) - F.unix_micros(earlier)) / F.lit(86_400_000_000.0)
     return F.when(days.isNotNull(), F.greatest(days, F.lit(0.0)))
 
 
 def _exact_sum(value: Column) -> Column:
-    """Sum to six decimals. Floating-point addition would depend on the order in which rows happen to arrive."""
+    """Sum to six decimals. A floating-point sum would depend on the order of the rows."""
     return F.sum(value.try_cast("decimal(28,6)")).cast("double")
 
 
@@ -121,7 +173,7 @@ def _counts(types: list[str]) -> Column:
 
 
 def _signals(names: list[str]) -> Column:
-    """Sum of each signal over the run, 0 where no event carries it."""
+    """Sum of each signal over the visit, 0 if no event has it."""
     if not names:
         return F.create_map().cast("map<string,double>")
     entries = [
@@ -130,53 +182,3 @@ def _signals(names: list[str]) -> Column:
         for entry in (F.lit(name), F.coalesce(_exact_sum(F.col("extra").getItem(name)), F.lit(0.0)))
     ]
     return F.create_map(*entries)
-
-
-def with_runs(events: DataFrame, calendar: Calendar) -> DataFrame:
-    """Events with `end_ts`, `n`, `tie`, `session_start` and `run`.
-
-    A session ends where the user did nothing for longer than `session_gap` after the end of all that was engaged so
-    far, and at the service day's start: it lies within (user_id, event_date). A run is a maximal sequence of one
-    title's events inside a session.
-
-    Order is (event_ts, hash of event_id). Events of one title at the same instant stand together, at the place of
-    the smallest hash among them, so that two runs of a title never begin at the same instant: (user_id, start_ts,
-    title_id) is a key. Hashes carry no meaning; ordering ties by an id would leak what comes next.
-
-    Args:
-        events: accepted events with `title_id`.
-        calendar: the domain's calendar.
-
-    Returns:
-        The events' columns and end_ts (event_ts + duration_s), n (1-based place within user and day), tie (hash of
-        event_id), session_start (first moment of the session) and run (n of the run's first event).
-    """
-    length = F.round(F.col("duration_s") * 1_000_000).cast("long")
-    # One exchange for all windows below and for the aggregation into runs.
-    timed = events.repartition(*DAY).withColumns(
-        {
-            "end_ts": F.timestamp_micros(F.unix_micros("event_ts") + length),
-            "tie": F.xxhash64("event_id"),
-        }
-    )
-    instant = Window.partitionBy(*DAY, "event_ts", "title_id")
-    ordered = Window.partitionBy(*DAY).orderBy("event_ts", "title_tie", "title_id", "tie", "event_id")
-    before = ordered.rowsBetween(Window.unboundedPreceding, -1)
-    so_far = ordered.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-
-    gap = F.make_dt_interval(secs=F.lit(seconds(calendar.session_gap)))
-    busy_until = F.max("end_ts").over(before)
-    begins_session = busy_until.isNull() | (F.col("event_ts") > busy_until + gap)
-    same_title = F.col("title_id").eqNullSafe(F.lag("title_id").over(ordered))
-    return (
-        timed.withColumn("title_tie", F.min("tie").over(instant))
-        .withColumns({"n": F.row_number().over(ordered), "begins_session": begins_session})
-        .withColumn("begins_run", F.col("begins_session") | ~same_title)
-        .withColumns(
-            {
-                "session_start": F.last(F.when(F.col("begins_session"), F.col("event_ts")), True).over(so_far),
-                "run": F.last(F.when(F.col("begins_run"), F.col("n")), True).over(so_far),
-            }
-        )
-        .drop("title_tie", "begins_session", "begins_run")
-    )

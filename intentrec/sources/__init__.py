@@ -1,48 +1,70 @@
-"""Data sets to the raw contract (`contracts.RAW_EVENT`, `contracts.RAW_ITEM`): one module per reader.
+"""Readers: from the files of a data set to the raw contract (`contracts.RAW_EVENT` and `contracts.RAW_ITEM`).
 
-A reader is a module of this package with
-
-    read_events(spark, run, arrived_from, arrived_until) -> DataFrame[RAW_EVENT]   arrivals of UTC dates [from, until)
-    read_catalog(spark, run) -> DataFrame[RAW_ITEM]                                snapshots of [run.start, run.end)
-
-and `source.reader` of the domain file names it. Readers take rows apart and judge nothing but whether that worked: what
-a row is worth is decided in `intentrec.events`. To bring your own data, add a module and name it.
+A reader is a module of this package with the functions of the protocol `Reader`. `source.reader` in the domain file
+names it. A reader parses rows and marks those that it cannot parse. It does not judge values: `intentrec.events`
+decides which rows are accepted. To bring your own data, add a module here and name it in the domain file.
 """
 
 import os
 import pkgutil
 from datetime import date
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from pyspark.sql import DataFrame, SparkSession
 
+from intentrec.config import SIMULATED_MANIFEST, Domain, Profile
 from intentrec.errors import PipelineError
 from intentrec.sources.files import Entry, listing
 from intentrec.storage.runs import Run
 
 
 class Reader(Protocol):
-    """What `load` returns."""
+    """The two functions of a reader module; `load` returns one."""
 
     def read_events(self, spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
-        """Raw events that arrived on the UTC dates [arrived_from, arrived_until)."""
+        """Read raw events.
+
+        Args:
+            spark: the session.
+            run: the attempt; its domain and profile say where the files are.
+            arrived_from: first UTC date of arrival.
+            arrived_until: UTC date after the last date of arrival.
+
+        Returns:
+            Rows of `contracts.RAW_EVENT`, one per record of the files.
+
+        Raises:
+            PipelineError: files are missing or cannot be read.
+        """
 
     def read_catalog(self, spark: SparkSession, run: Run) -> DataFrame:
-        """Raw items of the catalogue snapshots in [run.start, run.end); no rows where there is none."""
+        """Read raw catalogue items.
+
+        Args:
+            spark: the session.
+            run: the attempt; [run.start, run.end) are the snapshot dates to read.
+
+        Returns:
+            Rows of `contracts.RAW_ITEM`; none where the interval has no snapshot.
+
+        Raises:
+            PipelineError: files are missing or cannot be read.
+        """
 
 
 def load(reader: str) -> Reader:
     """The module `intentrec.sources.<reader>`.
 
     Raises:
-        PipelineError: there is no such reader; names those there are.
+        PipelineError: there is no such reader; the message lists the readers.
     """
     name = f"{__name__}.{reader}"
     try:
         module = import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:  # the reader exists, something that it imports does not
+        if error.name != name:  # the reader exists, but one of its own imports does not
             raise
         raise _no_reader(reader) from error
     if not (hasattr(module, "read_events") and hasattr(module, "read_catalog")):
@@ -60,17 +82,17 @@ def _no_reader(reader: str) -> PipelineError:
 
 
 def data_folder(run: Run) -> str:
-    """Where the domain's raw files lie: option `data` of its source, else INTENTREC_DATA, else the landing zone."""
+    """Folder of the domain's raw files: `source.options.data`, else INTENTREC_DATA, else the landing zone."""
     chosen = run.domain.source.options.get("data") or os.environ.get("INTENTREC_DATA")
     folder = str(chosen or f"{run.profile.landing}/{run.domain.domain}")
     return folder if "://" in folder else os.path.abspath(folder)
 
 
 def published_file(spark: SparkSession, run: Run, name: str, of: str) -> Entry:
-    """The file `name` of a published data set.
+    """The file `name` of the published data set `of`, in the run's data folder.
 
     Raises:
-        PipelineError: it is not there.
+        PipelineError: the file does not exist.
     """
     folder = data_folder(run)
     for file in listing(spark, folder):
@@ -80,3 +102,8 @@ def published_file(spark: SparkSession, run: Run, name: str, of: str) -> Entry:
         f"{folder}/{name}: no such file. Name the folder of {of} as source.options.data in the domain file, or with "
         "INTENTREC_DATA."
     )
+
+
+def simulated(profile: Profile, domain: Domain) -> bool:
+    """Whether the simulator filled the domain's landing zone. Pages about simulated data say so."""
+    return (Path(profile.landing) / domain.domain / SIMULATED_MANIFEST).exists()

@@ -1,4 +1,4 @@
-"""Raw text files on any Hadoop file system: what is in a folder, and every line with its exact number."""
+"""Raw text files on any Hadoop file system: folder listings, numbered lines, and the fields of delimited lines."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.errors import PipelineError
+from intentrec.sources.text import parsed_once
 
-CUTS = "spark.sql.files.minPartitionNum"
+CUTS = "spark.sql.files.minPartitionNum"  # decides where Spark splits files
+BROKEN = "_broken"  # from_csv puts a line that does not fit the header here
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder: its full path, and its name below the folder that was listed."""
+    """A file or folder: its full path, and its name relative to the listed folder."""
 
     path: str
     name: str
@@ -28,7 +30,8 @@ class Entry:
 
 
 def listing(spark: SparkSession, folder: str) -> list[Entry]:
-    """What a folder holds, by name; hidden entries (`_`, `.`), which writers use for work in progress, are left out.
+    """Entries of a folder, sorted by name. Hidden entries (`_`, `.`) are left out: writers use them for unfinished
+    files.
 
     Raises:
         PipelineError: the folder does not exist.
@@ -49,18 +52,19 @@ def listing(spark: SparkSession, folder: str) -> list[Entry]:
 
 
 def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
-    """Every line of `files`: `value` (bytes as they came), `source_file` (the entry's name), `source_line` (1-based).
+    """Every line of `files`: `value` (the raw bytes), `source_file` (the entry's name), `source_line` (1-based).
 
-    Reads the files twice instead of sorting their lines: once to count the lines of each block that a task reads, and
-    again, lazily, to number them from there. The first pass also finds files that cannot be read to their end. Both
-    must cut the files alike: a block that the first one did not see ends the second with an error.
+    The function reads the files twice instead of sorting their lines. The first pass counts the lines of each block
+    that a task reads, and fails on files that cannot be read to their end. The second pass is lazy and numbers the
+    lines from these counts. Both passes must split the files alike: the second one fails on a block that the first one
+    did not count.
 
     Raises:
-        PipelineError: names a file that cannot be read, such as a truncated gzip.
+        PipelineError: a file cannot be read, such as a truncated gzip; the message names it.
     """
-    # Spark cuts by the cores that it has just now, and on a cluster more of them may register between the passes.
+    # Spark splits files by the number of cores it has, and on a cluster cores may register between the passes.
     spark.conf.set(CUTS, spark.conf.get(CUTS, None) or str(spark.sparkContext.defaultParallelism))
-    # recursiveFileLookup: the names of parent folders are not columns here
+    # With recursiveFileLookup, Spark does not turn the names of parent folders into columns.
     reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
     lines = reader.text([_no_glob(file.path) for file in files]).select(
         "value",
@@ -88,7 +92,7 @@ def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
 
 
 def first_line(spark: SparkSession, file: Entry) -> str | None:
-    """The first line of a file; None where it is empty.
+    """The first line of a file; None if the file is empty.
 
     Raises:
         PipelineError: the file cannot be read.
@@ -98,9 +102,45 @@ def first_line(spark: SparkSession, file: Entry) -> str | None:
     return None if row is None else row["value"]
 
 
+def csv_rows(spark: SparkSession, file: Entry, required: tuple[str, ...]) -> DataFrame:
+    """Lines of a CSV file with a header, parsed into fields.
+
+    Returns:
+        One row per line below the header: raw, source_file, source_line, read_error and `fields`. `fields` is a struct
+        of texts with the header's names, without blanks around the values. It is null where the line cannot be parsed.
+
+    Raises:
+        PipelineError: a required column is missing, a column appears twice, or the file cannot be read.
+    """
+    header = (first_line(spark, file) or "").rstrip("\r").split(",")
+    missing = sorted(set(required) - set(header))
+    if missing:
+        raise PipelineError(
+            f"{file.path}: column {', '.join(missing)} is missing (there are {', '.join(header)}). "
+            "Take the file of the original release."
+        )
+    if len({name.casefold() for name in header}) < len(header):
+        raise PipelineError(f"{file.path}: a column appears twice in {', '.join(header)}")
+    return _fields(numbered_lines(spark, [file]).where("source_line > 1"), header, {})
+
+
+def bare_rows(
+    spark: SparkSession, file: Entry, names: Sequence[str], separator: str, charset: str = "UTF-8"
+) -> DataFrame:
+    """Lines of a delimited file without header and quotes, whose columns are `names`. Returns what `csv_rows` returns.
+
+    Raises:
+        PipelineError: the file cannot be read.
+    """
+    lines = numbered_lines(spark, [file])
+    if charset != "UTF-8":
+        lines = lines.withColumn("value", F.decode(F.col("value").cast("binary"), charset))
+    return _fields(lines, names, {"sep": separator, "quote": ""})
+
+
 @contextmanager
 def readable() -> Iterator[None]:
-    """Turn Spark's failure to read a file into an error that names it."""
+    """Turn Spark's failure to read a file into a PipelineError that names the file."""
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
@@ -117,6 +157,24 @@ def readable() -> Iterator[None]:
         ) from error
 
 
+def _fields(lines: DataFrame, names: Sequence[str], options: dict[str, str]) -> DataFrame:
+    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*names, BROKEN))
+    row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": BROKEN, **options})
+    lines = parsed_once(lines, "row", row)
+    error = F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8").when(
+        # from_csv accepts a blank line as a row of nulls
+        (F.trim("value") == "") | F.col("row").isNull() | F.col("row")[BROKEN].isNotNull(),
+        "unreadable_line",
+    )
+    return lines.withColumn("read_error", error).select(
+        F.expr("make_valid_utf8(value)").alias("raw"),
+        "source_file",
+        "source_line",
+        "read_error",
+        F.when(F.col("read_error").isNull(), F.col("row")).alias("fields"),
+    )
+
+
 def _offsets(spark: SparkSession, rows: list[tuple[str, int, str, int]]) -> DataFrame:
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     types = {"_path": pa.string(), "_block": pa.int64(), "source_file": pa.string(), "_offset": pa.int64()}
@@ -125,5 +183,5 @@ def _offsets(spark: SparkSession, rows: list[tuple[str, int, str, int]]) -> Data
 
 
 def _no_glob(path: str) -> str:
-    """The path with the characters escaped that Hadoop would read as a pattern."""
+    """The path with those characters escaped that Hadoop would read as a pattern."""
     return re.sub(r"([][{}*?\\])", r"\\\1", path)

@@ -3,8 +3,8 @@
     {data}/events/arrived=YYYY-MM-DD/*.jsonl.gz      by UTC date of arrival
     {data}/catalog/snapshot=YYYY-MM-DD/*.jsonl.gz    by first service date that the snapshot holds for
 
-A line is one JSON object. Keys that the contract does not know go to `extra`. A row's `arrived_at` is only trusted
-within its folder's date; without a believable one it counts as arrived at the start of that date.
+A line is one JSON object. Keys outside the contract go to `extra`. A row's `arrived_at` counts only if it lies on its
+folder's date. Otherwise the row gets a read error and counts as arrived at the start of that date.
 """
 
 import re
@@ -24,15 +24,16 @@ from intentrec.storage.runs import Run
 _PROVENANCE = {"raw", "source_file", "source_line", "arrived_at", "snapshot_date", "read_error", "extra"}
 EVENT_FIELDS = [name for name in RAW_EVENT.names if name not in _PROVENANCE]
 ITEM_FIELDS = [name for name in RAW_ITEM.names if name not in _PROVENANCE]
-# One object, no single quotes, no NaN: what other readers of the same file would also accept.
+# One object, no single quotes, no NaN: only what every JSON reader accepts.
 _STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 
 def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
-    """Raw events of the folders `arrived=` [arrived_from, arrived_until).
+    """Raw events of the folders `arrived=DATE` with DATE in [arrived_from, arrived_until).
 
     Raises:
-        PipelineError: no file in that range, a file or folder that does not belong there, an unreadable file.
+        PipelineError: the range has no file, the folder holds a file or folder of another name, or a file cannot be
+            read.
     """
     files = _dated_files(spark, run, "events/arrived", arrived_from, arrived_until)
     if not files:
@@ -44,7 +45,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     folder_date = _folder_date("arrived")
     arrived = moment(F.col("fields")["arrived_at"])
     in_folder = F.coalesce(F.to_date(arrived) == folder_date, F.lit(False))
-    wrong_arbaseline = (
+    wrong_arrival = (
         F.when(F.col("fields")["arrived_at"].isNull(), "missing_arrived_at")
         .when(arrived.isNull(), "bad_type_arrived_at")
         .when(~in_folder, "wrong_arrived_at")
@@ -56,17 +57,18 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
         "source_file",
         "source_line",
         F.when(in_folder, arrived).otherwise(folder_date.cast("timestamp")).alias("arrived_at"),
-        F.coalesce("read_error", wrong_arbaseline, _nested(EVENT_FIELDS)).alias("read_error"),
+        F.coalesce("read_error", wrong_arrival, _nested(EVENT_FIELDS)).alias("read_error"),
         *_texts(EVENT_FIELDS),
         extra.alias("extra"),
     )
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
-    """Raw items of the folders `snapshot=` [run.start, run.end).
+    """Raw items of the folders `snapshot=DATE` with DATE in [run.start, run.end).
 
     Raises:
-        PipelineError: no catalogue folder, a file or folder that does not belong there, an unreadable file.
+        PipelineError: there is no catalogue folder, it holds a file or folder of another name, or a file cannot be
+            read.
     """
     files = _dated_files(spark, run, "catalog/snapshot", run.start, run.end)
     if not files:
@@ -82,7 +84,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
 
 
 def _dated_files(spark: SparkSession, run: Run, key: str, start: date, end: date) -> list[Entry]:
-    """Files of the folders `{key}=date` in [start, end), named by their path in the data folder."""
+    """Files of the folders `{key}=DATE` with DATE in [start, end). Their names are paths in the data folder."""
     parent, _, column = key.partition("/")
     folder = f"{data_folder(run)}/{parent}"
     files = []
@@ -112,8 +114,8 @@ def _folder_date(key: str) -> Column:
 
 
 def _objects(lines: DataFrame) -> DataFrame:
-    """Lines taken apart: raw, source_file, source_line, read_error, fields (a map, null where that failed)."""
-    # The brackets make text after the object an error, where the parser alone would stop reading.
+    """Parsed lines: raw, source_file, source_line, read_error and fields (a map; null if a line cannot be parsed)."""
+    # The parser alone would ignore text after the object. Inside brackets such text is an error.
     objects = F.from_json(F.concat(F.lit("["), "value", F.lit("]")), "array<map<string,string>>", _STRICT)
     parsed = parsed_once(lines, "objects", objects).withColumn("object", F.try_element_at("objects", F.lit(1)))
     names = F.map_keys("object")
@@ -136,7 +138,10 @@ def _texts(names: list[str]) -> list[Column]:
 
 
 def _nested(names: list[str]) -> Column:
-    """The first field that holds an object or a list, which would pass for an odd id; a text may begin like one."""
+    """Read error of the first field that holds a JSON object or list: as text it would pass for an unusual id.
+
+    A text that only begins with a bracket is no error.
+    """
     fields = {name: F.col("fields")[name] for name in names}
     return F.coalesce(
         *[

@@ -3,18 +3,19 @@
     {data}/log_standard_*.csv.gz              a row per impression
     {data}/video_features_basic_pure.csv      a row per video: one dump, not dated
 
-What a row means is partly inferred, from 222,444 distinct impressions of 25 April to 8 May 2022:
+The documentation leaves open what some columns mean. We inferred it from 222,444 distinct impressions of 25 April to
+8 May 2022:
 
-- `time_ms` is the **start** of the play. No row has time_ms + play_time_ms after its log hour, and the next play of a
-  user begins before the earlier would have ended (by more than a second) in 63 of 12,444 neighbours within ten minutes;
-  read as the end it would be 153.
-- `date` and `hourmin` are the hour of **logging**, in the service's zone: the hour of time_ms, or one to three later.
-  So a row arrived at the start of that hour, or within it at time_ms where that is later. Without a readable hour it
-  counts as arrived when the log starts, and is refused.
-- The tabs 5 and 6 log nearly every play twice, at times in two hours. An event is its user, video and time_ms; copies
-  that differ in the time of logging only are duplicates, the few that differ otherwise are conflicts.
+- `time_ms` is the **start** of the play. No row has time_ms + play_time_ms after its log hour. Of 12,444 pairs of
+  successive plays within ten minutes, 63 overlap by more than a second; if time_ms were the end, 153 would.
+- `date` and `hourmin` are the hour of **logging** in the service's zone: the hour of time_ms, or one to three hours
+  later. So a row arrives at the start of that hour, or at time_ms where that is later within the hour. A row without a
+  readable hour counts as arrived at the start of the log and gets a read error.
+- Tabs 5 and 6 log nearly every play twice, sometimes in two different hours. User, video and time_ms identify an event.
+  Copies that differ only in the time of logging are duplicates. The few that differ otherwise are conflicts.
 
-The dump of videos is taken as known from the first day of the log. The data set has no devices, accounts or languages.
+The file of videos has no date: it counts as known from the first day of the log. The data set has no devices, accounts
+or languages.
 """
 
 from datetime import date
@@ -27,8 +28,7 @@ from intentrec.calendar import day_start_of
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.sources import data_folder, published_file
-from intentrec.sources.delimited import BROKEN, csv_rows
-from intentrec.sources.files import listing
+from intentrec.sources.files import BROKEN, csv_rows, listing
 from intentrec.sources.text import integer, iso, number, parsed_once
 from intentrec.storage.runs import Run
 
@@ -39,10 +39,10 @@ _LATEST_MS = 253402300799999  # the last millisecond of the year 9999; beyond it
 
 
 def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
-    """Raw plays logged on the UTC dates [arrived_from, arrived_until).
+    """Raw plays that were logged on the UTC dates [arrived_from, arrived_until).
 
     Raises:
-        PipelineError: no log file, a missing column, an unreadable file.
+        PipelineError: there is no log file, a column is missing, or a file cannot be read.
     """
     folder = data_folder(run)
     logs = [f for f in listing(spark, folder) if f.name.startswith("log_standard_") and f.name.endswith(".csv.gz")]
@@ -58,10 +58,10 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
-    """The dump of videos, dated on the log's first day.
+    """The file of videos, as a snapshot of the log's first day.
 
     Raises:
-        PipelineError: no such file, a missing column, an unreadable file.
+        PipelineError: there is no such file, a column is missing, or it cannot be read.
     """
     calendar = run.domain.calendar
     if not run.start <= calendar.history_start < run.end:
@@ -116,7 +116,7 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
     others = [name for name in rows.select("fields.*").columns if name not in (*_LOG_COLUMNS, BROKEN)]
     extra = F.create_map(*[part for name in others for part in (F.lit(name), fields[name])]).cast("map<string,string>")
 
-    def taken_apart(value: Column) -> Column:
+    def if_parsed(value: Column) -> Column:
         return F.when(fields.isNotNull(), value)
 
     frame = parsed_once(rows, "values", values).select(
@@ -125,17 +125,17 @@ def _plays(rows: DataFrame, run: Run) -> DataFrame:
         "source_line",
         F.coalesce(arrived, F.lit(log_start)).alias("arrived_at"),
         F.coalesce("read_error", unread_hour).alias("read_error"),
-        taken_apart(F.sha2(key, 256)).alias("event_id"),
+        if_parsed(F.sha2(key, 256)).alias("event_id"),
         fields["user_id"].alias("user_id"),
         fields["user_id"].alias("account_id"),
         fields["video_id"].alias("item_id"),
         F.coalesce(iso(began), fields["time_ms"]).alias("event_ts"),
-        taken_apart(F.lit("play")).alias("event_type"),
+        if_parsed(F.lit("play")).alias("event_type"),
         F.coalesce(seconds.cast("string"), fields["play_time_ms"]).alias("duration_s"),
         F.coalesce(position.cast("string"), fields["duration_ms"]).alias("position_s"),
         F.concat(F.lit("tab_"), fields["tab"]).alias("surface"),
-        taken_apart(F.lit("unknown")).alias("device"),
-        taken_apart(F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
+        if_parsed(F.lit("unknown")).alias("device"),
+        if_parsed(F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
     )
     assert frame.columns == RAW_EVENT.names
     return frame

@@ -1,14 +1,14 @@
 """MovieLens 100K (Harper and Konstan, TiiS 2015): ratings of films, as published by GroupLens.
 
-    {data}/u.data     user, film, rating, seconds since 1970 (UTC); parted by tabs, no header
-    {data}/u.item     film, title, release date, and a flag per genre; parted by bars, Latin-1
+    {data}/u.data     user, film, rating, seconds since 1970 (UTC); separated by tabs, no header
+    {data}/u.item     film, title, release date, and a flag per genre; separated by bars, Latin-1
 
-An event is a rating, an interaction with its film: nobody measured how long it took, so duration_s is 0. It is given on
-the site when the user remembers the film, not when it was watched; half of the ratings share their second with another
-one of the user, and those are known together. A film is rated once.
+An event is a rating, which is an interaction with its film. Its duration was not measured, so duration_s is 0. The time
+is that of the rating on the site, not of watching the film. Half of the ratings share their second with another rating
+of the same user, so their order is unknown. A user rates a film once.
 
-The list of films is one dump; it is taken as known from the first day. The data set has no surfaces, devices, kinds
-or languages.
+The list of films has no date: it counts as known from the first day. The data set has no surfaces, devices, kinds or
+languages.
 """
 
 from datetime import date
@@ -18,9 +18,8 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_ITEM
 from intentrec.sources import published_file
-from intentrec.sources.delimited import bare_rows
-from intentrec.sources.instant import instant_events
-from intentrec.sources.text import integer, iso, parsed_once
+from intentrec.sources.files import bare_rows
+from intentrec.sources.text import instant_events, integer, iso, parsed_once
 from intentrec.storage.runs import Run
 
 NAME, RATINGS, FILMS = "MovieLens 100K", "u.data", "u.item"
@@ -34,10 +33,10 @@ _LATEST = 253402300799  # the last second of the year 9999; beyond it a timestam
 
 
 def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
-    """Raw ratings of the UTC dates [arrived_from, arrived_until); they arrive as they are given.
+    """Raw ratings of the UTC dates [arrived_from, arrived_until). A rating arrives at its own time.
 
     Raises:
-        PipelineError: no such file, an unreadable file.
+        PipelineError: there is no such file, or it cannot be read.
     """
     fields = F.col("fields")
     seconds = integer(fields["seconds"])
@@ -59,10 +58,10 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
-    """The list of films, dated on the log's first day.
+    """The list of films, as a snapshot of the first day.
 
     Raises:
-        PipelineError: no such file, an unreadable file.
+        PipelineError: there is no such file, or it cannot be read.
     """
     first = run.domain.calendar.history_start
     if not run.start <= first < run.end:

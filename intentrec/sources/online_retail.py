@@ -2,14 +2,14 @@
 
     {data}/online_retail.csv.gz     a row per line of an invoice
 
-An event is a line: its invoice, product, quantity and price; lines that agree in all of them are copies. All lines of
-an invoice carry the minute of the invoice, so they are known together and their order means nothing. A purchase takes
-no time that anyone measured: duration_s is 0, and quantity and price are signals.
+An event is a line of an invoice. Invoice, product, quantity, price and customer identify it: lines that agree in all
+of them are copies. All lines of an invoice carry the minute of the invoice, so their order means nothing. A purchase
+has no measured duration: duration_s is 0. Quantity and price are signals.
 
-There is no catalogue. A snapshot is made of every day of sales: the products sold until then, each under the
-description of its first line. So a product is known from the day of its first sale on, and nothing of it is known
-before; what was sold on the first day is known from the history's start. The data set has no surfaces, devices,
-languages, genres or kinds.
+There is no catalogue. The reader makes a snapshot for every day of sales: the products sold until then, each with the
+description of its first line. So a product is known from the day of its first sale, and not before. The products of
+the first day are known from the start of the history. The data set has no surfaces, devices, languages, genres or
+kinds.
 """
 
 from datetime import date
@@ -19,9 +19,8 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_ITEM
 from intentrec.sources import published_file
-from intentrec.sources.delimited import csv_rows
-from intentrec.sources.instant import instant_events
-from intentrec.sources.text import iso, parsed_once
+from intentrec.sources.files import csv_rows
+from intentrec.sources.text import instant_events, iso, parsed_once
 from intentrec.storage.runs import Run
 
 FILE = "online_retail.csv.gz"
@@ -30,10 +29,10 @@ _KEY = ("InvoiceNo", "StockCode", "Quantity", "UnitPrice", "CustomerID")
 
 
 def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
-    """Raw purchases of the UTC dates [arrived_from, arrived_until); they arrive as they happen.
+    """Raw purchases of the UTC dates [arrived_from, arrived_until). A purchase arrives at its own time.
 
     Raises:
-        PipelineError: no such file, a missing column, an unreadable file.
+        PipelineError: there is no such file, a column is missing, or it cannot be read.
     """
     frame = instant_events(
         _lines(spark, run),
@@ -54,12 +53,12 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     """The snapshots of the days of sales in [run.start, run.end).
 
     Raises:
-        PipelineError: no such file, a missing column, an unreadable file.
+        PipelineError: there is no such file, a column is missing, or it cannot be read.
     """
     calendar, fields, nothing = run.domain.calendar, F.col("fields"), F.lit(None).cast("string")
     day = F.to_date(F.from_utc_timestamp("moment", calendar.zone))
     sold = _lines(spark, run).where(F.col("moment").isNotNull()).select("*", day.alias("day"))
-    opening = F.min("day").over(Window.partitionBy())  # a row per day
+    opening = F.min("day").over(Window.partitionBy())  # one partition is enough: there is one row per day
     dated = F.when(F.col("day") == opening, F.lit(calendar.history_start)).otherwise(F.col("day"))
     days = sold.select("day").distinct().select(dated.alias("snapshot_date"), F.col("day").alias("until"))
     within = F.col("snapshot_date").between(F.lit(run.start), F.date_sub(F.lit(run.end), 1))
@@ -94,7 +93,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
 
 
 def _lines(spark: SparkSession, run: Run) -> DataFrame:
-    """The lines with `moment`, when their invoice was made; null where that cannot be read."""
+    """The lines with `moment`, the time of their invoice; null where it cannot be parsed."""
     file = published_file(spark, run, FILE, "Online Retail")
     local = F.try_to_timestamp(F.col("fields.InvoiceDate"), F.lit("yyyy-MM-dd HH:mm:ss"))
     moment = F.to_utc_timestamp(local, run.domain.calendar.zone)

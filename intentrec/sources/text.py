@@ -1,7 +1,11 @@
-"""Text to values, the strict way: null where the text is not exactly of the form."""
+"""Text to typed values, strictly (null where the text has another form), and parsed fields to raw events."""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from intentrec.calendar import day_start_of
+from intentrec.contracts import RAW_EVENT
+from intentrec.storage.runs import Run
 
 _ISO = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$"
 _NUMBER = r"^\s*([+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|NaN|[+-]?Infinity)\s*$"
@@ -9,12 +13,12 @@ _INTEGER = r"^\s*[+-]?\d+\s*$"
 
 
 def moment(text: Column) -> Column:
-    """A timestamp from ISO 8601 with date, time and zone; without a zone it would be a guess."""
+    """A timestamp from ISO 8601 text with date, time and zone. Text without a zone is ambiguous, so it gives null."""
     return F.when(text.rlike(_ISO), text.try_cast("timestamp"))
 
 
 def number(text: Column) -> Column:
-    """A double, NaN and infinities included; a cast alone would also take Java's '1d' and '0x1p3'."""
+    """A double, including NaN and the infinities. A cast alone would also accept Java's '1d' and '0x1p3'."""
     return F.when(text.rlike(_NUMBER), text.try_cast("double"))
 
 
@@ -29,9 +33,67 @@ def iso(ts: Column) -> Column:
 
 
 def parsed_once(frame: DataFrame, name: str, parsed: Column) -> DataFrame:
-    """`frame` with a costly column that is computed once a row.
+    """`frame` with the costly column `parsed`, computed once per row.
 
-    As a plain column the optimiser would copy the parse into every filter and field that refers to it, hundreds of
-    times for a wide row; it copies nothing across an explode.
+    The optimiser copies a plain column's expression into every filter and field that refers to it: for a wide row,
+    hundreds of times. It does not copy an expression across an explode.
     """
     return frame.select("*", F.explode(F.array(parsed)).alias(name))
+
+
+def instant_events(
+    rows: DataFrame,
+    run: Run,
+    kind: str,
+    surface: str,
+    user: str,
+    item: str,
+    when: str,
+    key: tuple[str, ...],
+    signals: dict[str, str],
+) -> DataFrame:
+    """RAW_EVENT rows of events without a measured duration, such as purchases and ratings. They arrive as they happen.
+
+    A row whose `moment` is null counts as arrived at the start of the history, and gets the read error
+    `bad_type_arrived_at`.
+
+    Args:
+        rows: rows of `files.csv_rows` or `files.bare_rows` with the timestamp column `moment`.
+        run: the attempt; its domain has the calendar.
+        kind: event_type of all rows.
+        surface: surface of all rows.
+        user: field of the user, which is the account as well.
+        item: field of the item.
+        when: field that `moment` was parsed from.
+        key: fields that together identify an event.
+        signals: name of a signal -> its field.
+    """
+    fields, calendar = F.col("fields"), run.domain.calendar
+    start = F.lit(day_start_of(calendar.history_start, calendar))
+    read = fields.isNotNull()
+    identity = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in key])
+    extra = F.create_map(*[part for name, field in signals.items() for part in (F.lit(name), fields[field])])
+
+    def always(text: str) -> Column:
+        return F.when(read, F.lit(text))
+
+    frame = rows.select(
+        "raw",
+        "source_file",
+        "source_line",
+        F.coalesce("moment", start).alias("arrived_at"),
+        F.coalesce("read_error", F.when(F.col("moment").isNull(), "bad_type_arrived_at")).alias("read_error"),
+        F.when(read, F.sha2(identity, 256)).alias("event_id"),
+        fields[user].alias("user_id"),
+        fields[user].alias("account_id"),
+        fields[item].alias("item_id"),
+        F.coalesce(iso(F.col("moment")), fields[when]).alias("event_ts"),
+        always(kind).alias("event_type"),
+        always("0").alias("duration_s"),
+        F.lit(None).cast("string").alias("position_s"),
+        always(surface).alias("surface"),
+        always("unknown").alias("device"),
+        F.when(read, F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
+    )
+    assert frame.columns == RAW_EVENT.names
+    return frame

@@ -30,7 +30,7 @@ class Verdict:
 
     raw: dict
     event_date: date
-    believable: bool
+    plausible: bool
     reasons: set[str] = field(default_factory=set)
     outcome: str = ""
 
@@ -64,11 +64,11 @@ def check(raw: dict, domain: Domain) -> Verdict:
     for name, value in (("event_ts", moment), ("duration_s", duration), ("position_s", position)):
         if value is None and (raw[name] or "").strip():
             reasons.add(f"bad_type_{name}")
-    believable = False
+    plausible = False
     if moment is not None:
         ahead = (moment - raw["arrived_at"]).total_seconds()
-        believable = -seconds(domain.events.max_age) <= ahead <= seconds(domain.events.max_clock_skew)
-        reasons |= set() if believable else {"clock_skew"}
+        plausible = -seconds(domain.events.max_age) <= ahead <= seconds(domain.events.max_clock_skew)
+        reasons |= set() if plausible else {"clock_skew"}
     if raw["event_type"] is not None and raw["event_type"] not in domain.events.types:
         reasons.add("unknown_event_type")
     if duration is not None and not 0 <= duration <= seconds(domain.events.max_duration):
@@ -80,8 +80,8 @@ def check(raw: dict, domain: Domain) -> Verdict:
         value = parse_number(text)
         if text is not None and (value is None or not math.isfinite(value)):
             reasons.add(f"bad_signal_{name}")
-    day = service_date_of(moment if believable and moment else raw["arrived_at"], domain.calendar)
-    return Verdict(raw, day, believable, reasons)
+    day = service_date_of(moment if plausible and moment else raw["arrived_at"], domain.calendar)
+    return Verdict(raw, day, plausible, reasons)
 
 
 def judge(
@@ -92,7 +92,7 @@ def judge(
     for verdict in verdicts:
         week_end = week_start_of(verdict.event_date, domain.calendar) + timedelta(days=7)
         deadline = day_start_of(week_end, domain.calendar) + timedelta(seconds=seconds(domain.calendar.lateness))
-        if verdict.believable and not include_late and verdict.raw["arrived_at"] > deadline:
+        if verdict.plausible and not include_late and verdict.raw["arrived_at"] > deadline:
             verdict.outcome = "late"
         elif not start <= verdict.event_date < end:
             verdict.outcome = "outside"
@@ -124,10 +124,10 @@ def _compare(valid: list[Verdict], domain: Domain) -> None:
         days[group[0].raw["user_id"], group[0].event_date].append(group[0])
     for group in days.values():
         engaged = sum(parse_number(verdict.raw["duration_s"]) or 0 for verdict in group)
-        inhuman = engaged > domain.events.max_hours_per_day * 3600
+        overlong = engaged > domain.events.max_hours_per_day * 3600
         for verdict in group:
-            verdict.outcome = "quarantined" if inhuman else "accepted"
-            verdict.reasons |= {"inhuman_activity"} if inhuman else set()
+            verdict.outcome = "quarantined" if overlong else "accepted"
+            verdict.reasons |= {"inhuman_activity"} if overlong else set()
 
 
 def _content(raw: dict) -> tuple:

@@ -93,7 +93,7 @@ def test_reasons_of_a_row(spark: SparkSession, domain: Domain) -> None:
     assert len(checked) == len(CASES)
 
 
-def test_a_row_without_a_believable_time_belongs_to_the_day_it_arrived(spark: SparkSession, domain: Domain) -> None:
+def test_a_row_without_a_plausible_time_belongs_to_the_day_it_arrived(spark: SparkSession, domain: Domain) -> None:
     changes = [
         {},
         {"event_ts": "1999-01-01T00:00:00Z"},
@@ -105,7 +105,7 @@ def test_a_row_without_a_believable_time_belongs_to_the_day_it_arrived(spark: Sp
     rows[0]["event_ts"] = "2026-08-02T20:00:00Z"
     raw = spark.createDataFrame([tuple(row[name] for name in RAW_EVENT.names) for row in rows], RAW_EVENT)
     dates = [
-        (row["event_date"], row["believable"])
-        for row in checked_events(raw, domain).select("event_date", "believable").collect()
+        (row["event_date"], row["plausible"])
+        for row in checked_events(raw, domain).select("event_date", "plausible").collect()
     ]
     assert dates == [(date(2026, 8, 2), True), *[(date(2026, 8, 3), False)] * 3]

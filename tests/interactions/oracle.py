@@ -1,6 +1,6 @@
 """The same words in plain Python: loops over sorted lists, nothing shared with the Spark code but the two calendars.
 
-Runs are dictionaries with the columns of INTERACTIONS and of `runs.CARRIED`, timestamps as aware datetimes.
+Visits are dictionaries with the columns of INTERACTIONS and of `visits.CARRIED`, timestamps as aware datetimes.
 """
 
 from collections import Counter
@@ -52,8 +52,8 @@ def facts_of(world: World) -> Callable[[dict], dict]:
     return look_up
 
 
-def runs(world: World, domain: Domain, tie: dict[str, int]) -> list[dict]:
-    """All runs of a world."""
+def visits(world: World, domain: Domain, tie: dict[str, int]) -> list[dict]:
+    """All visits of a world."""
     look_up = facts_of(world)
     found = []
     days: dict[tuple, list[dict]] = {}
@@ -62,7 +62,7 @@ def runs(world: World, domain: Domain, tie: dict[str, int]) -> list[dict]:
         days.setdefault((event["user_id"], event["event_date"]), []).append(row)
     for events in days.values():
         for session in _sessions(events, seconds(domain.calendar.session_gap)):
-            found += [_run(part, session[0]["event_ts"], domain) for part in _split(session)]
+            found += [_visit(part, session[0]["event_ts"], domain) for part in _split(session)]
     return found
 
 
@@ -79,7 +79,7 @@ def _sessions(events: list[dict], gap: int) -> list[list[dict]]:
 
 
 def _split(session: list[dict]) -> list[list[dict]]:
-    """Runs of one session: at one instant, titles one after the other in the order of their smallest hash."""
+    """Visits of one session: at one instant, titles one after the other in the order of their smallest hash."""
     ordered = []
     for instant in sorted({event["event_ts"] for event in session}):
         together: dict[str, list[dict]] = {}
@@ -99,7 +99,7 @@ def _share(event: dict) -> float | None:
     return None if not runtime or position is None else min(max(position / runtime, 0.0), 1.0)
 
 
-def _run(events: list[dict], session_start: datetime, domain: Domain) -> dict:
+def _visit(events: list[dict], session_start: datetime, domain: Domain) -> dict:
     plays = [event for event in events if event["event_type"] in domain.events.play_types]
     first, last = (plays or events)[0], (plays or events)[-1]
     shares = {id(event): _share(event) for event in plays}
@@ -137,56 +137,56 @@ def _run(events: list[dict], session_start: datetime, domain: Domain) -> dict:
     }
 
 
-def order(run: dict) -> tuple:
-    return run["end_ts"], run["start_ts"], run["tie"]
+def order(visit: dict) -> tuple:
+    return visit["end_ts"], visit["start_ts"], visit["tie"]
 
 
-def known_before(run: dict, everything: list[dict], domain: Domain) -> list[dict]:
-    """All runs of the user that ended before this one and are remembered; none that began in a later week."""
-    week = week_start_of(run["event_date"], domain.calendar)
+def known_before(visit: dict, everything: list[dict], domain: Domain) -> list[dict]:
+    """All visits of the user that ended before this one and are remembered; none that began in a later week."""
+    week = week_start_of(visit["event_date"], domain.calendar)
     oldest = week - domain.interactions.state_weeks * WEEK
     found = []
     for other in everything:
-        if other["user_id"] == run["user_id"] and other is not run:
-            there = order(other) < order(run) and week_start_of(other["event_date"], domain.calendar) <= week
+        if other["user_id"] == visit["user_id"] and other is not visit:
+            there = order(other) < order(visit) and week_start_of(other["event_date"], domain.calendar) <= week
             if there and service_date_of(other["end_ts"], domain.calendar) >= oldest:
                 found.append(other)
     return sorted(found, key=order)
 
 
-def ended_on(run: dict, domain: Domain) -> date:
-    return service_date_of(run["end_ts"], domain.calendar)
+def ended_on(visit: dict, domain: Domain) -> date:
+    return service_date_of(visit["end_ts"], domain.calendar)
 
 
-def seen_genres(run: dict, before: list[dict], domain: Domain) -> set[str]:
-    """Of titles of earlier weeks those that they had last; of what ended in the run's week all."""
-    week = week_start_of(run["event_date"], domain.calendar)
+def seen_genres(visit: dict, before: list[dict], domain: Domain) -> set[str]:
+    """Of titles of earlier weeks those that they had last; of what ended in the visit's week all."""
+    week = week_start_of(visit["event_date"], domain.calendar)
     last = {other["title_id"]: other["genres"] for other in before if ended_on(other, domain) < week}
     this_week = [other["genres"] for other in before if ended_on(other, domain) >= week]
     return {genre for genres in (*last.values(), *this_week) for genre in genres}
 
 
-def streaming_label(run: dict, before: list[dict], domain: Domain) -> str:
+def streaming_label(visit: dict, before: list[dict], domain: Domain) -> str:
     """The eleven rules of conf/streaming.yaml by hand."""
-    of_title = [other for other in before if other["title_id"] == run["title_id"]]
+    of_title = [other for other in before if other["title_id"] == visit["title_id"]]
     played = [other for other in of_title if other["played"]]
     listed = [other["list_change"] for other in of_title if other["list_change"] is not None]
-    counts = run["event_counts"]
-    if run["duration_s"] < 120:
+    counts = visit["event_counts"]
+    if visit["duration_s"] < 120:
         if counts.get("list_add"):
             return "save"
         return "sample" if any(counts.get(t) for t in ("play", "search_play", "trailer")) else "browse"
     if played:
         last = played[-1]
-        days = max((run["start_ts"] - last["end_ts"]) / timedelta(days=1), 0)
+        days = max((visit["start_ts"] - last["end_ts"]) / timedelta(days=1), 0)
         finished = last["fraction"] is not None and last["fraction"] >= domain.interactions.finished_fraction
-        if days <= 30 and run["first_item_id"] == last["item_id"] and not finished:
+        if days <= 30 and visit["first_item_id"] == last["item_id"] and not finished:
             return "resume"
         if (
             days <= 30
-            and run["episode"] is not None
+            and visit["episode"] is not None
             and last["episode"] is not None
-            and run["episode"] > last["episode"]
+            and visit["episode"] > last["episode"]
         ):
             return "next_episode"
         return "return" if days > 30 else "rewatch"
@@ -194,13 +194,13 @@ def streaming_label(run: dict, before: list[dict], domain: Domain) -> str:
         return "from_list"
     if counts.get("search_play"):
         return "search_play"
-    seen = seen_genres(run, before, domain)
-    return "explore" if run["genres"] and not seen & set(run["genres"]) else "discover"
+    seen = seen_genres(visit, before, domain)
+    return "explore" if visit["genres"] and not seen & set(visit["genres"]) else "discover"
 
 
-def kuairand_label(run: dict, before: list[dict], domain: Domain) -> str:
+def kuairand_label(visit: dict, before: list[dict], domain: Domain) -> str:
     """The eleven rules of conf/kuairand.yaml by hand."""
-    signals = run["signals"]
+    signals = visit["signals"]
     for label, names in {
         "reject": ["is_hate"],
         "share": ["is_forward"],
@@ -213,31 +213,31 @@ def kuairand_label(run: dict, before: list[dict], domain: Domain) -> str:
             return label
     if not signals["long_view"] > 0:
         return "skip"
-    if any(other["title_id"] == run["title_id"] and other["played"] for other in before):
+    if any(other["title_id"] == visit["title_id"] and other["played"] for other in before):
         return "replay"
-    if before and run["creator"] is not None and run["creator"] == before[-1]["creator"]:
+    if before and visit["creator"] is not None and visit["creator"] == before[-1]["creator"]:
         return "same_author"
-    seen = seen_genres(run, before, domain)
-    return "explore" if run["genres"] and not seen & set(run["genres"]) else "watch"
+    seen = seen_genres(visit, before, domain)
+    return "explore" if visit["genres"] and not seen & set(visit["genres"]) else "watch"
 
 
 def state(as_of: date, everything: list[dict], domain: Domain) -> dict[tuple[str, str], dict]:
-    """title_state in one pass over the runs that ended before `as_of`, in the last state_weeks weeks."""
+    """title_state in one pass over the visits that ended before `as_of`, in the last state_weeks weeks."""
     oldest = as_of - domain.interactions.state_weeks * WEEK
     rows: dict[tuple[str, str], dict] = {}
-    for run in sorted(everything, key=order):
-        if oldest <= ended_on(run, domain) < as_of:
-            row = rows.setdefault((run["user_id"], run["title_id"]), {"listed": False})
-            row.update(last_touch_ts=run["end_ts"], genres=run["genres"], creator=run["creator"])
-            if run["played"]:
+    for visit in sorted(everything, key=order):
+        if oldest <= ended_on(visit, domain) < as_of:
+            row = rows.setdefault((visit["user_id"], visit["title_id"]), {"listed": False})
+            row.update(last_touch_ts=visit["end_ts"], genres=visit["genres"], creator=visit["creator"])
+            if visit["played"]:
                 row.update(
-                    last_play_ts=run["end_ts"],
-                    last_item_id=run["item_id"],
-                    last_episode=run["episode"],
-                    last_fraction=run["fraction"],
+                    last_play_ts=visit["end_ts"],
+                    last_item_id=visit["item_id"],
+                    last_episode=visit["episode"],
+                    last_fraction=visit["fraction"],
                 )
-            if run["finished"]:
-                row.update(last_finished_ts=run["end_ts"])
-            if run["list_change"] is not None:
-                row.update(listed=run["list_change"], last_listed_ts=run["end_ts"])
+            if visit["finished"]:
+                row.update(last_finished_ts=visit["end_ts"])
+            if visit["list_change"] is not None:
+                row.update(listed=visit["list_change"], last_listed_ts=visit["end_ts"])
     return rows

@@ -70,10 +70,10 @@ def test_a_signal_must_not_hide_a_column(spark: SparkSession, kuairand: Domain) 
 
 @pytest.fixture(scope="module")
 def label(spark: SparkSession) -> Callable[..., str | None]:
-    """Label of one run of 600 seconds, all else unknown but what is given as SQL: label(domain, s_listed="true")."""
+    """Label of one visit of 600 seconds, all else unknown but what is given as SQL: label(domain, s_listed="true")."""
 
     def apply(domain: Domain, **given: str) -> str | None:
-        scopes = {"r": rules.run_scope(domain), "s": rules.TITLE_SCOPE, "u": rules.USER_SCOPE}
+        scopes = {"r": rules.visit_scope(domain), "s": rules.TITLE_SCOPE, "u": rules.USER_SCOPE}
         usual = {"r_duration_s": "600.0D", "s_last_finished": "false", "s_listed": "false", "u_genres": "array()"}
         usual |= {"r_genres": "array('drama')"} | {f"r_n_{kind}": "0L" for kind in domain.events.types}
         values = usual | given
@@ -137,7 +137,7 @@ def test_what_no_rule_matches_has_no_label(spark: SparkSession, streaming: Domai
     domain = streaming.model_copy(
         update={"interactions": streaming.interactions.model_copy(update={"action_types": only})}
     )
-    run = F.struct(F.lit(600.0).alias("duration_s"), F.lit(1).alias("n_list_add")).alias("r")
-    row = spark.range(1).select(run).select(rules.action_type(domain)).first()
+    visit = F.struct(F.lit(600.0).alias("duration_s"), F.lit(1).alias("n_list_add")).alias("r")
+    row = spark.range(1).select(visit).select(rules.action_type(domain)).first()
     assert row is not None
     assert row[0] is None

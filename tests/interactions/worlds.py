@@ -11,7 +11,7 @@ from intentrec.config import Domain
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS
 from intentrec.events.catalog import snapshot_dates
 from intentrec.interactions import build
-from intentrec.interactions.visits import runs
+from intentrec.interactions.visits import visits
 from tests.events.days import service_date_of
 
 GENRES = ("crime", "drama", "kids", "news", "war")
@@ -111,12 +111,12 @@ def _catalog(dice: random.Random, start: date, weeks: int) -> list[dict]:
     return rows
 
 
-def spark_runs(spark: SparkSession, world: World, domain: Domain) -> DataFrame:
-    """`runs` over all events of a world."""
+def spark_visits(spark: SparkSession, world: World, domain: Domain) -> DataFrame:
+    """`visits` over all events of a world."""
     start = domain.calendar.history_start
     catalog = world.catalog_frame(spark)
     dates = snapshot_dates(catalog, start, start + timedelta(weeks=52))
-    return runs(build.with_facts(world.event_frame(spark), catalog, dates), domain)
+    return visits(build.with_facts(world.event_frame(spark), catalog, dates), domain)
 
 
 def rows_of(result: DataFrame) -> list[dict]:

@@ -1,13 +1,12 @@
-"""Bodies of build_interactions and build_sequences: what they write depends on the events and on nothing else."""
+"""The bodies of build_interactions and build_sequences: what they write depends on the events and on nothing else."""
 
-import argparse
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, timedelta
 from shutil import copytree
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from intentrec.calendar import DAY, week_start_of
 from intentrec.config import ROOT, Domain, Profile
@@ -18,12 +17,9 @@ from intentrec.contracts import (
     INTERACTIONS,
     SEQUENCES,
     TITLE_STATE,
-    Table,
 )
 from intentrec.errors import PipelineError
-from intentrec.local.rules_preview import preview
-from intentrec.storage import audit
-from intentrec.storage.audit import Audit
+from intentrec.interactions.preview import preview
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse, fingerprint
 from jobs import build_interactions, build_sequences
@@ -31,22 +27,11 @@ from tests.conftest import profile_under
 from tests.events.days import service_date_of
 from tests.interactions.worlds import World, random_world
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_audits")]
 
-CONFIG = str(ROOT / "conf" / "streaming.yaml")
-ARGS = argparse.Namespace(config=CONFIG)
+CONFIG = ROOT / "conf" / "streaming.yaml"
 WEEK = timedelta(days=7)
 WEEKS = 3
-
-
-def unaudited(table: Table, staged: DataFrame, run: Run) -> Audit:
-    """In place of audits, which have tests of their own and cost seconds each."""
-    return Audit(table.name, 0, 0.0, [])
-
-
-@pytest.fixture(autouse=True)
-def _no_audits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "audit", unaudited)
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +54,12 @@ def ingested(spark: SparkSession, domain: Domain, profile: Profile, world: World
 
 def build(domain: Domain, profile: Profile, first: int, last: int) -> list[Run]:
     """Both jobs over the weeks [first, last)."""
-    runs = []
-    for job, body in (
-        ("build_interactions", build_interactions.body),
-        ("build_sequences", build_sequences.body),
-    ):
-        run = Run(job, week(domain, first), week(domain, last), domain, profile)
-        body(run, ARGS)
-        runs.append(run)
-    return runs
+    of_weeks = week(domain, first), week(domain, last)
+    interactions = Run("build_interactions", *of_weeks, domain, profile)
+    build_interactions.body(interactions, CONFIG)
+    sequences = Run("build_sequences", *of_weeks, domain, profile)
+    build_sequences.body(sequences)
+    return [interactions, sequences]
 
 
 def versions(warehouse: Warehouse) -> dict[str, int]:
@@ -86,41 +68,43 @@ def versions(warehouse: Warehouse) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def straight(
-    spark: SparkSession, streaming: Domain, world: World, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession,
+    streaming: Domain,
+    world: World,
+    tmp_path_factory: pytest.TempPathFactory,
+    no_audits: None,
 ) -> Warehouse:
     """The tables of all weeks, built in one run each."""
     profile = profile_under(tmp_path_factory.mktemp("straight"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit, "audit", unaudited)
-        warehouse = ingested(spark, streaming, profile, world)
-        runs = build(streaming, profile, 0, WEEKS)
+    warehouse = ingested(spark, streaming, profile, world)
+    runs = build(streaming, profile, 0, WEEKS)
     assert runs[0].counts["interactions.events"] == len(world.events)
-    assert runs[0].counts["interactions.rows"] == runs[0].counts["interactions.runs"] > 50
+    assert runs[0].counts["interactions.rows"] == runs[0].counts["interactions.visits"] > 50
     assert all(warehouse.current(table).count() for table in (TITLE_STATE, FEATURE_PROFILES, SEQUENCES))
     return warehouse
 
 
-@pytest.mark.slow
 def test_however_a_range_is_split_and_repeated_the_tables_are_the_same(
     spark: SparkSession, streaming: Domain, world: World, straight: Warehouse, profile: Profile
 ) -> None:
+    expected = straight.checksums()
     lost = [event for event in world.events if event["event_date"] < week(streaming, 1)][::2]
     less = replace(world, events=[event for event in world.events if event not in lost])
     warehouse = ingested(spark, streaming, profile, less)
     build(streaming, profile, 0, 2)
-    build(streaming, profile, 2, 3)
-    assert warehouse.checksums() != straight.checksums()
 
     # The first week's events arrive after all: it is built again, and then the weeks that it made stale.
     ingested(spark, streaming, profile, world)
     build(streaming, profile, 0, 1)
-    assert warehouse.checksums() != straight.checksums()
+    second = week(streaming, 2), week(streaming, 2) + DAY
+    states = [fingerprint(each.current(TITLE_STATE, *second)) for each in (warehouse, straight)]
+    assert states[0] != states[1], "the state after the second week is stale"
     build(streaming, profile, 1, 3)
-    assert warehouse.checksums() == straight.checksums()
+    assert warehouse.checksums() == expected
 
     at = versions(warehouse)
     build(streaming, profile, 1, 2)
-    assert (warehouse.checksums(), versions(warehouse)) == (straight.checksums(), at)
+    assert (warehouse.checksums(), versions(warehouse)) == (expected, at)
 
 
 def test_what_a_week_cuts_off_is_counted(
@@ -131,7 +115,7 @@ def test_what_a_week_cuts_off_is_counted(
     run = Run("build_sequences", week(short, 0), week(short, WEEKS), short, profile)
     warehouse = Warehouse(spark, run)
     warehouse.replace(INTERACTIONS, straight.current(INTERACTIONS), run.start, run.end)
-    build_sequences.body(run, ARGS)
+    build_sequences.body(run)
     in_week: Counter[tuple[str, date]] = Counter()
     for row in straight.current(INTERACTIONS).collect():
         ended = service_date_of(row["end_ts"].replace(tzinfo=UTC), short.calendar)
@@ -155,20 +139,20 @@ def test_a_missing_state_is_an_error_with_the_command(
         build(streaming, profile, 2, 3)
     assert not warehouse.exists(INTERACTIONS)
     with pytest.raises(PipelineError, match=r"interactions does not exist"):
-        build_sequences.body(Run("build_sequences", start, wanted, streaming, profile), ARGS)
+        build_sequences.body(Run("build_sequences", start, wanted, streaming, profile))
 
 
 @pytest.mark.parametrize(
-    ("broken", "message"),
+    ("broken", "weeks", "message"),
     [
-        ("type", r"events were read but the runs hold .* under events.types"),
-        ("item", r"1 runs are of items that no catalogue snapshot .*such as item 'nowhere'"),
-        ("rule", r"s\.fancy"),
-        ("week", r"no accepted event in the weeks of 2026-08-10: they were never ingested"),
+        ("type", 1, r"events were read but the visits hold .* under events.types"),
+        ("item", 1, r"1 visits are of items that no catalogue snapshot .*such as item 'nowhere'; .*run ingest again"),
+        ("rule", 1, r"s\.fancy"),
+        ("week", 2, r"no accepted event in the weeks of 2026-08-10: they were never ingested"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
-    spark: SparkSession, streaming: Domain, world: World, profile: Profile, broken: str, message: str
+    spark: SparkSession, streaming: Domain, world: World, profile: Profile, broken: str, weeks: int, message: str
 ) -> None:
     """An event type and an item that nobody knows, a rule of a column that is not there, a week that was forgotten."""
     events, domain = [dict(event) for event in world.events], streaming
@@ -186,7 +170,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         )
     warehouse = ingested(spark, domain, profile, replace(world, events=events))
     with pytest.raises(PipelineError, match=message):
-        build(domain, profile, 0, WEEKS)
+        build(domain, profile, 0, weeks)
     assert not any(warehouse.exists(table) for table in (INTERACTIONS, TITLE_STATE, FEATURE_PROFILES))
 
 
@@ -209,12 +193,13 @@ def test_labels_of_other_rules_are_warned_of(
 
 def test_part_of_a_week_is_refused(streaming: Domain, profile: Profile) -> None:
     start = week(streaming, 0)
-    for job, body in (("build_interactions", build_interactions.body), ("build_sequences", build_sequences.body)):
-        with pytest.raises(PipelineError, match=r"not made of whole weeks"):
-            body(Run(job, start, start + timedelta(days=3), streaming, profile), ARGS)
+    part = start, start + timedelta(days=3), streaming, profile
+    with pytest.raises(PipelineError, match=r"not made of whole weeks"):
+        build_interactions.body(Run("build_interactions", *part), CONFIG)
+    with pytest.raises(PipelineError, match=r"not made of whole weeks"):
+        build_sequences.body(Run("build_sequences", *part))
 
 
-@pytest.mark.slow
 def test_events_after_a_moment_change_nothing_before_it(
     spark: SparkSession, streaming: Domain, world: World, straight: Warehouse, profile: Profile
 ) -> None:
@@ -243,9 +228,10 @@ def test_changed_rules_are_previewed_and_nothing_is_written(
 ) -> None:
     """Two labels swap places in the order; what moves is what both rules match, counted from the rows themselves."""
     at = versions(straight)
-    run = Run("rules_preview", week(streaming, 0), week(streaming, WEEKS), streaming, straight.run.profile)
+    run = Run("rules_preview", week(streaming, 2), week(streaming, WEEKS), streaming, straight.run.profile)
     same = preview(Warehouse(straight.spark, run), CONFIG)
-    labels = [row["action_type"] for row in straight.current(INTERACTIONS).select("action_type").collect()]
+    of_week = straight.current(INTERACTIONS, run.start, run.end)
+    labels = [row["action_type"] for row in of_week.select("action_type").collect()]
     assert same.before == same.after == Counter(labels)
     assert all(then == now for then, now in same.labels)
 
@@ -257,7 +243,7 @@ def test_changed_rules_are_previewed_and_nothing_is_written(
     )
     tried = Run(run.job, run.start, run.end, streaming.model_copy(update={"interactions": changed}), run.profile)
     found = preview(Warehouse(straight.spark, tried), CONFIG)
-    rows = straight.current(INTERACTIONS).select("action_type", "duration_s").collect()
+    rows = of_week.select("action_type", "duration_s").collect()
     expected = Counter((row["action_type"], "long" if row["duration_s"] > 600 else row["action_type"]) for row in rows)
     assert found.labels == expected
     assert found.after["long"] > 0

@@ -1,6 +1,5 @@
 """The ingest job over a small landing zone with every sort of bad row."""
 
-import argparse
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,9 +21,10 @@ from tests.sources.landing import Line, deliver, event, events_of, item, snapsho
 pytestmark = pytest.mark.slow
 
 W0, W1, W2 = (date(2026, 8, 3) + timedelta(weeks=week) for week in range(3))
+CONFIG = ROOT / "conf" / "streaming.yaml"
 OUTCOMES = ("accepted", "quarantined", "duplicates", "late", "outside")
 
-# Arrival date, line, and what becomes of it: a outcome, or the reasons of a refusal.
+# Arrival date, line, and its outcome, or the reasons for which it is refused.
 ROWS: list[tuple[date, Line, str | list[str]]] = [
     (date(2026, 8, 4), event(event_id="plain"), "accepted"),
     (date(2026, 8, 4), event(event_id="new-column", new_column=1), "accepted"),
@@ -87,7 +87,7 @@ def deliver_all(root: Path) -> None:
 def ingest(home: Path, domain: Domain, start: date, end: date, include_late: bool = False) -> Run:
     """Run the job over an interval of home's landing zone; returns the attempt."""
     run = Run("ingest", start, end, domain, profile_under(home))
-    body(run, argparse.Namespace(config=str(ROOT / "conf" / "streaming.yaml"), include_late=include_late))
+    body(run, CONFIG, include_late)
     return run
 
 
@@ -99,7 +99,6 @@ def whole(spark: SparkSession, streaming: Domain, tmp_path_factory: pytest.TempP
     return home, ingest(home, streaming, W0, W2)
 
 
-@pytest.mark.slow
 def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) -> None:
     """Accepted and refused rows stand in the tables with their reasons and lines, the others in the counts."""
     run = whole[1]
@@ -130,7 +129,6 @@ def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) ->
     assert sorted(row["reasons"] for row in items) == [["bad_runtime"], ["unreadable_line"]]
 
 
-@pytest.mark.slow
 def test_weeks_in_any_order_make_the_same_tables(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
@@ -147,7 +145,6 @@ def test_weeks_in_any_order_make_the_same_tables(
     assert warehouse.checksums() == Warehouse(spark, whole[1]).checksums()
 
 
-@pytest.mark.slow
 def test_a_failed_run_leaves_the_events_as_they_were(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
@@ -187,7 +184,6 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     assert [again.outputs[name] for name in unchanged] == [versions[name] for name in unchanged], "no commit was made"
 
 
-@pytest.mark.slow
 def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
@@ -204,7 +200,6 @@ def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
     assert Warehouse(spark, corrected).checksums() == Warehouse(spark, never).checksums()
 
 
-@pytest.mark.slow
 def test_a_silent_week_is_refused_unless_the_service_was_closed(
     spark: SparkSession, streaming: Domain, tmp_path: Path
 ) -> None:
@@ -220,15 +215,14 @@ def test_a_silent_week_is_refused_unless_the_service_was_closed(
     closed = streaming.model_copy(update={"quality": streaming.quality.model_copy(update={"closed_weeks": [W1]})})
     for week in ((W0, W1), (W1, W2)):
         alone = ingest(tmp_path, closed, *week)
-        for job in (build_interactions, build_sequences):
-            run = Run(job.__name__, *week, closed, profile_under(tmp_path))
-            job.body(run, argparse.Namespace(config=str(ROOT / "conf" / "streaming.yaml")))
-    assert alone.counts["engagement_events.rows"] == run.counts["sequences.rows"] == 0
+        build_interactions.body(Run("build_interactions", *week, closed, profile_under(tmp_path)), CONFIG)
+        sequences = Run("build_sequences", *week, closed, profile_under(tmp_path))
+        build_sequences.body(sequences)
+    assert alone.counts["engagement_events.rows"] == sequences.counts["sequences.rows"] == 0
     before = Warehouse(spark, alone).checksums()
     assert before["engagement_events"].rows == before["interactions"].rows == before["sequences"].rows == 1
 
 
-@pytest.mark.slow
 def test_no_snapshot_of_the_first_day(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
@@ -248,7 +242,7 @@ def test_no_snapshot_of_the_first_day(
     assert warehouse.checksums() == before
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.usefixtures("compiling")
 def test_a_real_week(
     spark: SparkSession, profile: Profile, kuairand: Domain, shared_data: Path, monkeypatch: pytest.MonkeyPatch
@@ -258,7 +252,7 @@ def test_a_real_week(
     monkeypatch.setenv("INTENTREC_DATA", str(folder))
     start, end = date(2022, 4, 25), date(2022, 5, 2)
     run = Run("ingest", start, end, kuairand, profile)
-    body(run, argparse.Namespace(config=str(ROOT / "conf" / "kuairand.yaml"), include_late=False))
+    body(run, ROOT / "conf" / "kuairand.yaml")
     week, conflicts, accepted = duckdb.sql(f"""
         with log as (
             select * exclude (date, hourmin)

@@ -1,9 +1,10 @@
-"""A landing zone written line by line."""
+"""A landing zone written line by line, and the first lines of published files."""
 
 import gzip
 import json
 from collections.abc import Sequence
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 Line = dict | str | bytes
@@ -32,6 +33,14 @@ def events_of(root: Path, day: date) -> Path:
 def snapshot_of(root: Path, day: date) -> Path:
     """Folder of the catalogue snapshot of a service date."""
     return root / "catalog" / f"snapshot={day}"
+
+
+def first_lines(source: Path, lines: int, folder: Path) -> None:
+    """Copy the first lines of a file, gzipped if its name says so, into a folder."""
+    zipped = source.suffix == ".gz"
+    with gzip.open(source) if zipped else source.open("rb") as file:
+        content = b"".join(islice(file, lines))
+    (folder / source.name).write_bytes(gzip.compress(content) if zipped else content)
 
 
 def event(**changes: object) -> dict:

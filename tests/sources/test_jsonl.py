@@ -79,7 +79,7 @@ def test_lines_taken_apart(spark: SparkSession, run: Run, tmp_path: Path) -> Non
     assert rows[len(LINES) - 1]["raw"] == '{"event_id": "��"}'
 
 
-def test_arbaseline_is_the_rows_own_or_the_start_of_its_folders_date(
+def test_arrival_is_the_rows_own_or_the_start_of_its_folders_date(
     spark: SparkSession, run: Run, tmp_path: Path
 ) -> None:
     deliver(events_of(tmp_path / "raw", DAY), [event(), event(arrived_at="2031-01-01T00:00:00Z"), "junk"])

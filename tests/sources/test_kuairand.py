@@ -1,4 +1,4 @@
-"""KuaiRand's files: small ones with every fault, and the published ones against DuckDB."""
+"""KuaiRand's files: small ones with every fault, and the published log and its first lines against DuckDB."""
 
 import gzip
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.sources import kuairand as reader
 from intentrec.storage.runs import Run
+from tests.sources.landing import first_lines
 
 WEEK = (date(2022, 4, 25), date(2022, 5, 2))
 LOG = "log_standard_part.csv.gz"
@@ -149,12 +150,24 @@ def test_videos_belong_to_the_first_week(spark: SparkSession, new_run, kuairand:
     assert reader.read_catalog(spark, new_run("ingest", WEEK[1], date(2022, 5, 9), kuairand)).count() == 0
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("compiling")
-def test_the_published_log(spark: SparkSession, run: Run, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every row arrives once, with DuckDB's sums; the two-fold logged plays share an id."""
+@pytest.mark.parametrize("lines", [5000, pytest.param(None, marks=pytest.mark.extended)], ids=["first lines", "whole"])
+def test_the_published_log(
+    spark: SparkSession,
+    run: Run,
+    shared_data: Path,
+    lines: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Every row arrives once, with DuckDB's sums; plays that were logged twice share an id."""
     folder = shared_data / "kuairand"
-    monkeypatch.setenv("INTENTREC_DATA", str(folder))
+    if lines is None:
+        request.getfixturevalue("compiling")
+        monkeypatch.setenv("INTENTREC_DATA", str(folder))
+    else:
+        first_lines(next(folder.glob("log_standard_*.csv.gz")), lines, tmp_path)
+        folder = tmp_path
     frame = reader.read_events(spark, run, date(2022, 4, 1), date(2022, 6, 1))
     got = frame.agg(
         F.count("*"),
@@ -174,3 +187,4 @@ def test_the_published_log(spark: SparkSession, run: Run, shared_data: Path, mon
     """).fetchall()[0]
     assert got is not None
     assert tuple(got) == tuple(int(value) for value in want)
+    assert got[1] < got[0]

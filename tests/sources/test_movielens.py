@@ -1,4 +1,4 @@
-"""MovieLens' files: small ones with faults, and the published ones against DuckDB."""
+"""MovieLens' files: small ones with faults, and the published ones (whole and cut) against DuckDB."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -14,6 +14,7 @@ from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.sources import movielens as reader
 from intentrec.storage.runs import Run
+from tests.sources.landing import first_lines
 
 WEEK = (date(1997, 9, 15), date(1997, 9, 22))
 FLAGS = "0|0|0|0|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0"
@@ -90,10 +91,13 @@ def test_files_that_are_not_there(spark: SparkSession, run: Run) -> None:
         reader.read_catalog(spark, run)
 
 
-@pytest.mark.slow
-def test_the_published_files(spark: SparkSession, run: Run, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = shared_data / "movielens-100k"
-    monkeypatch.setenv("INTENTREC_DATA", str(folder))
+@pytest.mark.parametrize(
+    "lines", [5000, pytest.param(100_000, marks=pytest.mark.extended)], ids=["first lines", "whole"]
+)
+def test_the_published_files(spark: SparkSession, run: Run, shared_data: Path, lines: int, tmp_path: Path) -> None:
+    folder = tmp_path
+    first_lines(shared_data / "movielens-100k" / reader.RATINGS, lines, folder)
+    first_lines(shared_data / "movielens-100k" / reader.FILMS, lines, folder)
     frame = reader.read_events(spark, run, date(1997, 9, 1), date(1998, 5, 1))
     counts = frame.agg(
         F.count("*"), F.count("read_error"), F.countDistinct("event_id"), F.min("event_ts"), F.max("event_ts")
@@ -108,6 +112,7 @@ def test_the_published_files(spark: SparkSession, run: Run, shared_data: Path, m
         """
     ).fetchall()
     assert tuple(counts) == expected
+    assert counts[0] == lines
     catalog = reader.read_catalog(spark, run).collect()
     plain = [line.split("|") for line in (folder / reader.FILMS).read_text("latin-1").splitlines()]
     assert len(catalog) == len(plain) == 1682

@@ -1,4 +1,4 @@
-"""Online Retail's file: a small one with faults, and the published one against DuckDB."""
+"""Online Retail's file: a small one with faults, and the published one and its first lines against DuckDB."""
 
 import gzip
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from intentrec.errors import PipelineError
 from intentrec.sources import online_retail as reader
 from intentrec.storage.runs import Run
 from tests.events.days import service_date_of
+from tests.sources.landing import first_lines
 
 WEEK = (date(2011, 5, 30), date(2011, 6, 6))
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
@@ -122,11 +123,25 @@ def test_files_that_are_not_it(spark: SparkSession, run: Run, tmp_path: Path) ->
         read(spark, run)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("compiling")
-def test_the_published_file(spark: SparkSession, run: Run, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "lines", [10_000, pytest.param(None, marks=pytest.mark.extended)], ids=["first lines", "whole"]
+)
+def test_the_published_file(
+    spark: SparkSession,
+    run: Run,
+    shared_data: Path,
+    lines: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
     folder = shared_data / "online-retail"
-    monkeypatch.setenv("INTENTREC_DATA", str(folder))
+    if lines is None:
+        request.getfixturevalue("compiling")
+        monkeypatch.setenv("INTENTREC_DATA", str(folder))
+    else:
+        first_lines(folder / reader.FILE, lines, tmp_path)
+        folder = tmp_path
     frame = reader.read_events(spark, run, date(2010, 11, 1), date(2011, 12, 31))
     counts = frame.agg(
         F.count("*"), F.count("read_error"), F.countDistinct("event_id"), F.countDistinct("user_id", "item_id")
@@ -138,6 +153,7 @@ def test_the_published_file(spark: SparkSession, run: Run, shared_data: Path, mo
         f"""select count(*), 0, count(distinct ({keys})), count(distinct ("CustomerID", "StockCode")) from {table}"""
     ).fetchall()
     assert tuple(counts) == expected
+    assert counts[2] < counts[0]
     whole = Run("ingest", date(2010, 11, 29), date(2011, 12, 12), run.domain, run.profile)
     known = reader.read_catalog(spark, whole).groupBy("item_id").agg(F.min("snapshot_date"), F.count("*")).collect()
     expected = duckdb.sql(
@@ -149,3 +165,4 @@ def test_the_published_file(spark: SparkSession, run: Run, shared_data: Path, mo
         """
     ).fetchall()
     assert sorted(map(tuple, known)) == sorted(expected)
+    assert len({first for _, first, _ in known}) > 2

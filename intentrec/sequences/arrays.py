@@ -1,13 +1,15 @@
 """Interactions to sequences: for each week's end, the latest n interactions of every user active in that week.
 
-T_k, a run's end, decides where it belongs: a run that began before a week's end and ended after it is not in that
-week's sequences (at that moment it was not over) but new in the next ones. So positions are in order of time, the
-n_new last ones are exactly those of the week, and over the weeks every interaction is new once: but for a user who had
-more than n in one week. The earlier ones of these are new in no row, so neither learned nor judged, and counted
-(`jobs.build_sequences`).
+The end of a visit, T_k, decides to which week it belongs. A visit that began before a week's end and ended after it is
+not in that week's sequences, because it was not over. It is new in the next week's. So positions are in order of time,
+and the last n_new positions are exactly those that ended in the week.
+
+Over the weeks, every interaction is new once, with one exception: if a user had more than n interactions in a week, the
+earlier ones are new in no row. Nothing learns from them and nothing is evaluated on them. `losses` counts them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
@@ -18,25 +20,55 @@ from intentrec.config import Domain, DurationWeight, seconds
 from intentrec.contracts import SEQUENCES
 
 
+@dataclass(frozen=True)
+class OtherRules:
+    """Interactions whose labels were made by other rules than the domain file's.
+
+    Attributes:
+        count: how many.
+        first: their first event_date; None if there are none.
+        last: their last event_date; None if there are none.
+    """
+
+    count: int
+    first: date | None
+    last: date | None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Interactions of a range of weeks that give no prediction task.
+
+    Attributes:
+        ended: interactions that ended in the weeks.
+        beyond_length: those of them that are new in no row, because their user had more than n in the week.
+        without_history: new ones that ended at the first moment of a full row, so that the row has nothing before them.
+    """
+
+    ended: int
+    beyond_length: int
+    without_history: int
+
+
 def read_from(as_of: date, domain: Domain) -> date:
-    """First event_date that a sequence of `as_of` can hold: a run may end some days after it began."""
+    """First event_date that a sequence of `as_of` can hold. A visit may end some days after it began."""
     slack = timedelta(days=1, seconds=seconds(domain.events.max_duration))
     return as_of - lookback(domain) - timedelta(days=slack.days + 1)
 
 
 def lookback(domain: Domain) -> timedelta:
-    """How far back from as_of a sequence reaches, in whole days."""
+    """How far back from as_of a sequence reaches: whole days."""
     return timedelta(seconds=seconds(domain.sequences.lookback))
 
 
 def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
     """SEQUENCES rows of consecutive week ends.
 
-    An interaction stands in the sequences of as_of if it ended in [as_of - lookback, as_of) and fewer than n later
-    ones did; so at most n rows per user and week are made, whatever the lookback and the length of the range.
+    An interaction is in the sequence of as_of if it ended in [as_of - lookback, as_of) and fewer than n later ones of
+    its user did. So the plan makes at most n rows per user and week, whatever the lookback and the range.
 
     Args:
-        interactions: all with event_date in [read_from(first as_of), last as_of).
+        interactions: all rows of INTERACTIONS with event_date in [read_from(first as_of), last as_of).
         as_ofs: week ends, ascending.
         domain: the domain file.
     """
@@ -57,12 +89,35 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
 
 
 def ended_in(interactions: DataFrame, start: date, end: date, domain: Domain) -> DataFrame:
-    """Those that ended on the service dates [start, end), with that date as `ended_on`."""
+    """Interactions that ended on the service dates [start, end), with that date as `ended_on`."""
     return _dated(interactions, domain).where(F.col("ended_on").between(start, end - timedelta(days=1)))
 
 
+def other_rules(interactions: DataFrame, domain: Domain) -> OtherRules:
+    """Find interactions with labels of other rules. Their labels mean something else, and a model would learn both."""
+    other = interactions.where(F.col("rules_version") != domain.interactions.rules_version)
+    found = other.agg(F.count("*"), F.min("event_date"), F.max("event_date")).first()
+    assert found is not None
+    return OtherRules(*found)
+
+
+def losses(sequences: DataFrame, ended: int, domain: Domain) -> Losses:
+    """Count the interactions that no prediction task asks for.
+
+    Args:
+        sequences: rows of SEQUENCES of the weeks.
+        ended: number of interactions that ended in the weeks (`ended_in`).
+        domain: the domain file.
+    """
+    at_first_moment = F.expr("size(filter(slice(end_ts, -n_new, n_new), moment -> moment = end_ts[0]))")
+    is_full = (F.size("end_ts") == domain.sequences.length) & (F.col("n_new") > 0)
+    counted = sequences.agg(F.sum("n_new"), F.sum(F.when(is_full, at_first_moment))).first()
+    assert counted is not None
+    return Losses(ended, ended - int(counted[0] or 0), int(counted[1] or 0))
+
+
 def weight(duration_s: Column, rule: DurationWeight) -> Column:
-    """d_k of Eq. 3: the duration clipped, transformed, divided by the clip's own value, and at least the floor."""
+    """d_k of Eq. 3, in [floor, 1]: the duration (seconds) clipped, transformed, divided by the transformed clip."""
     clip = float(seconds(rule.clip))
     clipped = F.least(duration_s, F.lit(clip))
     shares = {
@@ -74,7 +129,7 @@ def weight(duration_s: Column, rule: DurationWeight) -> Column:
 
 
 def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
-    """Each interaction once per as_of whose sequence holds it, with rank and window counts in the user's history."""
+    """Each interaction once per as_of whose sequence holds it, with its rank and window counts in the history."""
     in_order = Window.partitionBy("user_id").orderBy("end_us", "start_ts", "tie", "title_id")
     ranked = (
         _of_active(interactions, as_ofs, domain)
@@ -92,12 +147,12 @@ def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> 
     expires_on = F.date_add("ended_on", lookback(domain).days)
     last = F.least(F.lit(as_ofs[-1]), expires_on, "pushed_out_on")
     weeks = F.sequence(first, last, F.expr("interval 7 days"))
-    # sequence() would count downwards where nothing is left.
+    # If no week is left, sequence() would count downwards.
     return ranked.where(first <= last).withColumn("as_of", F.explode(weeks))
 
 
 def _of_active(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
-    """All interactions of the users with a row to come: the windows below would sort everybody else's for nothing."""
+    """All interactions of the users that get a row. The windows need not sort the others."""
     active = ended_in(interactions, as_ofs[0] - timedelta(days=7), as_ofs[-1], domain).select("user_id")
     return _dated(interactions, domain).join(active, "user_id", "left_semi")
 
@@ -113,7 +168,7 @@ def _older(window: str) -> str:
 def _count_older(window: str) -> Column:
     """How many interactions of the user ended more than H before this one.
 
-    The count of strictly older rows is the 0-based place of the first one inside the window, whatever ties there are.
+    The number of strictly older rows is the 0-based position of the first row inside the window, also with ties.
     """
     horizon = seconds(window) * 1_000_000
     by_time = Window.partitionBy("user_id").orderBy("end_us")
@@ -126,7 +181,7 @@ def _array_names() -> list[str]:
 
 
 def _positions(domain: Domain) -> list[Column]:
-    """What stands at one position of the arrays."""
+    """The values at one position of the arrays."""
     target = F.col("is_target") & ~F.col("left_censored")
     made = {
         "creator": F.coalesce("creator", F.lit("")),
@@ -139,7 +194,7 @@ def _positions(domain: Domain) -> list[Column]:
 
 
 def _window_start(domain: Domain) -> Column:
-    """Counts over the whole history, made relative to the first kept position."""
+    """The counts of the whole history, relative to the first kept position."""
     first = F.col("kept")[0]["rank"]
     entries = [
         entry

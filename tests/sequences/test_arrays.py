@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from intentrec.calendar import day_start_of
 from intentrec.config import Domain, DurationWeight, seconds
 from intentrec.contracts import INTERACTIONS
-from intentrec.sequences.build import build, read_from, weight
+from intentrec.sequences.arrays import build, read_from, weight
 from tests.events.days import service_date_of
 from tests.interactions.worlds import frame, rows_of
 

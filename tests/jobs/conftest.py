@@ -1,0 +1,23 @@
+"""What the tests of jobs share."""
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import DataFrame
+
+from intentrec.contracts import Table
+from intentrec.storage import audit
+from intentrec.storage.audit import Audit
+from intentrec.storage.runs import Run
+
+
+def _unaudited(table: Table, staged: DataFrame, run: Run) -> Audit:
+    return Audit(table.name, 0, 0.0, [])
+
+
+@pytest.fixture(scope="module")
+def no_audits() -> Iterator[None]:
+    """No audits in this module: they have tests of their own and cost seconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "audit", _unaudited)
+        yield
