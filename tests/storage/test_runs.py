@@ -1,10 +1,10 @@
 """Attempts of a job as the ledger and the caller see them."""
 
-import json
 import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,13 +14,12 @@ from pyspark.errors import PySparkRuntimeError
 
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import explained
-from intentrec.logging import text_of
 from intentrec.storage import runs
-from intentrec.storage.runs import arguments, attempt, ledger
+from intentrec.storage.runs import attempt, ledger
 from intentrec.training.checkpoint import CHECKPOINT
 
 CONFIG = ROOT / "conf" / "streaming.yaml"
-WEEK = ("--start", "2026-08-03", "--end", "2026-08-10")
+WEEK = (date(2026, 8, 3), date(2026, 8, 10))
 # What Airflow's BashOperator tells the processes of a task.
 TASK = {
     "AIRFLOW_CTX_DAG_ID": "intentrec_weekly_streaming",
@@ -30,107 +29,17 @@ TASK = {
 }
 AIRFLOW_TASK = "dag_id=intentrec_weekly_streaming/run_id=manual__1/task_id=probe/attempt=2"
 
-JOB = """
-import sys
-from intentrec.errors import PipelineError, Skip
-from intentrec.storage.runs import main
-
-def body(run, args):
-    run.counts["events.read"] = 3
-    run.inputs["catalog"] = 4
-    run.say("half way")
-    run.warn("few rows")
-    if args.how == "skip":
-        raise Skip("nothing to train on")
-    if args.how == "refuse":
-        raise PipelineError("table x does not exist: run y")
-    if args.how == "crash":
-        raise RuntimeError("boom")
-
-main("probe", "A job for this test.", body, lambda parser: parser.add_argument("--how", default="work"))
-"""
-
-
-def run_job(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    script = home / "probe.py"
-    script.write_text(JOB)
-    command = [sys.executable, str(script), "--config", str(CONFIG), *arguments]
-    environment = {"INTENTREC_HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **settings}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
-@pytest.mark.parametrize(
-    ("how", "status", "exit_code", "message"),
-    [
-        ("work", "succeeded", 0, None),
-        ("skip", "skipped", 99, "nothing to train on"),
-        ("refuse", "failed", 1, "PipelineError: table x does not exist: run y"),
-        ("crash", "failed", 1, "RuntimeError: boom"),
-    ],
-)
-def test_each_ending_has_its_row_and_exit_code(
-    how: str, status: str, exit_code: int, message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result = run_job(tmp_path, *WEEK, "--how", how)
-    assert result.returncode == exit_code, result.stderr
-    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
-    rows = ledger(load_profile(), load_domain(CONFIG))
-    assert [(row["job"], row["status"], row["message"]) for row in rows] == [("probe", status, message)]
-    assert rows[0]["counts"] == {"events.read": 3}
-    assert rows[0]["inputs"] == {"catalog": 4}
-    assert rows[0]["seconds"] > 0
-    assert rows[0]["airflow_task"] is None
-    # A user's mistake is told in one line; only a defect of ours shows a traceback.
-    assert ("Traceback" in result.stderr) == (how == "crash")
-    spoken = result.stdout.splitlines() + result.stderr.splitlines()[-1:]
-    begin = f"[probe 2026-08-03..2026-08-10 {rows[0]['run_id'][:8]}] "
-    assert [line for line in spoken if not line.startswith(begin)] == []
-    said = [line.removeprefix(begin) for line in spoken]
-    assert said[0].startswith("started, ")
-    assert said[1:3] == ["half way", "warning: few rows"]
-    last = {
-        "work": "succeeded in ",
-        "skip": "skipped: nothing to",
-        "refuse": "FAILED: table x",
-        "crash": "FAILED: unexp",
-    }
-    assert said[3].startswith(last[how])
-    assert len(said) == 4
-    assert all(text_of(line) == line for line in spoken)
-
-
-def test_lines_can_be_objects_that_lead_to_the_ledger_and_to_airflow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result = run_job(tmp_path, *WEEK, "--how", "crash", INTENTREC_LOG="json", **TASK)
-    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
-    (row,) = ledger(load_profile(), load_domain(CONFIG))
-    assert row["airflow_task"] == AIRFLOW_TASK
-    lines = [json.loads(line) for line in (result.stdout + result.stderr).splitlines()]
-    assert [(line["level"], line["message"].split()[0]) for line in lines] == [
-        ("info", "started,"),
-        ("info", "half"),
-        ("warning", "few"),
-        ("error", "unexpected"),
-    ]
-    for line in lines:
-        assert (line["run_id"], line["job"], line["airflow_task"]) == (row["run_id"], "probe", AIRFLOW_TASK)
-        assert (line["start"], line["end"]) == (str(row["start"]), str(row["end"]))
-    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
-    assert "boom" in lines[-1]["traceback"]
-
 
 def test_attempts_beside_one_another_all_have_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Delta sees files, not rows, and refuses an append beside an overwrite: such a write is made again."""
     monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
-    args = arguments("").parse_args([*WEEK, "--config", str(CONFIG)])
 
     def attempts(job: str) -> None:
         for _ in range(6):
-            with attempt(job, args):
+            with attempt(job, *WEEK, CONFIG):
                 pass
 
-    with attempt("first", args), ThreadPoolExecutor(3) as beside:
+    with attempt("first", *WEEK, CONFIG), ThreadPoolExecutor(3) as beside:
         list(beside.map(attempts, ("a", "b", "c")))
     rows = ledger(load_profile(), load_domain(CONFIG))
     assert Counter((row["job"], row["status"]) for row in rows) == {
@@ -142,8 +51,7 @@ def test_attempts_beside_one_another_all_have_their_rows(tmp_path: Path, monkeyp
 def test_a_ledger_from_before_a_column_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
     profile, domain = load_profile(), load_domain(CONFIG)
-    args = arguments("").parse_args([*WEEK, "--config", str(CONFIG)])
-    with attempt("probe", args):
+    with attempt("probe", *WEEK, CONFIG):
         pass
     path = f"{profile.warehouse}/{domain.domain}/run_ledger"
     old: pa.Table = pa.table(DeltaTable(path).to_pyarrow_table()).drop_columns("airflow_task")
@@ -151,18 +59,10 @@ def test_a_ledger_from_before_a_column_goes_on(tmp_path: Path, monkeypatch: pyte
     assert "airflow_task" not in ledger(profile, domain)[0]
     for name, value in TASK.items():
         monkeypatch.setenv(name, value)
-    with attempt("probe", args):
+    with attempt("probe", *WEEK, CONFIG):
         pass
     found = [(row["status"], row["airflow_task"]) for row in ledger(profile, domain)]
     assert found == [("succeeded", None), ("succeeded", AIRFLOW_TASK)]
-
-
-def test_an_empty_interval_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    result = run_job(tmp_path, "--start", "2026-08-10", "--end", "2026-08-10")
-    assert result.returncode == 1
-    begin = "[probe 2026-08-10..2026-08-10] FAILED: "  # no attempt, so no run
-    assert result.stderr.startswith(f"{begin}--end 2026-08-10 is not after --start 2026-08-10")
-    assert [path.name for path in tmp_path.iterdir()] == ["probe.py"]
 
 
 @pytest.mark.parametrize(
