@@ -1,0 +1,1 @@
+"""Raw rows to accepted events, quarantine and catalogue."""

@@ -1,0 +1,1 @@
+"""Events to sessions, visits and action types, and the weekly state that the rules need."""

@@ -1,0 +1,1 @@
+"""Interactions to the arrays that models read: the latest n of each user, window starts, duration weights."""
