@@ -38,7 +38,7 @@ SPOILED: dict[str, tuple[str, dict[str, Rows]]] = {
             "end_ts, start_ts": [{"end_ts": MOMENT - timedelta(1)}],
             "duration_s": [{"duration_s": -1.0}],
             "fraction": [{"fraction": -0.1}, {"fraction": 1.1}],
-            "every run counts at least one event, and signals are numbers": [
+            "every visit counts at least one event, and signals are numbers": [
                 {"event_counts": {"play": 0}},
                 {"event_counts": {"play": 2, "list_add": -1}},
                 {"signals": {"likes": NAN}},
