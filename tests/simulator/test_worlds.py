@@ -48,7 +48,7 @@ class World:
                 self.events[row["user_id"]].append({**row, **more})
 
     def visits(self) -> Iterator[list[dict]]:
-        """Maximal runs of one title within a session, user after user."""
+        """Visits (the events of one title in sequence, within a session), user after user."""
         for events in self.events.values():
             visit: list[dict] = []
             for event in events:
