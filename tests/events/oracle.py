@@ -1,4 +1,4 @@
-"""What must become of raw rows, in plain Python: one row after the other, no cleverness."""
+"""The outcomes of raw rows in plain Python, one row after the other."""
 
 import math
 import re
@@ -26,7 +26,7 @@ UNREAD = ("unreadable_line", "invalid_utf8", "repeated_field")
 
 @dataclass
 class Verdict:
-    """Outcome of a row of [start, end), and all it takes to decide it."""
+    """A row's outcome, and what decides it."""
 
     raw: dict
     event_date: date
@@ -53,7 +53,7 @@ def parse_number(text: str | None) -> float | None:
 
 
 def check(raw: dict, domain: Domain) -> Verdict:
-    """A row by itself."""
+    """Judge a row by itself."""
     if raw["read_error"] in UNREAD:
         day = service_date_of(raw["arrived_at"], domain.calendar)
         return Verdict(raw, day, False, {raw["read_error"]})

@@ -1,7 +1,4 @@
-"""Every kind of bad row and bad configuration has a verdict, and every verdict says what to do.
-
-The verdicts themselves are tested where they are made; here is that none of them leaves a reader without advice.
-"""
+"""Every reason for refusing a row has advice that says what to do."""
 
 import re
 

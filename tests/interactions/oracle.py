@@ -1,6 +1,6 @@
-"""The same words in plain Python: loops over sorted lists, nothing shared with the Spark code but the two calendars.
+"""Visits, labels and states in plain Python: loops over sorted lists. Shares only the calendar with the Spark code.
 
-Visits are dictionaries with the columns of INTERACTIONS and of `visits.CARRIED`, timestamps as aware datetimes.
+A visit is a dictionary with the columns of INTERACTIONS and of `visits.CARRIED`; timestamps are aware datetimes.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ Facts = dict[tuple[date, str], dict]
 
 
 def hashes(spark: SparkSession, texts: list[str]) -> dict[str, int]:
-    """Spark's 64-bit hash of each text: the tie-break, which has no meaning to reproduce."""
+    """Spark's 64-bit hash of each text, which breaks ties."""
     rows = spark.createDataFrame([(text,) for text in texts], "t string").select("t", F.xxhash64("t")).collect()
     return dict(map(tuple, rows))
 
@@ -35,7 +35,7 @@ def end_of(event: dict) -> datetime:
 
 
 def facts_of(world: World) -> Callable[[dict], dict]:
-    """Catalogue row of an event's item as of its service date, with the release of its title."""
+    """A function from an event to the catalogue row of its item as of its service date, with its title's release."""
     rows = {(row["snapshot_date"], row["item_id"]): row for row in world.catalog}
     dates = sorted({day for day, _ in rows})
 
@@ -142,7 +142,7 @@ def order(visit: dict) -> tuple:
 
 
 def known_before(visit: dict, everything: list[dict], domain: Domain) -> list[dict]:
-    """All visits of the user that ended before this one and are remembered; none that began in a later week."""
+    """All visits of the user that ended before this one and have not expired; none that began in a later week."""
     week = week_start_of(visit["event_date"], domain.calendar)
     oldest = week - domain.interactions.state_weeks * WEEK
     found = []
@@ -159,7 +159,7 @@ def ended_on(visit: dict, domain: Domain) -> date:
 
 
 def seen_genres(visit: dict, before: list[dict], domain: Domain) -> set[str]:
-    """Of titles of earlier weeks those that they had last; of what ended in the visit's week all."""
+    """Genres seen: for titles of earlier weeks those of their last visit, for this week those of all visits."""
     week = week_start_of(visit["event_date"], domain.calendar)
     last = {other["title_id"]: other["genres"] for other in before if ended_on(other, domain) < week}
     this_week = [other["genres"] for other in before if ended_on(other, domain) >= week]

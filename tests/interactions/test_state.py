@@ -1,4 +1,4 @@
-"""Labels and the weekly state against one pass over everything that was remembered."""
+"""Labels and the weekly state against one pass over the whole history."""
 
 from dataclasses import replace
 from datetime import date, timedelta

@@ -26,6 +26,7 @@ from jobs import build_interactions, build_sequences
 from tests.conftest import profile_under
 from tests.events.days import service_date_of
 from tests.interactions.worlds import World, random_world
+from tests.jobs.conftest import without_audits
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_audits")]
 
@@ -68,16 +69,13 @@ def versions(warehouse: Warehouse) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def straight(
-    spark: SparkSession,
-    streaming: Domain,
-    world: World,
-    tmp_path_factory: pytest.TempPathFactory,
-    no_audits: None,
+    spark: SparkSession, streaming: Domain, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> Warehouse:
     """The tables of all weeks, built in one run each."""
     profile = profile_under(tmp_path_factory.mktemp("straight"))
-    warehouse = ingested(spark, streaming, profile, world)
-    runs = build(streaming, profile, 0, WEEKS)
+    with without_audits():
+        warehouse = ingested(spark, streaming, profile, world)
+        runs = build(streaming, profile, 0, WEEKS)
     assert runs[0].counts["interactions.events"] == len(world.events)
     assert runs[0].counts["interactions.rows"] == runs[0].counts["interactions.visits"] > 50
     assert all(warehouse.current(table).count() for table in (TITLE_STATE, FEATURE_PROFILES, SEQUENCES))

@@ -129,6 +129,7 @@ def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) ->
     assert sorted(row["reasons"] for row in items) == [["bad_runtime"], ["unreadable_line"]]
 
 
+@pytest.mark.usefixtures("no_audits")
 def test_weeks_in_any_order_make_the_same_tables(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     assert [again.outputs[name] for name in unchanged] == [versions[name] for name in unchanged], "no commit was made"
 
 
+@pytest.mark.usefixtures("no_audits")
 def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
