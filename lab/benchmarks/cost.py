@@ -20,7 +20,7 @@ import typer
 
 from intentrec.config import COMPARISON, ROOT, Domain, load_domain, load_profile
 from intentrec.contracts import CATALOG, SEQUENCES
-from intentrec.model.spec import BASELINES, VARIANTS
+from intentrec.model.spec import VARIANTS
 from intentrec.reports.markdown import table
 from intentrec.sources import simulated
 from intentrec.storage.delta import Snapshot
@@ -29,6 +29,7 @@ from intentrec.training.distributed import set_threads
 from intentrec.training.loop import fit
 from intentrec.training.prepare import load, prepare
 from intentrec.training.settings import with_variant
+from lab.baselines import BASELINES
 from lab.benchmarks.report import RESULTS, code, machine, publish
 
 
@@ -49,7 +50,7 @@ def measure(domain: Domain, warehouse: str, cutoff: date, folder: Path) -> dict[
         "about": lines[0],
         "rows": len(data.train),
         "positions": positions,
-        "targets": int(data.asked_I.sum()),
+        "targets": int(data.count_I.sum()),
         "titles": len(data.vocabulary.titles),
         "dim": domain.model.dim,
         "seconds_per_epoch": seconds,

@@ -1,7 +1,7 @@
 """Tokens/s, MFU and peak memory of IntentRec's training step on a GPU: `python -m lab.benchmarks.gpu`.
 
-Each width and catalogue gets a process of its own, so that one's memory is not another's. A step is the training
-loop's own, on rows without padding; writes lab/results/gpu.json and gpu.md.
+Each width and catalogue has its own process, so that memory is measured apart. A step is that of the training loop, on
+rows without padding.
 
 Shape suffixes: L positions, D width, I titles, N targets.
 """
@@ -23,17 +23,18 @@ import typer
 from torch import nn
 
 from intentrec.config import ROOT, Training
-from intentrec.model.blocks import Block
+from intentrec.model.encoder import Block
 from intentrec.model.features import FeatureEncoder
+from intentrec.model.intentrec import build
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import Network
 from intentrec.model.spec import IntentSpec, ModelSpec
 from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import Vocabulary
+from intentrec.reports.markdown import table
 from intentrec.training.steps import optimizer_of, step
-from lab.baselines import build
 from lab.benchmarks import rows
-from lab.benchmarks.machine import code, machine, made_by
+from lab.benchmarks.report import RESULTS, code, machine, publish
 
 LENGTH = 50
 WARMUP = 3  # steps; compilation is among them
@@ -102,7 +103,7 @@ def measure(dim: int, titles: int, tokens: int, steps: int, device: torch.device
         found = step(model, optimizer, batch, catalog, LossSettings(sampled=sampled), on_gpu, str(i))
         loss = float(found[0])  # waits for the GPU
         seconds.append(time.perf_counter() - begun)
-    positions, targets = batch.title_BL.numel(), len(batch.questions()[0])
+    positions, targets = batch.title_BL.numel(), len(batch.targets())
     typical = median(seconds[WARMUP:])
     needed = flops(model, positions, targets, sampled or titles)
     peak = next((v for key, v in PEAK_TFLOPS.items() if on_gpu and key in torch.cuda.get_device_name()), None)
@@ -158,33 +159,29 @@ def _one_each(values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(np.arange(len(values) + 1, dtype=np.int32), values)
 
 
-def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    about = results["machine"]
-    lines = [
-        "# Training on a GPU",
-        "",
-        f"{made_by('python -m lab.benchmarks.gpu', results['code'])}: {about['gpu']}, torch {about['torch']}.",
-        "",
-        "IntentRec V3 with four intents and a metadata tower, rows of 50 interactions without padding, every position "
-        "a target; bfloat16 where the training loop has it (the softmax over the catalogue is in float32), compiled, "
-        "the whole step with its optimiser. MFU: operations that the step has to make, by the GPU's dense bfloat16 "
-        "peak.",
-        "",
-        "| d | titles | softmax over | parameters | tokens a step | ms a step | tokens/s | TFLOP/s | MFU | peak GB |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+def values(results: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of the results."""
+    headers = ["d", "titles", "softmax over", "parameters", "tokens per step", "ms per step", "tokens/s", "TFLOP/s"]
+    rows = []
     for each in results["runs"]:
         if "error" in each:
-            lines.append(f"| {each['dim']} | {each['titles']:,} | {each['error']} |" + " |" * 7)
+            rows.append([each["dim"], f"{each['titles']:,}", each["error"], *[""] * 7])
             continue
-        mfu = "" if each["mfu"] is None else f"{each['mfu']:.1%}"
-        lines.append(
-            f"| {each['dim']} | {each['titles']:,} | {each['sampled'] or each['titles']:,} | {each['parameters']:,} "
-            f"| {each['tokens']:,} | {1000 * each['seconds']:,.1f} | {each['tokens_per_second']:,.0f} "
-            f"| {each['tflops']:.1f} | {mfu} | {each['peak_gb']:.1f} |"
+        rows.append(
+            [
+                each["dim"],
+                f"{each['titles']:,}",
+                f"{each['sampled'] or each['titles']:,}",
+                f"{each['parameters']:,}",
+                f"{each['tokens']:,}",
+                f"{1000 * each['seconds']:,.1f}",
+                f"{each['tokens_per_second']:,.0f}",
+                f"{each['tflops']:.1f}",
+                "" if each["mfu"] is None else f"{each['mfu']:.1%}",
+                f"{each['peak_gb']:.1f}",
+            ]
         )
-    return "\n".join(lines) + "\n"
+    return {"table": table([*headers, "MFU", "peak GB"], rows, "r")}
 
 
 def main(
@@ -193,7 +190,7 @@ def main(
     tokens: Annotated[int, typer.Option(help="positions of a step")] = 16_384,
     steps: Annotated[int, typer.Option(help="that count")] = 10,
     sampled: Annotated[int, typer.Option(help="titles drawn for the softmax; 0: all")] = 0,
-    out: Path = ROOT / "lab" / "results",
+    out: Path = RESULTS,
     only: Annotated[bool, typer.Option(hidden=True, help="measure the first of each here and print it")] = False,
 ) -> None:
     """Measure every width with every catalogue."""
@@ -205,14 +202,12 @@ def main(
         return
     settings = [f"--tokens={tokens}", f"--steps={steps}", f"--sampled={sampled}"]
     results: dict[str, Any] = {"code": code(), "machine": machine(), "runs": []}
-    out.mkdir(parents=True, exist_ok=True)
     for count in titles:
         for dim in dims:
             results["runs"].append(_apart(dim, count, settings))
-            # After each, so that a GPU lent for less than all of it still leaves a page.
-            (out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n")
-            (out / "gpu.md").write_text(page(results))
-    print(page(results))
+            # After each, so that an interrupted measurement still leaves a page.
+            page = publish("gpu", results, out)
+    print(page)
 
 
 def _apart(dim: int, titles: int, settings: Sequence[str]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Gradient-boosted trees of scikit-learn share nothing with the models. They learn the label of each next target from what
 the rows say; then also from the latent intents of all interactions before it, which no model sees; then also from the
-latent intent of the predicted interaction itself. Beside them stand two oracles on the judged week: one knows everything
-before a session, the other also the session's intent. The study must have been made before (`make study`).
+latent intent of the predicted interaction itself. Beside them stand two oracles on the judged week: one knows all that
+happened before a session, the other also the session's intent. The study must have been made before (`make study`).
 """
 
 import json

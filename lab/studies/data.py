@@ -1,4 +1,4 @@
-"""The tables of a study: built by the pipeline's own jobs in a home of the study's own, then opened at fixed versions."""
+"""The tables of a study: the pipeline's own jobs build them in a separate home; they are read at fixed versions."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Whether intents are what they are called: against the recommendations, what came true, and the simulator's truth."""
+"""Predicted intents beside the recommendations, beside what happened, and beside the simulator's true intents."""
 
 from pathlib import Path
 
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_mutual_info_score
 
 from intentrec.config import Domain
+from intentrec.evaluation.candidates import Titles
 from intentrec.evaluation.compare import ROWS
 from intentrec.evaluation.evidence import Evidence
-from intentrec.evaluation.systems import ModelSystem
-from intentrec.evaluation.titles import Titles
-from intentrec.inference import clusters
+from intentrec.evaluation.model_system import ModelSystem
 from intentrec.inference.predictor import Predictor
+from intentrec.inference.scorer import assign_clusters, fit_clusters, sample_users
 from intentrec.model.titles import titles_of
 from intentrec.reports.cluster_plots import draw_profiles
 from lab.alignment import Aligned, align, returns
 
 
 def aligned_on(evidence: Evidence, domain: Domain, predictor: Predictor) -> Aligned:
-    """The model's intents beside its recommendations and what happened, over the judged week."""
+    """The model's intents beside its recommendations and what happened in the judged week."""
     titles = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
     returning = returns(evidence.before.to_batches(ROWS), titles, domain.intents)
     system = ModelSystem(predictor, evidence.catalog, evidence.end, titles)
@@ -29,15 +29,17 @@ def aligned_on(evidence: Evidence, domain: Domain, predictor: Predictor) -> Alig
 
 
 def against_truth(found: Aligned, truth: Path) -> dict[str, float]:
-    """Adjusted mutual information (0: chance, 1: the same) of the latent intent of the session in which each next
-    interaction began with the primary intent, and with the cluster of the embedding.
+    """Adjusted mutual information (0: chance, 1: equal) of the true intent with the predicted ones.
+
+    The true intent is the latent intent of the session in which the next interaction began. It is compared with the
+    primary intent and with the cluster of the intent embedding.
 
     Args:
         found: of simulated data.
         truth: folder of the simulator's truth, with `sessions/week=*.parquet`.
     """
-    lived = pd.concat([pd.read_parquet(file) for file in sorted((truth / "sessions").glob("*.parquet"))])
-    asked = pd.DataFrame(
+    sessions = pd.concat([pd.read_parquet(file) for file in sorted((truth / "sessions").glob("*.parquet"))])
+    events = pd.DataFrame(
         {
             "user_id": found.users.to_numpy(zero_copy_only=False),
             "start_ts": found.moments.cast(pa.timestamp("us", "UTC")).to_pandas().astype("datetime64[us, UTC]"),
@@ -45,10 +47,10 @@ def against_truth(found: Aligned, truth: Path) -> dict[str, float]:
             "cluster": cluster_of(found.embedding_EP),
         }
     )
-    lived["start_ts"] = lived["start_ts"].astype("datetime64[us, UTC]")
+    sessions["start_ts"] = sessions["start_ts"].astype("datetime64[us, UTC]")
     joined = pd.merge_asof(
-        asked.sort_values("start_ts"),
-        lived[["user_id", "start_ts", "intent"]].sort_values("start_ts"),
+        events.sort_values("start_ts"),
+        sessions[["user_id", "start_ts", "intent"]].sort_values("start_ts"),
         on="start_ts",
         by="user_id",
     ).dropna(subset=["intent"])
@@ -60,17 +62,17 @@ def against_truth(found: Aligned, truth: Path) -> dict[str, float]:
 
 def cluster_of(embedding_EP: NDArray, count: int = 10, seed: int = 0) -> NDArray[np.int32]:
     """Number of each embedding's k-means++ cluster, the largest first."""
-    return clusters.assign(embedding_EP, clusters.fit(embedding_EP, count, seed))
+    return assign_clusters(embedding_EP, fit_clusters(embedding_EP, count, seed))
 
 
-def figures(evidence: Evidence, domain: Domain, predictor: Predictor, folder: Path, prefix: str) -> None:
-    """Figures 6 and 7, of the users as of the cut, as `{prefix}intent_clusters.png` and `{prefix}attention.png`."""
+def figures(evidence: Evidence, domain: Domain, predictor: Predictor, folder: Path) -> None:
+    """Write Figures 6 and 7, of the users as of the cut, as `intent_clusters.png` and `attention.png`."""
     folder.mkdir(parents=True, exist_ok=True)
-    users = clusters.sample(evidence.before).combine_chunks().to_batches()[0]
+    users = sample_users(evidence.before).combine_chunks().to_batches()[0]
     found = predictor.predict(users, predictor.items(evidence.catalog_before, evidence.cut), 1, exclude_seen=False)
     embedding_UP, attention_UM = (
         values.to_numpy(zero_copy_only=False).reshape(len(found), -1)
         for values in (found["intent_embedding"].flatten(), found["attention"].items)
     )
     cluster_U, names = cluster_of(embedding_UP), list(predictor.labels)
-    draw_profiles(users, embedding_UP, attention_UM, cluster_U, names, domain.intents, folder, prefix)
+    draw_profiles(users, embedding_UP, attention_UM, cluster_U, names, domain.intents, folder)

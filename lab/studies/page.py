@@ -1,134 +1,193 @@
-"""`lab/results/NAME.json`, `.md` and its plot: the tables, where they come from, and how they were made."""
+"""`NAME.json`, `NAME.md` and its picture in lab/results, and `outcomes.md` over all studies."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import pyarrow.compute as pc
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from intentrec.reports.cluster_plots import SHOWN
-from intentrec.storage.runs import code_version
-from lab.studies import analyses, claims, markdown, outcomes, timing
-from lab.studies.run import DRAWN, Data
-from lab.studies.study import Study
-from lab.studies.systems import System, systems
-from lab.studies.tables import FEW, Measured, naive_baselines, table
+from intentrec.reports.markdown import table
+from lab.studies.study import System
+from lab.studies.summary import FEW, METRICS, OURS, REFERENCE, SURE, verdict
 
-TITLES = {
+Line: TypeAlias = Mapping[str, Any]
+Lift: TypeAlias = Mapping[str, float]
+Outcomes: TypeAlias = dict[tuple[str, ...], dict[str, tuple[str, Lift]]]  # row -> study -> verdict and lift
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,
+)
+HEADINGS = {
     "1": "Table 1: baselines. Relative to TransAct",
     "2": "Table 2: architecture, and controls. Relative to V1",
     "3": "Table 3: one intent at a time. Relative to V0",
 }
+HEADERS = {
+    "next_event.next_mrr": "next MRR",
+    "next_event.next_ndcg_at_10": "next NDCG@10",
+    "week_ahead.mrr": "week MRR",
+    "week_ahead.ndcg_at_10": "week NDCG@10",
+    "week_ahead.ndcg_at_10_unseen": "unseen",
+    "week_ahead.recall_at_10_new": "new titles",
+    "week_ahead.ndcg_at_10_cold": "cold users",
+    "week_ahead.coverage_at_10": "coverage",
+}
+FIGURES = {
+    "intent_clusters": f"Figure 6: up to {SHOWN:,} users by intent embedding; names say what a cluster does more often",
+    "attention": "Figure 7: attention weights of users, and by cluster",
+}
+PROTOCOLS = (("next_event", "next MRR"), ("week_ahead", "week NDCG@10"))
 
 
-def write(name: str, study: Study, data: Data, measured: Mapping[str, Measured], folder: Path) -> None:
-    """Write what there is so far; unfinished systems are named as such."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "img").mkdir(exist_ok=True)
-    known = systems(study)
-    intents = [intent.name for intent in study.base().intents]
-    paces, timed_on = timing.read(study, data, measured, folder / "runs" / name)
-    content: dict[str, Any] = {
-        "title": study.title,
-        "simulated": study.simulated is not None,
-        "command": f"make experiments DATASET={name}",
-        "code": code_version(),
-        "data": data.content,
-        "judged": [str(data.evidence.cut), str(data.evidence.end)],
-        "study": study.model_dump(mode="json"),
-        "tuned": {system: measured[system].results[0]["tuned"] for system in known if system in measured},
-        "hours": analyses.hours(measured),
-        "week_ahead_users": _judged(measured, data),
-        "trained_by": analyses.codes(measured),
-        "missing": [system for system in known if len(_results(measured, system)) < len(study.seeds)],
-        "tables": {number: table(number, _of(known, number), measured, intents) for number in TITLES},
-        "naive_baselines": naive_baselines(measured, intents),
-        "claims": claims.outcomes(measured, intents),
-        "margins": analyses.margins(measured),
-        "intents": analyses.intents(measured, intents),
-        "budgets": analyses.budgets(measured, paces),
-        "timed_on": timed_on,
-        "alignment": analyses.alignment(measured),
-        "curves": {
-            system: {
-                "seconds": paces.get(system),
-                "val_mrr": [[row["val_mrr"] for row in result["history"]] for result in measured[system].results],
-            }
-            for system in known
-            if system in measured
-        },
-    }
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+def write(name: str, summary: Line, known: Mapping[str, System], folder: Path) -> None:
+    """Write the summary and the page of a study, and the page over all studies.
+
+    Args:
+        name: of the study.
+        summary: as `summary_of` made it.
+        known: the study's systems.
+        folder: of results. Figures 6 and 7 are shown if they stand in its `img`.
+    """
+    (folder / "img").mkdir(parents=True, exist_ok=True)
+    text = json.dumps(summary, indent=1, sort_keys=True) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    (folder / f"{name}.md").write_text(_text(name, content, intents, known, folder), encoding="utf-8")
-    _curves(content["curves"], known, folder / "img" / f"{name}_curves.png")
-    outcomes.write(folder)
+    found = {f"{name}_{figure}.png": about for figure, about in FIGURES.items()}
+    figures = {file: about for file, about in found.items() if (folder / "img" / file).exists()}
+    (folder / f"{name}.md").write_text(page_of(name, summary, known, figures), encoding="utf-8")
+    _curves(summary["curves"], known, folder / "img" / f"{name}_curves.png")
+    write_outcomes(folder)
 
 
-def _judged(measured: Mapping[str, Measured], data: Data) -> dict[str, float]:
-    """Users the week ahead is judged of, and all that have a target in it."""
-    judged = next(iter(measured.values())).results[0]["metrics"]["week_ahead"]["users"] if measured else 0
-    return {"judged": judged, "all": pc.count_distinct(data.evidence.targets["user_id"]).as_py()}
-
-
-def _results(measured: Mapping[str, Measured], system: str) -> Sequence[Mapping[str, Any]]:
-    return measured[system].results if system in measured else []
-
-
-def _of(known: Mapping[str, System], number: str) -> list[str]:
-    return [name for name, system in known.items() if number in system.tables]
-
-
-def _text(
-    name: str, content: Mapping[str, Any], intents: Sequence[str], known: Mapping[str, System], folder: Path
-) -> str:
-    study = content["study"]
-    simulated = "**Simulated data**, not a real service. " if content["simulated"] else ""
-    head = [
-        f"# {content['title']}",
-        f"{simulated}Made by `{content['command']}`, code `{content['code']}`. Judged on [{content['judged'][0]}, "
-        f"{content['judged'][1]}), which no system saw; {len(study['seeds'])} seeds; every system had "
-        f"{study['search']['trials']} trials of the same search on validation days and up to {study['epochs']} epochs. "
-        "Training and judging with these seeds took "
-        f"{' and '.join(f'{hours:.1f} hours on {name}' for name, hours in content['hours'].items())}, one core each; "
-        f"the searches came on top. By the code of {', '.join(f'`{code}`' for code in content['trained_by'])}.",
-        "Mean over seeds ± standard deviation. Lift: relative, of the next event's MRR (the paper's item-ID accuracy), "
-        "averaged per user; interval and p-value over users and seeds: whether other users and other trainings would "
-        "say the same. In brackets the p-value over users alone (the paper's paired t-test), of these very models. "
-        "Every trained system, baselines included, gets the same facts of titles and interactions. Only the lines that "
-        "say so learned the validation days: what is refit is to be compared with item_knn that did the same. The "
-        "bound that is told the next intents is told them in the next event only. The week ahead is judged of the "
-        f"{content['week_ahead_users']['judged']:,.0f} users who were also there in the week before, of "
-        f"{content['week_ahead_users']['all']:,} who have a target in it; of cold users there is no mean where they "
-        f"are fewer than {FEW}.",
-    ]
-    if content["missing"]:
-        labels = ", ".join(known[system].label for system in content["missing"])
-        head.append(f"**Unfinished**: seeds are missing of {labels}.")
-    parts = [*head, *markdown.claims(content["claims"])]
-    for number, title in TITLES.items():
-        parts += [f"## {title}", markdown.paper_table(content["tables"][number], number, intents)]
-    parts += ["## Naive baselines", markdown.paper_table(content["naive_baselines"], "", intents)]
-    ours = {name: known[name].label for name in analyses.OURS if name in content["curves"]}
-    parts += markdown.margins(content["margins"], ours)
-    parts += [*markdown.intents(content["intents"]), *markdown.budgets(content["budgets"], content["timed_on"])]
-    parts += [f"![curves](img/{name}_curves.png)", *markdown.alignment(content["alignment"], intents)]
-    for figure, about in (
-        (
-            "intent_clusters",
-            f"Figure 6: users by intent embedding, up to {SHOWN:,} of them; clusters named by what their users do more "
-            "than others",
+def page_of(name: str, summary: Line, known: Mapping[str, System], figures: Mapping[str, str]) -> str:
+    """The page of a study as Markdown."""
+    intents = list(dict.fromkeys(line["intent"] for line in summary["intents"]))
+    values: dict[str, Any] = {
+        **summary,
+        "name": name,
+        "few": FEW,
+        "sure": f"{SURE:g}",
+        "headings": HEADINGS,
+        "figures": figures,
+        "missing_labels": [known[system].label for system in summary["missing"]],
+        "claims_table": _claims(summary["claims"]),
+        "paper_tables": {number: paper_table(summary["tables"][number], number, intents) for number in HEADINGS},
+        "naive_table": paper_table(summary["naive_baselines"], "", intents),
+        "margins_table": _margins(
+            summary["margins"], {each: known[each].label for each in OURS if each in summary["curves"]}
         ),
-        ("attention", "Figure 7: attention weights of users, and by cluster"),
-    ):
-        if DRAWN in content["curves"] and (folder / "img" / f"{name}_{figure}.png").exists():
-            parts.append(f"{about} ({known[DRAWN].label}, first seed).\n\n![{figure}](img/{name}_{figure}.png)")
-    return "\n\n".join(parts) + "\n"
+        "intents_table": _intents(summary["intents"]),
+        "budgets_table": budgets_table(summary["budgets"]),
+        "primary_table": _primary(summary["alignment"], intents),
+        "contradictions_table": _contradictions(summary["alignment"], intents),
+    }
+    return TEMPLATES.get_template("study.md.jinja").render(values).rstrip("\n") + "\n"
 
 
-def _curves(curves: Mapping[str, Mapping[str, Any]], known: Mapping[str, System], path: Path) -> None:
-    """Without the bounds, beside which nothing else could be told apart."""
+def paper_table(lines: Sequence[Line], number: str, intents: Sequence[str]) -> str:
+    """A table of the paper, or with an empty number the naive baselines."""
+    if not lines:
+        return "Nothing measured yet."
+    columns = [f"{protocol}.{metric}" for protocol, metric in METRICS]
+    headers = ["system", *(HEADERS[column] for column in columns), *(f"{intent} accuracy" for intent in intents)]
+    headers += [f"lift over {REFERENCE[number]} [95 %], p (over users)"] if number else []
+    rows = []
+    for line in lines:
+        cells = [line["label"], *(_cell(line[column]) for column in columns)]
+        cells += [_cell(line[f"intent.{intent}"]) + _relative(line.get(f"lift.{intent}")) for intent in intents]
+        rows.append(cells + ([_lift_over(REFERENCE[number], line)] if number else []))
+    return table(headers, rows, "lr")
+
+
+def budgets_table(lines: Sequence[Line]) -> str:
+    """Validation MRR at equal epochs, at equal time, and at its best."""
+    if not lines:
+        return ""
+    rows = [
+        [
+            line["label"],
+            f"{line['parameters']:,}",
+            *(_number(line[key], 4) for key in ("at_equal_epochs", "at_equal_time", "best")),
+            f"{line['best_epoch']:.1f}",
+            _number(line["seconds_to_best"], 0),
+        ]
+        for line in lines
+    ]
+    first = lines[0]
+    time = "equal time" if first["seconds"] is None else f"{first['seconds']:.0f} s"
+    headers = ["system", "parameters", f"after {first['epochs']} epochs", f"after {time}", "converged"]
+    return table([*headers, "best epoch", "seconds to it"], rows, "lr")
+
+
+def _claims(lines: Sequence[Line]) -> str:
+    rows = [[line["claim"], line["ours"], line["theirs"], _lift(line["lift"]), line["found"]] for line in lines]
+    return table(["claim", "system", "over", "lift [95 %], p (over users)", "found"], rows, "lllrl")
+
+
+def _margins(lines: Sequence[Line], ours: Mapping[str, str]) -> str:
+    columns = [(f"{name}.{protocol}", f"{label}: {of}") for name, label in ours.items() for protocol, of in PROTOCOLS]
+    rows = [[line["label"], *(_lift(line[key]) if key in line else "" for key, _ in columns)] for line in lines]
+    return table(["over", *(header for _, header in columns)], rows, "lr")
+
+
+def _intents(lines: Sequence[Line]) -> str:
+    rows = [
+        [
+            line["label"],
+            line["intent"],
+            f"{line['accuracy']:.4f}",
+            _percent(line["skill"]),
+            _number(line["calibration_error"]),
+        ]
+        for line in lines
+    ]
+    return table(["system", "intent", "accuracy", "skill", "calibration error"], rows, "llr")
+
+
+def _primary(lines: Sequence[Line], intents: Sequence[str]) -> str:
+    headers = ["system", *(f"attention {intent}" for intent in intents), *(f"primary {intent}" for intent in intents)]
+    headers += ["primary came true", "any came true"]
+    truth = any("true_intent_in_cluster" in line for line in lines)
+    headers += ["true intent in primary", "in cluster"] if truth else []
+    rows = []
+    for line in lines:
+        weights = [
+            f"{_number(line.get(f'attention_{intent}'))} ± {_number(line.get(f'attention_{intent}_spread'))}"
+            for intent in intents
+        ]
+        cells = [*weights, *(_percent(line.get(f"primary_{intent}")) for intent in intents)]
+        cells += [_percent(line[key]) for key in ("correct_of_primary", "correct_of_any")]
+        cells += [_number(line.get(f"true_intent_in_{key}")) for key in ("primary", "cluster")] if truth else []
+        rows.append([line["label"], *cells])
+    return table(headers, rows, "lr")
+
+
+def _contradictions(lines: Sequence[Line], intents: Sequence[str]) -> str:
+    kinds = [kind for kind in (*intents, "any") if any(f"contradicted_{kind}" in line for line in lines)]
+    rows = [
+        [
+            line["label"],
+            *(
+                f"{_percent(line.get(f'contradicted_{kind}'))}: {_number(line.get(f'next_mrr_contradicted_{kind}'))} / "
+                f"{_number(line.get(f'next_mrr_agreed_{kind}'))}"
+                for kind in kinds
+            ),
+        ]
+        for line in lines
+    ]
+    return table(["system", *kinds], rows, "lr")
+
+
+def _curves(curves: Mapping[str, Line], known: Mapping[str, System], path: Path) -> None:
+    """Validation MRR by epoch and by time. The upper bounds are left out: beside them all others look alike."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -153,3 +212,96 @@ def _curves(curves: Mapping[str, Mapping[str, Any]], known: Mapping[str, System]
     for axes in (by_epoch, by_time):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def write_outcomes(folder: Path) -> None:
+    """Gather the `NAME.json` of all studies in `folder` into `outcomes.md`."""
+    content = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    studies = {name: study for name, study in content.items() if "claims" in study}
+    claims: Outcomes = {}
+    shipped: dict[str, Outcomes] = {"shipped": {}, "shippedrefit": {}}
+    for name, study in studies.items():
+        for line in study["claims"]:
+            claims.setdefault((line["claim"], line["ours"], line["theirs"]), {})[name] = line["found"], line["lift"]
+        for line in study["margins"]:
+            for system, over in shipped.items():
+                if lift := line.get(f"{system}.next_event"):
+                    # The label names the domain file; this row stands for all data sets.
+                    label = "as shipped, before its refit" if line["system"] == "shipped" else line["label"]
+                    over.setdefault((label,), {})[name] = verdict(lift), lift
+    by_claim = dict(sorted(claims.items(), key=lambda item: item[0][0]))
+    tables = {system: _outcome_table(["over"], over, studies) for system, over in shipped.items()}
+    tables["claims"] = _outcome_table(["claim", "system", "over"], by_claim, studies)
+    values = {"sure": f"{SURE:g}", "counted": _counted(claims, studies), **tables}
+    text = TEMPLATES.get_template("outcomes.md.jinja").render(values)
+    (folder / "outcomes.md").write_text(text, encoding="utf-8")
+
+
+def _counted(claims: Outcomes, studies: Mapping[str, Line]) -> dict[str, int]:
+    """How many comparisons are sure, by this rule and by others."""
+    of_claims = [lift for row in claims.values() for _, lift in row.values()]
+    beside = [lift for study in studies.values() for line in study["margins"] for lift in line.values()]
+    of_margins = [lift for lift in beside if isinstance(lift, dict)]
+    adjusted = _adjusted([lift["p_value"] for lift in of_claims])
+    return {
+        "claims": len(of_claims),
+        "sure": sum(lift["p_value"] < SURE for lift in of_claims),
+        "adjusted": int(sum(adjusted < SURE)),
+        "at_5": int(sum(adjusted < 0.05)),
+        "turned_claims": _sure_of_users_only(of_claims),
+        "turned_margins": _sure_of_users_only(of_margins),
+        "margins": len(of_margins),
+    }
+
+
+def _sure_of_users_only(lifts: Sequence[Lift]) -> int:
+    return sum(lift["p_users"] < SURE <= lift["p_value"] for lift in lifts)
+
+
+def _adjusted(p_values: Sequence[float]) -> NDArray:
+    return stats.false_discovery_control(p_values) if p_values else np.zeros(0)
+
+
+def _outcome_table(headers: list[str], outcomes: Outcomes, studies: Mapping[str, Line]) -> str:
+    names = [f"[{name}]({name}.md){' (simulated)' if study['simulated'] else ''}" for name, study in studies.items()]
+    places = [(key, name) for key, row in outcomes.items() for name in row]
+    p_values = [outcomes[key][name][1]["p_value"] for key, name in places]
+    together = dict(zip(places, _adjusted(p_values).tolist(), strict=True))
+
+    def cell(key: tuple[str, ...], name: str) -> str:
+        if (key, name) not in together:
+            return ""
+        outcome, lift = outcomes[key][name]
+        return f"{outcome} {lift['estimate']:+.1%}, {lift['p_value']:.2g} ({together[key, name]:.2g})"
+
+    rows = [[*key, *(cell(key, name) for name in studies)] for key in outcomes]
+    return table([*headers, *names], rows, "l" * len(headers) + "r")
+
+
+def _cell(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return "N/A"
+    return f"{value['mean']:.4f}" + (f" ± {value['std']:.4f}" if value["std"] else "")
+
+
+def _relative(value: float | None) -> str:
+    return "" if value is None else f" ({value:+.1%})"
+
+
+def _lift_over(reference: str, line: Line) -> str:
+    if "lift" in line:
+        return _lift(line["lift"])
+    return "reference" if line["system"] == reference else "N/A"
+
+
+def _lift(value: Lift) -> str:
+    interval = f"[{value['lower']:+.1%}, {value['upper']:+.1%}]"
+    return f"{value['estimate']:+.1%} {interval}, {value['p_value']:.2g} ({value['p_users']:.2g})"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "N/A" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "N/A" if value is None else f"{value:.1%}"

@@ -1,6 +1,5 @@
-"""Measure all systems side by side, and write what came out to lab/results/speed.json and speed.md."""
+"""Measure all systems side by side: the section `speed` of the benchmarks."""
 
-import json
 import shlex
 import sys
 import tempfile
@@ -9,13 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from intentrec.config import ROOT, home
+from intentrec.config import home
 from intentrec.errors import PipelineError
-from lab.benchmarks.machine import code, machine
-from lab.benchmarks.speed.environments import OURS, PEERS, python_of
+from lab.benchmarks.report import RESULTS, code, machine, publish
 from lab.benchmarks.speed.histories import make
-from lab.benchmarks.speed.report import block, page
-from lab.benchmarks.speed.rounds import measure
+from lab.benchmarks.speed.report import block
+from lab.benchmarks.speed.rounds import OURS, PEERS, measure, python_of
 from lab.benchmarks.speed.turns import Task
 
 
@@ -28,11 +26,11 @@ def main(
     lengths: Annotated[list[str], typer.Option(help="full, mixed or both")] = ["full", "mixed"],  # noqa: B006
     threads: Annotated[int, typer.Option(help="of torch; default: the cores")] = 0,
     systems: Annotated[list[str], typer.Option(help="some of ours, rectools, replay")] = [OURS, *PEERS],  # noqa: B006
-    out: Path = ROOT / "lab" / "results",
+    out: Path = RESULTS,
 ) -> None:
     """Sequences/s in training and users/s in scoring at n = 50, d = 64, and the ratio to the faster of the peers."""
     try:
-        pythons = {name: python_of(name, home() / "benchmarks") for name in systems}
+        pythons = {name: python_of(name, home() / "lab" / "benchmarks") for name in systems}
         blocks: dict[str, Any] = {}
         for kind in lengths:
             with tempfile.TemporaryDirectory() as folder:
@@ -61,10 +59,7 @@ def main(
         raise typer.Exit(2) from error
     command = shlex.join(["python", "-m", "lab.benchmarks.speed", *sys.argv[1:]])
     results = {"command": command, "code": code(), "machine": machine(), "lengths": blocks}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "speed.json").write_text(json.dumps(results, indent=1) + "\n")
-    (out / "speed.md").write_text(page(results))
-    print(page(results))
+    print(publish("speed", results, out))
 
 
 if __name__ == "__main__":

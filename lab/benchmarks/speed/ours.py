@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+import lab.baselines  # noqa: F401 - registers them
 from intentrec.config import ROOT, Domain, load_domain
 from intentrec.inference.predictor import Predictor
 from intentrec.training.distributed import set_threads
 from intentrec.training.loop import fit
-from intentrec.training.spec import with_variant
+from intentrec.training.settings import with_variant
 from lab.benchmarks import rows
 from lab.benchmarks.speed import turns
 from lab.benchmarks.speed.histories import HOUR, Histories, load

@@ -1,14 +1,13 @@
-"""Seconds to rates and ratios, and these to a page."""
+"""From seconds to rates and ratios, and from these to the page."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from lab.benchmarks.machine import made_by
-from lab.benchmarks.speed.environments import OURS
+from intentrec.reports.markdown import table
 from lab.benchmarks.speed.histories import Histories
-from lab.benchmarks.speed.rounds import Timing
+from lab.benchmarks.speed.rounds import OURS, Timing
 from lab.benchmarks.speed.turns import Task
 
 NAMES = {OURS: "IntentRec's SASRec", "rectools": "RecTools SASRec", "replay": "RePlay SasRec"}
@@ -42,54 +41,35 @@ def block(timings: Mapping[str, Timing], task: Task, histories: Histories) -> di
     return found
 
 
-def page(results: Mapping[str, Any]) -> str:
-    """The results as Markdown."""
-    machine = results["machine"]
-    text = [
-        "# Speed beside RecTools and RePlay",
-        "",
-        f"{made_by(results['command'], results['code'])}: {machine['processor']}, {machine['cores']} cores, "
-        f"{machine['memory_gb']} GB.",
-        "",
-        _METHOD,
-    ]
-    for lengths, found in results["lengths"].items():
-        text += ["", *_section(lengths, found)]
-    return "\n".join(text) + "\n"
-
-
-_METHOD = """\
-SASRec in three implementations: same histories, same width, blocks, heads and dropout, same full softmax over all
-titles, as many sequences in a step, same number of threads, float32. Each system trains with its own loop (RecTools and
-RePlay: Lightning) and scores with its own public call, from histories in memory to the best titles of every user. They
-take turns, an epoch or a scoring each, in processes that wait while another one works; the first turns are a warm-up
-that does not count; rates are those of the median turn. This project's epoch includes its validation and checkpoint.
-RePlay gets its own transforms that trim padding. The ratio is to the faster of the two."""
-
-
-def _section(lengths: str, found: Mapping[str, Any]) -> list[str]:
-    task = found["task"]
-    lines = [
-        f"## {lengths}: {LENGTHS[lengths]}",
-        "",
-        f"n = {task['length']}, d = {task['dim']}, {task['blocks']} blocks, {task['heads']} heads, dropout "
-        f"{task['dropout']}, {task['titles']:,} titles, {task['users']:,} users with {task['interactions']:,} "
-        f"interactions, {task['batch']} sequences a step, {task['threads']} threads.",
-        "",
-        "| system | version | torch | parameters | sequences/s, training | users/s, scoring | turns | loss | peak MB |",
-        "|---|---|---|---:|---:|---:|---|---:|---:|",
-    ]
-    for name, rates in found["systems"].items():
-        turns = f"{_range(rates['train_seconds'])}; {_range(rates['score_seconds'])}"
-        lines.append(
-            f"| {NAMES[name]} | {rates['version']} | {rates['torch']} | {rates['parameters']:,} "
-            f"| {rates['sequences_per_second']:,.0f} | {rates['users_per_second']:,.0f} "
-            f"| {turns} | {rates['loss']:.3f} | {rates['peak_mb']:,.0f} |"
+def values(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of the results."""
+    lengths = []
+    for kind, found in results["lengths"].items():
+        task = found["task"]
+        about = (
+            f"n = {task['length']}, d = {task['dim']}, {task['blocks']} blocks, {task['heads']} heads, dropout "
+            f"{task['dropout']}, {task['titles']:,} titles, {task['users']:,} users with {task['interactions']:,} "
+            f"interactions, {task['batch']} sequences per step, {task['threads']} threads."
         )
-    if "ratio" in found:
-        ratio = found["ratio"]
-        lines += ["", f"Ratio: training **{ratio['training']:.2f}**, scoring **{ratio['scoring']:.2f}**."]
-    return lines
+        rows = [
+            [
+                NAMES[name],
+                rates["version"],
+                rates["torch"],
+                f"{rates['parameters']:,}",
+                f"{rates['sequences_per_second']:,.0f}",
+                f"{rates['users_per_second']:,.0f}",
+                f"{_range(rates['train_seconds'])}; {_range(rates['score_seconds'])}",
+                f"{rates['loss']:.3f}",
+                f"{rates['peak_mb']:,.0f}",
+            ]
+            for name, rates in found["systems"].items()
+        ]
+        headers = ["system", "version", "torch", "parameters", "sequences/s, training", "users/s, scoring"]
+        lines = table([*headers, "turns", "loss", "peak MB"], rows, "lllr")
+        heading = f"{kind}: {LENGTHS[kind]}"
+        lengths.append({"heading": heading, "task": about, "table": lines, "ratio": found.get("ratio")})
+    return {"lengths": lengths}
 
 
 def _range(seconds: list[float]) -> str:

@@ -1,8 +1,9 @@
-"""The systems' turns: one after the other, again and again, each alone on the machine."""
+"""The systems take turns, each alone on the machine, and each in an environment of its own packages."""
 
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 from intentrec.config import ROOT
 from intentrec.errors import PipelineError
-from lab.benchmarks.speed.environments import program_of
 from lab.benchmarks.speed.turns import Task
+
+HERE = Path(__file__).parent
+OURS = "ours"
+PEERS = {"rectools": "with_rectools", "replay": "with_replay"}  # system -> program
 
 TAIL = 2000  # characters of a system's output that are shown when it fails
 
@@ -56,6 +60,35 @@ def measure(pythons: Mapping[str, Path], task: Task, folder: Path, warmup: int) 
         name: Timing(taken[warmup : task.epochs], taken[task.epochs + warmup :], abouts[name])
         for name, taken in seconds.items()
     }
+
+
+def python_of(system: str, root: Path) -> Path:
+    """The interpreter of a system's environment; it is made under `root` if it is missing or out of date.
+
+    Raises:
+        PipelineError: its packages cannot be installed.
+    """
+    if system == OURS:
+        return Path(sys.executable)
+    requirements = HERE / "requirements" / f"{system}.txt"
+    folder = root / system
+    python, ready = folder / "bin" / "python", folder / "ready.txt"
+    if ready.exists() and ready.read_text() == requirements.read_text():
+        return python
+    uv = [sys.executable, "-m", "uv"]
+    print(f"installing {system} into {folder}", flush=True)
+    try:
+        subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
+        subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, "-r", requirements], check=True)
+    except subprocess.CalledProcessError as error:
+        raise PipelineError(f"{requirements} could not be installed: see above, and run this again") from error
+    ready.write_text(requirements.read_text())
+    return python
+
+
+def program_of(system: str) -> str:
+    """The module that does the task with a system."""
+    return f"lab.benchmarks.speed.{PEERS.get(system, OURS)}"
 
 
 class _System:

@@ -1,96 +1,47 @@
-"""One training of one system, judged on the week that nobody saw; what is done is never done again.
+"""One training of one system, judged on the held-out week. Finished parts are files and are never made again.
 
-Finished parts are files that belong into the repository, so that any machine can go on: per system and seed
-`SYSTEM-SEED.json` with metrics, curve, settings and commit, and a Parquet file per protocol with the values per user
-that significance is tested on. A result counts as long as study, data and settings are the same.
+A study's folder of runs holds, per system and seed, `SYSTEM-SEED.json` (metrics, curve, settings, commit) and one
+Parquet file per protocol with the values per user that significance is tested on. MLflow keeps the same files. A result
+is valid while study, data and settings stay the same.
 """
 
-import hashlib
 import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import mlflow
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intentrec.config import Domain, fingerprint
 from intentrec.evaluation.compare import protocols
-from intentrec.evaluation.evidence import Evidence, read_evidence
 from intentrec.evaluation.metrics import Result
 from intentrec.inference.predictor import Predictor
-from intentrec.storage.runs import Run, code_version
+from intentrec.registry import tracking
+from intentrec.storage.runs import code_version
 from intentrec.training.data import open_sequences, read_catalog
 from intentrec.training.distributed import hardware_name
-from intentrec.training.inputs import Inputs, settings
 from intentrec.training.loop import FitResult, fit
+from intentrec.training.settings import settings
+from lab.studies.data import Data
 from lab.studies.intents import against_truth, aligned_on, figures
-from lab.studies.study import Study
-from lab.studies.systems import System, domain_of
+from lab.studies.study import Study, System, domain_of
+
+Say: TypeAlias = Callable[[str], None]
 
 PROTOCOLS = ("week_ahead", "next_event")
 PER_USER = {"week_ahead": ("mrr", "ndcg_at_10"), "next_event": ("mrr", "ndcg_at_10")}
-DRAWN = "v3"  # whose clusters and attention are drawn, of the first seed
+DRAWN = "v3"  # the system whose clusters and attention are drawn, with the first seed
+TIMING = "timing.json"
+TIMED_EPOCHS = 2  # the faster one counts: the first may warm something up, and other work only adds time
 
 
-@dataclass(frozen=True)
-class Data:
-    """The tables of a study at pinned versions, and the judged week."""
-
-    run: Run
-    inputs: Inputs
-    evidence: Evidence
-    content: str  # hash of all rows that training and judging read: the same wherever the tables were built
-
-    @classmethod
-    def of(cls, run: Run) -> "Data":
-        """Read it.
-
-        Raises:
-            PipelineError: a table does not exist.
-            Skip: there is nothing to judge on.
-        """
-        evidence = read_evidence(run)
-        return cls(run, Inputs.of(run), evidence, content_of(evidence))
-
-    def mark(self, study: Study) -> dict[str, Any]:
-        """What a result is valid for."""
-        return {"study": study.hash, "data": self.content}
-
-
-def content_of(evidence: Evidence) -> str:
-    """Hash of the evidence's rows, in an order of their own."""
-    digest = hashlib.sha256()
-    for batch in evidence.learned():
-        _add(digest, pa.Table.from_batches([batch]))
-    ordered = evidence.targets.sort_by([(name, "ascending") for name in evidence.targets.column_names])
-    for table in (evidence.week, ordered, evidence.catalog):
-        _add(digest, table)
-    return digest.hexdigest()[:16]
-
-
-def _add(digest: Any, table: pa.Table) -> None:
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        values = column.combine_chunks()
-        digest.update(name.encode())
-        while pa.types.is_list(values.type):
-            digest.update(pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False).tobytes())
-            values = values.flatten()
-        if pa.types.is_map(values.type):  # window starts, which follow from the moments
-            continue
-        digest.update(
-            pd.util.hash_array(values.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)).tobytes()
-        )
-
-
-def train_once(domain: Domain, data: Data, folder: Path, say: Callable[[str], None]) -> FitResult:
+def train_once(domain: Domain, data: Data, folder: Path, say: Say) -> FitResult:
     """Fit on what was known before the judged week."""
     run, inputs = data.run, data.inputs
     sequences = open_sequences(run.warehouse, inputs.sequences, inputs.cutoff, domain.training.weeks)
@@ -100,9 +51,15 @@ def train_once(domain: Domain, data: Data, folder: Path, say: Callable[[str], No
 
 
 def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float], seed: int, out: Path) -> bool:
-    """Train and judge into the folder `out` unless it was done; whether there was anything to do."""
+    """Train and judge into the folder `out`, unless the result exists; whether there was anything to do."""
     domain = domain_of(study, system, tuned, seed)
-    mark = {**data.mark(study), "system": system.name, "seed": seed, "tuned": dict(tuned), "settings": settings(domain)}
+    mark = {
+        **data.facts.mark(study),
+        "system": system.name,
+        "seed": seed,
+        "tuned": dict(tuned),
+        "settings": settings(domain),
+    }
     path = out / f"{system.name}-{seed}.json"
     if stored(path, mark):
         return False
@@ -113,7 +70,7 @@ def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float]
         predictor = Predictor.load(found.directory)
     results = protocols(data.evidence, domain, {system.name: predictor}, naive_baselines=False)
     if system.name == DRAWN and seed == study.seeds[0]:
-        figures(data.evidence, domain, predictor, out.parent.parent / "img", f"{out.name}_")
+        figures(data.evidence, domain, predictor, out)
     about = {
         **mark,
         "label": system.label,
@@ -126,21 +83,63 @@ def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float]
         "code": code_version(),
     }
     write(path, about, {name: each[system.name] for name, each in zip(PROTOCOLS, results, strict=True)})
+    _log(data, path)
     return True
 
 
 def _alignment(study: Study, data: Data, domain: Domain, predictor: Predictor) -> dict[str, float | None]:
     found = aligned_on(data.evidence, domain, predictor)
-    told = (
-        against_truth(found, Path(data.run.profile.work) / "truth" / data.run.domain.domain)
-        if study.simulated is not None
-        else {}
-    )
-    return _finite(found.metrics() | told)
+    truth = Path(data.run.profile.work) / "truth" / data.run.domain.domain
+    return _finite(found.metrics() | (against_truth(found, truth) if study.simulated is not None else {}))
+
+
+def _log(data: Data, path: Path) -> None:
+    """An MLflow run with the metrics and the files of a result."""
+    about = json.loads(path.read_text(encoding="utf-8"))
+    metrics = {
+        f"{protocol}.{name}": value
+        for protocol, each in about["metrics"].items()
+        for name, value in each.items()
+        if value is not None
+    }
+    experiment = tracking.experiment(data.run.profile, data.run.domain)
+    with mlflow.start_run(experiment_id=experiment, run_name=path.stem):
+        mlflow.log_params({"system": about["system"], "seed": about["seed"], **about["tuned"]})
+        mlflow.log_metrics(metrics)
+        for file in (path, *sorted(path.parent.glob(f"{path.stem}.*.parquet"))):
+            mlflow.log_artifact(str(file))
+
+
+def time_epochs(
+    study: Study, data: Data, known: Mapping[str, System], results: Mapping[str, Any], out: Path, say: Say
+) -> None:
+    """Time an epoch, its validation included, of every system with results, one after another on this machine.
+
+    All are timed again whenever one is, because seconds of different days or machines give no ratio.
+
+    Args:
+        study: gives the settings.
+        data: to train on.
+        known: all systems by name.
+        results: by name of a trained system, the stored result of one seed.
+        out: folder of the study's runs.
+        say: receives a line per system.
+    """
+    found = {}
+    for name, result in results.items():
+        domain = domain_of(study, known[name], result["tuned"], result["seed"])
+        few = domain.training.model_copy(update={"epochs": TIMED_EPOCHS, "patience": TIMED_EPOCHS, "refit": False})
+        short = domain.model_copy(update={"training": few})
+        with tempfile.TemporaryDirectory() as folder:
+            history = train_once(short, data, Path(folder), lambda line: None).history
+        found[name] = {"settings": result["settings"], "seconds": min(row["seconds"] for row in history)}
+        say(f"{name}: {found[name]['seconds']:.1f} s an epoch")
+    mark = data.facts.mark(study)
+    save(out / TIMING, {**mark, "hardware": hardware_name(), "code": code_version(), "systems": found})
 
 
 def stored(path: Path, mark: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The file's content, if there is one of exactly this."""
+    """The content of the file, if it exists and has exactly this mark."""
     if not path.exists():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -148,7 +147,7 @@ def stored(path: Path, mark: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def write(path: Path, about: Mapping[str, Any], results: Mapping[str, Result]) -> None:
-    """Values per user first: the JSON file that speaks of them comes last, whole or not at all."""
+    """Write a result: first the values per user, then the JSON file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for key, each in results.items():
         kept = {name: each.per_user[name].astype(np.float32) for name in PER_USER[key] if name in each.per_user}
@@ -173,5 +172,5 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """What was not measured is null."""
+    """Values that were not measured become null."""
     return {name: float(value) if np.isfinite(value) else None for name, value in metrics.items()}

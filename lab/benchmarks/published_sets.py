@@ -1,4 +1,4 @@
-"""What was published, by which protocol, and the settings that it is measured with here."""
+"""Data sets with published figures: the figures, their protocol, and the settings used to measure them here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,28 +6,33 @@ from pathlib import Path
 from typing import Any
 
 from lab.benchmarks.held_out import Histories, read_games, read_movielens
-from lab.leave_one_out import Candidates, everything, sampled, unseen
+from lab.leave_one_out import Competition, Sampled, everything, unseen
 
 
 @dataclass(frozen=True)
-class Block:
-    """A data set with figures that others published on it."""
+class PublishedSet:
+    """A data set with figures that others published.
+
+    `candidates` says what the held-out title competes with; the first is that of the published figures. `length` is the
+    number of interactions that a model sees, `stride` the number of targets of a row where a history is longer. `own`
+    holds settings of single systems: system -> section -> values.
+    """
 
     title: str
     protocol: str
-    system: str  # what the figures are of; "best" is the best model
+    system: str  # the system of the figures; "best": the best one
     published: Mapping[str, float]
     read: Callable[[Path], Histories]
-    candidates: Mapping[str, Candidates]  # that of the figures first
-    length: int  # interactions that a model sees at most
-    stride: int  # targets of a row where a history is longer
+    candidates: Mapping[str, Competition]
+    length: int
+    stride: int
     systems: tuple[str, ...]
     model: Mapping[str, Any]
     training: Mapping[str, Any]
-    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # system -> section -> what it has otherwise
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-GAMES = Block(
+GAMES = PublishedSet(
     title="Amazon Games, as the SASRec paper has it",
     protocol="The last interaction of each user with at least three, from all before it, against 100 other titles "
     "that the user has not touched, drawn evenly. The published figures are over a random 10,000 of these users; "
@@ -35,7 +40,7 @@ GAMES = Block(
     system="sasrec",
     published={"recall_at_10": 0.7442, "ndcg_at_10": 0.5376},
     read=read_games,
-    candidates={"100 sampled": sampled(100), "unseen": unseen, "everything": everything},
+    candidates={"100 sampled": Sampled(100), "unseen": unseen, "everything": everything},
     length=50,
     stride=50,
     systems=("sasrec",),
@@ -43,7 +48,7 @@ GAMES = Block(
     training={"epochs": 14, "patience": 3, "tokens": 2048, "learning_rate": 0.003, "weight_decay": 0.0},
 )
 
-MOVIELENS = Block(
+MOVIELENS = PublishedSet(
     title="MovieLens 100K",
     protocol="The last rating of each user, from all before it, against every film (and, beside it, against those "
     "that the user has not rated). Titles are all that a model knows.",
@@ -56,8 +61,8 @@ MOVIELENS = Block(
     systems=("sasrec", "bert4rec", "gru", "lstm", "transformer", "transact", "v0"),
     model={"dim": 64, "heads": 2, "layers": 2, "dropout": 0.2},
     training={"epochs": 40, "patience": 10, "tokens": 2048, "learning_rate": 0.003, "weight_decay": 0.0},
-    # One pass asks BERT4Rec for a fifth of the targets.
+    # In one epoch BERT4Rec learns a fifth of the targets.
     own={"bert4rec": {"training": {"epochs": 120, "patience": 30}}},
 )
 
-BLOCKS = {"games": GAMES, "movielens": MOVIELENS}
+SETS = {"games": GAMES, "movielens": MOVIELENS}

@@ -1,7 +1,6 @@
-"""The same small search for every system: validation MRR alone decides, and every trial is an MLflow run."""
+"""The same small search for every system, decided by validation MRR alone. Every trial is an MLflow run."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -10,30 +9,32 @@ import optuna
 from intentrec.config import fingerprint
 from intentrec.registry import tracking
 from intentrec.storage.runs import code_version
-from intentrec.training.inputs import settings
-from lab.studies.run import Data, save, stored, train_once
-from lab.studies.study import Study
-from lab.studies.systems import System, domain_of
+from intentrec.training.settings import settings
+from lab.studies.data import Data
+from lab.studies.measure import Say, save, stored, train_once
+from lab.studies.study import Study, System, domain_of
 
 SEARCHED = ("learning_rate", "dropout", "weight_decay")
-SEED = 0  # of the search and of the trainings in it; no seed of a study's tables
+SEED = 0  # of the search and of the trainings in it; the tables of a study use other seeds
 
 
-def tuned(
-    study: Study, data: Data, system: System, out: Path, trials: Path, say: Callable[[str], None]
-) -> dict[str, float]:
-    """The best values found, after making the trials that are still missing.
+def tuned(study: Study, data: Data, system: System, out: Path, trials: Path, say: Say) -> dict[str, float]:
+    """The best values found, after the missing trials were made.
 
     Args:
-        study: says what is searched, and how often.
-        data: only what lies before the judged week is read.
-        system: what is tuned.
-        out: folder of results; a finished search is kept there as `SYSTEM-tuning.json`.
-        trials: folder that keeps the trials of an unfinished one, a SQLite file per system: two may be tuned at once.
-        say: is told of every trial.
+        study: gives the ranges and the number of trials.
+        data: only rows before the judged week are read.
+        system: the system to tune.
+        out: folder of runs; a finished search is kept there as `SYSTEM-tuning.json`.
+        trials: folder for the trials of an unfinished search, one SQLite file per system, so two can run at once.
+        say: receives a line per trial.
     """
     middle = {key: sum(getattr(study.search, key)) / 2 for key in SEARCHED}
-    mark = {**data.mark(study), "system": system.name, "settings": settings(domain_of(study, system, middle, SEED))}
+    mark = {
+        **data.facts.mark(study),
+        "system": system.name,
+        "settings": settings(domain_of(study, system, middle, SEED)),
+    }
     path = out / f"{system.name}-tuning.json"
     known = stored(path, mark)
     if known is not None:
@@ -44,17 +45,15 @@ def tuned(
     return dict(search.best_params)
 
 
-def _searched(
-    study: Study, data: Data, system: System, name: str, storage: Path, say: Callable[[str], None]
-) -> optuna.Study:
+def _searched(study: Study, data: Data, system: System, name: str, storage: Path, say: Say) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage.parent.mkdir(parents=True, exist_ok=True)
     kept = optuna.create_study(
         study_name=name, storage=f"sqlite:///{storage}", direction="maximize", load_if_exists=True
     )
     known = {tuple(sorted(trial.params.items())): trial.value for trial in kept.trials if trial.value is not None}
-    # A sampler's state is kept nowhere. So a search always begins anew, and is told what is known already: it draws
-    # the same values whether it was interrupted or not.
+    # The state of a sampler cannot be saved. So each search starts again and looks up the trials that are known:
+    # it draws the same values whether it was interrupted or not.
     search = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=SEED, n_startup_trials=max(1, study.search.trials // 2)),

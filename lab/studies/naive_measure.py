@@ -1,7 +1,7 @@
-"""The naive baselines of a study: what is judged beside the systems without being trained.
+"""The naive baselines of a study: they count instead of being trained, and are judged as the systems are.
 
-Item-kNN has settings too. They are searched as those of every system are: on the validation days alone, by the same
-metric, knowing only the targets that systems learn from. All of a small grid is tried, as a try trains nothing.
+The settings of item-kNN are searched as those of every system: on the validation days alone, by the same metric, from
+the same learned targets. The search tries all points of a small grid, because a try trains nothing.
 """
 
 from collections.abc import Iterator
@@ -15,43 +15,56 @@ import numpy as np
 import pyarrow as pa
 
 from intentrec.config import Domain, ItemKnn, fingerprint
-from intentrec.evaluation.compare import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES, learned_baselines, protocols
-from intentrec.evaluation.item_knn import learn
-from intentrec.evaluation.naive import popularity
-from intentrec.evaluation.next_event import Events, System, next_event, targets_ended
-from intentrec.evaluation.titles import Histories, Titles
+from intentrec.evaluation.candidates import Histories, Titles
+from intentrec.evaluation.compare import protocols
+from intentrec.evaluation.naive_baselines import (
+    INTENT_NAIVE_BASELINES,
+    ITEM_NAIVE_BASELINES,
+    learn_neighbours,
+    neighbour_methods,
+    popularity,
+)
+from intentrec.evaluation.next_event import next_event
+from intentrec.evaluation.systems import System
+from intentrec.evaluation.targets import Targets, targets_ended
 from intentrec.model.titles import titles_of
 from intentrec.storage.runs import code_version
-from intentrec.training.data import validation_start
-from lab.studies.run import PROTOCOLS, Data, stored, write
+from intentrec.training.splits import validation_start
+from lab.studies.data import Data, DataFacts
+from lab.studies.measure import PROTOCOLS, stored, write
 from lab.studies.study import Study
 
-WINDOWS, DECAYS, ALIKE = (5, 20, 50), (0.8, 0.9, 0.97, 1.0), (0.0, 0.25, 0.5, 0.75)
+WINDOWS, DECAYS, POPULARITY_EXPONENTS = (5, 20, 50), (0.8, 0.9, 0.97, 1.0), (0.0, 0.25, 0.5, 0.75)
 LATEST = "item_knn_latest"
 LABELS = {LATEST: "item_knn, which also learned the validation days"}
 NAIVE_BASELINES = (*ITEM_NAIVE_BASELINES, LATEST)
-# What a result of a baseline rests on beside data and study; another text here, and they are made anew.
+# What a baseline's result depends on beside data and study. If a text here changes, all baselines are judged again.
 RULES = {
-    "item_knn": {"window": WINDOWS, "decay": DECAYS, "alike": ALIKE, "chosen": "next MRR of the validation days"},
+    "item_knn": {
+        "window": WINDOWS,
+        "decay": DECAYS,
+        "popularity_exponent": POPULARITY_EXPONENTS,
+        "chosen": "next MRR of the validation days",
+    },
     "learned": "the targets that systems learn from; LATEST: those of the validation days, too",
     "repeat_last_intent": "the label of the last target",
 }
 
 
-def naive_mark(study: Study, data: Data, name: str) -> dict[str, Any]:
-    """What a baseline's result is valid for: rules, and what they and the judging read of the domain file."""
+def naive_mark(study: Study, facts: DataFacts, name: str) -> dict[str, Any]:
+    """What a baseline's result is valid for: its rules, and the settings that they and the protocols read."""
     domain = study.base()
     read = {
         "validation_days": domain.training.validation_days,
         "seen_titles": domain.publishing.seen_titles,
         "intents": [intent.model_dump(mode="json") for intent in domain.intents],
     }
-    return {**data.mark(study), "baseline": name, "rules": fingerprint({**RULES, **read})}
+    return {**facts.mark(study), "baseline": name, "rules": fingerprint({**RULES, **read})}
 
 
 def measure_naive(study: Study, data: Data, out: Path) -> bool:
-    """Judge what needs no training, once per study; whether there was anything to do."""
-    marks = {name: naive_mark(study, data, name) for name in (*NAIVE_BASELINES, *INTENT_NAIVE_BASELINES)}
+    """Judge the naive baselines, once per study; whether there was anything to do."""
+    marks = {name: naive_mark(study, data.facts, name) for name in (*NAIVE_BASELINES, *INTENT_NAIVE_BASELINES)}
     if all(stored(out / f"{name}.json", mark) for name, mark in marks.items()):
         return False
     domain = study.base()
@@ -76,16 +89,20 @@ def tuned_item_knn(data: Data, domain: Domain) -> tuple[ItemKnn, list[dict[str, 
     """The settings of the grid that are best on the validation days, and the validation MRR of all of them."""
     evidence, begin = data.evidence, validation_start(domain, data.evidence.cut)
     titles = Titles.of(titles_of(evidence.catalog_before)["title_id"].to_pylist())
-    taught, asked = partial(_between, data, end=begin), partial(_between, data, begin=begin)
-    engaged = [Histories.of(batch, titles).titles[Events.of(batch).flat] for batch in taught()]
+    learned_targets = partial(_between, data, end=begin)
+    validation_targets = partial(_between, data, begin=begin)
+    engaged = [Histories.of(batch, titles).titles[Targets.of(batch).flat] for batch in learned_targets()]
     popular_N = popularity(np.concatenate(engaged), len(titles))
     tried = []
     for window, decay in product(WINDOWS, DECAYS):
-        settings = {f"{alike}": ItemKnn(window=window, decay=decay, alike=alike) for alike in ALIKE}
-        methods = {name: learned_baselines(each)["item_knn"] for name, each in settings.items()}
-        learned = learn(taught(), titles, methods)
-        systems = {name: System(each.scorer(titles, popular_N)) for name, each in learned.items()}
-        for name, result in next_event(asked(), titles, systems, [], {}).items():
+        settings = {
+            f"{exponent}": ItemKnn(window=window, decay=decay, popularity_exponent=exponent)
+            for exponent in POPULARITY_EXPONENTS
+        }
+        methods = {name: neighbour_methods(each)["item_knn"] for name, each in settings.items()}
+        learned = learn_neighbours(learned_targets(), titles, methods)
+        systems = {name: System(each.over(titles, popular_N)) for name, each in learned.items()}
+        for name, result in next_event(validation_targets(), titles, systems, [], {}).items():
             if name in settings:
                 tried.append({**settings[name].model_dump(), "val_mrr": result.metrics["next_mrr"]})
     best = max(tried, key=lambda line: line["val_mrr"])
