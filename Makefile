@@ -1,4 +1,4 @@
-# One vocabulary: setup, demo, backfill, rollback, experiments, crash, up, down, tour, test, test-fast, lint. `make help` lists them.
+# `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST))))
@@ -8,24 +8,24 @@ VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEEDED := import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit("Python 3.11 or 3.12 is needed, this is " + sys.version)
-# Two processes, a module to the one that is free; each has one Spark session and one prepared MLflow store.
+# Two processes, which share the test modules; each has one Spark session, one MLflow store and one prepared Airflow.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PLAYWRIGHT = playwright==1.55.0
 DOMAIN ?= streaming
 CONFIG = conf/$(DOMAIN).yaml
-# What a person types reaches the shell through the environment and unexpanded: no quote or $ in it is a command.
+# Text that a person types reaches the shell unexpanded, through the environment: a quote or $ in it is no command.
 export INTENTREC_REASON := $(value REASON)
 ifdef DATA
 export INTENTREC_DATA := $(abspath $(DATA))
 endif
 RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
 
-.PHONY: help setup demo backfill rollback experiments status crash up down tour test test-fast lint
+.PHONY: help setup demo backfill rollback study status crash up down tour docs test test-fast test-all lint
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-$(READY): requirements.lock pyproject.toml intentrec/storage/spark.py intentrec/storage/class_archive.py
+$(READY): requirements.lock pyproject.toml intentrec/storage/spark.py
 	@$(PYTHON) -c '$(NEEDED)' || { echo "make PYTHON=python3.12 ... names another one" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c '$(NEEDED)' || { echo "$(VENV) was made with it: remove that folder" >&2; exit 1; }
@@ -33,7 +33,6 @@ $(READY): requirements.lock pyproject.toml intentrec/storage/spark.py intentrec/
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	$(BIN)/python -m intentrec.storage.spark
-	$(BIN)/python -m intentrec.storage.class_archive
 	touch $(READY)
 
 setup: $(READY)  ## environment and Delta jars under .venv, once
@@ -48,15 +47,16 @@ backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1 only li
 rollback: $(READY)  ## make the release before the active one active again: REASON="why" [DOMAIN=] [TO=release]
 	@$(BIN)/intentrec rollback --config $(CONFIG) --reason "$$INTENTREC_REASON" $(if $(TO),--to "$(TO)")
 
-experiments: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/studies) [DATA=its folder]
-	$(BIN)/intentrec experiments $(DATASET)
+study: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/studies) [DATA=its folder] [OPTIONS=]
+	@test -n "$(DATASET)" || { echo "make study DATASET=kuairand: a file of conf/studies, without its ending" >&2; exit 2; }
+	$(BIN)/python -m lab.studies $(DATASET) $(OPTIONS)
 
 status: $(READY)  ## rows by week and table, what is stale, the active release: [DOMAIN=]
 	$(BIN)/intentrec status --config $(CONFIG)
 
-crash: $(READY)  ## three weeks under a hundred blows, then a run whose scheduler is killed, compared with undisturbed ones
-	$(BIN)/intentrec crash
-	$(BIN)/intentrec outages
+crash: $(READY)  ## a hundred faults in three weeks, then kills of the scheduler: tables as without them [OPTIONS=]
+	$(BIN)/python -m tests.chaos crash $(OPTIONS)
+	$(BIN)/python -m tests.chaos outages
 
 up: $(READY)  ## serve Airflow and MLflow on 127.0.0.1: [AIRFLOW_PORT=8080] [MLFLOW_PORT=5000]
 	$(BIN)/intentrec up
@@ -65,16 +65,22 @@ down: $(READY)  ## stop them
 	$(BIN)/intentrec down
 
 # A browser's driver is no dependency of the project: uv lays it over the environment for this one command.
-tour: $(READY)  ## the README's pictures anew, after `make demo`; needs Debian's chromium
+tour: $(READY)  ## take the pictures of the documentation again, after `make demo`; needs Debian's chromium
 	$(BIN)/intentrec up
 	status=0; $(BIN)/uv run --quiet --no-project --python $(BIN)/python --with $(PLAYWRIGHT) docs/tour.py || status=$$?; \
 	$(BIN)/intentrec down; exit $$status
 
+docs: $(READY)  ## build the documentation site in var/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 test: $(READY)  ## every test that continuous integration runs
-	$(PYTEST)
+	$(PYTEST) -m "not extended"
 
 test-fast: $(READY)  ## the inner loop, under two minutes
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not extended"
+
+test-all: $(READY)  ## every test, also fault injection and whole real files
+	$(PYTEST)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
