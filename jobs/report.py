@@ -1,6 +1,6 @@
-"""Write the report page of an interval and the domain's trend page, and print a summary. Changes no table.
+"""Write the run page of an interval and the domain's trend page, and print a summary. Changes no table.
 
-Audits the ledger, and warns where the interval's last week drifted from its training window. Starts no Spark.
+Audits the run ledger, and warns where the interval's last week drifted from its training window. Needs no Spark.
 """
 
 from pathlib import Path
@@ -9,11 +9,15 @@ import pandas as pd
 
 from intentrec.contracts import RUN_LEDGER
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
-from intentrec.monitoring.drift_audit import audit_drift
+from intentrec.monitoring.drift import audit_drift
+from intentrec.registry import tracking
+from intentrec.registry.versions import Registry
 from intentrec.reports import run_facts, run_page, trend_page
-from intentrec.reports.attach import attach
 from intentrec.storage import audit
 from intentrec.storage.runs import Run, ledger
+from intentrec.training.inputs import Inputs
+
+FOLDER = "reports"  # among the artifacts of an MLflow run
 
 
 def report(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
@@ -25,30 +29,62 @@ def report(start: Start, end: End, config: Config, profile: ProfileFile = None) 
 
 
 def body(run: Run) -> Path:
-    """Look at drift and the ledger, then write what is known, whatever they found."""
+    """Audit drift and the ledger, then write both pages, also where the audit of the ledger failed.
+
+    Returns:
+        The path of the run page.
+
+    Raises:
+        AuditFailed: the ledger failed its audit.
+    """
     audit.get_ready()
     audit_drift(run)
     try:
-        audit.audit(RUN_LEDGER, pd.DataFrame(ledger(run.profile, run.domain)), run)
+        audit.enforce(audit.audit(RUN_LEDGER, pd.DataFrame(ledger(run.profile, run.domain)), run), run)
     finally:
-        page = write_pages(run)
+        page = _write_pages(run)
     return page
 
 
-def write_pages(run: Run) -> Path:
-    """Both pages from what is there, kept with the model that the interval trained, and the summary in the log.
-
-    Returns the path of the run's page.
-    """
+def _write_pages(run: Run) -> Path:
+    run_page.render(run.profile, run.domain, run.start, run.end)  # the trend page links the run pages that exist
     trend = trend_page.render(run.profile, run.domain)
-    page = run_page.render(run.profile, run.domain, run.start, run.end)  # links the trend, now that there is one
+    page = run_page.render(run.profile, run.domain, run.start, run.end)  # now it links the trend page
     facts = run_facts.collect(run.profile, run.domain, run.start, run.end)
     run.say(run_page.summary(facts))
     run.say(f"report: {page}")
     run.say(f"trend: {trend}")
     if kept_with := attach(run, page, trend):
-        run.say(f"both kept with MLflow run {kept_with}")
+        run.say(f"both are kept with MLflow run {kept_with}")
     return page
+
+
+def attach(run: Run, page: Path, trend: Path) -> str | None:
+    """Copy both pages to the MLflow run of the interval's challenger, and tag its version with their place.
+
+    The copies lie there as in the report folder, so that their links to each other work.
+
+    Returns:
+        The id of the MLflow run, None where the interval trained no model.
+    """
+    mine = [row for row in ledger(run.profile, run.domain) if (row["start"], row["end"]) == (run.start, run.end)]
+    trained = [row for row in mine if row["job"] == "train"]
+    if not trained or trained[-1]["status"] != "succeeded":
+        return None
+    inputs = Inputs.of(run)
+    logged = tracking.finished_run(run.profile, run.domain, inputs.fingerprint)
+    if logged is None:
+        return None  # the tables changed since then, and no model was trained on their new content
+    client = tracking.client_of(run.profile)
+    client.log_artifact(logged.run_id, str(trend), FOLDER)
+    client.log_artifact(logged.run_id, str(page), f"{FOLDER}/{page.parent.name}")
+    place = f"{FOLDER}/{page.parent.name}/{page.name}"
+    client.set_tag(logged.run_id, "report", place)
+    registry = Registry(run.profile, run.domain)
+    version = registry.by_fingerprint(inputs.fingerprint)
+    if version is not None:
+        registry.tag(version, "report", f"runs:/{logged.run_id}/{place}")
+    return logged.run_id
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From weekly facts to series over weeks. Pure."""
+"""Series over weeks, made of the weekly facts: what the trend page draws. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ from intentrec.monitoring.profiles import NULL, VALUE, intent_feature
 from intentrec.monitoring.weeks import EVENTS, REASON, Week
 
 OUTCOMES = ("accepted", "quarantined", "duplicates", "late")  # of raw rows that belong to the week
-CLASSES = 20  # series of one intent at most: the most frequent classes
-COUNT, SHARE, INDEX, DAYS = "count", "share", "index", "days"
+CLASSES = 20  # series of one intent, at most: the most frequent classes
+COUNT, SHARE, INDEX, DAYS = "count", "share", "index", "days"  # units
 
 
 @dataclass(frozen=True)
 class Series:
-    """One value per week, None where it was not measured; `bound` is where a warning begins."""
+    """One value per week, None where it was not measured. `bound` is where a warning begins."""
 
     label: str
     values: Sequence[float | None]
@@ -31,7 +31,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Section:
-    """Series of one kind: `unit` is count, share (0 to 1), index or days."""
+    """Series of one kind. `unit` is COUNT, SHARE (0 to 1), INDEX or DAYS; `note` explains the values."""
 
     title: str
     unit: str
@@ -40,7 +40,7 @@ class Section:
 
 
 def sections(weeks: Sequence[Week], domain: Domain) -> list[Section]:
-    """All series of the weeks; those that no week measured are left out, and so are sections without any."""
+    """All series of the weeks in the order of the page, without series and sections that no week measured."""
     found = [
         _drift(weeks, domain),
         _rows(weeks),
@@ -51,7 +51,7 @@ def sections(weeks: Sequence[Week], domain: Domain) -> list[Section]:
     ]
     for intent in domain.intents:
         if intent.column != "action_type":
-            note = "Share of the labels of the week's interactions" + (", unknown left out." if intent.bins else ".")
+            note = "Share of the labels of the week's interactions" + (" without unknown ones." if intent.bins else ".")
             found.append(_classes(f"Intent {intent.name}", intent_feature(intent), weeks, note))
     found += [_freshness(weeks, domain), _audits(weeks)]
     measured = [Section(s.title, s.unit, s.note, [each for each in s.series if each.measured]) for s in found]
@@ -71,9 +71,10 @@ def _drift(weeks: Sequence[Week], domain: Domain) -> Section:
     by_week = [{each.feature: each.index for each in week.drift} for week in weeks]
     bound = domain.quality.drift_bound
     note = (
-        "Population stability index of every model input against the weeks that the model of that week learned from "
-        f"({domain.training.weeks} at most, censored ones left out). Above {bound:g} (dashed) it warns; with fewer "
-        f"than {domain.quality.min_rows:,} rows it is not measured. Titles are compared by tenths of their popularity."
+        "Population stability index of every model input, against the weeks that the model of that week learned from "
+        f"({domain.training.weeks} at most, without censored ones). A value above {bound:g} (dashed) is a warning. It "
+        f"is not measured with fewer than {domain.quality.min_rows:,} rows. Titles are compared in ten groups of equal "
+        "popularity."
     )
     return Section(
         "Drift", INDEX, note, [Series(name, [each.get(name) for each in by_week], bound) for name in features]
@@ -84,7 +85,7 @@ def _rows(weeks: Sequence[Week]) -> Section:
     series = [Series(name, _each(weeks, lambda week, name=name: week.rows.get(name))) for name in TABLES]  # type: ignore[misc]
     note = (
         "Rows in the week's partitions. Snapshots (title_state, sequences, published tables), releases and attempts "
-        "count for the week that they end."
+        "count for the week that ends on their date."
     )
     return Section("Rows of every table", COUNT, note, series)
 
@@ -113,12 +114,12 @@ def _reasons(weeks: Sequence[Week]) -> Section:
 
         return Series(key.removeprefix(REASON), _each(weeks, share))
 
-    note = "Refused rows for each raw event of the week; a row with several reasons counts under each." + _ranges(weeks)
+    note = "Quarantined rows per raw event of the week. A row with several reasons counts under each." + _ranges(weeks)
     return Section("Quarantine by reason", SHARE, note, [of(key) for key, _ in _by_frequency(total)])
 
 
 def _ranges(weeks: Iterable[Week]) -> str:
-    """Names the ranges of several weeks whose counts are known as a whole only."""
+    """A sentence that names the intervals of several weeks whose counts are known only in total."""
     spans = sorted({week.counted for week in weeks if week.counted and week.counted != (week.start, week.end)})
     if not spans:
         return ""
@@ -137,7 +138,7 @@ def _nulls(weeks: Sequence[Week]) -> Section:
                     return _share(_unknown(counts), sum(counts.values()))
 
                 series.append(Series(f"{table.name}.{column.name}", _each(weeks, share)))
-    note = "Share of the week's rows in which a column that may be empty is empty."
+    note = "Share of the week's rows in which a nullable column is null."
     return Section("Null rates", SHARE, note, series)
 
 
@@ -164,21 +165,21 @@ def _classes(title: str, feature: str, weeks: Sequence[Week], note: str) -> Sect
 
 
 def _by_frequency(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Those that occur, the most frequent first; ties by name."""
+    """The keys that occur, the most frequent first; equal counts are sorted by name."""
     return sorted(((key, n) for key, n in counts.items() if n), key=lambda item: (-item[1], item[0]))
 
 
 def _freshness(weeks: Sequence[Week], domain: Domain) -> Section:
     days = _each(weeks, lambda week: None if week.delay is None else week.delay.total_seconds() / 86_400)
     note = (
-        f"Days from the moment a week's rows were due (its end and {domain.calendar.lateness} of lateness) until its "
-        "sequences were first built. Below zero, a week was built before its late rows could arrive."
+        f"Days from the moment a week's rows were due (its end plus {domain.calendar.lateness} of lateness) until its "
+        "sequences were first built. A value below zero means that they were built before late rows could arrive."
     )
     return Section("Freshness", DAYS, note, [Series("built after", days)])
 
 
 def _audits(weeks: Sequence[Week]) -> Section:
-    note = "Expectations that were not met in the audits of the week's run: failed stopped the commit, warned did not."
+    note = "Expectations that failed in the audits of the week. A critical one (failed) stops the commit, others warn."
     series = [
         Series("failed", _each(weeks, lambda week: week.failed)),
         Series("warned", _each(weeks, lambda week: week.warned)),

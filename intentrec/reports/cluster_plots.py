@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from intentrec.config import Intent
-from intentrec.evaluation.cluster_labels import in_common, name_of
+from intentrec.evaluation.labels import cluster_name, common_labels
 
 SHOWN = 1000  # users in the map; t-SNE takes seconds for as many
 
@@ -40,9 +40,9 @@ def draw_profiles(
     matplotlib.use("Agg")
     if len(embedding_UP) < 3:  # no map of two
         return
-    commons = in_common(sequences, cluster_U, intents)
+    commons = common_labels(sequences, cluster_U, intents)
     sizes = np.bincount(cluster_U, minlength=len(commons))
-    labels = [f"{k}: {name_of(common)} ({sizes[k]} users)" for k, common in enumerate(commons)]
+    labels = [f"{k}: {cluster_name(common)} ({sizes[k]} users)" for k, common in enumerate(commons)]
     _clusters(embedding_UP[:SHOWN], cluster_U[:SHOWN], labels, folder / f"{prefix}intent_clusters.png")
     _attention(attention_UM, cluster_U, names, labels, folder / f"{prefix}attention.png")
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from intentrec.config import Domain
-from intentrec.evaluation.compare import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
 from intentrec.evaluation.metrics import Result
+from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
 
 AHEAD = ("ndcg_at_10", "recall_at_10", "hit_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "ndcg_at_10_cold")
 GAP = 2 * "\N{NO-BREAK SPACE}"

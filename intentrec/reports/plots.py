@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from intentrec.evaluation.compare import INTENT_NAIVE_BASELINES
 from intentrec.evaluation.metrics import Result
+from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES
 
 
 def draw(

@@ -8,7 +8,7 @@ from intentrec.registry.verdicts import awaiting, settle
 from intentrec.registry.versions import Registry, Version
 from intentrec.reports.examples import examples
 from intentrec.reports.review_page import review_page
-from intentrec.sources.simulated import simulated
+from intentrec.sources import simulated
 from intentrec.storage.runs import Run
 
 PAGE = "review.md"  # beside the run's report, and among the files of the training run in MLflow

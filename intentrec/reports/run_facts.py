@@ -1,5 +1,7 @@
-"""What is known of one interval: attempts of its jobs, row counts, audits and the gate, from the ledger and the
-report folder. Both the page and the text summary are made of this."""
+"""The facts of one interval: attempts of its jobs, row counts, audits and the gate.
+
+They come from the run ledger and the interval's report folder. The run page and the text summary show them.
+"""
 
 import json
 from dataclasses import dataclass
@@ -9,10 +11,13 @@ from typing import Any
 
 from intentrec.config import Domain, Profile
 from intentrec.contracts import RUN_LEDGER, TABLES
-from intentrec.sources.simulated import simulated
-from intentrec.storage.runs import Run, ledger
+from intentrec.monitoring.costs import REFUSED
+from intentrec.monitoring.drift import DRIFT_FILE
+from intentrec.monitoring.weeks import REASON
+from intentrec.sources import simulated
+from intentrec.storage.runs import ledger
 
-# The weekly chain, and which job writes which table.
+# The jobs of a week in their order, and the tables that each writes.
 WRITES = {
     "ingest": ("engagement_events", "quarantine", "catalog"),
     "build_interactions": ("interactions", "title_state", "feature_profiles"),
@@ -21,15 +26,12 @@ WRITES = {
     "gate": (),
     "publish": ("user_intents", "recommendations", "item_vectors", "user_vectors", "releases"),
 }
-TREND = "trend.html"  # among the domain's report folders
-DRIFT = "drift.json"  # in an interval's folder: what `reports.drift_audit` found, as an audit
-OUTCOMES = ("outside", "late", "duplicates", "quarantined")
-REASON = "quarantine.reason."
+TREND = "trend.html"  # beside the domain's report folders
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The latest attempt of a job over the interval, and how many there were."""
+    """The latest attempt of a job over the interval. `number` counts all attempts, 0 where the job did not run."""
 
     job: str
     status: str
@@ -44,7 +46,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class TableAudit:
-    """One table's audit as `quality.audit` wrote it, or why there is none."""
+    """One table's audit, as `storage.audit` wrote it. Without one, `result` is None and `note` says why."""
 
     table: str
     job: str
@@ -57,12 +59,12 @@ class TableAudit:
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """Findings that stopped the commit."""
+        """Failed expectations that stopped the commit."""
         return self._findings(critical=True)
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
-        """Findings that were committed all the same."""
+        """Failed expectations that did not stop the commit."""
         return self._findings(critical=False, success=False)
 
     @property
@@ -73,7 +75,20 @@ class TableAudit:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that a report of [start, end) shows."""
+    """Everything that the run page of [start, end) shows.
+
+    Attributes:
+        domain: its name.
+        start: first service date.
+        end: service date after the last.
+        jobs: latest attempts, in the order of the weekly chain, then other jobs by name.
+        counts: counts of these attempts, together.
+        tables: audits, in the order of `contracts.TABLES`, then those of the report job.
+        gate: the content of gate.json, None before the gate decided.
+        plots: PNG files.
+        trend: file name of the domain's trend page, None where it was not written.
+        simulated: whether the data are simulated.
+    """
 
     domain: str
     start: date
@@ -83,37 +98,37 @@ class Facts:
     tables: list[TableAudit]
     gate: dict[str, Any] | None
     plots: list[Path]
-    trend: str | None = None  # file name of the domain's trend page, where it was written
+    trend: str | None = None
     simulated: bool = False
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Refused raw rows by reason, most frequent first. A row with two reasons counts for both."""
+        """Quarantined rows by reason, the most frequent first. A row with two reasons counts for both."""
         found = {key.removeprefix(REASON): n for key, n in self.counts.items() if key.startswith(REASON) and n}
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     @property
     def unaccounted(self) -> int | None:
-        """Raw events read minus all their outcomes: zero, or a fault of the pipeline. None before ingestion counted."""
+        """Raw events read minus the sum of all outcomes; anything but 0 is a fault. None before ingestion counted."""
         if "events.read" not in self.counts:
             return None
-        outcomes = sum(self.counts.get(f"events.{outcome}", 0) for outcome in ("accepted", *OUTCOMES))
+        outcomes = sum(self.counts.get(f"events.{outcome}", 0) for outcome in ("accepted", *REFUSED))
         return self.counts["events.read"] - outcomes
 
     @property
     def status(self) -> str:
-        """failed, running, skipped, succeeded or unknown: the worst of the jobs."""
+        """The worst status of the jobs, from bad to good: failed, running, skipped, succeeded; else unknown."""
         states = {job.status for job in self.jobs}
         return next((state for state in ("failed", "running", "skipped", "succeeded") if state in states), "unknown")
 
 
 def report_dir(profile: Profile, domain: Domain, start: date, end: date) -> Path:
-    """Folder of the interval's audits, plots and page, the same as `Run.report_dir`."""
+    """Folder of the interval's audits, plots and page. It is the same as `Run.report_dir`."""
     return Path(profile.reports) / domain.domain / f"{start}_{end}"
 
 
-def collect(profile: Profile, domain: Domain, start: date, end: date, live: Run | None = None) -> Facts:
-    """Read the facts. `live` is an attempt still running in this process: its counts are not in the ledger yet."""
+def collect(profile: Profile, domain: Domain, start: date, end: date) -> Facts:
+    """Read the facts, at any moment: also while a job runs, when the ledger does not hold its counts yet."""
     folder = report_dir(profile, domain, start, end)
     audits = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((folder / "audits").glob("*.json"))}
     rows = [row for row in ledger(profile, domain) if (row["start"], row["end"]) == (start, end)]
@@ -121,9 +136,6 @@ def collect(profile: Profile, domain: Domain, start: date, end: date, live: Run 
     jobs = []
     for job in [*WRITES, *sorted({row["job"] for row in rows} - {*WRITES, "report"})]:
         tries = [row for row in rows if row["job"] == job]
-        if live is not None and live.job == job:
-            mine = _live_row(live, audits)
-            tries = [row for row in tries if row["run_id"] != live.run_id] + [mine]
         if tries:
             counts |= tries[-1]["counts"]
         if tries or job in WRITES:
@@ -141,23 +153,6 @@ def collect(profile: Profile, domain: Domain, start: date, end: date, live: Run 
         trend=TREND if (folder.parent / TREND).exists() else None,
         simulated=simulated(profile, domain),
     )
-
-
-def _live_row(live: Run, audits: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A ledger row of the attempt as it will read if nothing else happens."""
-    failed = [name for name, audit in audits.items() if audit["run_id"] == live.run_id and audit["failed"]]
-    return {
-        "run_id": live.run_id,
-        "status": "failed" if failed else "running",
-        "message": f"critical expectations failed on {', '.join(failed)}: nothing of it was committed"
-        if failed
-        else None,
-        "counts": live.counts,
-        "config_hash": live.domain.hash,
-        "code_version": "",
-        "started_at": live.started,
-        "seconds": None,
-    }
 
 
 def _attempt(job: str, tries: list[dict[str, Any]]) -> Attempt:
@@ -197,8 +192,8 @@ def _table(name: str, job: Attempt, result: dict[str, Any] | None) -> TableAudit
 
 
 def _of_report(folder: Path, audits: dict[str, dict[str, Any]]) -> list[TableAudit]:
-    """What the report job itself looked at: the ledger, and drift, which is shown as an audit though of no table."""
-    drift = folder / DRIFT
+    """The audits of the report job: the ledger, and drift, which is shown like the audit of a table."""
+    drift = folder / DRIFT_FILE
     found = {RUN_LEDGER.name: audits.get(RUN_LEDGER.name)}
     found["drift"] = json.loads(drift.read_text("utf-8")) if drift.exists() else None
     return [TableAudit(name, "report", result) for name, result in found.items() if result is not None]

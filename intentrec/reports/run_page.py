@@ -1,109 +1,82 @@
-"""The page of one run interval: one HTML file that opens without a network.
+"""The page of one interval: one HTML file that opens without a network.
 
-Row contents come from outside and may be hostile: everything passes Jinja's automatic escaping, and the page forbids
-itself scripts and remote resources.
+Row contents come from outside and may be hostile. Everything passes Jinja's automatic escaping, and the page's content
+security policy forbids scripts and remote resources.
 """
 
-import base64
-from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from intentrec.config import Domain, Profile
 from intentrec.events.reasons import advice
-from intentrec.reports.run_facts import OUTCOMES, Facts, TableAudit, collect, report_dir
-from intentrec.storage.files import write
-from intentrec.storage.runs import Run
+from intentrec.monitoring.costs import REFUSED
+from intentrec.reports import charts, templates
+from intentrec.reports.charts import Bar
+from intentrec.reports.run_facts import Facts, TableAudit, collect, report_dir
+from intentrec.storage.runs import write_text
 
-# Geometry of the waterfall, in units of its view box.
-LEFT, WIDTH, ROW = 190.0, 600.0, 26.0
-THINNEST = 1.5  # a bar of one row among millions stays visible
-# Of the gate, at a glance.
-METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")
+METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")  # shown first
 NARROW = 6  # columns of the gate's table that fit beside the lift
+DERIVED = ("interactions", "sequences", "user_intents", "recommendations")
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One row of the waterfall: `value` rows drawn from `x`, kept or lost."""
-
-    label: str
-    value: int
-    tone: str
-    share: float | None
-    x: float
-    y: float
-    width: float
-
-
-def waterfall(counts: dict[str, int]) -> list[Bar]:
-    """From raw rows read, over what each outcome took away, to accepted events and the rows derived from them.
-
-    Bars share one linear scale. Steps that have not been counted yet are left out.
-    """
-    read = counts.get("events.read")
-    steps: list[tuple[str, int, int, str]] = []  # label, rows, rows to the left of it, tone
-    if read is not None:
-        steps.append(("raw events read", read, 0, "total"))
-        left = read
-        for outcome in OUTCOMES:
-            lost = counts.get(f"events.{outcome}", 0)
-            left -= lost
-            steps.append((outcome, lost, max(left, 0), "lost"))
-        steps.append(("accepted events", counts.get("events.accepted", 0), 0, "total"))
-    derived = ("interactions", "sequences", "user_intents", "recommendations")
-    steps += [(name, counts[f"{name}.rows"], 0, "derived") for name in derived if f"{name}.rows" in counts]
-    scale = WIDTH / max([value + before for _, value, before, _ in steps], default=1) if any(s[1] for s in steps) else 0
-    return [
-        Bar(
-            label=label,
-            value=value,
-            tone=tone,
-            share=value / read if read and tone != "derived" else None,
-            x=round(LEFT + before * scale, 2),
-            y=ROW * index,
-            width=round(max(value * scale, THINNEST if value else 0), 2),
-        )
-        for index, (label, value, before, tone) in enumerate(steps)
-    ]
-
-
-def render(profile: Profile, domain: Domain, start: date, end: date, live: Run | None = None) -> Path:
-    """Write the interval's page and return its path. `live` is an attempt still running in this process."""
-    facts = collect(profile, domain, start, end, live)
-    return write(path(profile, domain, start, end), html(facts))
+def render(profile: Profile, domain: Domain, start: date, end: date) -> Path:
+    """Write the interval's page and return its path. It can be written at any moment, also while a job runs."""
+    return write_text(path(profile, domain, start, end), html(collect(profile, domain, start, end)))
 
 
 def path(profile: Profile, domain: Domain, start: date, end: date) -> Path:
-    """Where the interval's page lies, written or not."""
+    """Path of the interval's page, written or not."""
     return report_dir(profile, domain, start, end) / "report.html"
 
 
 def html(facts: Facts) -> str:
     """The page as text."""
     bars = waterfall(facts.counts)
-    return (
-        environment()
-        .get_template("run_page.html.jinja")
-        .render(
-            facts=facts,
-            headline=headline(facts),
-            bars=bars,
-            height=ROW * len(bars),
-            derived=next((bar.y for bar in bars if bar.tone == "derived"), None),
-            plots=[(path.stem.replace("_", " "), _data_uri(path)) for path in facts.plots],
-            gate_columns=_columns(facts.gate),
-            narrow=NARROW,
-        )
+    return templates.render(
+        "run_page.html.jinja",
+        facts=facts,
+        headline=headline(facts),
+        bars=bars,
+        bars_uri=charts.svg_uri(charts.waterfall(bars)) if bars else None,
+        bars_size=(charts.WIDTH, charts.BAR * len(bars)),
+        plots=[(path.stem.replace("_", " "), charts.png_uri(path)) for path in facts.plots],
+        gate_columns=_columns(facts.gate),
+        narrow=NARROW,
+        advice=advice,
+        tone=tone,
+        verdict=verdict,
+        lift=lift,
     )
 
 
+def waterfall(counts: dict[str, int]) -> list[Bar]:
+    """The waterfall from raw events read, minus the rows of every outcome, to accepted events and derived rows.
+
+    Steps that have not been counted yet are left out.
+    """
+    read = counts.get("events.read")
+    bars: list[Bar] = []
+    if read is not None:
+
+        def bar(label: str, value: int, before: int, kind: str) -> Bar:
+            return Bar(label, value, before, kind, value / read if read else None)
+
+        bars.append(bar("raw events read", read, 0, "total"))
+        left = read
+        for outcome in REFUSED:
+            lost = counts.get(f"events.{outcome}", 0)
+            left = max(left - lost, 0)
+            bars.append(bar(outcome, lost, left, "lost"))
+        bars.append(bar("accepted events", counts.get("events.accepted", 0), 0, "total"))
+    return bars + [
+        Bar(name, counts[f"{name}.rows"], 0, "derived", None) for name in DERIVED if f"{name}.rows" in counts
+    ]
+
+
 def headline(facts: Facts) -> str:
-    """One sentence: how the run stands."""
+    """One sentence that sums up jobs and audits."""
     done = [job for job in facts.jobs if job.status == "succeeded"]
     broken = [job.job for job in facts.jobs if job.status == "failed"]
     warned = sum(len(table.warnings) for table in facts.tables)
@@ -116,7 +89,7 @@ def headline(facts: Facts) -> str:
 
 
 def summary(facts: Facts) -> str:
-    """The same in a few lines of text, for a terminal or a task's log."""
+    """The page in a few lines of text, for a terminal or a task's log."""
     lines = [f"{facts.domain} [{facts.start}, {facts.end}): {facts.status}: {headline(facts)}"]
     for job in facts.jobs:
         took = "" if job.seconds is None else f" {job.seconds:8.1f} s"
@@ -141,7 +114,7 @@ def tone(status: str) -> str:
 
 
 def verdict(table: TableAudit) -> tuple[str, str]:
-    """Class and text of a table's chip."""
+    """CSS class and text of a table's audit."""
     if table.result is None:
         return "none", "no audit"
     if table.failures:
@@ -151,43 +124,13 @@ def verdict(table: TableAudit) -> tuple[str, str]:
     return "good", "passed"
 
 
-def number(value: Any) -> str:
-    """A value of the gate's table for people."""
-    if value is None:
-        return "n/a"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if value.is_integer() and abs(value) > 1:  # a count
-            return f"{value:,.0f}"
-        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {number(each)}" for key, each in value.items())
-    return "[" + ", ".join(map(number, value)) + "]"
-
-
 def lift(value: dict[str, float] | None) -> str:
-    """A lift with its interval, in percent; empty for the system that has none."""
+    """A lift with its interval in percent; empty for a system without one."""
     return "" if value is None else "{estimate:+.1%} [{lower:+.1%}, {upper:+.1%}]".format_map(value)
 
 
 def _columns(gate: dict[str, Any] | None) -> list[str]:
-    """Columns of the gate's table: its own metric, which comes first, the known ones, the others as they come."""
+    """Columns of the gate's table: its own metric, which comes first, then METRICS, then all others."""
     rows = gate.get("rows", []) if gate else []
     found = list(dict.fromkeys(key for row in rows for key in row if key not in ("system", "label")))
     return list(dict.fromkeys([*found[:1], *(name for name in METRICS if name in found), *found]))
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-@cache
-def environment() -> Environment:
-    """Jinja with automatic escaping over the templates of this package."""
-    loader = PackageLoader("intentrec.reports", ".")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"advice": advice, "tone": tone, "verdict": verdict, "number": number, "lift": lift}
-    return made

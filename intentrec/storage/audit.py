@@ -22,8 +22,7 @@ from pyspark.sql import DataFrame
 from intentrec.config import PACKAGE, seconds
 from intentrec.contracts import Table
 from intentrec.errors import AuditFailed, PipelineError
-from intentrec.storage.files import write
-from intentrec.storage.runs import Run
+from intentrec.storage.runs import Run, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,31 +177,36 @@ def _findings(
     return findings
 
 
-def audit(table: Table, staged: "DataFrame | pd.DataFrame", run: Run) -> Audit:
-    """Audit the staged rows of a run's interval and write the result where the run page reads it.
+def audit(table: Table, frame: "DataFrame | pd.DataFrame", run: Run) -> Audit:
+    """Run the table's suite on rows of a run, with the run's `parameters`; writes nothing.
 
     Raises:
-        AuditFailed: a critical expectation failed or could not be evaluated; says which, which rows, and where the
-            report is.
         PipelineError: the table has no usable suite.
     """
-    result = audit_frame(table, staged, parameters(run))
-    record(result, run, run.report_dir / "audits" / f"{table.name}.json")
-    page = run.report_dir / "report.html"  # the job writes it when it ends
+    return audit_frame(table, frame, parameters(run))
+
+
+def enforce(result: Audit, run: Run) -> None:
+    """Keep an audit in the interval's report folder, print its warnings, and stop the run where it failed.
+
+    Raises:
+        AuditFailed: a critical expectation failed or could not be evaluated. The message says which ones and shows
+            their rows.
+    """
+    record(result, run, run.report_dir / "audits" / f"{result.table}.json")
     for finding in result.warnings:
-        run.warn(f"{table.name}: {describe(finding)}; report: {page}")
+        run.warn(f"{result.table}: {describe(finding)}")
     if result.failures:
-        raise AuditFailed(_message(result, run, page))
-    return result
+        raise AuditFailed(_message(result, run))
 
 
 def record(result: Audit, run: Run, path: Path) -> None:
-    """Write an audit where the run's page looks for it."""
+    """Write an audit as JSON, as the run page reads it."""
     about = {"job": run.job, "run_id": run.run_id, "start": str(run.start), "end": str(run.end)}
     findings = [{**asdict(finding), "critical": finding.critical} for finding in result.findings]
     content = {**about, "table": result.table, "rows": result.rows, "seconds": round(result.seconds, 3)}
     content |= {"failed": bool(result.failures), "findings": findings}
-    write(path, json.dumps(content, indent=1, ensure_ascii=False))
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def describe(finding: Finding) -> str:
@@ -215,11 +219,11 @@ def describe(finding: Finding) -> str:
     return f"{text}: {found}"
 
 
-def _message(result: Audit, run: Run, page: Path) -> str:
+def _message(result: Audit, run: Run) -> str:
     lines = [
         f"{result.table} [{run.start}, {run.end}): {len(result.failures)} of {len(result.findings)} expectations "
         f"failed critically on {result.rows:,} staged rows; the table is unchanged",
-        f"  report: {page}",
+        f"  report: {run.report_page}",
     ]
     for finding in result.failures:
         lines += [f"  {describe(finding)}", f"    why it matters: {finding.why}"]

@@ -1,16 +1,19 @@
 """Weekly facts to series to a page: figures worked out by hand, gaps that stay gaps, and a page that does no harm."""
 
+import math
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from intentrec.config import Domain, Profile
 from intentrec.monitoring import trend
 from intentrec.monitoring.drift import Drift
 from intentrec.monitoring.trend import Section, Series
 from intentrec.monitoring.weeks import Newest, Week
-from intentrec.reports import trend_page
+from intentrec.reports import charts, trend_page
 from tests.reports.pages import HOSTILE, harmless
 
 FIRST = date(2026, 8, 3)
@@ -118,27 +121,45 @@ def test_of_many_classes_the_most_frequent_are_shown(streaming: Domain) -> None:
     assert "The 20 most frequent of 30" in shown.note
 
 
+def drawn(figure: Figure) -> dict[str, list[tuple[float, float]]]:
+    """Points of the chart's named lines; where nothing was measured, the line has a gap."""
+    (axes,) = figure.axes
+    lines = {line.get_gid(): line.get_xydata() for line in axes.lines if line.get_gid()}
+    return {name: [(x, y) for x, y in points if not math.isnan(y)] for name, points in lines.items()}
+
+
 def test_a_chart_has_gaps_where_nothing_was_measured() -> None:
     days = [FIRST + n * WEEK for n in range(5)]
-    drawn = trend_page.chart(Series("kind", [0.1, 0.2, None, 0.5, 0.4], bound=0.25), days, trend.INDEX)
-    # 228 units for four steps; from 64 (zero) up to 14 (0.5).
-    assert [(dot.x, dot.y) for dot in drawn.dots] == [(6, 54), (63, 44), (177, 14), (234, 24)]
-    assert drawn.lines == ["6.0,54.0 63.0,44.0", "177.0,14.0 234.0,24.0"]
-    assert [dot.beyond for dot in drawn.dots] == [False, False, True, True]
-    assert drawn.bound_y == 39
-    assert (drawn.latest, drawn.scale) == ("0.400", "0.500")
-    assert drawn.dots[2].text == "2026-08-24: 0.500"
+    values = [0.1, 0.2, None, 0.5, 0.4]
+    figure = charts.weekly(days, values, 0.25, "0.500")
+    lines = drawn(figure)
+    assert lines["values"] == [(0, 0.1), (1, 0.2), (3, 0.5), (4, 0.4)]
+    assert np.isnan(figure.axes[0].lines[1].get_ydata()[2]), "the line is broken at the third week"
+    assert lines["beyond"] == [(3, 0.5), (4, 0.4)]
+    assert {y for _, y in lines["bound"]} == {0.25}
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0 < 0.5 < high, "zero is on the chart"
+    assert [text.get_text() for text in figure.texts] == ["0.500", "2026-08-03", "2026-08-31"]
+    shown = trend_page.panel(Series("kind", values, bound=0.25), days, trend.INDEX)
+    assert (shown.label, shown.latest) == ("kind", "0.400")
+    assert shown.alt == "kind by week, latest 0.400, beyond the bound in the weeks from 2026-08-24, 2026-08-31"
+    assert shown.uri == charts.svg_uri(figure), "the same data make the same bytes"
 
 
 def test_charts_of_little() -> None:
-    nothing = trend_page.chart(Series("late", [0, 0]), [FIRST, FIRST + WEEK], trend.SHARE)
-    assert {dot.y for dot in nothing.dots} == {14}, "all on one line"
-    assert nothing.latest == "0.00%"
-    one = trend_page.chart(Series("late", [0.5]), [FIRST], trend.SHARE)
-    assert (len(one.dots), one.lines) == (1, [])
-    below = trend_page.chart(Series("built after", [-1, 1]), [FIRST, FIRST + WEEK], trend.DAYS)
-    assert [dot.y for dot in below.dots] == [64, 14]
-    assert below.latest == "1.0 d"
+    two = [FIRST, FIRST + WEEK]
+    nothing = charts.weekly(two, [0, 0], None, "0.00%")
+    assert {y for _, y in drawn(nothing)["values"]} == {0}, "all on one line"
+    assert set(drawn(nothing)) == {"values"}
+    assert trend_page.panel(Series("late", [0, 0]), two, trend.SHARE).latest == "0.00%"
+    one = charts.weekly([FIRST], [0.5], None, "50.00%")
+    assert drawn(one)["values"] == [(0, 0.5)]
+    assert [text.get_text() for text in one.texts] == ["50.00%", "2026-08-03"]
+    below = charts.weekly(two, [-1, 1], None, "1.0 d")
+    low, high = below.axes[0].get_ylim()
+    assert low < -1 < 1 < high
+    assert trend_page.panel(Series("built after", [-1, 1]), two, trend.DAYS).latest == "1.0 d"
+    assert trend_page.panel(Series("kind", [0.2, None], bound=0.25), two, trend.INDEX).latest == "n/a"
 
 
 def test_the_page_tells_what_drifted(three_weeks: list[Week], streaming: Domain) -> None:
@@ -149,8 +170,10 @@ def test_the_page_tells_what_drifted(three_weeks: list[Week], streaming: Domain)
     assert "drift of surface" not in seen
     assert "sequences 2026-08-24 2 Reports of runs" in seen
     assert page.links[-1] == "2026-08-17_2026-08-24/report.html"
-    titles = [attributes for tag, attributes in page.tags if tag == "circle" and attributes["class"] == "beyond"]
-    assert len(titles) == 1
+    told = [str(attributes["alt"]) for tag, attributes in page.tags if tag == "img"]
+    assert [alt for alt in told if "beyond" in alt] == [
+        "kind by week, latest 0.400, beyond the bound in the week from 2026-08-17"
+    ]
 
 
 def test_hostile_names_stay_text(streaming: Domain) -> None:

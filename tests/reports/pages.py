@@ -6,6 +6,7 @@ from pathlib import Path
 
 HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=alert(1)>\"'&{{ 7*7 }}"
 NETWORK = re.compile(r"https?:|//[a-z]|@import|url\(", re.IGNORECASE)
+EMBEDDED = re.compile(r"data:image/(?:svg\+xml|png);base64,[A-Za-z0-9+/]+=*")
 
 
 class Page(HTMLParser):
@@ -26,16 +27,18 @@ class Page(HTMLParser):
 
     @property
     def links(self) -> list[str]:
-        """Every address in the page, in its order."""
-        found = [attributes.get(key) for _, attributes in self.tags for key in ("href", "src")]
+        """Every link of the page, in its order."""
+        found = [attributes.get("href") for _, attributes in self.tags]
         return [address for address in found if address is not None]
 
 
 def harmless(text: str) -> Page:
-    """The parsed page, after checking that it runs nothing and fetches nothing."""
+    """The parsed page, after checking that it runs nothing and fetches nothing: its images are embedded."""
     page = Page(text)
-    assert not NETWORK.search(text)
-    assert not {"script", "link", "iframe", "object", "base", "img", "form"} & {tag for tag, _ in page.tags}
+    assert not NETWORK.search(EMBEDDED.sub("", text))
+    assert not {"script", "link", "iframe", "object", "base", "form", "svg"} & {tag for tag, _ in page.tags}
+    sources = [str(attributes["src"]) for tag, attributes in page.tags if tag == "img"]
+    assert all(EMBEDDED.fullmatch(source) for source in sources)
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     policy = next(attributes for _, attributes in page.tags if attributes.get("http-equiv"))["content"]
     assert str(policy).startswith("default-src 'none'")

@@ -1,5 +1,6 @@
 """The page of an interval: complete, honest about what did not happen, and harmless whatever the data hold."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -9,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from intentrec.config import Domain, Profile
+from intentrec.config import SIMULATED_MANIFEST, Domain, Profile
 from intentrec.contracts import TABLES
-from intentrec.reports import run_facts, run_page, trend_page
-from intentrec.sources.simulated import MANIFEST
+from intentrec.reports import charts, run_facts, run_page, trend_page
 from intentrec.storage.runs import Run, _record
-from tests.reports.pages import HOSTILE, NETWORK, Page
+from tests.reports.pages import EMBEDDED, HOSTILE, NETWORK, Page, harmless
 
 START, END = date(2026, 8, 10), date(2026, 8, 17)
 COUNTS = {
@@ -98,18 +98,34 @@ def test_the_waterfall_is_the_ledgers_counts() -> None:
         ("sequences", 20),
         ("user_intents", 20),
     ]
-    # 600 units wide from 190 on, 1000 rows: each loss ends where the rows that are left end.
-    spans = [(bar.x, bar.width) for bar in bars[:6]]
-    assert spans == [(190, 600), (700, 90), (694, 6), (634, 60), (610, 24), (190, 420)]
+    # Each loss begins where the rows that are left end.
+    assert [bar.before for bar in bars[:6]] == [0, 850, 840, 740, 700, 0]
     assert [bar.share for bar in bars[:6]] == [1.0, 0.15, 0.01, 0.1, 0.04, 0.7]
-    assert all(bar.share is None and bar.x == 190 for bar in bars[6:])
+    assert all(bar.share is None and bar.before == 0 for bar in bars[6:])
+    drawn = drawn_bars(bars)
+    assert drawn == [(bar.before, bar.value) for bar in bars], "on one linear scale"
 
 
 def test_a_waterfall_of_little() -> None:
     assert run_page.waterfall({}) == []
-    assert [bar.width for bar in run_page.waterfall({"events.read": 0})] == [0] * 6
+    nothing = run_page.waterfall({"events.read": 0})
+    assert [width for _, width in drawn_bars(nothing)] == [0] * 6
+    assert [bar.share for bar in nothing] == [None] * 6
     one_among_many = {"events.read": 10_000_000, "events.late": 1, "events.accepted": 9_999_999}
-    assert run_page.waterfall(one_among_many)[2].width == run_page.THINNEST
+    assert drawn_bars(run_page.waterfall(one_among_many))[2][1] == 10_000_000 * charts.THINNEST
+
+
+def drawn_bars(bars: list[charts.Bar]) -> list[tuple[float, float]]:
+    """Begin and width of every bar of the figure, from the first row down."""
+    (axes,) = charts.waterfall(bars).axes
+    return [(patch.get_x(), patch.get_width()) for patch in axes.patches]
+
+
+def test_the_same_data_make_the_same_chart() -> None:
+    bars = run_page.waterfall(COUNTS)
+    first, second = (charts.svg_uri(charts.waterfall(bars)) for _ in range(2))
+    assert first == second
+    assert EMBEDDED.fullmatch(first)
 
 
 def test_a_good_run(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
@@ -139,7 +155,7 @@ def test_a_good_run(attempt: Callable[..., Run], page: Callable[[], str]) -> Non
 
 def test_rows_that_do_not_add_up_are_shown(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
     attempt("ingest", "succeeded", counts=COUNTS | {"events.late": 3})
-    assert "7 of the raw events read have no outcome or two" in page()
+    assert "7 raw events have no outcome or two outcomes" in page()
 
 
 def test_failures_warnings_and_skips_are_shown(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
@@ -225,7 +241,7 @@ def test_simulated_data_are_called_so(
     assert "Simulated data." not in page()
     landing = Path(profile.landing) / streaming.domain
     landing.mkdir(parents=True)
-    (landing / MANIFEST).write_text("{}", "utf-8")
+    (landing / SIMULATED_MANIFEST).write_text("{}", "utf-8")
     assert "Simulated data." in page()
     assert "Simulated data." in trend_page.render(profile, streaming).read_text("utf-8")
 
@@ -247,7 +263,9 @@ def test_hostile_rows_stay_text(attempt: Callable[..., Run], page: Callable[[], 
     text = page()
     parsed = Page(text)
     assert "<script" not in text
-    assert "<img" not in text
+    assert {str(attributes["src"])[:26] for tag, attributes in parsed.tags if tag == "img"} == {
+        "data:image/svg+xml;base64,"
+    }
     assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
     assert HOSTILE in parsed.texts
     assert "{{ 7*7 }}" in text
@@ -259,16 +277,13 @@ def test_the_page_needs_no_network(attempt: Callable[..., Run], page: Callable[[
     plots = run.report_dir / "plots"
     plots.mkdir(parents=True)
     (plots / "loss_by_epoch.png").write_bytes(b"\x89PNG")
-    text = page()
-    parsed = Page(text)
-    sources = [value for _, attributes in parsed.tags for key, value in attributes.items() if key in ("src", "href")]
-    assert sources == ["data:image/png;base64,iVBORw=="]
+    parsed = harmless(page())
+    waterfall, plot = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
+    chart = base64.b64decode(str(waterfall).removeprefix("data:image/svg+xml;base64,")).decode()
+    assert not NETWORK.search(re.sub(r'xmlns(:xlink)?="[^"]*"|<!DOCTYPE[^>]*>|url\(#\w+\)', "", chart))
+    assert plot == "data:image/png;base64,iVBORw=="
     assert "loss by epoch" in parsed.texts
-    assert not NETWORK.search(text)
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in parsed.tags}
-    policy = next(attributes for _, attributes in parsed.tags if attributes.get("http-equiv"))["content"]
-    assert policy is not None
-    assert policy.startswith("default-src 'none'")
+    assert parsed.links == []
 
 
 def test_every_written_table_has_its_line(profile: Profile, streaming: Domain) -> None:

@@ -1,0 +1,57 @@
+"""The Jinja environment of all pages, HTML and Markdown, and how pages show numbers."""
+
+import math
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from intentrec.reports import markdown
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a template of this package, such as `run_page.html.jinja`.
+
+    Values in HTML templates are escaped. Markdown templates escape by the filters `code` and `table`.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+def number(value: Any) -> str:
+    """A value of a table for people: counts with thousands separators, figures with four decimals, None as n/a."""
+    if value is None:
+        return "n/a"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) > 1:  # a count
+            return f"{value:,.0f}"
+        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number(each)}" for key, each in value.items())
+    return "[" + ", ".join(map(number, value)) + "]"
+
+
+def metric(value: float | None) -> str:
+    """A metric with four decimals; a dash where it was not measured."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    """A signed share in percent; the sign of infinity where it has no bound."""
+    return f"{value:+.1%}" if math.isfinite(value) else "∞"
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("intentrec.reports", "."),
+        autoescape=lambda name: not (name or "").endswith(".md.jinja"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"code": markdown.code, "table": markdown.table, "number": number, "metric": metric}
+    return made
