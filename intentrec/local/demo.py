@@ -24,8 +24,7 @@ from intentrec.monitoring.costs import REFUSED
 from intentrec.reports import run_facts, trend_page
 from intentrec.reports.run_facts import WRITES, Facts
 from intentrec.reports.run_page import METRICS
-from intentrec.storage import files
-from intentrec.storage.runs import ledger
+from intentrec.storage.runs import ledger, write_text
 from intentrec.storage.warehouse import Fingerprint
 
 Interval = tuple[date, date]
@@ -98,7 +97,7 @@ def remember(home: Home, domain: Domain, checksums: Mapping[str, Fingerprint]) -
     file = home.path / "demo" / f"{domain.domain}-checksums.json"
     new = {name: [each.rows, each.checksum] for name, each in checksums.items()}
     old = json.loads(file.read_text()) if file.exists() else None
-    files.write(file, json.dumps(new, indent=2) + "\n")
+    write_text(file, json.dumps(new, indent=2) + "\n")
     return None if old is None else sorted(name for name in new | old if new.get(name) != old.get(name))
 
 

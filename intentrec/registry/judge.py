@@ -1,6 +1,6 @@
 """The gate: read the evidence, compare challenger, champion, V0 and naive baselines, decide, record, move the alias.
 
-Where promotion is reviewed, the decision is a recommendation and the alias stays for a person to move.
+Where promotion is reviewed, the decision is a recommendation, and a person moves the alias.
 """
 
 import json
@@ -16,27 +16,18 @@ from rich.table import Table
 
 from intentrec.config import Gate, fingerprint
 from intentrec.errors import PipelineError
-from intentrec.evaluation.compare import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES, compare
-from intentrec.evaluation.evidence import read_evidence
-from intentrec.evaluation.gate import Decision, Row, judge
+from intentrec.evaluation.compare import compare
+from intentrec.evaluation.evidence import Evidence, read_evidence
+from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, Row, judge
 from intentrec.evaluation.metrics import Result
+from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
 from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
 from intentrec.inference.predictor import Predictor
 from intentrec.registry import tracking
 from intentrec.registry.challenger import PLAIN
 from intentrec.registry.verdicts import settle
-from intentrec.registry.versions import (
-    APPROVED,
-    CHALLENGER,
-    CHAMPION,
-    PROMOTED,
-    REJECTED,
-    ROLLED_BACK,
-    Registry,
-    Version,
-)
-from intentrec.storage import files
-from intentrec.storage.runs import Run
+from intentrec.registry.versions import APPROVED, PROMOTED, REJECTED, ROLLED_BACK, Registry, Version
+from intentrec.storage.runs import Run, write_text
 from intentrec.training.distributed import set_threads
 from intentrec.training.inputs import Inputs
 
@@ -46,55 +37,57 @@ SHOWN = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_ne
 def judge_challenger(run: Run) -> Decision:
     """Judge the version that was trained for the run's end.
 
-    What was decided on the same evidence stays decided, so a rerun moves nothing; not even after a person moved the
-    alias elsewhere.
+    A decision on the same evidence stands, so a rerun moves nothing, even if a person moved the alias meanwhile.
 
     Raises:
         Skip: there is no evidence for that week.
         PipelineError: no version was trained for it from the inputs as they are now.
     """
     evidence = read_evidence(run)
-    inputs = Inputs.of(run)
     registry = Registry(run.profile, run.domain)
     for line in settle(registry):
         run.say(line)
-    challenger = registry.by_fingerprint(inputs.fingerprint)
+    challenger = registry.by_fingerprint(Inputs.of(run).fingerprint)
     if challenger is None:
         raise PipelineError(
             f"no version of {registry.name} was trained for {run.end} from the inputs as they are now: run train first"
         )
     based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump()})
-    known = registry.decision(challenger)
-    if known is not None and known["based_on"] == based_on:
-        decision = Decision.from_dict(known)
+    judged = registry.decision(challenger)
+    if judged is not None and judged["based_on"] == based_on:
         run.say(f"version {challenger.number} was judged on this evidence before: the decision stands")
     else:
-        set_threads(run.profile.threads)
-        champion = registry.champion()
-        if champion is not None and champion.number == challenger.number:
-            champion = registry.version(champion.replaced) if champion.replaced else None
-        against = f"version {champion.number}" if champion else "no champion"
-        run.say(f"judging version {challenger.number} against {against} and the naive baselines")
-        with tempfile.TemporaryDirectory() as folder:
-            models = _models(registry, challenger, champion, Path(folder))
-            results = compare(evidence, run.domain, models)
-        decision = decide(results, run.domain.gate, challenger, champion)
-        known = {**decision.to_dict(), **_details(results, run.domain.gate)}
-        known |= {"based_on": based_on, "version": challenger.number}
-        known["champion"] = champion.number if champion else None
-        registry.record(challenger, known)
+        judged = {**_judge(run, evidence, registry, challenger), "based_on": based_on}
+        registry.record(challenger, judged)
+    decision = Decision.from_dict(judged)
     if challenger.applied != based_on:
         if run.domain.gate.promotion == "reviewed":
-            registry.ask(challenger, known["decision"])
+            registry.request_review(challenger, judged["decision"])
         else:
             run.say(apply(registry, challenger, decision))
         registry.tag(challenger, "applied", based_on)
-    _report(run, known, decision)
+    _report(run, judged, decision)
     return decision
 
 
+def _judge(run: Run, evidence: Evidence, registry: Registry, challenger: Version) -> dict[str, Any]:
+    """Compare and decide; the decision with its details, as gate.json keeps it."""
+    set_threads(run.profile.threads)
+    champion = registry.champion()
+    if champion is not None and champion.number == challenger.number:
+        champion = registry.version(champion.replaced) if champion.replaced else None
+    against = f"version {champion.number}" if champion else "no champion"
+    run.say(f"judging version {challenger.number} against {against} and the naive baselines")
+    with tempfile.TemporaryDirectory() as folder:
+        results = compare(evidence, run.domain, _models(registry, challenger, champion, Path(folder)))
+    gate = run.domain.gate
+    decision = decide(results, gate, challenger, champion)
+    versions = {"version": challenger.number, "champion": champion.number if champion else None}
+    return {**decision.to_dict(), **_details(results, gate), **versions}
+
+
 def decide(results: Mapping[str, Result], gate: Gate, challenger: Version, champion: Version | None) -> Decision:
-    """The rule's decision over results of `challenger`, `v0`, the naive baselines, and `champion` if there is one."""
+    """Apply the rule to the results of `challenger`, `v0`, the naive baselines, and `champion` if there is one."""
     labels = {CHALLENGER: f"IntentRec, version {challenger.number}", PLAIN: "V0, next item only"}
     if champion is not None:
         labels[CHAMPION] = f"champion, version {champion.number}"
@@ -105,7 +98,7 @@ def decide(results: Mapping[str, Result], gate: Gate, challenger: Version, champ
 
 
 def _details(results: Mapping[str, Result], gate: Gate) -> dict[str, Any]:
-    """What a reviewer reads beside the table: bootstrap intervals of the means, and every intent by class."""
+    """Details for a reviewer: bootstrap intervals of the table's means, and the metrics of every intent by class."""
     systems = [name for name in (CHALLENGER, CHAMPION, PLAIN, *ITEM_NAIVE_BASELINES) if name in results]
     measured = results[CHALLENGER].per_user
     metrics = [name for name in dict.fromkeys([gate.metric, *SHOWN]) if name in measured]
@@ -127,7 +120,7 @@ def _details(results: Mapping[str, Result], gate: Gate) -> dict[str, Any]:
 
 
 def _table_metrics(metrics: Mapping[str, float], first: str) -> dict[str, float]:
-    """The gate's metric first; accuracy per class is left to the training run."""
+    """The gate's metric first; accuracy per class is left out."""
     kept = {name: value for name, value in metrics.items() if "_accuracy_of_" not in name}
     return {name: kept[name] for name in [*([first] if first in kept else []), *(n for n in kept if n != first)]}
 
@@ -148,11 +141,12 @@ def _models(registry: Registry, challenger: Version, champion: Version | None, f
 
 
 def apply(registry: Registry, challenger: Version, decision: Decision) -> str:
-    """Move the alias as decided; a sentence that says what was done.
+    """Move the alias as decided, and return a sentence that says what was done.
 
-    A version that was champion, was rolled back, or that a person decided about is moved by no later judgement on other
-    evidence: the week it published stays its own, what was taken back stays back, and a person's word counts more. A
-    champion that no longer clears the bar keeps the alias: only another model replaces it.
+    A later judgement on other evidence does not move a version that was promoted or rolled back, or that a person
+    decided about. The first must still publish its own week, the second must not come back, and a person's decision
+    counts more than the gate's. A champion that no longer passes the gate keeps the alias until another version
+    replaces it.
     """
     about = f"version {challenger.number}"
     if challenger.gate in (PROMOTED, ROLLED_BACK) or challenger.review in (APPROVED, REJECTED):
@@ -161,13 +155,14 @@ def apply(registry: Registry, challenger: Version, decision: Decision) -> str:
     if decision.promote:
         registry.promote(challenger)
         return f"{about} is champion"
-    registry.keep(challenger)
+    registry.decline(challenger)
     return f"{about} does not become champion"
 
 
-def _report(run: Run, known: Mapping[str, Any], decision: Decision) -> None:
-    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
-    files.write(run.report_dir / "gate.json", text)  # which every later job reads for its report
+def _report(run: Run, judged: Mapping[str, Any], decision: Decision) -> None:
+    """Write gate.json, which later jobs read for their reports, and print the table."""
+    text = json.dumps(judged, indent=1, ensure_ascii=False) + "\n"
+    write_text(run.report_dir / "gate.json", text)
     users = int(decision.rows[0].metrics["users"])
     run.counts["gate.users"] = users
     columns = [name for name in dict.fromkeys([run.domain.gate.metric, *SHOWN]) if name in decision.rows[0].metrics]

@@ -5,6 +5,7 @@ starting one for a single row costs longer than the row is worth. All other tabl
 the flag in `releases` that a rollback moves (`intentrec.registry.rollback`).
 """
 
+import os
 import shutil
 import subprocess
 import time
@@ -56,6 +57,11 @@ class Run:
         """Where this interval's audits and its report page are kept."""
         return Path(self.profile.reports) / self.domain.domain / f"{self.start}_{self.end}"
 
+    @property
+    def report_page(self) -> Path:
+        """Where the interval's report page is; it is written when a job of the interval ends."""
+        return self.report_dir / "report.html"
+
     def say(self, message: str) -> None:
         """Print a line of progress."""
         self.speaker.say(message)
@@ -72,6 +78,15 @@ class Run:
 
 # Pages are no code: a study writes them anew while it runs.
 CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "requirements.lock")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file so that a concurrent reader sees the old content or the new; return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
 
 
 @cache
@@ -118,8 +133,8 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         _write(run.warehouse, rows, run.run_id, first=status == "running")
     except delta.WriteConflict as error:
         raise PipelineError(
-            f"{run.warehouse}/{RUN_LEDGER.name}: {ATTEMPTS} times another run's row came first, so that this run's ({status}) is not written: run "
-            f"it again. ({error})"
+            f"{run.warehouse}/{RUN_LEDGER.name}: {ATTEMPTS} times another run's row came first, so this run's row "
+            f"({status}) is not written: run it again. ({error})"
         ) from error
 
 

@@ -39,7 +39,7 @@ def attempts(make: Registering) -> list[tuple[str, str, str | None]]:
 
 def test_a_version_is_approved_from_the_command_line(make: Registering, typed: Callable) -> None:
     version = make("a", T1)
-    make.registry.ask(version, "promote")
+    make.registry.request_review(version, "promote")
     asked = typed("review", "approve")
     assert (asked.returncode, asked.stderr) == (
         1,
@@ -91,12 +91,7 @@ def test_make_hands_the_reason_over_as_it_is(reason: str, tmp_path: Path) -> Non
     shutil.copy(ROOT / "Makefile", tmp_path / "Makefile")
     bin_folder = tmp_path / ".venv" / "bin"
     bin_folder.mkdir(parents=True)
-    for needed in (
-        "requirements.lock",
-        "pyproject.toml",
-        "intentrec/storage/spark.py",
-        "intentrec/storage/class_archive.py",
-    ):
+    for needed in ("requirements.lock", "pyproject.toml", "intentrec/storage/spark.py"):
         (tmp_path / needed).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / needed).touch()
     (tmp_path / ".venv" / ".ready").touch()

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import deltalake
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
@@ -20,7 +19,7 @@ from pyspark.sql import functions as F
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import CATALOG, INTERACTIONS, RELEASES, TITLE_STATE, Table
 from intentrec.errors import AuditFailed, PipelineError, lost_file
-from intentrec.storage import audit
+from intentrec.storage import audit, delta
 from intentrec.storage.audit import Audit
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse, fingerprint
@@ -215,7 +214,7 @@ WRITER = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-from tests import test_warehouse as t
+from tests.storage import test_warehouse as t
 from tests.conftest import profile_under
 t.write_both(profile_under(Path(sys.argv[1])), int(sys.argv[2]))
 """
@@ -295,7 +294,7 @@ def test_a_lost_data_file_is_healed_by_building_its_interval_again(warehouse: Wa
     with pytest.raises(Py4JJavaError) as error:
         warehouse.current(INTERACTIONS).collect()
     with pytest.raises(FileNotFoundError) as elsewhere:
-        deltalake.DeltaTable(warehouse.path(INTERACTIONS)).to_pyarrow_table()
+        delta.Snapshot(warehouse.root, INTERACTIONS).rows()
     assert str(lost_file(elsewhere.value)).split(";")[1] == str(lost_file(error.value)).split(";")[1]
     told = lost_file(error.value)
     assert told is not None
