@@ -39,12 +39,13 @@ def text_map(of: DataType) -> MapType:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, Spark type, meaning, and whether it may be null."""
+    """One column: its name, Spark type, meaning, whether it may be null, and its former name if it was renamed."""
 
     name: str
     type: DataType
     doc: str
     nullable: bool = False
+    former: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Table:
     def schema(self) -> StructType:
         """The Spark schema, in contract order."""
         return StructType([StructField(c.name, c.type, c.nullable, {"comment": c.doc}) for c in self.columns])
+
+    @property
+    def former_names(self) -> dict[str, str]:
+        """Renamed columns: former name -> name."""
+        return {column.former: column.name for column in self.columns if column.former}
 
     @property
     def names(self) -> list[str]:
@@ -301,7 +307,12 @@ USER_VECTORS = Table(
         Column(
             "vector", array(FLOAT), "its dot product with an item vector, and that title's logit bias, are the logit"
         ),
-        Column("logit_bias", text_map(FLOAT), "by title in or near the user's history: what to add to its dot product"),
+        Column(
+            "logit_bias",
+            text_map(FLOAT),
+            "by title in or near the user's history: what to add to its dot product",
+            former="boosts",
+        ),
     ),
 )
 

@@ -9,7 +9,7 @@ given as half-open intervals [start, end), where None leaves an end open.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -34,7 +34,7 @@ class WriteConflict(Exception):
 
 @dataclass(frozen=True)
 class DataFile:
-    """A data file of a table: its path below the table, size in bytes, rows, and partition date if the table has one."""
+    """A data file of a table: its path below the table, bytes, rows, and partition date if the table has one."""
 
     path: str
     size: int
@@ -155,6 +155,48 @@ class Snapshot:
                 f"again. ({error})"
             ) from error
         return self._delta.version()
+
+    @property
+    def former_columns(self) -> dict[str, str]:
+        """Columns that this version still has under a former name: former name -> name in the contract."""
+        there = {field.name for field in self._delta.schema().fields}
+        return {old: new for old, new in self.table.former_names.items() if old in there}
+
+    def rename_columns(self, about: Mapping[str, Any]) -> int:
+        """Write all rows anew under the contract's column names, in one commit, and return the new version.
+
+        Rows, properties, comment and NOT NULL stay. (Spark would drop NOT NULL where it overwrites a schema.)
+
+        Args:
+            about: is kept as JSON with the commit.
+
+        Raises:
+            PipelineError: another writer's commit came first, or the table cannot be written. It is as it was.
+        """
+        old = {new: former for former, new in self.former_columns.items()}
+        found, schema = self.dataset(), arrow_schema(self.table)
+        fields = [schema.field(c.name).with_metadata({"comment": c.doc}) for c in self.table.columns]
+        names = [old.get(name, name) for name in schema.names]
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in found.to_batches(columns=names):
+                yield pa.record_batch(batch.columns, names=schema.names).cast(pa.schema(fields))
+
+        try:
+            write_deltalake(
+                self._delta,
+                pa.RecordBatchReader.from_batches(pa.schema(fields), batches()),
+                mode="overwrite",
+                schema_mode="overwrite",
+                partition_by=[self.table.partition] if self.table.partition else None,
+                commit_properties=CommitProperties({"userMetadata": json.dumps(about)}, max_commit_retries=0),
+            )
+        except DeltaError as error:
+            raise PipelineError(
+                f"{self.table.name} was not changed, perhaps because another run wrote it at the same time: run it "
+                f"again. ({error})"
+            ) from error
+        return DeltaTable(self._place).version()
 
     def _unreadable(self, version: int | None, error: DeltaError) -> str:
         at = "" if version is None else f" at version {version}"

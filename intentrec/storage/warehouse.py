@@ -125,9 +125,10 @@ class Warehouse:
             AuditFailed: a critical expectation failed. The table is as it was.
         """
         _require_contract(table, frame)
+        self._require_migrated(table)
         with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
             self.run.say(f"{table.name} [{start}, {end}): staged, now the audit")
-            audit.audit(table, staged, self.run)
+            audit.enforce(audit.audit(table, staged, self.run), self.run)
             new = fingerprint(staged)
             self.run.counts[f"{table.name}.rows"] = new.rows
             if self.exists(table) and self._held(table, start, end) == new:
@@ -151,8 +152,9 @@ class Warehouse:
             AuditFailed: a critical expectation failed. The table is as it was.
         """
         _require_contract(table, frame)
+        self._require_migrated(table)
         with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
-            audit.audit(table, staged, self.run)
+            audit.enforce(audit.audit(table, staged, self.run), self.run)
             self._create(table)
             same_key = reduce(and_, [F.col(f"new.{name}") == F.col(f"old.{name}") for name in table.key])
             same_row = same_key & (_as_text(table.schema, "new.") == _as_text(table.schema, "old."))
@@ -205,6 +207,16 @@ class Warehouse:
                 raise
             self.run.warn(f"{table.name} [{start}, {end}): {told}")
             return None
+
+    def _require_migrated(self, table: Table) -> None:
+        """Refuse to write a table that still has a column under its former name."""
+        if not table.former_names or not self.exists(table):
+            return
+        for old, new in delta.Snapshot(self.root, table).former_columns.items():
+            raise PipelineError(
+                f"{table.name}: its column {old} is called {new} now: run `intentrec migrate --config` with the domain "
+                f"file of {self.run.domain.domain} first"
+            )
 
     def _delete(self, path: str) -> None:
         """Delete a folder through Hadoop, so that it works on any warehouse URI."""
