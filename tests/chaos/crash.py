@@ -1,9 +1,9 @@
-"""A seeded chaos run: complete weeks under blows, beside the same weeks undisturbed.
+"""Run complete weeks under random faults, and compare them with the same weeks run without faults.
 
-A quiet week comes before them: without it the first one would have nothing to train on, to judge or to publish.
-After every blow each table must be wholly as before the job or wholly as after it; after the rerun every table must
-equal the undisturbed run's, nothing may be registered or published twice, and a training that left a checkpoint must
-have gone on from it.
+A first week without faults comes before them, because the first training, gate and publication need earlier data.
+After every fault each table must be wholly as before the job or wholly as after it. After the rerun every table must
+equal the reference, nothing may be registered or published twice, and a training that left a checkpoint must have
+continued from it.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -22,233 +22,193 @@ import yaml
 
 from intentrec.calendar import WEEK
 from intentrec.config import ROOT
-from intentrec.contracts import RELEASES, TABLES
+from intentrec.contracts import RELEASES, RUN_LEDGER, TABLES
 from intentrec.errors import PipelineError
 from intentrec.local.progress import Progress
-from intentrec.local.terminal import console, grid
 from intentrec.registry.versions import Registry
 from intentrec.storage import delta
-from intentrec.storage.runs import code_version
-from tests.chaos.faults import BLOWS, Blow, Service, Struck, said, struck, unfinished
+from tests.chaos.faults import FAULTS, TWO_RUNS, WORKER_KILLED, Fault, Service, inject
+from tests.chaos.report import Report
 
 JOBS = ("ingest", "build_interactions", "build_sequences", "train", "gate", "publish")
-TO_LEARN_FROM = JOBS[:3]
-WENT_ON = ("going on after epoch", "were trained before")  # what a training says that does not begin anew
-SURVIVED = ("two at once", "kill a Python worker")  # blows that a job mostly ends well under
-PAGE = """# {times} blows
-
-Made by `{command}`, code `{code}`, on a simulated service.
-Every table was as undisturbed after the reruns, nothing was registered or published twice, and {resumed} trainings
-went on from a checkpoint; otherwise the command fails and writes nothing. Every blow, and what the job said, is in
-[{name}]({name}).
-
-"""
-IDENTITY = ("release_id", "as_of", "active")  # of a release; versions and run ids are of one home
+FIRST_WEEK_JOBS = JOBS[:3]
+RESUMED = ("going on after epoch", "were trained before")  # what a training prints if it does not begin anew
+OFTEN_SUCCEEDS = (TWO_RUNS, WORKER_KILLED)  # faults under which a job usually succeeds
+RELEASE_COLUMNS = ("release_id", "as_of", "active")  # the other columns of a release differ between homes
 
 
-def contents(service: Service) -> dict[str, str]:
-    """Hash of every table's rows, whatever their order; and how many model versions are registered.
+@dataclass(frozen=True)
+class Reference:
+    """What the run without faults left after each job of each week, and the seconds of each job."""
 
-    A table without rows counts as none: it is made a moment before its first rows.
+    states: Mapping[tuple[date, str], Mapping[str, str]]
+    seconds: Mapping[str, float]
+
+
+def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: Progress) -> Report:
+    """After a week without faults, run `weeks` weeks twice, once without faults and once with `times` faults.
+
+    Args:
+        home: an empty folder.
+        weeks: number of weeks that are compared.
+        times: number of faults.
+        seed: of the simulated data and of the faults.
+        users: of the simulated service.
+        progress: prints what is done.
+
+    Raises:
+        PipelineError: a table was neither as before nor as after a job, or not as in the reference after the rerun; a
+            training began anew beside its checkpoint; or a job failed without a fault. The message names the fault.
     """
-    root = f"{service.profile.warehouse}/{service.domain.domain}"
-    found = {}
+    progress.say("a first week without faults")
+    reference, faulty = pair_of_homes(home, 1 + weeks, users, seed, FIRST_WEEK_JOBS)
+    first = reference.domain.calendar.history_start
+    starts = [first + WEEK * (1 + number) for number in range(weeks)]
+    before: Mapping[str, str] = state_of(faulty)
+    progress.say(f"{weeks} weeks without faults")
+    expected = _run_reference(reference, starts, progress)
+    report = Report(seed)
+    for week, job, faults in plan(starts, times, seed):
+        after = expected.states[week, job]
+        for fault in faults:
+            checkpoints = faulty.checkpoints()
+            outcome = inject(faulty, fault, expected.seconds[job])
+            report.outcomes.append(outcome)
+            report.resumed += bool(checkpoints) and _says_resumed(faulty.log.read_text(errors="replace"))
+            progress.say(f"fault {len(report.outcomes)} of {times}: {outcome}")
+            _require_atomic(state_of(faulty), before, after, f"after {outcome}")
+        checkpoints = faulty.checkpoints()
+        output = run_job(faulty, job, week)
+        if job == "train":
+            report.resumed += require_resumed(checkpoints, output)
+        if (found := state_of(faulty)) != after:
+            raise PipelineError(f"{job} of {week} after its faults: {differences(found, after)}; seed {seed}")
+        before = after
+    progress.say(
+        f"{len(report.outcomes)} faults; every table equals the reference, nothing was registered or published twice, "
+        f"{report.resumed} trainings continued from a checkpoint"
+    )
+    return report
+
+
+def plan(weeks: list[date], times: int, seed: int) -> Iterator[tuple[date, str, list[Fault]]]:
+    """Each job of each week with its faults: `times` faults in equal shares, their kind and moment drawn.
+
+    Faults under which the job usually succeeds come last, because after a success no work is left to disturb.
+    """
+    rnd = random.Random(seed)
+    steps = [(week, job) for week in weeks for job in JOBS]
+    for number, (week, job) in enumerate(steps):
+        count = times * (number + 1) // len(steps) - times * number // len(steps)
+        kinds = [kind for kind, jobs in FAULTS.items() if job in jobs]
+        faults = [Fault(rnd.choice(kinds), job, week, rnd.uniform(0.05, 1.0)) for _ in range(count)]
+        yield week, job, sorted(faults, key=lambda fault: (fault.kind in OFTEN_SUCCEEDS, fault.moment))
+
+
+def pair_of_homes(home: Path, weeks: int, users: int, seed: int, jobs: Sequence[str] = ()) -> tuple[Service, Service]:
+    """Two homes in an empty folder, a reference and a faulty one, with the same small world in their landing zones.
+
+    In both, `jobs` have processed the first week.
+
+    Raises:
+        PipelineError: the folder is not empty, or the simulator or a job failed.
+    """
+    if home.exists() and any(home.iterdir()):
+        raise PipelineError(f"{home} is not empty; remove it: the homes that are compared are made there")
+    config = _small_domain(home)
+    reference, faulty = Service(home / "reference", config), Service(home / "faulty", config)
+    first = reference.domain.calendar.history_start
+    _simulate(reference, first, first + WEEK * weeks, users, seed)
+    for job in jobs:
+        run_job(reference, job, first)
+    shutil.copytree(reference.home, faulty.home)
+    return reference, faulty
+
+
+def state_of(service: Service) -> dict[str, str]:
+    """A hash of every table's rows, whatever their order, and the number of registered model versions.
+
+    A table without rows counts as absent: it is created a moment before its first rows are written.
+    """
+    warehouse = delta.warehouse_of(service.profile, service.domain)
+    state = {}
     for table in TABLES.values():
-        if table.name == "run_ledger" or not delta.exists(root, table):
+        if table is RUN_LEDGER or not delta.exists(warehouse, table):
             continue
-        columns = list(IDENTITY) if table is RELEASES else None
-        rows = delta.Snapshot(root, table).rows(columns=columns).to_pylist()
-        if not rows:
-            continue
-        lines = sorted(json.dumps(row, sort_keys=True, default=_plain) for row in rows)
-        found[table.name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-    found["registered versions"] = str(len(Registry(service.profile, service.domain).versions()))
-    return found
+        columns = RELEASE_COLUMNS if table is RELEASES else None
+        rows = delta.Snapshot(warehouse, table).rows(columns=columns).to_pylist()
+        if rows:
+            lines = sorted(json.dumps(row, sort_keys=True, default=_plain) for row in rows)
+            state[table.name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    state["registered versions"] = str(len(Registry(service.profile, service.domain).versions()))
+    return state
 
 
 def _plain(value: object) -> object:
     return sorted(value.items()) if isinstance(value, dict) else str(value)
 
 
-@dataclass(frozen=True)
-class Calm:
-    """What the undisturbed run left after each job, and how long the job took."""
-
-    contents: Mapping[tuple[date, str], Mapping[str, str]]
-    seconds: Mapping[str, float]
+def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """Which parts of two states differ, in words."""
+    names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
+    return f"{', '.join(names)} not as in the reference"
 
 
-@dataclass
-class Report:
-    """Every blow and what came of it."""
-
-    seed: int
-    struck: list[Struck] = field(default_factory=list)
-    resumed: int = 0  # trainings that went on from a checkpoint
-
-    def table(self) -> list[dict[str, str | int]]:
-        """Kind of blow by job: times, and how the job ended."""
-        rows: dict[tuple[str, str], dict[str, int]] = {}
-        for each in self.struck:
-            counts = rows.setdefault((each.blow.kind, each.blow.job), {})
-            counts[each.ended] = counts.get(each.ended, 0) + 1
-        return [
-            {"blow": kind, "job": job, "times": sum(counts.values()), **counts}
-            for (kind, job), counts in sorted(rows.items())
-        ]
+def _require_atomic(found: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str], when: str) -> None:
+    names = {**found, **before}  # a missing table is an error, too
+    partial = [name for name in names if found.get(name) not in (before.get(name), after.get(name))]
+    if partial:
+        raise PipelineError(f"{', '.join(partial)} neither as before nor as after the job, {when}")
 
 
-def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: Progress) -> Report:
-    """After a quiet week run `weeks` weeks twice, once under `times` blows, in an empty folder `home`.
-
-    Raises:
-        PipelineError: a table was neither as before nor as after a job, or not as undisturbed after the rerun, a
-            training began anew beside its checkpoint, or a job failed without a blow. The message says after which
-            blow.
-    """
-    progress.say("a quiet week to learn from")
-    calm, shaken = twins(home, 1 + weeks, users, seed, TO_LEARN_FROM)
-    first = calm.domain.calendar.history_start
-    starts = [first + WEEK * (1 + number) for number in range(weeks)]
-    before: Mapping[str, str] = contents(shaken)
-    progress.say(f"{weeks} undisturbed weeks")
-    known = _undisturbed(calm, starts, progress)
-    report = Report(seed)
-    for week, job, blows in planned(starts, times, seed):
-        after = known.contents[week, job]
-        for blow in blows:
-            begun = unfinished(shaken)
-            found = struck(shaken, blow, known.seconds[job])
-            report.struck.append(found)
-            report.resumed += bool(begun) and _said_so(said(shaken))
-            progress.say(f"blow {len(report.struck)} of {times}: {found}")
-            _require_whole(contents(shaken), before, after, f"after {found}")
-        begun = unfinished(shaken)
-        told = run_job(shaken, job, week)
-        if job == "train":
-            report.resumed += went_on(begun, told)
-        if (left := contents(shaken)) != after:
-            raise PipelineError(f"{job} of {week} after its blows left {differences(left, after)}; seed {seed}")
-        before = after
-    progress.say(
-        f"{len(report.struck)} blows; every table is as undisturbed, nothing was registered or published twice, "
-        f"{report.resumed} trainings went on from a checkpoint"
-    )
-    return report
-
-
-def twins(home: Path, weeks: int, users: int, seed: int, jobs: Sequence[str] = ()) -> tuple[Service, Service]:
-    """Two homes in an empty folder, with the same small world in their landing zones; `jobs` have done its first week.
-
-    Raises:
-        PipelineError: the folder is not empty, or the simulator or a job failed.
-    """
-    if home.exists() and any(home.iterdir()):
-        raise PipelineError(f"{home} is not empty: the run compares homes that it makes itself; remove it")
-    config = _small_domain(home)
-    calm, shaken = Service(home / "calm", config), Service(home / "shaken", config)
-    first = calm.domain.calendar.history_start
-    _simulate(calm, first, first + WEEK * weeks, users, seed)
-    for job in jobs:
-        run_job(calm, job, first)
-    shutil.copytree(calm.home, shaken.home)
-    return calm, shaken
-
-
-def went_on(begun: list[Path], told: str) -> bool:
-    """Whether a training had checkpoints before it; `told` is what it said then.
+def require_resumed(checkpoints: list[Path], output: str) -> bool:
+    """Whether a training had checkpoints before it; `output` is what it printed.
 
     Raises:
         PipelineError: it had, and began anew.
     """
-    if begun and not _said_so(told):
-        raise PipelineError(f"a training began anew beside {begun[0]}")
-    return bool(begun)
+    if checkpoints and not _says_resumed(output):
+        raise PipelineError(f"a training began anew beside {checkpoints[0]}")
+    return bool(checkpoints)
 
 
-def _said_so(told: str) -> bool:
-    return any(words in told for words in WENT_ON)
-
-
-def write(report: Report, command: str, path: Path) -> None:
-    """Print the table of blows; keep it, with every blow, as JSON in `path` and as a page beside it."""
-    rows = report.table()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [[str(row.get(name, "")) for name in names] for row in rows]
-    table = grid(f"{len(report.struck)} blows, seed {report.seed}", *names)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
-    content = {"command": command, "code": code_version(), "seed": report.seed, "resumed": report.resumed}
-    content |= {"table": rows, "blows": [str(each) for each in report.struck]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    page = PAGE.format(times=len(report.struck), name=path.name, **content)
-    cells = [names, ["---", "---", *["---:"] * (len(names) - 2)], *lines]
-    page += "".join(f"| {' | '.join(line)} |\n" for line in cells)
-    path.with_suffix(".md").write_text(page, encoding="utf-8")
-
-
-def planned(weeks: list[date], times: int, seed: int) -> Iterator[tuple[date, str, list[Blow]]]:
-    """Each job of each week with its blows: as many for each as `times` allows, their kind and moment drawn.
-
-    What a job is likely to end well under comes last: after it there is nothing left to disturb.
-    """
-    dice = random.Random(seed)
-    steps = [(week, job) for week in weeks for job in JOBS]
-    for number, (week, job) in enumerate(steps):
-        count = times * (number + 1) // len(steps) - times * number // len(steps)
-        kinds = [kind for kind, jobs in BLOWS.items() if job in jobs]
-        blows = [Blow(dice.choice(kinds), job, week, dice.uniform(0.05, 1.0)) for _ in range(count)]
-        yield week, job, sorted(blows, key=lambda blow: (blow.kind in SURVIVED, blow.moment))
-
-
-def _undisturbed(service: Service, weeks: list[date], progress: Progress) -> Calm:
-    left, seconds = {}, {}
-    for week in weeks:
-        for job in JOBS:
-            began = time.monotonic()
-            run_job(service, job, week)
-            seconds[job] = time.monotonic() - began
-            left[week, job] = contents(service)
-        progress.say(f"week {week} undisturbed: {sum(seconds.values()):.0f} s")
-    return Calm(left, seconds)
+def _says_resumed(output: str) -> bool:
+    return any(words in output for words in RESUMED)
 
 
 def run_job(service: Service, job: str, start: date, end: date | None = None) -> str:
-    """Run a job over a week, or until `end`, and return what it said.
+    """Run a job over a week, or until `end`, and return what it printed.
 
     Raises:
         PipelineError: it failed.
     """
     command = service.command(job, start, end)
-    done = subprocess.run(command, cwd=ROOT, env=service.environment(), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=service.environment(), capture_output=True, text=True, check=False)
     if done.returncode not in (0, 99):
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
-        raise PipelineError(f"{job} of {start} failed without a blow:\n{tail}")
+        raise PipelineError(f"{job} of {start} failed without a fault:\n{tail}")
     return done.stdout
 
 
-def _require_whole(found: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str], when: str) -> None:
-    names = {**found, **before}  # a table that is gone is torn, too
-    torn = [name for name in names if found.get(name) not in (before.get(name), after.get(name))]
-    if torn:
-        raise PipelineError(f"{', '.join(torn)} neither as before nor as after the job, {when}")
-
-
-def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    """Names of what differs between two homes' contents."""
-    names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
-    return f"{', '.join(names)} otherwise than undisturbed"
+def _run_reference(service: Service, weeks: list[date], progress: Progress) -> Reference:
+    states, seconds = {}, {}
+    for week in weeks:
+        for job in JOBS:
+            began = time.monotonic()
+            run_job(service, job, week)
+            seconds[job] = time.monotonic() - began
+            states[week, job] = state_of(service)
+        progress.say(f"week {week} without faults: {sum(seconds.values()):.0f} s")
+    return Reference(states, seconds)
 
 
 def _small_domain(home: Path) -> Path:
-    """The streaming domain with a model that trains in seconds and a gate that anything passes."""
+    """The streaming domain with a model that trains in seconds and a gate that every model passes."""
     domain = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text(encoding="utf-8"))
     domain["calendar"]["censored_weeks"] = 0
     domain["sequences"]["length"] = 20
     domain["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1}
-    domain["training"] |= {"epochs": 15, "patience": 15}  # long enough to be killed between two of them
+    domain["training"] |= {"epochs": 15, "patience": 15}  # long enough to be killed between two epochs
     domain["gate"] |= {"naive_baselines": [], "bootstrap": 50}
     domain["publishing"] |= {"top_k": 5, "clusters": 2}
     home.mkdir(parents=True, exist_ok=True)

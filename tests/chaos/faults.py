@@ -1,4 +1,4 @@
-"""Blows that a job must survive or fail of, clearly; each leaves the machine as it was."""
+"""Inject one fault into a job. The job must survive it or fail with a clear message; the machine is left as it was."""
 
 import os
 import random
@@ -18,136 +18,170 @@ import yaml
 
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
-from intentrec.contracts import ENGAGEMENT_EVENTS, INTERACTIONS, SEQUENCES
+from intentrec.contracts import ENGAGEMENT_EVENTS, INTERACTIONS, SEQUENCES, Table
 from intentrec.errors import PipelineError
 from intentrec.logging import UNEXPECTED
 from intentrec.storage import delta
 from intentrec.training.checkpoint import CHECKPOINT
 
+JOB_KILLED = "process killed (job)"
+TRAINER_KILLED = "process killed (trainer)"  # as soon as it writes a checkpoint
+JVM_KILLED = "process killed (JVM)"
+WORKER_KILLED = "process killed (Python worker)"
+SCHEDULER_KILLED = "process killed (scheduler)"  # of Airflow, see tests.chaos.outages
+DISK_FULL = "disk full"
+READ_ONLY = "read-only warehouse"
+NO_MLFLOW = "MLflow unavailable"
+FILE_LOST = "data file lost"
+TWO_RUNS = "two runs at once"
+
 SPARK_JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
 MODEL_JOBS = ("train", "gate", "publish")
-# Kind -> the jobs that it can hit.
-BLOWS: dict[str, Sequence[str]] = {
-    "kill everything": (*SPARK_JOBS, "train", "gate"),
-    "kill the trainer": ("train",),  # as soon as it writes a checkpoint
-    "kill the JVM": SPARK_JOBS,
-    "kill a Python worker": ("publish",),
-    "full disk": (*SPARK_JOBS, "train"),
-    "read-only warehouse": SPARK_JOBS,
-    "MLflow down": MODEL_JOBS,
-    "data file lost": ("build_interactions", "build_sequences", "publish"),
-    "two at once": (*SPARK_JOBS, "train"),
+# Kind of fault -> the jobs that it can hit.
+FAULTS: dict[str, Sequence[str]] = {
+    JOB_KILLED: (*SPARK_JOBS, "train", "gate"),
+    TRAINER_KILLED: ("train",),
+    JVM_KILLED: SPARK_JOBS,
+    WORKER_KILLED: ("publish",),
+    DISK_FULL: (*SPARK_JOBS, "train"),
+    READ_ONLY: SPARK_JOBS,
+    NO_MLFLOW: MODEL_JOBS,
+    FILE_LOST: ("build_interactions", "build_sequences", "publish"),
+    TWO_RUNS: (*SPARK_JOBS, "train"),
 }
-# Job -> a table that it reads, and the job that writes it.
-LOST = {
+# Job -> a table that it reads, and the job that writes this table.
+INPUTS: dict[str, tuple[Table, str]] = {
     "build_interactions": (ENGAGEMENT_EVENTS, "ingest"),
     "build_sequences": (INTERACTIONS, "build_interactions"),
     "publish": (SEQUENCES, "build_sequences"),
 }
 
+# How a job ended.
+KILLED = "killed"
+SUCCEEDED = "succeeded"
+WITH_MESSAGE = "failed with a message"
+WITHOUT_MESSAGE = "failed without a message"
+BOTH_SUCCEEDED = "both succeeded"
+ONE_SUCCEEDED = "one succeeded"
+
 
 @dataclass(frozen=True)
 class Service:
-    """A home in which the weeks are run."""
+    """The folder (INTENTREC_HOME) and the domain file with which the jobs run."""
 
     home: Path
     config: Path
 
     @property
     def profile(self) -> Profile:
-        """Everything below the home."""
+        """The local profile, with everything below the home."""
         return load_file(ROOT / "conf" / "profiles" / "local.yaml", Profile, {"home": str(self.home)})
 
     @property
     def domain(self) -> Domain:
-        """The domain file that the jobs are given."""
+        """The domain file's settings."""
         return load_domain(self.config)
 
+    @property
+    def log(self) -> Path:
+        """What the last job that `inject` started printed."""
+        return self.home / "job.log"
+
     def command(self, job: str, start: date, end: date | None = None) -> list[str]:
-        """A job over a week, or over all weeks until `end`."""
+        """The command of a job over a week, or over all weeks until `end`."""
         interval = ["--start", str(start), "--end", str(end or start + WEEK)]
         return [sys.executable, "-m", f"jobs.{job}", *interval, "--config", str(self.config)]
 
     def environment(self) -> dict[str, str]:
-        """Of its jobs."""
+        """The environment of its jobs."""
         return {**os.environ, "INTENTREC_HOME": str(self.home), "INTENTREC_LOG": "text"}
 
-
-@dataclass(frozen=True)
-class Running:
-    """A job at work, and the process that keeps what it says."""
-
-    job: subprocess.Popen
-    log: subprocess.Popen | None = None
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints of trainings that did not end."""
+        return sorted((Path(self.profile.work) / "training").rglob(CHECKPOINT))
 
 
 @dataclass(frozen=True)
-class Blow:
-    """One blow: `moment` is the share of the job's undisturbed seconds after which it falls, if time decides."""
+class Fault:
+    """One fault. If time decides, it is injected after the share `moment` of the job's undisturbed seconds."""
 
     kind: str
     job: str
     week: date
     moment: float
 
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.job} of {self.week} at {self.moment:.0%}"
+
 
 @dataclass(frozen=True)
-class Struck:
-    """A blow and how the job ended: killed, failed and said why, failed without a word, or survived."""
+class Outcome:
+    """How the job ended under a fault, and the last message of its failure."""
 
-    blow: Blow
-    ended: str
-    said: str = ""
+    fault: Fault
+    ending: str
+    message: str = ""
 
     def __str__(self) -> str:
-        blow = self.blow
-        text = f"{blow.kind}, {blow.job} of {blow.week} at {blow.moment:.0%}: {self.ended}"
-        return f"{text} ({self.said[:160]})" if self.said else text
+        text = f"{self.fault}: {self.ending}"
+        return f"{text} ({self.message[:160]})" if self.message else text
 
 
-def struck(service: Service, blow: Blow, seconds: float) -> Struck:
-    """Run the job of a blow under it, then undo what the blow did to the machine. `seconds`: what the job takes."""
-    if blow.kind == "read-only warehouse":
+@dataclass(frozen=True)
+class _Started:
+    """A started job, and the process that writes its log."""
+
+    job: subprocess.Popen
+    log: subprocess.Popen | None = None
+
+
+def inject(service: Service, fault: Fault, seconds: float) -> Outcome:
+    """Run the job of a fault under it, then undo what the fault did to the machine.
+
+    Args:
+        service: where the job runs.
+        fault: what to inject.
+        seconds: how long the job takes without a fault.
+
+    Raises:
+        PipelineError: both of two runs failed, or a lost data file was not written anew by its job.
+    """
+    if fault.kind == READ_ONLY:
         with _read_only(Path(service.profile.warehouse)):
-            return _ended(service, blow, _wait(_start(service, blow, drop_root=True)))
-    if blow.kind == "full disk":
-        return _ended(
-            service, blow, _wait(_start(service, blow, largest_file=1024 * random.Random(str(blow)).randint(1, 64)))
-        )
-    if blow.kind == "MLflow down":
-        return _ended(service, blow, _wait(_start(service, blow, profile=_without_mlflow(service))))
-    if blow.kind in WHOLE:
-        return WHOLE[blow.kind](service, blow)
-    before = _checkpoints(service)
-    running = _start(service, blow)
-    until = time.monotonic() + blow.moment * seconds
+            return _outcome(service, fault, _wait(_start(service, fault, drop_root=True)))
+    if fault.kind == DISK_FULL:
+        limit = 1024 * random.Random(str(fault)).randint(1, 64)
+        return _outcome(service, fault, _wait(_start(service, fault, largest_file=limit)))
+    if fault.kind == NO_MLFLOW:
+        return _outcome(service, fault, _wait(_start(service, fault, profile=_without_mlflow(service))))
+    if fault.kind == FILE_LOST:
+        return _lose_file(service, fault)
+    if fault.kind == TWO_RUNS:
+        return _run_twice(service, fault)
+    return _kill(service, fault, seconds)
+
+
+def _kill(service: Service, fault: Fault, seconds: float) -> Outcome:
+    before = _checkpoint_times(service)
+    started = _start(service, fault)
+    until = time.monotonic() + fault.moment * seconds
 
     def due() -> bool:
-        by_time = blow.kind != "kill the trainer"
-        return time.monotonic() >= until if by_time else bool(_checkpoints(service) - before)
+        by_time = fault.kind != TRAINER_KILLED
+        return time.monotonic() >= until if by_time else bool(_checkpoint_times(service) - before)
 
-    while not due() and running.job.poll() is None:
+    while not due() and started.job.poll() is None:
         time.sleep(0.02)
-    for victim in VICTIMS[blow.kind](running.job.pid):
+    for victim in VICTIMS[fault.kind](started.job.pid):
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
-    return _ended(service, blow, _wait(running))
+    return _outcome(service, fault, _wait(started))
 
 
-def unfinished(service: Service) -> list[Path]:
-    """Checkpoints of trainings that did not end."""
-    return sorted((Path(service.profile.work) / "training").rglob(CHECKPOINT))
-
-
-def said(service: Service) -> str:
-    """All that the job of the last blow said."""
-    return _log(service).read_text(errors="replace")
-
-
-def _checkpoints(service: Service) -> set[int]:
-    """When they were written."""
-    with suppress(FileNotFoundError):  # gone at this moment, with the end of their training
-        return {path.stat().st_mtime_ns for path in unfinished(service)}
+def _checkpoint_times(service: Service) -> set[int]:
+    """When the checkpoints were written, in nanoseconds."""
+    with suppress(FileNotFoundError):  # deleted at this moment, with the end of its training
+        return {path.stat().st_mtime_ns for path in service.checkpoints()}
     return set()
 
 
@@ -159,125 +193,127 @@ def _tree(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _named(pid: int, name: str) -> list[psutil.Process]:
+def _descendants(pid: int, name: str) -> list[psutil.Process]:
+    """Descendants of a process whose command line contains `name`."""
     found = []
     for process in _tree(pid)[1:]:
-        try:
+        with suppress(psutil.Error):
             if name in " ".join(process.cmdline()):
                 found.append(process)
-        except psutil.Error:
-            continue
     return found
 
 
-def _a_worker(pid: int) -> list[psutil.Process]:
-    """A forked worker; the daemon that forks them where there is none yet."""
-    return _named(pid, "pyspark.daemon")[-1:]
+def _jvm(pid: int) -> list[psutil.Process]:
+    return [process for process in _descendants(pid, "org.apache.spark") if process.name() == "java"]
+
+
+def _worker(pid: int) -> list[psutil.Process]:
+    """One forked worker; before the first fork, the daemon that forks the workers."""
+    return _descendants(pid, "pyspark.daemon")[-1:]
 
 
 VICTIMS: dict[str, Callable[[int], list[psutil.Process]]] = {
-    "kill everything": _tree,
-    "kill the trainer": _tree,
-    "kill the JVM": lambda pid: [process for process in _named(pid, "org.apache.spark") if process.name() == "java"],
-    "kill a Python worker": _a_worker,
+    JOB_KILLED: _tree,
+    TRAINER_KILLED: _tree,
+    JVM_KILLED: _jvm,
+    WORKER_KILLED: _worker,
 }
 
 
 def _start(
-    service: Service, blow: Blow, largest_file: int = 0, drop_root: bool = False, profile: Path | None = None
-) -> Running:
-    command = service.command(blow.job, blow.week)
-    if drop_root and os.geteuid() == 0:  # root writes wherever it likes, unless that right is taken away
+    service: Service, fault: Fault, largest_file: int = 0, drop_root: bool = False, profile: Path | None = None
+) -> _Started:
+    command = service.command(fault.job, fault.week)
+    if drop_root and os.geteuid() == 0:  # root can write everywhere unless this capability is dropped
         command = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-all", *command]
     environment = service.environment() | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     if profile is not None:
         environment["INTENTREC_PROFILE"] = str(profile)
 
     def limit() -> None:
-        if largest_file:  # as on a full disk a write fails; it fails for files beyond this size
+        if largest_file:  # a write fails as on a full disk, for files beyond this size in bytes
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    # Through a pipe: a limit on files would cut a log that the job writes itself.
-    with _log(service).open("wb") as file:
+    # Through a pipe: the limit on file sizes would also apply to a log that the job writes itself.
+    with service.log.open("wb") as file:
         log = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
     assert log.stdin is not None
     with log.stdin as pipe:
         job = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, preexec_fn=limit, start_new_session=True
         )
-    return Running(job, log)
+    return _Started(job, log)
 
 
-def _wait(running: Running) -> int:
-    """The job's exit status, once nothing of it runs any more."""
-    status = running.job.wait()
-    for left in _of_session(running.job.pid):  # what outlived its parent must not write on
+def _wait(started: _Started) -> int:
+    """The exit status of a job, once none of its processes is left."""
+    status = started.job.wait()
+    for left in _of_session(started.job.pid):  # a process that outlives its parent must not go on writing
         with suppress(psutil.NoSuchProcess):
             left.kill()
             left.wait(10)
-    if running.log is not None:
-        running.log.wait()
+    if started.log is not None:
+        started.log.wait()
     return status
 
 
 def _of_session(session: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        try:
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):
             if os.getsid(process.pid) == session:
                 found.append(process)
-        except (psutil.Error, ProcessLookupError, PermissionError):
-            continue
     return found
 
 
-def _ended(service: Service, blow: Blow, status: int) -> Struck:
-    why = [line for line in said(service).splitlines() if "FAILED" in line and UNEXPECTED not in line]
+def _outcome(service: Service, fault: Fault, status: int) -> Outcome:
+    text = service.log.read_text(errors="replace")
+    messages = [line for line in text.splitlines() if "FAILED" in line and UNEXPECTED not in line]
     if status in (0, 99):
-        return Struck(blow, "survived")
+        return Outcome(fault, SUCCEEDED)
     if status < 0:
-        return Struck(blow, "killed")
-    return Struck(blow, "failed and said why", why[-1]) if why else Struck(blow, "failed without a word")
+        return Outcome(fault, KILLED)
+    return Outcome(fault, WITH_MESSAGE, messages[-1]) if messages else Outcome(fault, WITHOUT_MESSAGE)
 
 
-def _log(service: Service) -> Path:
-    return service.home / "struck.log"
-
-
-def _lost(service: Service, blow: Blow) -> Struck:
-    """Delete a data file that the job reads, run the job, then write the file's week again, which heals it."""
-    table, writer = LOST[blow.job]
-    warehouse, after = delta.warehouse_of(service.profile, service.domain), blow.week + WEEK
-    days = (after, after + DAY) if table is SEQUENCES else (blow.week, after)
-    files = sorted(file.path for file in delta.Snapshot(warehouse, table).files(*days))
-    Path(warehouse, table.name, random.Random(str(blow)).choice(files)).unlink()
-    found = _ended(service, blow, _wait(_start(service, blow)))
-    again = Blow(blow.kind, writer, blow.week, blow.moment)
+def _lose_file(service: Service, fault: Fault) -> Outcome:
+    """Delete a data file that the job reads, run the job, then write the file's week anew."""
+    table, writer = INPUTS[fault.job]
+    warehouse = delta.warehouse_of(service.profile, service.domain)
+    first = fault.week + WEEK if table is SEQUENCES else fault.week
+    files = delta.Snapshot(warehouse, table).files(first, first + (DAY if table is SEQUENCES else WEEK))
+    chosen = random.Random(str(fault)).choice(sorted(file.path for file in files))
+    (Path(warehouse) / table.name / chosen).unlink()
+    outcome = _outcome(service, fault, _wait(_start(service, fault)))
+    again = Fault(fault.kind, writer, fault.week, fault.moment)
     status = _wait(_start(service, again))
     if status:
-        raise PipelineError(f"{writer} of {blow.week} did not heal {table.name}: {_ended(service, again, status)}")
-    return found
+        raise PipelineError(
+            f"{writer} of {fault.week} did not restore {table.name}: {_outcome(service, again, status)}"
+        )
+    return outcome
 
 
-def _two_at_once(service: Service, blow: Blow) -> Struck:
-    """Start the job twice: one wins, the other finds the same rows there already or says that another run won."""
-    baseline = subprocess.Popen(
-        service.command(blow.job, blow.week),
+def _run_twice(service: Service, fault: Fault) -> Outcome:
+    """Start the job twice. One succeeds; the other finds the same rows already there, or says that another run won."""
+    other = subprocess.Popen(
+        service.command(fault.job, fault.week),
         cwd=ROOT,
         env=service.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    found = _ended(service, blow, _wait(_start(service, blow)))
-    other = _wait(Running(baseline))
-    if other and found.ended != "survived":
-        raise PipelineError(f"both of two runs of {blow.job} over {blow.week} failed: {found}")
-    return Struck(blow, "both succeeded" if found.ended == "survived" and not other else "one won", found.said)
+    outcome = _outcome(service, fault, _wait(_start(service, fault)))
+    status = _wait(_Started(other))
+    if status and outcome.ending != SUCCEEDED:
+        raise PipelineError(f"both runs of {fault.job} over {fault.week} failed: {outcome}")
+    both = outcome.ending == SUCCEEDED and not status
+    return Outcome(fault, BOTH_SUCCEEDED if both else ONE_SUCCEEDED, outcome.message)
 
 
 def _without_mlflow(service: Service) -> Path:
-    """A profile whose MLflow is a server that nobody runs."""
+    """A profile whose MLflow is an address where no server listens."""
     text = yaml.safe_load((ROOT / "conf" / "profiles" / "local.yaml").read_text(encoding="utf-8"))
     path = service.home / "without_mlflow.yaml"
     path.write_text(yaml.safe_dump({**text, "mlflow": "http://127.0.0.1:9"}), encoding="utf-8")
@@ -286,7 +322,7 @@ def _without_mlflow(service: Service) -> Path:
 
 @contextmanager
 def _read_only(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)  # before the first job there is none
+    folder.mkdir(parents=True, exist_ok=True)  # before the first job it does not exist
     modes = {path: path.stat().st_mode for path in [folder, *folder.rglob("*")]}
     for path, mode in modes.items():
         path.chmod(mode & ~0o222)
@@ -295,6 +331,3 @@ def _read_only(folder: Path) -> Iterator[None]:
     finally:
         for path, mode in modes.items():
             path.chmod(mode)
-
-
-WHOLE: dict[str, Callable[[Service, Blow], Struck]] = {"data file lost": _lost, "two at once": _two_at_once}

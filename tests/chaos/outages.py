@@ -1,8 +1,8 @@
-"""One run of the weekly DAG whose scheduler is killed at random moments, beside the same jobs undisturbed.
+"""Kill Airflow's scheduler at random moments of one run of the weekly DAG, and compare with the same jobs alone.
 
-Killed with the scheduler is what it started: the task at work, its job, the job's JVM. What is left of Airflow is then
-stopped and all of it started again, as a person would. The run must end well, by itself or after its failed tasks were
-cleared, and leave the tables that the jobs leave when nothing happens.
+With the scheduler dies everything that it started: the running task, its job and the job's JVM. The rest of Airflow is
+then stopped, and all of it is started again, as a person would do. The run must succeed, by itself or after its failed
+tasks were cleared, and leave the same tables as the jobs without faults.
 """
 
 import random
@@ -20,75 +20,84 @@ from intentrec.local import processes, services
 from intentrec.local.airflow_client import Airflow
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
-from tests.chaos.crash import JOBS, Report, contents, differences, run_job, twins, went_on
-from tests.chaos.faults import Blow, Service, Struck, unfinished
+from tests.chaos.crash import JOBS, differences, pair_of_homes, require_resumed, run_job, state_of
+from tests.chaos.faults import SCHEDULER_KILLED, Fault, Outcome, Service
+from tests.chaos.report import Report
 
 DAG = "intentrec_weekly_streaming"
 RUN = "outages"
-KIND = "kill the scheduler"
 DONE = ("success", "skipped")
 BROKEN = ("failed", "upstream_failed")
-# Schedules off: nothing but this run. Looked for more often than every five minutes: tasks of a scheduler that is dead.
+# No scheduled runs. Tasks of a dead scheduler are looked for every 15 seconds instead of every five minutes.
 SETTINGS = {"SCHEDULER__USE_JOB_SCHEDULE": "False", "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15"}
-PATIENCE = 1800.0  # seconds that a task may take to get where it is waited for
+PATIENCE = 1800.0  # seconds to wait for the state of a task
+BY_ITSELF, CLEARED = "continued by itself", "continued after it was cleared"  # how the task ended
 
 
-def outages(home: Path, weeks: int, kills: int, seed: int, users: int, progress: Progress) -> Report:
-    """Run `weeks` weeks as one range in an empty folder `home`: by the jobs alone, and by Airflow under `kills` kills.
+def outages(home: Path, weeks: int, times: int, seed: int, users: int, progress: Progress) -> Report:
+    """Run `weeks` weeks as one range: by the jobs alone, and by an Airflow whose scheduler is killed `times` times.
+
+    Args:
+        home: an empty folder.
+        weeks: number of weeks of the range.
+        times: number of kills, at most one per job.
+        seed: of the simulated data and of the kills.
+        users: of the simulated service.
+        progress: prints what is done.
 
     Raises:
-        PipelineError: the run did not end well though its failed tasks were cleared, or its tables are not those of the
-            undisturbed jobs; or more kills than jobs.
+        PipelineError: the run failed although its failed tasks were cleared, or its tables differ from the reference;
+            or there are more kills than jobs.
     """
-    if kills > len(JOBS):
-        raise PipelineError(f"{kills} kills of {len(JOBS)} tasks: each is hit once at most")
-    calm, shaken = twins(home, weeks, users, seed)
-    start = calm.domain.calendar.history_start
+    if times > len(JOBS):
+        raise PipelineError(f"{times} kills of {len(JOBS)} tasks: each task is hit once at most")
+    reference, faulty = pair_of_homes(home, weeks, users, seed)
+    start = reference.domain.calendar.history_start
     end = start + WEEK * weeks
     seconds: dict[str, float] = {}
     for job in JOBS:
         began = time.monotonic()
-        run_job(calm, job, start, end)
+        run_job(reference, job, start, end)
         seconds[job] = time.monotonic() - began
-    progress.say(f"{start}..{end} undisturbed: {sum(seconds.values()):.0f} s")
-    struck = Outages(shaken, progress, seconds)
+    progress.say(f"{start}..{end} without faults: {sum(seconds.values()):.0f} s")
+    run = AirflowRun(faulty, progress, seconds)
     report = Report(seed)
     try:
-        struck.begin({"start": str(start), "end": str(end), "config": str(shaken.config)})
-        for blow in planned(start, kills, seed):
-            begun = struck.kill(blow)
-            report.struck.append(struck.go_on(blow))
-            if blow.job == "train":
-                report.resumed += went_on(begun, struck.said(blow.job))
-            progress.say(f"kill {len(report.struck)} of {kills}: {report.struck[-1]}")
-        struck.finish()
+        run.begin({"start": str(start), "end": str(end), "config": str(faulty.config)})
+        for fault in plan(start, times, seed):
+            checkpoints = run.kill(fault)
+            report.outcomes.append(run.resume(fault))
+            if fault.job == "train":
+                report.resumed += require_resumed(checkpoints, run.log(fault.job))
+            progress.say(f"kill {len(report.outcomes)} of {times}: {report.outcomes[-1]}")
+        run.finish()
     finally:
-        processes.stop(struck.marker)
-    if (left := contents(shaken)) != (wanted := contents(calm)):
-        raise PipelineError(f"the run after {kills} kills left {differences(left, wanted)}; seed {seed}")
+        processes.stop(run.marker)
+    if (found := state_of(faulty)) != (expected := state_of(reference)):
+        raise PipelineError(f"the run after {times} kills: {differences(found, expected)}; seed {seed}")
     progress.say(
-        f"{kills} kills; every table is as undisturbed, nothing was registered or published twice, "
-        f"{report.resumed} trainings went on from a checkpoint"
+        f"{times} kills; every table equals the reference, nothing was registered or published twice, "
+        f"{report.resumed} trainings continued from a checkpoint"
     )
     return report
 
 
-def planned(week: date, kills: int, seed: int) -> list[Blow]:
-    """The kills in the order of their tasks, each in another one, task and moment drawn."""
-    dice = random.Random(seed)
-    hit = dice.sample(JOBS, kills)
-    return [Blow(KIND, job, week, dice.uniform(0.05, 1.0)) for job in JOBS if job in hit]
+def plan(week: date, times: int, seed: int) -> list[Fault]:
+    """The kills in the order of their tasks, each in another task; task and moment are drawn."""
+    rnd = random.Random(seed)
+    hit = rnd.sample(JOBS, times)
+    return [Fault(SCHEDULER_KILLED, job, week, rnd.uniform(0.05, 1.0)) for job in JOBS if job in hit]
 
 
-class Outages:
-    """A run at work in an Airflow that is killed and started again."""
+class AirflowRun:
+    """A run of the DAG in an Airflow that is killed and started again; `seconds` is what each job takes."""
 
     def __init__(self, service: Service, progress: Progress, seconds: dict[str, float]) -> None:
         self.home = Home(service.home, services.free_port())
         self.marker = f"{service.home}:outages"
         self._service = service
         self._progress = progress
-        self._seconds = seconds  # what each job takes
+        self._seconds = seconds
         self._airflow = Airflow(self.home)
 
     def begin(self, conf: dict[str, str]) -> None:
@@ -99,33 +108,33 @@ class Outages:
         run = {"dag_run_id": RUN, "logical_date": None, "conf": conf}
         self._airflow.call("POST", f"/dags/{DAG}/dagRuns", run)
 
-    def kill(self, blow: Blow) -> list[Path]:
-        """Kill the scheduler at the blow's moment, stop the rest. Returns the checkpoints that lay there then."""
-        self._await(blow.job, ("running", *DONE, *BROKEN))
-        until = time.monotonic() + blow.moment * self._seconds[blow.job]
-        while time.monotonic() < until and self._state(blow.job) == "running":
+    def kill(self, fault: Fault) -> list[Path]:
+        """Kill the scheduler at the fault's moment, then stop the rest. Returns the checkpoints at that time."""
+        self._await(fault.job, ("running", *DONE, *BROKEN))
+        until = time.monotonic() + fault.moment * self._seconds[fault.job]
+        while time.monotonic() < until and self._state(fault.job) == "running":
             time.sleep(0.2)
         killed = kill_scheduler(self.marker)
         processes.stop(self.marker)
-        self._progress.say(f"{killed} processes killed during {blow.job}")
-        return unfinished(self._service)
+        self._progress.say(f"{killed} processes killed during {fault.job}")
+        return self._service.checkpoints()
 
-    def go_on(self, blow: Blow) -> Struck:
-        """Start Airflow again and wait until the task has ended well; clear it where it failed.
+    def resume(self, fault: Fault) -> Outcome:
+        """Start Airflow again and wait until the task has succeeded; clear it if it failed.
 
         Raises:
             PipelineError: it failed again after that.
         """
         self._start()
-        if self._await(blow.job, (*DONE, *BROKEN)) in DONE:
-            return Struck(blow, "went on by itself")
+        if self._await(fault.job, (*DONE, *BROKEN)) in DONE:
+            return Outcome(fault, BY_ITSELF)
         self._clear()
-        if (state := self._await(blow.job, (*DONE, *BROKEN))) not in DONE:
-            raise PipelineError(f"{blow}: {state} even after it was cleared. Logs: {self.home.airflow / 'logs'}")
-        return Struck(blow, "went on after it was cleared")
+        if (state := self._await(fault.job, (*DONE, *BROKEN))) not in DONE:
+            raise PipelineError(f"{fault}: {state} even after it was cleared. Logs: {self.home.airflow / 'logs'}")
+        return Outcome(fault, CLEARED)
 
-    def said(self, task: str) -> str:
-        """Everything in the task's logs."""
+    def log(self, task: str) -> str:
+        """The logs of all attempts of a task."""
         folder = self.home.airflow / "logs" / f"dag_id={DAG}" / f"run_id={RUN}" / f"task_id={task}"
         return "\n".join(path.read_text(errors="replace") for path in sorted(folder.glob("attempt=*.log")))
 
@@ -141,7 +150,7 @@ class Outages:
     def _start(self) -> None:
         services.start_airflow(self.home, self.marker, **SETTINGS)
         services.wait_for_airflow(self.home, self.marker)
-        self._airflow = Airflow(self.home)  # the token of the one before is worth nothing
+        self._airflow = Airflow(self.home)  # the former token is not valid any more
         self._airflow.dag(DAG)
 
     def _state(self, task: str) -> str | None:
@@ -156,13 +165,13 @@ class Outages:
         return state
 
     def _clear(self) -> None:
-        """As the button does: failed tasks run again, and those behind them."""
+        """Run failed tasks again, and those after them, as the button of the user interface does."""
         request = {"dag_run_id": RUN, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
         self._airflow.call("POST", f"/dags/{DAG}/clearTaskInstances", request)
 
 
 def kill_scheduler(marker: str) -> int:
-    """SIGKILL the scheduler and all that descends from it. Returns how many there were."""
+    """Kill the scheduler and its descendants with SIGKILL. Returns the number of processes."""
     killed = 0
     while victims := _scheduler(marker):
         killed += len(victims)

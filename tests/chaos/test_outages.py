@@ -1,4 +1,4 @@
-"""The plan of the scheduler's kills, and the kill; `make crash` runs it all."""
+"""The plan of the scheduler's kills, and the kill itself; `make crash` runs all of it."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ from tests.chaos import outages
 from tests.chaos.crash import JOBS
 
 FIRST = date(2026, 8, 3)
-# Stands where Airflow does: starts two processes, one by the scheduler's command line, which starts a task in turn.
+# In place of Airflow: starts two processes, one of them with the scheduler's command line, which starts a task.
 SERVICE = """
 import subprocess, sys
 sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -32,12 +32,12 @@ triggerer.wait()
 
 @given(st.integers(0, len(JOBS)), st.integers(0, 20))
 def test_each_kill_hits_another_task_in_the_order_of_the_run(kills: int, seed: int) -> None:
-    blows = outages.planned(FIRST, kills, seed)
-    hit = [blow.job for blow in blows]
+    faults = outages.plan(FIRST, kills, seed)
+    hit = [fault.job for fault in faults]
     assert hit == [job for job in JOBS if job in hit]
     assert len(hit) == len(set(hit)) == kills
-    assert all(0 < blow.moment <= 1 for blow in blows)
-    assert blows == outages.planned(FIRST, kills, seed)
+    assert all(0 < fault.moment <= 1 for fault in faults)
+    assert faults == outages.plan(FIRST, kills, seed)
 
 
 def test_more_kills_than_tasks_are_refused(tmp_path: Path) -> None:
