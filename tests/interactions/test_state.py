@@ -41,10 +41,12 @@ def key(row: dict) -> tuple:
     return row["user_id"], row["start_ts"], row["title_id"]
 
 
-@pytest.mark.parametrize(("seed", "state_weeks"), [(11, 52), (12, 1), (13, 2)])
-def test_labels_and_states_equal_one_pass(spark: SparkSession, streaming: Domain, seed: int, state_weeks: int) -> None:
-    weeks, domain = 5, remembering(streaming, state_weeks)
-    world = random_world(seed, domain, weeks=weeks, users=6, per_week=30)
+@pytest.mark.parametrize(("seed", "state_weeks", "weeks"), [(11, 52, 5), (12, 1, 3), (13, 2, 4)])
+def test_labels_and_states_equal_one_pass(
+    spark: SparkSession, streaming: Domain, seed: int, state_weeks: int, weeks: int
+) -> None:
+    domain = remembering(streaming, state_weeks)
+    world = random_world(seed, domain, weeks=weeks, users=30 // weeks, per_week=30)
     tie = oracle.hashes(spark, [event["event_id"] for event in world.events])
     visits = oracle.visits(world, domain, tie)
     result = built(spark, world, domain, weeks)
@@ -77,7 +79,7 @@ def test_labels_and_states_equal_one_pass(spark: SparkSession, streaming: Domain
 
 def test_labels_that_ask_for_the_last_creator(spark: SparkSession, kuairand: Domain) -> None:
     """Feedback is rarer than in the other worlds, or it would decide every label."""
-    world = random_world(14, kuairand, weeks=3, users=6, per_week=40)
+    world = random_world(14, kuairand, weeks=2, users=9, per_week=40)
     feedback = [{"long_view": "1"}, {"long_view": "0"}, {"long_view": "1"}, {"is_like": "1"}, None]
     rare = [{**event, "extra": feedback[number % 5] or event["extra"]} for number, event in enumerate(world.events)]
     world = replace(world, events=rare)
@@ -86,7 +88,7 @@ def test_labels_that_ask_for_the_last_creator(spark: SparkSession, kuairand: Dom
         key(visit): oracle.kuairand_label(visit, oracle.known_before(visit, visits, kuairand), kuairand)
         for visit in visits
     }
-    rows = rows_of(built(spark, world, kuairand, 3).interactions)
+    rows = rows_of(built(spark, world, kuairand, 2).interactions)
     assert {key(row): row["action_type"] for row in rows} == expected
     assert {"replay", "same_author", "explore", "watch", "skip", "like"} <= set(expected.values())
 
@@ -98,15 +100,15 @@ def test_the_future_changes_nothing(spark: SparkSession, request: pytest.Fixture
     Both worlds are built at once, as the histories of different users with the same event ids.
     """
     domain = request.getfixturevalue(name)
-    world = random_world(21, domain, weeks=3, users=5, per_week=40)
+    world = random_world(21, domain, weeks=2, users=8, per_week=40)
     # Inside a day a visit may go on, and then it has not ended.
     day = sorted(event["event_date"] for event in world.events)[len(world.events) * 2 // 3]
     moment = day_start_of(day, domain.calendar)
-    other = random_world(22, domain, weeks=3, users=5, per_week=40)
+    other = random_world(22, domain, weeks=2, users=8, per_week=40)
     changed = [event for event in world.events if event["event_ts"] < moment]
     changed += [event for event in other.events if event["event_ts"] >= moment]
     renamed = [{**event, "user_id": OTHER + event["user_id"]} for event in changed]
-    rows = rows_of(built(spark, replace(world, events=world.events + renamed), domain, 3).interactions)
+    rows = rows_of(built(spark, replace(world, events=world.events + renamed), domain, 2).interactions)
 
     def past(prefix: str) -> list[dict]:
         own = [row for row in rows if row["user_id"].startswith(OTHER) == bool(prefix)]

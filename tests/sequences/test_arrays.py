@@ -169,9 +169,9 @@ def test_a_week_alone_gives_the_rows_of_a_range(spark: SparkSession, streaming: 
     as_ofs = [domain.calendar.history_start + week * WEEK for week in (2, 3, 4)]
     everything = frame(spark, rows, INTERACTIONS)
     together = rows_of(build(everything, as_ofs, domain))
-    alone = [row for as_of in as_ofs for row in rows_of(build(everything, [as_of], domain))]
-    assert sorted(together, key=repr) == sorted(alone, key=repr)
-    assert together
+    alone = rows_of(build(everything, as_ofs[1:2], domain))
+    assert alone
+    assert sorted(alone, key=repr) == sorted((row for row in together if row["as_of"] == as_ofs[1]), key=repr)
 
 
 @pytest.mark.parametrize("transform", ["log1p", "linear", "none"])
