@@ -1,8 +1,7 @@
-"""Every table once: columns, types, keys and partition. Spark, the ledger, the audits and the docs derive from this.
+"""The tables: columns, types, keys and partition. Spark, delta-rs, the audits and the docs derive from this module.
 
-Long, because every table stands here and nowhere else.
-
-A *raw* row (what `sources/` deliver) is described at the end: all strings, nothing trusted.
+The file is long because it is the only place where a table is described. The raw rows that `intentrec.sources` deliver
+are described at the end: every value is text, because nothing is checked yet.
 """
 
 from dataclasses import dataclass
@@ -50,7 +49,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. A run replaces the `partition` dates it owns and nothing else; `key` is unique in the table."""
+    """One table.
+
+    Attributes:
+        name: of the table and of its folder.
+        row: what one row is.
+        partition: the date column by which it is partitioned. A run replaces the dates it owns and no others.
+        key: columns that are unique together; empty where rows have no identity.
+        columns: in order.
+    """
 
     name: str
     row: str
@@ -76,17 +83,22 @@ class Table:
 
 _EVENT = (
     Column("event_id", TEXT, "the source's id of this event"),
-    Column("user_id", TEXT, "whose taste it is (a profile)"),
-    Column("account_id", TEXT, "whom erasure concerns"),
+    Column("user_id", TEXT, "the user: a profile, whose taste the row is about"),
+    Column("account_id", TEXT, "the account that a request for erasure names"),
     Column("item_id", TEXT, "what was played or touched (an episode, a video, a product)"),
-    Column("event_ts", TS, "when it began, UTC"),
+    Column("event_ts", TS, "when the event began, UTC"),
     Column("arrived_at", TS, "when the row reached the landing zone, UTC"),
     Column("event_type", TEXT, "one of the domain's event types"),
-    Column("duration_s", DOUBLE, "seconds engaged, 0 where the event has no length"),
-    Column("position_s", DOUBLE, "where in the item it ended, seconds from its start", nullable=True),
-    Column("surface", TEXT, "the page or row it came from"),
+    Column("duration_s", DOUBLE, "seconds of engagement; 0 for an event without a length"),
+    Column(
+        "position_s",
+        DOUBLE,
+        "position in the item at the end of the event, in seconds from the item's start",
+        nullable=True,
+    ),
+    Column("surface", TEXT, "the page or row of the service on which it happened"),
     Column("device", TEXT, "kind of device"),
-    Column("extra", text_map(TEXT), "everything else the raw row carried, by name"),
+    Column("extra", text_map(TEXT), "all other fields of the raw row, by name"),
 )
 
 ENGAGEMENT_EVENTS = Table(
@@ -94,22 +106,22 @@ ENGAGEMENT_EVENTS = Table(
     "an accepted raw event",
     "event_date",
     ("event_date", "event_id"),
-    (Column("event_date", DATE, "service date (the service day starts at the domain's hour)"), *_EVENT),
+    (Column("event_date", DATE, "service date of event_ts; a service day starts at calendar.day_start"), *_EVENT),
 )
 
 QUARANTINE = Table(
     "quarantine",
-    "a refused raw row with every reason",
+    "a raw row that was refused, with every reason",
     "event_date",
     (),
     (
         Column("event_date", DATE, "service date of the event, or of arrival where the row has no plausible time"),
         Column("record", TEXT, "event or catalog"),
         Column("reasons", array(TEXT), "every reason, sorted"),
-        Column("raw", TEXT, "the row as it came (invalid UTF-8 replaced)"),
-        Column("source_file", TEXT, "file it came from"),
+        Column("raw", TEXT, "the row as delivered, with invalid UTF-8 replaced"),
+        Column("source_file", TEXT, "the file that holds it"),
         Column("source_line", LONG, "1-based line in that file", nullable=True),
-        Column("arrived_at", TS, "when it reached the landing zone"),
+        Column("arrived_at", TS, "when the row reached the landing zone, UTC"),
     ),
 )
 
@@ -119,9 +131,9 @@ CATALOG = Table(
     "snapshot_date",
     ("snapshot_date", "item_id"),
     (
-        Column("snapshot_date", DATE, "facts known from this service date on"),
-        Column("item_id", TEXT, "what is played"),
-        Column("title_id", TEXT, "unit of vocabulary, state and recommendation"),
+        Column("snapshot_date", DATE, "service date from which these facts are known"),
+        Column("item_id", TEXT, "what is played: an episode, a video, a product"),
+        Column("title_id", TEXT, "the title: unit of vocabulary, state and recommendation"),
         Column("kind", TEXT, "film, show, upload type, department, ..."),
         Column("genres", array(TEXT), "sorted labels; empty where unknown"),
         Column("creator", TEXT, "author, studio or brand", nullable=True),
@@ -130,64 +142,66 @@ CATALOG = Table(
         Column("runtime_s", DOUBLE, "length in seconds", nullable=True),
         Column("language", TEXT, "original language", nullable=True),
         Column("text", TEXT, "name or description", nullable=True),
-        Column("available_from", TS, "first moment it may be offered", nullable=True),
-        Column("available_to", TS, "moment from which it may no longer be offered", nullable=True),
+        Column("available_from", TS, "first moment at which it may be offered", nullable=True),
+        Column("available_to", TS, "first moment at which it may no longer be offered", nullable=True),
     ),
 )
 
 INTERACTIONS = Table(
     "interactions",
-    "a visit: a maximal sequence of one title's events inside a session",
+    "a visit: consecutive events of one title inside a session",
     "event_date",
     ("user_id", "start_ts", "title_id"),
     (
         Column("event_date", DATE, "service date of the visit's session"),
-        Column("user_id", TEXT, "whose taste it is"),
-        Column("account_id", TEXT, "whom erasure concerns"),
-        Column("session_id", TEXT, "user and the session's first moment"),
+        Column("user_id", TEXT, "the user"),
+        Column("account_id", TEXT, "the account that a request for erasure names"),
+        Column("session_id", TEXT, "the user and the start of the session"),
         Column("title_id", TEXT, "the visit's title"),
         Column("item_id", TEXT, "last item of the visit"),
         Column("start_ts", TS, "start of its first event"),
-        Column("end_ts", TS, "T_k: end of its last event; nothing later is in the row"),
-        Column("tie", LONG, "hash of the visit's first event_id: the last word in the order (end_ts, start_ts, tie)"),
-        Column("duration_s", DOUBLE, "seconds engaged in all its events"),
+        Column("end_ts", TS, "T_k: end of its last event; the row holds nothing that is known only later"),
+        Column("tie", LONG, "hash of its first event_id; visits are ordered by (end_ts, start_ts, tie)"),
+        Column("duration_s", DOUBLE, "seconds of engagement in all its events"),
         Column("fraction", DOUBLE, "furthest position of the last item as a share of its runtime", nullable=True),
-        Column("event_counts", text_map(LONG), "events by event_type"),
+        Column("event_counts", text_map(LONG), "number of events by event_type"),
         Column("signals", text_map(DOUBLE), "sum of each of the domain's signals over the visit"),
-        Column("surface", TEXT, "of the first event"),
-        Column("device", TEXT, "of the first event"),
+        Column("surface", TEXT, "surface of the first event"),
+        Column("device", TEXT, "device of the first event"),
         Column("kind", TEXT, "catalogue fact at that time"),
         Column("genres", array(TEXT), "catalogue fact at that time"),
         Column("creator", TEXT, "catalogue fact at that time", nullable=True),
         Column("language", TEXT, "catalogue fact at that time", nullable=True),
         Column("episode", INT, "catalogue fact of the last item", nullable=True),
-        Column("release_age_days", DOUBLE, "end_ts minus the title's release, in days; 0 before it", nullable=True),
-        Column("action_type", TEXT, "label of the first rule that matched"),
-        Column("is_target", BOOL, "the domain's target_when"),
-        Column("left_censored", BOOL, "in the domain's first weeks, where everything looks new"),
-        Column("rules_version", TEXT, "hash of the rules that labelled the row"),
+        Column(
+            "release_age_days", DOUBLE, "days from the title's release to end_ts; 0 before the release", nullable=True
+        ),
+        Column("action_type", TEXT, "label of the first action-type rule that matches"),
+        Column("is_target", BOOL, "whether it may be predicted: the domain's target_when"),
+        Column("left_censored", BOOL, "in the domain's first weeks, in which every title looks new"),
+        Column("rules_version", TEXT, "hash of the rules that gave the label"),
     ),
 )
 
 TITLE_STATE = Table(
     "title_state",
-    "what a user had done with a title before a week",
+    "what a user had done with a title up to a date",
     "as_of",
     ("as_of", "user_id", "title_id"),
     (
-        Column("as_of", DATE, "state before this date; each fact expires after the domain's state_weeks"),
-        Column("user_id", TEXT, "whose taste it is"),
+        Column("as_of", DATE, "state before this date; each fact expires after interactions.state_weeks"),
+        Column("user_id", TEXT, "the user"),
         Column("title_id", TEXT, "the title"),
         Column("last_play_ts", TS, "end of the last visit that played it", nullable=True),
         Column("last_item_id", TEXT, "last item played", nullable=True),
-        Column("last_episode", INT, "its episode", nullable=True),
-        Column("last_fraction", DOUBLE, "how far into it", nullable=True),
+        Column("last_episode", INT, "episode of that item", nullable=True),
+        Column("last_fraction", DOUBLE, "how far that visit got into it, as a share of its runtime", nullable=True),
         Column("last_finished_ts", TS, "end of the last visit that finished an item of it", nullable=True),
-        Column("listed", BOOL, "on the user's list"),
-        Column("last_listed_ts", TS, "when the list last changed for it", nullable=True),
-        Column("genres", array(TEXT), "genres at the last visit: the user's taste is their union over titles"),
+        Column("listed", BOOL, "whether it is on the user's list"),
+        Column("last_listed_ts", TS, "when it was last put on the list or taken off", nullable=True),
+        Column("genres", array(TEXT), "genres at the last visit"),
         Column("creator", TEXT, "creator at the last visit", nullable=True),
-        Column("last_touch_ts", TS, "end of the last visit of any sort"),
+        Column("last_touch_ts", TS, "end of the last visit of any kind"),
     ),
 )
 
@@ -213,33 +227,33 @@ def _each(name: str, of: DataType, doc: str) -> Column:
 
 SEQUENCES = Table(
     "sequences",
-    "a user active in the week before as_of: the latest n interactions, oldest first, as aligned arrays",
+    "a user who was active in the week before as_of: the latest n visits, oldest first, as aligned arrays",
     "as_of",
     ("as_of", "user_id"),
     (
-        Column("as_of", DATE, "everything in the row happened before this service date"),
-        Column("user_id", TEXT, "whose taste it is"),
-        Column("account_id", TEXT, "whom erasure concerns"),
-        Column("n_new", INT, "how many of the last positions fell into the week before as_of"),
+        Column("as_of", DATE, "service date before which everything in the row happened"),
+        Column("user_id", TEXT, "the user"),
+        Column("account_id", TEXT, "the account that a request for erasure names"),
+        Column("n_new", INT, "how many of the last positions lie in the week before as_of"),
         _each("title_id", TEXT, "titles"),
         _each("start_ts", TS, "starts"),
         _each("end_ts", TS, "T_k"),
-        _each("duration_s", DOUBLE, "seconds engaged"),
+        _each("duration_s", DOUBLE, "seconds of engagement"),
         _each("action_type", TEXT, "action types"),
         _each("kind", TEXT, "kinds"),
-        Column("genres", array(array(TEXT)), "genres of each interaction"),
+        Column("genres", array(array(TEXT)), "genres of each visit"),
         _each("creator", TEXT, "creators, empty text where unknown"),
         _each("language", TEXT, "languages, empty text where unknown"),
-        _each("release_age_days", DOUBLE, "ages, -1 where unknown"),
+        _each("release_age_days", DOUBLE, "release ages in days, -1 where unknown"),
         _each("surface", TEXT, "surfaces"),
         _each("device", TEXT, "devices"),
-        _each("is_target", BOOL, "may be predicted: the domain's target, and not left-censored"),
-        _each("weight", FLOAT, "duration weight in [0, 1]"),
+        _each("is_target", BOOL, "may be predicted: is_target and not left_censored"),
+        _each("weight", FLOAT, "weight of the duration, in [0, 1]"),
         Column("window_start", text_map(array(INT)), "per window H: 0-based first position with T_k - T_i <= H"),
     ),
 )
 
-_RELEASE = Column("release_id", TEXT, "the publication this row belongs to")
+_RELEASE = Column("release_id", TEXT, "the release that the row belongs to")
 
 USER_INTENTS = Table(
     "user_intents",
@@ -247,17 +261,17 @@ USER_INTENTS = Table(
     "as_of",
     ("as_of", "user_id"),
     (
-        Column("as_of", DATE, "predicted from everything before this date"),
+        Column("as_of", DATE, "service date before which everything that it is predicted from happened"),
         _RELEASE,
-        Column("user_id", TEXT, "whose intent"),
-        Column("account_id", TEXT, "whom erasure concerns"),
+        Column("user_id", TEXT, "the user"),
+        Column("account_id", TEXT, "the account that a request for erasure names"),
         Column("intent_embedding", array(FLOAT), "Z of Eq. 2"),
-        Column("attention", text_map(FLOAT), "softmax of alpha per intent"),
-        Column("primary_intent", TEXT, "intent of the largest attention weight"),
+        Column("attention", text_map(FLOAT), "attention weight per intent: softmax of alpha"),
+        Column("primary_intent", TEXT, "intent with the largest attention weight"),
         Column("top_labels", text_map(array(TEXT)), "per intent, most probable labels first"),
         Column("top_probabilities", text_map(array(FLOAT)), "their probabilities"),
         Column("cluster", INT, "k-means cluster of the embedding, within space_id", nullable=True),
-        Column("space_id", TEXT, "embeddings are comparable within one space only: the model version"),
+        Column("space_id", TEXT, "the model version; embeddings are comparable within one version only"),
     ),
 )
 
@@ -267,12 +281,12 @@ RECOMMENDATIONS = Table(
     "as_of",
     ("as_of", "user_id", "rank"),
     (
-        Column("as_of", DATE, "recommended from everything before this date"),
+        Column("as_of", DATE, "service date before which everything that it is recommended from happened"),
         _RELEASE,
-        Column("user_id", TEXT, "for whom"),
-        Column("account_id", TEXT, "whom erasure concerns"),
+        Column("user_id", TEXT, "the user"),
+        Column("account_id", TEXT, "the account that a request for erasure names"),
         Column("rank", INT, "1 is best"),
-        Column("title_id", TEXT, "what"),
+        Column("title_id", TEXT, "the title"),
         Column("score", FLOAT, "the model's logit"),
     ),
 )
@@ -283,13 +297,13 @@ ITEM_VECTORS = Table(
     "as_of",
     ("as_of", "title_id"),
     (
-        Column("as_of", DATE, "offered on this date"),
+        Column("as_of", DATE, "service date on which the title is offered"),
         _RELEASE,
         Column("title_id", TEXT, "the title"),
         Column(
             "vector",
             array(FLOAT),
-            "its dot product with a user vector, and the user's logit bias of the title, are the logit",
+            "its dot product with a user vector plus the user's logit bias of the title is the logit",
         ),
     ),
 )
@@ -300,17 +314,17 @@ USER_VECTORS = Table(
     "as_of",
     ("as_of", "user_id"),
     (
-        Column("as_of", DATE, "from everything before this date"),
+        Column("as_of", DATE, "service date before which everything that it is computed from happened"),
         _RELEASE,
         Column("user_id", TEXT, "the user"),
-        Column("account_id", TEXT, "whom erasure concerns"),
+        Column("account_id", TEXT, "the account that a request for erasure names"),
         Column(
-            "vector", array(FLOAT), "its dot product with an item vector, and that title's logit bias, are the logit"
+            "vector", array(FLOAT), "its dot product with an item vector plus the logit bias of that title is the logit"
         ),
         Column(
             "logit_bias",
             text_map(FLOAT),
-            "by title in or near the user's history: what to add to its dot product",
+            "logit bias by title, for titles in or near the user's history; 0 for all others",
             former="boosts",
         ),
     ),
@@ -318,20 +332,20 @@ USER_VECTORS = Table(
 
 RELEASES = Table(
     "releases",
-    "one publication: consumers start here",
+    "one publication; consumers read this table first",
     None,
     ("release_id",),
     (
         Column("release_id", TEXT, "hash of everything that determines the published rows"),
-        Column("as_of", DATE, "what it was computed for"),
-        Column("active", BOOL, "consumers use the one active release"),
+        Column("as_of", DATE, "the date that it was computed for"),
+        Column("active", BOOL, "whether consumers use it; at most one release is active"),
         Column("model_name", TEXT, "registered model"),
         Column("model_version", TEXT, "its version"),
-        Column("mlflow_run_id", TEXT, "the training run"),
-        Column("table_versions", text_map(LONG), "published and input tables at their Delta versions"),
+        Column("mlflow_run_id", TEXT, "MLflow's id of the training"),
+        Column("table_versions", text_map(LONG), "Delta versions of the published tables and of their inputs"),
         Column("metrics", text_map(DOUBLE), "the gate's metrics of this model"),
-        Column("config_hash", TEXT, "of the domain file"),
-        Column("code_version", TEXT, "commit"),
+        Column("config_hash", TEXT, "hash of the domain file"),
+        Column("code_version", TEXT, "commit of the code, with + where the code differs from it"),
     ),
 )
 
@@ -341,20 +355,25 @@ RUN_LEDGER = Table(
     None,
     ("run_id",),
     (
-        Column("run_id", TEXT, "this attempt"),
+        Column("run_id", TEXT, "id of the attempt"),
         Column("job", TEXT, "ingest, build_interactions, ..."),
-        Column("start", DATE, "interval, inclusive"),
-        Column("end", DATE, "interval, exclusive"),
+        Column("start", DATE, "first service date of its interval"),
+        Column("end", DATE, "service date after the last"),
         Column("status", TEXT, "running, succeeded, skipped or failed"),
         Column("message", TEXT, "why it was skipped or failed, or what a person decided", nullable=True),
         Column("inputs", text_map(LONG), "table versions read"),
         Column("outputs", text_map(LONG), "table versions after the run"),
-        Column("counts", text_map(LONG), "rows in, accepted, quarantined, ... as TABLE_OR_STEP.what"),
-        Column("config_hash", TEXT, "of the domain file"),
-        Column("code_version", TEXT, "commit"),
-        Column("started_at", TS, "clock time"),
-        Column("seconds", DOUBLE, "wall time", nullable=True),
-        Column("airflow_task", TEXT, "Airflow's task attempt, as its log is named; empty where none", nullable=True),
+        Column("counts", text_map(LONG), "what was counted, as TABLE_OR_STEP.what, such as events.accepted"),
+        Column("config_hash", TEXT, "hash of the domain file"),
+        Column("code_version", TEXT, "commit of the code, with + where the code differs from it"),
+        Column("started_at", TS, "when it began, UTC"),
+        Column("seconds", DOUBLE, "wall time in seconds; null while it is running", nullable=True),
+        Column(
+            "airflow_task",
+            TEXT,
+            "Airflow's attempt of the task, as its log is named; null outside Airflow",
+            nullable=True,
+        ),
     ),
 )
 
@@ -377,9 +396,8 @@ TABLES: dict[str, Table] = {
     )
 }
 
-# What a source delivers: everything as text, so that a bad value reaches the quarantine with its reason instead of
-# failing the read. `read_error` is set where a line could not be taken apart at all (then only raw, source_* and
-# arrived_at are filled).
+# What a source delivers. Every value is text, so that a bad value reaches the quarantine with its reason instead of
+# failing the read. `read_error` says why a line could not be parsed; then only raw, source_* and arrived_at are filled.
 RAW_EVENT = StructType(
     [
         StructField("raw", TEXT, False),

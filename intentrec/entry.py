@@ -47,22 +47,22 @@ def job(name: str, start: date, end: date, config: Path, profile: Path | None = 
     Raises:
         SystemExit: status 99 where the job had nothing to do, status 1 where it failed. The error is printed before.
     """
-    speaker, run = logging.Speaker(name, start, end), None
+    log, run = logging.JobLog(name, start, end), None
     try:
         with attempt(name, start, end, config, profile) as run:
-            speaker = run.speaker
+            log = run.log
             yield run
     except Skip:
         _write_page(run)
         sys.exit(SKIPPED)
     except PipelineError as error:
         _write_page(run)
-        speaker.say(str(error), logging.ERROR)
+        log.write(str(error), logging.ERROR)
         sys.exit(1)
     except Exception as error:
         trace = traceback.format_exc()
         _write_page(run)
-        speaker.say(explained(error) or logging.UNEXPECTED, logging.ERROR, trace)
+        log.write(explained(error) or logging.UNEXPECTED, logging.ERROR, trace)
         sys.exit(1)
     _write_page(run)
 

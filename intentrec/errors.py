@@ -3,24 +3,25 @@
 import re
 import traceback
 
-# How Spark, delta-rs and pyarrow say that a file is not there.
+# How Spark, delta-rs and pyarrow report a missing file.
 _ABSENT = re.compile(r"FILE_NOT_EXIST|FileNotFound|not found|No such file", re.IGNORECASE)
 _DATA_FILE = re.compile(r"(?:\w+:/+)?[\w.=/%-]+\.parquet")
-# What went wrong around a job rather than in it, by what its error says somewhere, and what to do.
-_AROUND = {
-    r"No space left on device|File too large|Disk quota exceeded|disk I/O error|disk is full": "the disk takes no "
-    "more: free some space",
-    r"Permission denied|Read-only file system|AccessDenied": "a folder cannot be written: look at its owner and rights",
-    r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)": "Spark's JVM is gone, "
-    "killed or out of memory: the machine's log tells which",
-    r"JAVA_GATEWAY_EXITED": "Spark's JVM did not come up, killed or without a Java: what it said stands above",
-    r"API request to .* failed|Max retries exceeded|MlflowException.*Connection": "MLflow does not answer: look "
-    "whether its server runs and the profile names it",
+# Failures of the machine or of a service, by a pattern of the error's text: what happened and what to do.
+_ENVIRONMENT = {
+    r"No space left on device|File too large|Disk quota exceeded|disk I/O error|disk is full": "the disk is full: "
+    "free some space",
+    r"Permission denied|Read-only file system|AccessDenied": "a folder cannot be written: "
+    "check its owner and permissions",
+    r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)": "Spark's JVM was "
+    "killed or ran out of memory: the machine's log says which",
+    r"JAVA_GATEWAY_EXITED": "Spark's JVM did not start: no Java, or it was killed. Its output is printed above",
+    r"API request to .* failed|Max retries exceeded|MlflowException.*Connection": "MLflow does not answer: check "
+    "that its server runs and that the profile names it",
 }
 
 
 class PipelineError(Exception):
-    """What was wrong, where (file, table, interval) and what to do."""
+    """An error with a message for the user: what is wrong, where (file, table, interval), and what to do."""
 
 
 class AuditFailed(PipelineError):
@@ -28,25 +29,25 @@ class AuditFailed(PipelineError):
 
 
 class Skip(Exception):
-    """A job has nothing to do, and why; it ends with status 99, which Airflow shows as skipped."""
+    """A job has nothing to do; the message says why. It exits with status 99, which Airflow shows as skipped."""
 
 
 def lost_file(error: BaseException) -> str | None:
-    """What to say of an error that comes from a data file that a table names and nobody finds; None of any other."""
+    """A message for an error about a data file that a table lists but that does not exist; None for other errors."""
     text = f"{type(error).__name__}: {error}"
     found = _DATA_FILE.search(text) if _ABSENT.search(text) else None
     if found is None:
         return None
-    return f"data file {found[0]} is lost; run the job that wrote it over its week again, it writes the rows anew"
+    return f"data file {found[0]} is lost; run the job that wrote it again over its week, which writes the rows anew"
 
 
 def explained(error: BaseException) -> str | None:
-    """What to say of an error that the machine around a job made; None of any other, which is a fault of the job."""
-    told = lost_file(error)
-    if told is not None:
-        return told
+    """A message for an error that the machine or a service caused; None for other errors, which are bugs of the job."""
+    message = lost_file(error)
+    if message is not None:
+        return message
     text = "".join(traceback.format_exception(error))
-    for pattern, what in _AROUND.items():
+    for pattern, what in _ENVIRONMENT.items():
         if re.search(pattern, text, re.DOTALL):
             return f"{what}, then run the job again; nothing is half committed"
     return None

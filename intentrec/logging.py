@@ -1,8 +1,8 @@
-"""The lines of a job: what is said, and the run, job and interval that it is said of.
+"""The lines that a job prints. Each names the job, its interval and its run.
 
-As text, `[ingest 2026-09-14..2026-09-21 3f9a1c04] started`, the run by the first eight letters of its id; with
-INTENTREC_LOG=json, one object a line. Printed rather than given to Python's logging, whose handlers belong to whatever
-program has loaded a job: a job's lines are its output, and look alike under Airflow, spark-submit and by hand.
+A line is text, `[ingest 2026-09-14..2026-09-21 3f9a1c04] started`, with the first eight letters of the run's id. With
+INTENTREC_LOG=json it is a JSON object. The lines are the output of a job, so they are printed: handlers of Python's
+logging belong to the program that loads a job, and lines would differ under Airflow, under spark-submit and by hand.
 """
 
 import json
@@ -13,31 +13,31 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 INFO, WARNING, ERROR = "info", "warning", "error"
-SHORT = 8  # letters of a run id that a person needs to find the run
-UNEXPECTED = "unexpected error, whose traceback stands above"
+SHORT = 8  # letters of a run id in a line of text
+UNEXPECTED = "unexpected error; its traceback is printed above"
 _MARKS = {INFO: "", WARNING: "warning: ", ERROR: "FAILED: "}
-# Without a run where the ledger knows of none: it failed before, or a DAG says that it was not asked for.
+# A line has no run where the ledger has none: the job failed before its attempt began, or a DAG skipped it.
 _TEXT = re.compile(r"^\[[a-z_]+( \d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d( [0-9a-f]{8})?)?\] ")
-# Airflow tells a task's processes who they are; the names are those of the folders in which it keeps their logs.
+# Airflow sets these variables in the processes of a task. The names are those of the folders of its task logs.
 _AIRFLOW = {"dag_id": "DAG_ID", "run_id": "DAG_RUN_ID", "task_id": "TASK_ID", "attempt": "TRY_NUMBER"}
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """Who says a line: a job over an interval, and the attempt as the ledger knows it."""
+class JobLog:
+    """The log of a job over [start, end); `run_id` is None before the attempt is in the ledger."""
 
     job: str
     start: date
     end: date
     run_id: str | None = None
 
-    def say(self, message: str, level: str = INFO, trace: str | None = None) -> None:
-        """Print a line, an error as one; of an unexpected error with its traceback."""
+    def write(self, message: str, level: str = INFO, trace: str | None = None) -> None:
+        """Print a line; errors go to stderr. `trace` is the traceback of an unexpected error."""
         line = (self._json if as_json() else self.text)(message, level, trace)
         print(line, file=sys.stderr if level == ERROR else None, flush=True)
 
     def text(self, message: str, level: str, trace: str | None) -> str:
-        """The line as a person reads it."""
+        """The line as text."""
         run = f" {self.run_id[:SHORT]}" if self.run_id else ""
         return f"{trace or ''}[{self.job} {self.start}..{self.end}{run}] {_MARKS[level]}{message}"
 
@@ -62,18 +62,18 @@ def as_json() -> bool:
 
 
 def airflow_task() -> str | None:
-    """The attempt of Airflow's task that started this process, as Airflow names its log; None of any other process."""
+    """The attempt of the Airflow task that runs this process, named like its log; None outside Airflow."""
     found = {name: os.environ.get(f"AIRFLOW_CTX_{key}") for name, key in _AIRFLOW.items()}
     return "/".join(f"{name}={value}" for name, value in found.items()) if all(found.values()) else None
 
 
 def text_of(line: str) -> str | None:
-    """A line that a job said, as text, whichever form it has; None of every other line."""
+    """A job's line as text, whichever form it has; None for every other line."""
     if _TEXT.match(line):
         return line
     try:
-        said = json.loads(line)
-        speaker = Speaker(said["job"], said["start"], said["end"], said.get("run_id"))
-        return speaker.text(said["message"], said["level"], said.get("traceback"))
+        fields = json.loads(line)
+        log = JobLog(fields["job"], fields["start"], fields["end"], fields.get("run_id"))
+        return log.text(fields["message"], fields["level"], fields.get("traceback"))
     except (ValueError, KeyError, TypeError):
         return None

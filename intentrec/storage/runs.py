@@ -64,16 +64,16 @@ class Run:
 
     def say(self, message: str) -> None:
         """Print a line of progress."""
-        self.speaker.say(message)
+        self.log.write(message)
 
     def warn(self, message: str) -> None:
         """Print a line about what a person should look at."""
-        self.speaker.say(message, logging.WARNING)
+        self.log.write(message, logging.WARNING)
 
     @property
-    def speaker(self) -> logging.Speaker:
-        """Who says its lines."""
-        return logging.Speaker(self.job, self.start, self.end, self.run_id)
+    def log(self) -> logging.JobLog:
+        """Its log."""
+        return logging.JobLog(self.job, self.start, self.end, self.run_id)
 
 
 # Pages are no code: a study writes them anew while it runs.

@@ -24,13 +24,12 @@ from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.evaluation.gate import Decision
 from intentrec.registry import tracking
-from intentrec.registry.challenger import make_challenger
 from intentrec.registry.judge import apply, judge_challenger
 from intentrec.registry.tracking import client_of, experiment
 from intentrec.registry.verdicts import record
 from intentrec.registry.versions import Registry, Version
 from tests.registry import world
-from tests.registry.judged import CONFIG, Judged, Registering
+from tests.registry.judged import Judged, Registering, train
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +62,7 @@ def test_a_full_disk_is_told_where_plots_are_copied(judged: Judged, tmp_path: Pa
             tracking.fetch(judged.version.run_id, "plots", tmp_path / "full")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "the disk takes no more" in str(explained(found.value))
+    assert "the disk is full" in str(explained(found.value))
     assert list(tracking.fetch(judged.version.run_id, "plots", tmp_path / "room").iterdir())
 
 
@@ -72,7 +71,7 @@ def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_on
     assert registry.champion() is None
     second = make("b", T2)
     older = make("a", T1)
-    assert registry.holder("challenger").number == second.number
+    assert registry.by_alias("challenger").number == second.number
     assert make("a", T1).number == older.number
     assert [version.number for version in registry.versions()] == ["1", "2"]
     with pytest.raises(PipelineError, match="has no version 9"):
@@ -97,7 +96,7 @@ def test_an_old_week_is_published_by_the_champion_of_then(make: Registering) -> 
     registry = make.registry
     first, second, third = make("a", T1), make("b", T2), make("c", T3)
     registry.promote(first)
-    registry.keep(second)
+    registry.decline(second)
     registry.promote(third)
     numbers = {day: getattr(registry.champion_for(day), "number", None) for day in (date(2026, 8, 24), T1, T2, T3)}
     assert numbers == {date(2026, 8, 24): None, T1: first.number, T2: first.number, T3: third.number}
@@ -124,7 +123,7 @@ def test_another_judgement_moves_only_what_nothing_was_decided_about(judged: Jud
     record(registry, third, "rejected", "it repeats itself", "ada", NOON)
     stays = "version 3 was rejected before, and stays as it is"
     assert judge_again(third, better) == (stays, "kept", first.number)
-    registry.ask(fourth, "keep")
+    registry.request_review(fourth, "keep")
     assert judge_again(fourth, better) == ("version 4 is champion", "promoted", fourth.number)
 
 
@@ -141,7 +140,7 @@ def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
     registry = Registry(judged.profile, judged.domain)
     path = judged.run("gate").report_dir / "gate.json"
     before, versions = path.read_bytes(), registry.versions()
-    assert make_challenger(judged.run("train"), CONFIG) == registry.version(judged.version.number)
+    assert train(judged.run("train")) == registry.version(judged.version.number)
     again = judge_challenger(judged.run("gate"))
     assert again.to_dict() == judged.decision.to_dict()
     assert path.read_bytes() == before
@@ -155,7 +154,7 @@ def test_what_a_killed_training_left_goes_with_the_next_of_its_week(judged: Judg
         (folder / "challenger").mkdir(parents=True)
     with at_work.with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        make_challenger(judged.run("train"), CONFIG)
+        train(judged.run("train"))
         assert not left.exists()
         assert at_work.exists()
     assert other.exists(), "of another week, which may go on from its checkpoint"
@@ -170,7 +169,7 @@ def test_two_trainings_from_the_same_inputs_take_turns(judged: Judged, capsys: p
     said = ""
     with lock.open("w") as file, ThreadPoolExecutor(1) as beside:
         fcntl.flock(file, fcntl.LOCK_EX)  # as a training at work holds it
-        second = beside.submit(make_challenger, judged.run("train"), CONFIG)
+        second = beside.submit(train, judged.run("train"))
         while "waiting: another run trains from these inputs" not in said:
             assert not second.done()
             said += capsys.readouterr().out
@@ -200,7 +199,7 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
     kept = {entry.path for entry in client.list_artifacts(judged.version.run_id)}
     assert {"plots", "v0", "card.md", "config.yaml", "history.json"} <= kept
     card = client.get_model_version(judged.version.name, judged.version.number).description
-    for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24", "learned in a training anew"):
+    for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24", "part of a second training"):
         assert part in card
     assert run.data.tags["mlflow.note.content"] == card
     assert run.info.start_time <= client.get_metric_history(judged.version.run_id, "epoch_val_mrr")[0].timestamp
@@ -230,7 +229,7 @@ def test_the_judged_week_teaches_nothing(judged: Judged, make: Registering, tmp_
     world.put(run.warehouse, SEQUENCES, pa.concat_tables([past.cast(future.schema), future]))
     world.put(run.warehouse, CATALOG, pa.concat_tables([catalog, turned]))
     world.put(run.warehouse, INTERACTIONS, world.interactions_of(other))
-    version = make_challenger(run, CONFIG)
+    version = train(run)
     assert version.fingerprint != judged.version.fingerprint
     registry = Registry(run.profile, run.domain)
     weights = [
@@ -268,7 +267,7 @@ def test_the_registered_model_holds_no_pickle(judged: Judged, tmp_path: Path) ->
 
 def test_a_changed_gate_judges_again_and_a_changed_model_is_trained_again(judged: Judged) -> None:
     stricter = world.domain_of(judged.domain, gate={"naive_baselines": ["most_frequent"]})
-    assert make_challenger(judged.run("train", domain=stricter), CONFIG).number == judged.version.number
+    assert train(judged.run("train", domain=stricter)).number == judged.version.number
     assert len(judge_challenger(judged.run("gate", domain=stricter)).reasons) == 2
     changed = world.domain_of(judged.domain, training={"seed": 8})
     with pytest.raises(PipelineError, match="run train first"):
@@ -278,9 +277,9 @@ def test_a_changed_gate_judges_again_and_a_changed_model_is_trained_again(judged
 def test_a_variant_without_intent_embedding_is_refused(judged: Judged) -> None:
     plain = world.domain_of(judged.domain, model={"variant": "v0"})
     with pytest.raises(PipelineError, match=r"streaming.yaml: model.variant: v0"):
-        make_challenger(judged.run("train", domain=plain), CONFIG)
+        train(judged.run("train", domain=plain))
 
 
 def test_no_history_is_skipped(judged: Judged) -> None:
     with pytest.raises(Skip):
-        make_challenger(judged.run("train", end=world.FIRST + timedelta(days=7)), CONFIG)
+        train(judged.run("train", end=world.FIRST + timedelta(days=7)))

@@ -1,26 +1,25 @@
-"""Attempts of a job as the ledger and the caller see them."""
+"""Attempts of a job in the run ledger, and the version of the code that made them."""
 
 import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
-from pyspark.errors import PySparkRuntimeError
+from deltalake import write_deltalake
 
 from intentrec.config import ROOT, load_domain, load_profile
-from intentrec.errors import explained
-from intentrec.storage import runs
+from intentrec.contracts import RUN_LEDGER
+from intentrec.errors import PipelineError, Skip
+from intentrec.storage import delta, runs
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import attempt, ledger
-from intentrec.training.checkpoint import CHECKPOINT
 
 CONFIG = ROOT / "conf" / "streaming.yaml"
 WEEK = (date(2026, 8, 3), date(2026, 8, 10))
-# What Airflow's BashOperator tells the processes of a task.
+# Variables that Airflow's BashOperator sets in the processes of a task.
 TASK = {
     "AIRFLOW_CTX_DAG_ID": "intentrec_weekly_streaming",
     "AIRFLOW_CTX_DAG_RUN_ID": "manual__1",
@@ -30,8 +29,44 @@ TASK = {
 AIRFLOW_TASK = "dag_id=intentrec_weekly_streaming/run_id=manual__1/task_id=probe/attempt=2"
 
 
-def test_attempts_beside_one_another_all_have_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delta sees files, not rows, and refuses an append beside an overwrite: such a write is made again."""
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (None, "succeeded", "approved by a person"),
+        (Skip("nothing to train on"), "skipped", "nothing to train on"),
+        (PipelineError("table x does not exist"), "failed", "PipelineError: table x does not exist"),
+        (RuntimeError("boom"), "failed", "RuntimeError: boom"),
+        (KeyboardInterrupt(), "failed", "KeyboardInterrupt: "),
+    ],
+)
+def test_the_ledger_says_how_an_attempt_ended(
+    error: BaseException | None, status: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
+    with pytest.raises(type(error)) if error else nullcontext(), attempt("probe", *WEEK, CONFIG) as run:
+        (row,) = ledger(load_profile(), load_domain(CONFIG))
+        assert (row["run_id"], row["status"], row["seconds"]) == (run.run_id, "running", None)
+        run.counts["events.read"], run.inputs["catalog"], run.outputs["interactions"] = 3, 4, 5
+        run.note = "approved by a person"
+        if error:
+            raise error
+    (row,) = ledger(load_profile(), load_domain(CONFIG))
+    assert (row["job"], row["start"], row["end"], row["status"], row["message"]) == ("probe", *WEEK, status, message)
+    assert (row["counts"], row["inputs"], row["outputs"]) == ({"events.read": 3}, {"catalog": 4}, {"interactions": 5})
+    assert row["seconds"] > 0
+    assert row["airflow_task"] is None
+
+
+def test_an_empty_interval_begins_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
+    wrong = pytest.raises(PipelineError, match="--end 2026-08-03 is not after --start 2026-08-03")
+    with wrong, attempt("probe", WEEK[0], WEEK[0], CONFIG):
+        pass
+    assert ledger(load_profile(), load_domain(CONFIG)) == []
+
+
+def test_concurrent_attempts_all_have_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delta compares files, not rows, and refuses an append beside an overwrite. Such a write is tried again."""
     monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
 
     def attempts(job: str) -> None:
@@ -48,13 +83,13 @@ def test_attempts_beside_one_another_all_have_their_rows(tmp_path: Path, monkeyp
     }
 
 
-def test_a_ledger_from_before_a_column_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_is_older_than_a_column_is_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
     profile, domain = load_profile(), load_domain(CONFIG)
     with attempt("probe", *WEEK, CONFIG):
         pass
     path = f"{profile.warehouse}/{domain.domain}/run_ledger"
-    old: pa.Table = pa.table(DeltaTable(path).to_pyarrow_table()).drop_columns("airflow_task")
+    old = Snapshot(delta.warehouse_of(profile, domain), RUN_LEDGER).rows().drop_columns("airflow_task")
     write_deltalake(path, old, mode="overwrite", schema_mode="overwrite")
     assert "airflow_task" not in ledger(profile, domain)[0]
     for name, value in TASK.items():
@@ -65,65 +100,7 @@ def test_a_ledger_from_before_a_column_goes_on(tmp_path: Path, monkeypatch: pyte
     assert found == [("succeeded", None), ("succeeded", AIRFLOW_TASK)]
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (OSError(28, "No space left on device"), "free some space"),
-        (OSError(27, "File too large"), "free some space"),
-        (PySparkRuntimeError(errorClass="JAVA_GATEWAY_EXITED", messageParameters={}), "JVM did not come up"),
-        (PermissionError(13, "Permission denied", "/w/interactions"), "owner and rights"),
-        (ConnectionError("API request to http://127.0.0.1:9/api failed with exception"), "MLflow does not answer"),
-        (FileNotFoundError("/w/sequences/as_of=2026-08-10/part-0.parquet"), "as_of=2026-08-10/part-0.parquet is lost"),
-    ],
-)
-def test_what_the_machine_did_is_told_from_faults(error: Exception, told: str) -> None:
-    assert told in str(explained(error))
-    assert "again" in str(explained(error))
-
-
-FULL = """
-import resource, sqlite3, sys
-from pathlib import Path
-import torch
-from intentrec.errors import explained
-from intentrec.training.checkpoint import save_checkpoint
-
-def rows(folder):
-    with sqlite3.connect(folder / "rows.db") as database:
-        database.execute("create table rows (text)")
-        database.executemany("insert into rows values (?)", [("x" * 1000,)] * 100)
-
-def checkpoint(folder):
-    save_checkpoint(folder, {"weights": torch.zeros(25_000)})
-
-for write in (rows, checkpoint):
-    write(Path(sys.argv[1]) / "room")
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-for write in (rows, checkpoint):
-    try:
-        write(Path(sys.argv[1]) / "none")
-        print("written")
-    except Exception as error:
-        print(explained(error))
-"""
-
-
-def test_a_full_disk_is_told_whatever_writes(tmp_path: Path) -> None:
-    """Files of 100 kB where no more than 50 kB go into one."""
-    for name in ("room", "none"):
-        (tmp_path / name).mkdir()
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
-    told = done.stdout.splitlines()
-    assert len(told) == 2, done.stderr
-    assert all(line.startswith("the disk takes no more: free some space, then run the job again") for line in told)
-    assert not (tmp_path / "none" / CHECKPOINT).exists()
-
-
-def test_a_fault_of_the_job_is_not_explained_away() -> None:
-    assert explained(KeyError("user_id")) is None
-
-
-def test_the_code_is_marked_where_it_differs_and_not_where_a_page_does(
+def test_the_version_is_marked_where_code_differs_and_not_where_a_page_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def git(*arguments: str) -> str:
