@@ -178,6 +178,23 @@ def checksums(config: Config = STREAMING) -> None:
         print(f"{name:<20}{each.rows:>12,}  {each.checksum}")
 
 
+@app.command()
+def migrate(config: Config = STREAMING) -> None:
+    """Give existing tables the column names of this version. A second call changes nothing. Starts Spark."""
+    from intentrec.calendar import WEEK
+    from intentrec.registry import migration
+    from intentrec.storage import delta
+    from intentrec.storage.runs import attempt
+    from intentrec.storage.warehouse import Warehouse
+
+    profile, domain = load_profile(), load_domain(config)
+    ends = [release["as_of"] for release in delta.releases(profile, domain)]
+    end = max(ends, default=domain.calendar.history_start + WEEK)
+    with attempt("migrate", end - WEEK, end, config) as run:
+        for line in migration.migrate(Warehouse.open(run)) or ["all tables have the column names of this version"]:
+            run.say(line)
+
+
 @rules_app.command()
 def preview(start: From, end: To, config: Config = STREAMING) -> None:
     """Show how the rules of this file would shift the labels of stored interactions. Writes nothing."""

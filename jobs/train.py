@@ -11,6 +11,7 @@ from intentrec.config import load_profile
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.errors import PipelineError
 from intentrec.registry.challenger import make_challenger
+from intentrec.reports.training_report import training_report
 from intentrec.training import loop
 from intentrec.training.distributed import launch, launched, together
 
@@ -20,7 +21,7 @@ def train(start: Start, end: End, config: Config, profile: ProfileFile = None) -
 
     def first() -> None:
         with job("train", start, end, config, profile) as run:
-            make_challenger(run, config)
+            make_challenger(run, config, training_report)
 
     if not launched() and processes(profile) > 1:
         launch(processes(profile))

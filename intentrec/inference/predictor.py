@@ -1,4 +1,4 @@
-"""A trained model at work: intents, vectors and top lists for users, ranks for evaluation. No Spark, no MLflow.
+"""Predictions of a trained model: intents, vectors and the best titles of users. No Spark, no MLflow.
 
 Shape suffixes: B users, L positions, D width, I titles, N targets, C classes of an intent.
 """
@@ -17,13 +17,12 @@ from intentrec.calendar import day_start_of
 from intentrec.config import Calendar
 from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.features import Encoded, FeatureEncoder
-from intentrec.model.logit_bias import LogitBias, logits
-from intentrec.model.neighbours import SPEAK
-from intentrec.model.network import Answer
-from intentrec.model.ranking import top
+from intentrec.model.logit_bias import SOURCES, LogitBias
+from intentrec.model.network import Prediction
+from intentrec.model.scores import logits, top
 from intentrec.model.titles import in_order, titles_of, without_meaning
+from intentrec.training.batches import batches
 from intentrec.training.checkpoint import model_from, read_model
-from intentrec.training.data import batches
 
 TOKENS = 2**15  # positions of the users scored at once, at most
 CELLS = 2**25  # users x titles scored at once, at most
@@ -48,7 +47,13 @@ PREDICTIONS = pa.schema(
 
 @dataclass(frozen=True)
 class ItemIndex:
-    """Titles with their output vectors. `eligible`: may be offered at the date the index was made for."""
+    """I titles with their output vectors, as of one date.
+
+    Attributes:
+        title_ids: in the order in which titles with equal scores are recommended.
+        vectors: float32 (I, D).
+        eligible: bool (I,), whether the title may be offered on that date.
+    """
 
     title_ids: pa.Array
     vectors: Tensor
@@ -61,7 +66,14 @@ class ItemIndex:
 
 
 class Predictor:
-    """A model directory, loaded for inference on the CPU."""
+    """A trained model, loaded for inference on the CPU.
+
+    Args:
+        files: the files of a model directory by name, as `training.checkpoint.read_model` returns them.
+
+    Raises:
+        ValueError: the model's variant is neither the paper's nor registered (`intentrec.model.network.register`).
+    """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.model, self.vocabulary, self.about = model_from(files)
@@ -71,24 +83,16 @@ class Predictor:
 
     @classmethod
     def load(cls, directory: Path | str) -> "Predictor":
-        """From a model directory.
+        """Load a model directory.
 
         Raises:
-            PipelineError: it lacks a file.
+            PipelineError: a file is missing.
         """
         return cls(read_model(Path(directory)))
 
-    @classmethod
-    def from_bytes(cls, files: dict[str, bytes]) -> "Predictor":
-        """From the files of a model directory by name, as `checkpoint.read_model` returns them (for broadcasting)."""
-        return cls(files)
-
     @torch.inference_mode()
     def items(self, catalog: Rows, as_of: date) -> ItemIndex:
-        """Vectors of every title of the catalogue, eligible where available when the service day `as_of` begins.
-
-        They come in the order in which titles with equal scores are recommended.
-        """
+        """Every title of the catalogue; eligible are those available when the service day `as_of` begins."""
         titles = titles_of(catalog)
         titles = in_order(titles, without_meaning(titles["title_id"].to_pylist()))
         moment = pa.scalar(day_start_of(as_of, self._calendar()), pa.timestamp("us", "UTC"))
@@ -99,7 +103,7 @@ class Predictor:
         return ItemIndex(column(titles, "title_id"), vectors_ID, torch.tensor(eligible))
 
     def item_vectors(self, items: ItemIndex) -> pa.Table:
-        """title_id and vector of the eligible titles."""
+        """The eligible titles: columns title_id and vector."""
         chosen = items.only_eligible()
         return pa.table({"title_id": chosen.title_ids, "vector": _float_lists(chosen.vectors)})
 
@@ -107,85 +111,93 @@ class Predictor:
     def predict(
         self, sequences: Rows, items: ItemIndex, top_k: int, exclude_seen: bool, top_labels: int = 3
     ) -> pa.RecordBatch:
-        """Intents, user vector and the best eligible titles after each row's last interaction (schema PREDICTIONS).
+        """Intents, user vector and the best eligible titles after each row's last interaction: schema PREDICTIONS.
 
-        The dot product of `user_vector` and an item vector, and what `logit_bias` has of that title, are the logit;
-        `scores` are those logits. A variant without an intent mixture (V0, V1) has an empty embedding, no attention
-        and the primary intent ''.
-        Lists are shorter than `top_k` where fewer titles may be offered.
+        A title's logit is the dot product of `user_vector` and its vector, plus its `logit_bias`; `scores` are the
+        logits of `title_ids`. A variant without an intent mixture (V0, V1) has an empty embedding, no attention and the
+        primary intent ''.
+
+        Args:
+            sequences: one row per user.
+            items: titles as of the date for which users are scored.
+            top_k: length of each list of titles; lists are shorter where fewer titles may be offered.
+            exclude_seen: leave out the titles of the row.
+            top_labels: labels per intent.
         """
         if len(sequences) == 0:
             return pa.RecordBatch.from_pylist([], PREDICTIONS)
         encoded = self.encoder.encode(sequences)
         offered = items.only_eligible()
-        place_N, widest = None, int(encoded.lengths.max()) + SPEAK * self.spec.neighbours
+        place_N, widest = None, int(encoded.lengths.max()) + SOURCES * self.spec.neighbours
         if exclude_seen or self.spec.history_path or self.spec.compatibility:
             place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
         place_I = self._places(offered)
         found: list[dict[str, Tensor]] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
-            answer = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
+            prediction = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
             title_BL = torch.zeros(len(rows), 0, dtype=torch.long)
             if place_N is not None:
                 title_BL = padded_indices(place_N, encoded, rows)
-            logit_bias = answer.logit_bias(title_BL, place_I)
-            logit_BI = logits(answer.h_ND, offered.vectors, logit_bias)
+            logit_bias = prediction.logit_bias(title_BL, place_I)
+            logit_BI = logits(prediction.h_ND, offered.vectors, logit_bias)
             if exclude_seen:
                 _forbid(logit_BI, title_BL)
             score_BK, title_BK = top(logit_BI, top_k)
-            logit_bias = (logit_bias or LogitBias(title_BL[:, :0], answer.h_ND[:, :0])).padded(widest)
+            logit_bias = (logit_bias or LogitBias(title_BL[:, :0], prediction.h_ND[:, :0])).padded(widest)
             held = {"biased": logit_bias.title_NL, "bias": logit_bias.value_NL}
-            found.append({"rows": rows, **_answered(answer), **held, "score": score_BK, "title": title_BK})
-        order = torch.cat([answer.pop("rows") for answer in found]).argsort()
-        joined = {name: torch.cat([answer[name] for answer in found])[order] for name in found[0]}
+            found.append({"rows": rows, **_by_name(prediction), **held, "score": score_BK, "title": title_BK})
+        order = torch.cat([prediction.pop("rows") for prediction in found]).argsort()
+        joined = {name: torch.cat([prediction[name] for prediction in found])[order] for name in found[0]}
         return self._assemble(sequences, joined, offered, top_labels)
 
     def _calendar(self) -> Calendar:
-        """When days begin; when the history does is of no matter here."""
+        """When service days begin; the start of the history is not used."""
         about = self.about["calendar"]
         return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=date.min)
 
     def _places(self, items: ItemIndex) -> Tensor | None:
-        """Place of each of the vocabulary's titles among `items`, -1 where absent; None where no logit bias asks for it."""
+        """Place of each of the vocabulary's titles among `items`, -1 where absent; None for a model that needs none."""
         if not self.spec.neighbours:
             return None
         return _indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
 
     def _assemble(
-        self, sequences: Rows, answer: dict[str, Tensor], offered: ItemIndex, top_labels: int
+        self, sequences: Rows, prediction: dict[str, Tensor], offered: ItemIndex, top_labels: int
     ) -> pa.RecordBatch:
-        kept_BK = torch.isfinite(answer["score"])  # minus infinity: seen, and not to be recommended again
+        kept_BK = torch.isfinite(prediction["score"])  # minus infinity: an excluded title
+        title_ids = offered.title_ids.take(pa.array(prediction["title"][kept_BK].numpy()))
         names = list(self.labels)
-        best = {name: top(answer[f"p.{name}"], top_labels) for name in names}
+        best = {name: top(prediction[f"p.{name}"], top_labels) for name in names}
         labels = [np.array(self.labels[name], dtype=object)[best[name][1].numpy()] for name in names]
-        b, m = answer["attention"].shape
-        primary = pa.array(names).take(pa.array(answer["attention"].argmax(-1).numpy())) if m else pa.array([""] * b)
+        attention_BM = prediction["attention"]
+        b, m = attention_BM.shape
+        primary = pa.array(names).take(pa.array(attention_BM.argmax(-1).numpy())) if m else pa.array([""] * b)
         columns = {
             "user_id": column(sequences, "user_id"),
             "account_id": column(sequences, "account_id"),
-            "intent_embedding": _float_lists(answer["z"]),
-            "attention": _map_of_values(names if m else [], answer["attention"]),
+            "intent_embedding": _float_lists(prediction["z"]),
+            "attention": _map_of_values(names if m else [], attention_BM),
             "primary_intent": primary,
             "top_labels": _map_of_lists(names, labels, b, pa.string()),
             "top_probabilities": _map_of_lists(names, [best[name][0].numpy() for name in names], b, pa.float32()),
-            "user_vector": _float_lists(answer["user"]),
-            "logit_bias": _logit_bias(LogitBias(answer["biased"], answer["bias"]), offered.title_ids),
-            "title_ids": _lists(kept_BK.sum(-1), offered.title_ids.take(pa.array(answer["title"][kept_BK].numpy()))),
-            "scores": _lists(kept_BK.sum(-1), pa.array(answer["score"][kept_BK].numpy())),
+            "user_vector": _float_lists(prediction["user"]),
+            "logit_bias": _logit_bias(LogitBias(prediction["biased"], prediction["bias"]), offered.title_ids),
+            "title_ids": _lists(kept_BK.sum(-1), title_ids),
+            "scores": _lists(kept_BK.sum(-1), pa.array(prediction["score"][kept_BK].numpy())),
         }
         arrays = [columns[field.name].cast(field.type) for field in PREDICTIONS]
         return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)
 
 
-def _answered(answer: Answer) -> dict[str, Tensor]:
+def _by_name(prediction: Prediction) -> dict[str, Tensor]:
     """user (B, D), z, attention, `p.INTENT` (B, C)."""
-    nothing = answer.h_ND[:, :0]
+    nothing = prediction.h_ND[:, :0]
     return {
-        "user": answer.h_ND,
-        "z": nothing if answer.z_NP is None else answer.z_NP,
-        "attention": nothing if answer.attention_NM is None else answer.attention_NM,
-        **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in answer.intent_logit.items()},
+        "user": prediction.h_ND,
+        "z": nothing if prediction.z_NP is None else prediction.z_NP,
+        "attention": nothing if prediction.attention_NM is None else prediction.attention_NM,
+        **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in prediction.intent_logit.items()},
     }
 
 
@@ -196,7 +208,7 @@ def _indices(values: pa.Array, known: pa.Array) -> Tensor:
 
 
 def padded_indices(index_N: Tensor, encoded: Encoded, rows: Tensor, width: int = 0) -> Tensor:
-    """Of each position of the rows: (B, L), -1 where there is none; as wide as the longest row, or `width`."""
+    """`index_N` of each position of the rows: (B, L), -1 beyond a row's end; L is the longest row, or `width`."""
     lengths = encoded.lengths[rows]
     position_L = torch.arange(width or int(lengths.max()))
     valid_BL = position_L < lengths[:, None]
@@ -204,7 +216,7 @@ def padded_indices(index_N: Tensor, encoded: Encoded, rows: Tensor, width: int =
 
 
 def _forbid(logit_BI: Tensor, seen_BL: Tensor) -> None:
-    """Set the logits of seen titles to minus infinity, in place; -1 stands for nothing."""
+    """Set the logits of seen titles to minus infinity, in place; -1 in `seen_BL` is no title."""
     width = logit_BI.shape[1]
     mask = torch.zeros(len(logit_BI), width + 1, dtype=torch.bool)
     mask.scatter_(1, torch.where(seen_BL < 0, width, seen_BL), True)
@@ -222,7 +234,7 @@ def _float_lists(value_BD: Tensor) -> pa.ListArray:
 
 
 def _logit_bias(logit_bias: LogitBias, title_ids: pa.Array) -> pa.MapArray:
-    """Per user a map from title to what its logit has on top, of titles that have any; several of a title add up."""
+    """Per user a map from title to its logit bias, of titles that have one; several of one title add up."""
     kept_BL = (logit_bias.title_NL >= 0) & (logit_bias.value_NL != 0)
     user_N, titles = kept_BL.nonzero(as_tuple=True)[0].numpy(), len(title_ids)
     pair_N = user_N * titles + logit_bias.title_NL[kept_BL].numpy()
@@ -243,7 +255,7 @@ def _map_of_values(names: list[str], value_BM: Tensor) -> pa.MapArray:
 
 
 def _map_of_lists(names: list[str], value_BK: list[np.ndarray], b: int, of: pa.DataType) -> pa.MapArray:
-    """Per user a map from intent to a list, from one (B, K) array per intent."""
+    """Per user a map from intent to a list; `value_BK` has one (B, K) array per intent."""
     widths = [value.shape[1] for value in value_BK]
     values = np.concatenate(value_BK, axis=1).reshape(-1) if value_BK else np.empty(0, object)
     lists = _lists(torch.tensor(widths * b, dtype=torch.long), pa.array(values, of))

@@ -21,7 +21,7 @@ from intentrec.training.data import read_catalog
 
 
 class IntentRecModel(PythonModel):
-    """Weights and vocabulary are artifacts (safetensors, JSON, Parquet); there is no pickle."""
+    """The model in MLflow. Weights and vocabulary are artifacts (safetensors, JSON, Parquet); nothing is pickled."""
 
     def load_context(self, context: Any) -> None:
         """Read the artifacts."""
@@ -29,9 +29,13 @@ class IntentRecModel(PythonModel):
         self.files = read_files(folder)
         self.catalog = pq.read_table(folder / "catalog.parquet")
 
-    # MLflow takes a hint on model_input for a schema of single rows, so there is none.
+    # No type hints: MLflow would read one of model_input as a schema of single rows.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """A row per input row; all rows must share one as_of."""
+        """One row per input row.
+
+        Raises:
+            ValueError: the rows have several dates as_of, or `catalog` is not a Delta table with a version.
+        """
         options = params or {}
         schema = to_arrow_schema(SEQUENCES.schema)
         dated = model_input.assign(
@@ -59,7 +63,7 @@ class IntentRecModel(PythonModel):
 
 
 def _moments(values: Any) -> np.ndarray:
-    """UTC microseconds. Nanoseconds, which pandas prefers, are taken for microseconds by Arrow inside a list."""
+    """As UTC microseconds. Inside a list Arrow reads the nanoseconds of pandas as microseconds."""
     return pd.to_datetime(values, utc=True).tz_localize(None).to_numpy().astype("datetime64[us]")
 
 

@@ -1,4 +1,4 @@
-"""What differs between two versions, from what MLflow keeps of their training runs: data, settings, code."""
+"""Differences between two versions in data, settings and code, read from the MLflow runs of their trainings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from intentrec.registry.tracking import read_text
 from intentrec.registry.versions import Registry, Version
 
 ABSENT = "-"
-# Tags of a training run that say what it was made from.
+# Tags of a training's MLflow run that describe its inputs.
 DATA = ("version.", "rows.")
 ABOUT = ("trained_for", "cutoff", "code_version", "config_hash")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One fact of two versions; `-` where a version has none."""
+    """One fact of two versions; `-` where a version does not have it."""
 
     what: str
     champion: str
@@ -25,7 +25,7 @@ class Change:
 
 
 def changes(champion: Mapping[str, str], challenger: Mapping[str, str], equal: bool = False) -> list[Change]:
-    """Facts whose values differ, by name; with `equal` also those that do not."""
+    """Facts whose values differ, by name; with `equal` also those whose values are equal."""
     names = sorted({*champion, *challenger})
     found = [Change(name, champion.get(name, ABSENT), challenger.get(name, ABSENT)) for name in names]
     return [change for change in found if equal or change.champion != change.challenger]
@@ -45,13 +45,13 @@ def flat(tree: Any, name: str = "") -> dict[str, str]:
 
 
 def data_of(registry: Registry, version: Version) -> dict[str, str]:
-    """Dates, code, table versions and row counts behind a version."""
+    """Dates, code version, table versions and row counts of a version's training."""
     tags = registry.client.get_run(version.run_id).data.tags
     return {name: value for name, value in tags.items() if name in ABOUT or name.startswith(DATA)}
 
 
 def settings_of(registry: Registry, version: Version) -> dict[str, str]:
-    """Every setting of a version: what its run logged, defaults included, and the rest of its domain file."""
+    """Every setting of a version: the logged parameters, defaults included, and the rest of its domain file."""
     params = registry.client.get_run(version.run_id).data.params
     domain_file = flat(yaml.safe_load(read_text(version.run_id, "config.yaml")))
     sections = {name.partition(".")[0] for name in params if "." in name}

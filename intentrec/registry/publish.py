@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from intentrec.calendar import DAY
 from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES, SEQUENCES, USER_INTENTS, USER_VECTORS
 from intentrec.errors import PipelineError, Skip
-from intentrec.inference import scoring
+from intentrec.inference import spark_scoring
 from intentrec.inference.scorer import read_files
 from intentrec.registry.releases import PUBLISHED, Release, release_id, updated
 from intentrec.registry.verdicts import settle
@@ -26,15 +26,15 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
 
     Args:
         warehouse: of a run over the week that ends there.
-        activate: make the release the active one, unless a later one is active or a rollback left this one.
-        even_if_older: although a later one is active.
+        activate: make the release the active one, unless a later one is active or this one was rolled back.
+        even_if_older: activate it although a later one is active.
 
     Raises:
         Skip: there is no champion for that date, or the service was closed all week.
         PipelineError: there is no such snapshot, or another run moved the active release at the same time.
     """
     run, as_of = warehouse.run, warehouse.run.end
-    # Before the champion: a rollback while users are scored with it moves the table, and the merge then refuses.
+    # Read before the champion: after a rollback meanwhile the version differs, and the merge below refuses.
     since = warehouse.version(RELEASES) if warehouse.exists(RELEASES) else None
     registry = Registry(run.profile, run.domain)
     for line in settle(registry):
@@ -55,13 +55,13 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     release = release_id(run.domain, as_of, champion.name, champion.number, checksums)
     with tempfile.TemporaryDirectory() as folder:
         files = read_files(registry.artifacts(champion, Path(folder)))
-    package = scoring.Package.of(release, files, catalog.toArrow(), as_of, run.domain.publishing)
+    package = spark_scoring.Package.of(release, files, catalog.toArrow(), as_of, run.domain.publishing)
     run.say(f"scoring {users:,} users")
     rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
     row = _release(run, registry, champion, release)
-    if left := activate and release in registry.left_releases():
+    if left := activate and release in registry.rolled_back_releases():
         run.warn(
-            f"a rollback left release {release}: it is published, but not made active (`make rollback TO={release}`)"
+            f"release {release} was rolled back: it is published, but not made active (`make rollback TO={release}`)"
         )
     rows = updated(_existing(warehouse), row, activate and not left, even_if_older, rewritten)
     frame = warehouse.spark.createDataFrame([tuple(r[n] for n in RELEASES.names) for r in rows], RELEASES.schema)
@@ -72,28 +72,31 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
 
 
 def latest_snapshots(catalog: DataFrame) -> DataFrame:
-    """The latest row of each item: all that the model reads of the catalogue, and all that the driver collects."""
+    """The latest row of each item: the model reads no others, and the driver collects no others."""
     newest = F.max_by(F.struct(*CATALOG.names), "snapshot_date").alias("row")
     return catalog.groupBy("item_id").agg(newest).select("row.*")
 
 
 def _write(
     warehouse: Warehouse,
-    package: scoring.Package,
+    package: spark_scoring.Package,
     sequences: DataFrame,
     users: int,
     as_of: date,
     release: str,
     champion: Version,
 ) -> bool:
-    """Write the four tables; whether any of them got other rows."""
+    """Write the four tables, and return whether any of them got other rows."""
     until = as_of + DAY
     before = {table.name: warehouse.version(table) if warehouse.exists(table) else None for table in PUBLISHED}
-    with warehouse.scratch("scored", scoring.score(sequences, package, users)) as scored:
-        warehouse.replace(USER_INTENTS, scoring.user_intents(scored, as_of, release, space_id(champion)), as_of, until)
-        warehouse.replace(RECOMMENDATIONS, scoring.recommendations(scored, as_of, release), as_of, until)
-        warehouse.replace(USER_VECTORS, scoring.user_vectors(scored, as_of, release), as_of, until)
-    warehouse.replace(ITEM_VECTORS, scoring.item_vectors(package, warehouse.spark, as_of, release), as_of, until)
+    with warehouse.scratch("scored", spark_scoring.score(sequences, package, users)) as scored:
+        for table, rows in (
+            (USER_INTENTS, spark_scoring.user_intents(scored, as_of, release, space_id(champion))),
+            (RECOMMENDATIONS, spark_scoring.recommendations(scored, as_of, release)),
+            (USER_VECTORS, spark_scoring.user_vectors(scored, as_of, release)),
+            (ITEM_VECTORS, spark_scoring.item_vectors(package, warehouse.spark, as_of, release)),
+        ):
+            warehouse.replace(table, rows, as_of, until)
     return any(warehouse.run.outputs[name] != version for name, version in before.items())
 
 

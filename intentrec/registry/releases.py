@@ -1,4 +1,4 @@
-"""The release: one row that names everything behind the published rows, and which release consumers should use."""
+"""Releases: each row names everything behind one publication, and one row is the release that consumers use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ PUBLISHED = (USER_INTENTS, RECOMMENDATIONS, ITEM_VECTORS, USER_VECTORS)
 
 
 def release_id(domain: Domain, as_of: date, model: str, version: str, inputs: Mapping[str, str]) -> str:
-    """Hash of everything that determines the published rows: `inputs` are content checksums by table.
+    """Hash of everything that determines the published rows; `inputs` are content checksums by table.
 
-    The same week published again from the same inputs therefore has the same id, and changes nothing.
+    Publishing a week again from the same inputs gives the same id, and changes nothing.
     """
     return fingerprint(
         {
@@ -30,7 +30,7 @@ def release_id(domain: Domain, as_of: date, model: str, version: str, inputs: Ma
 
 @dataclass(frozen=True)
 class Release:
-    """A row of `releases` without its flag."""
+    """A row of `releases` without its flag `active`; `table_versions` by table, `metrics` by name."""
 
     release_id: str
     as_of: date
@@ -56,9 +56,13 @@ def updated(
 ) -> list[dict[str, Any]]:
     """All rows of `releases` after `release` was published; at most one of them is active.
 
-    With `activate` it becomes the active one, unless the active one is of a later date: history that is published
-    again stays history, except with `even_if_older`. Where the release exists and no published table was `rewritten`,
-    its row stays as it is, for the versions it names hold the same rows.
+    Args:
+        existing: rows before.
+        release: what was published.
+        activate: make it the active release, unless the active one is of a later date.
+        even_if_older: activate it although the active one is of a later date.
+        rewritten: whether a published table got other rows. If not, the row of a release that exists stays as it is:
+            the versions that it names hold the same rows.
     """
     rows = {row["release_id"]: dict(row) for row in existing}
     known = rows.get(release.release_id)

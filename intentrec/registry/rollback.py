@@ -1,9 +1,9 @@
-"""Back to the release before: one commit that moves the flag `active`, in seconds.
+"""Roll back to an earlier release: one commit that moves the flag `active`, in seconds.
 
-The flag is moved through delta-rs, the one exception beside the ledger to the rule that only Spark writes tables: a
-release that harms its readers should not stay for as long as Spark takes to start. It is an UPDATE of two rows; what
-the audits of `releases` ask for (at most one active row, no nulls, every release once) cannot break by it, and Delta
-itself refuses it if another run commits meanwhile.
+The flag is moved without Spark, because a harmful release should not stay active while Spark starts. Beside the ledger
+this is the one exception to the rule that only Spark writes tables. The commit updates two rows. It cannot break what
+the audits of `releases` require (at most one active row, no nulls, every release once), and Delta refuses it if another
+run commits meanwhile.
 """
 
 import json
@@ -20,10 +20,11 @@ from intentrec.storage.runs import Run, code_version
 Row = Mapping[str, Any]
 
 
-def order(release: Row) -> tuple[Any, int]:
-    """When a release was published: by date, and by the commit of its rows where several have the same date.
+def publication_order(release: Row) -> tuple[Any, int]:
+    """Sorts releases by date, and by the commit of their rows where several have the same date.
 
-    Every release rewrites the rows of its date, for they carry its id, so the version that it names tells the order.
+    Every release rewrites the rows of its date, because they carry its id. The table versions that releases name are
+    therefore in the order of publication.
     """
     return release["as_of"], dict(release["table_versions"])[USER_INTENTS.name]
 
@@ -40,8 +41,11 @@ def active_of(releases: Sequence[Row]) -> Row:
     raise PipelineError("no release is active, so there is nothing to roll back: run publish with --activate")
 
 
-def served(table: Snapshot) -> set[str]:
-    """Ids of the releases that were active in some version of `releases`: the table is small and changes weekly."""
+def once_active(table: Snapshot) -> set[str]:
+    """Ids of the releases that were active in any version of `releases`.
+
+    All versions are read: the table is small and changes weekly.
+    """
     found: set[str] = set()
     for commit in table.history():
         then = Snapshot(table.warehouse, RELEASES, commit.version)
@@ -51,37 +55,44 @@ def served(table: Snapshot) -> set[str]:
 
 
 def previous(releases: Sequence[Row], used: Collection[str], left: Collection[str] = ()) -> Row:
-    """The release to go back to: the latest one before the active one that once was active itself (`used`) and that no
-    earlier rollback left (`left`).
+    """The release to go back to: the latest one before the active one.
+
+    Args:
+        releases: rows of `releases`.
+        used: ids of the releases that once were active; no other is gone back to.
+        left: ids of the releases that an earlier rollback left; none of them is gone back to.
 
     Raises:
-        PipelineError: there is none, or none is active.
+        PipelineError: there is no such release, or none is active.
     """
     active = active_of(releases)
     known = set(used) - set(left)
-    earlier = [row for row in releases if order(row) < order(active) and row["release_id"] in known]
+    before = [row for row in releases if publication_order(row) < publication_order(active)]
+    earlier = [row for row in before if row["release_id"] in known]
     if not earlier:
         others = ", ".join(f"{row['release_id']} as of {row['as_of']}" for row in releases if not row["active"])
         raise PipelineError(
             f"no release before {active['release_id']} (as of {active['as_of']}) that was active, to go back to"
             + (f"; name one with --to if you mean it: {others}" if others else ": it is the only one")
         )
-    return max(earlier, key=order)
+    return max(earlier, key=publication_order)
 
 
 def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     """Make the release before the active one active again and return it.
 
-    Where the two come from different versions and the newer one is champion, the older one becomes champion again, so
-    that the next weekly run does not publish what was taken back. Who, when, why, from and to are kept in the commit
-    of `releases`, as the run's note, and as a tag of the version that is left (going forward again: of the one that
-    is chosen). The registry comes first: killed in between and run again, the same two releases change places.
+    If the two releases come from different model versions and the newer one is champion, the older one becomes champion
+    again. Otherwise the next weekly run would publish the newer version again.
+
+    Who, when, why, from and to are recorded in the commit of `releases`, as the run's note, and as a tag of the version
+    whose release is left (with `to` a later release: of the version that is chosen). The registry is changed first. A
+    rollback that is killed in between can be run again: it changes the same two releases.
 
     Args:
-        run: the attempt, whose note and outputs are filled in.
+        run: the attempt; its note and outputs are filled in.
         reason: why.
         by: who.
-        to: the release to go to instead of the one before.
+        to: id of the release to go to; default: the one before.
 
     Raises:
         PipelineError: no reason, no release to go back to, no release `to`, or another run wrote `releases` meanwhile.
@@ -92,7 +103,7 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     releases = table.rows().to_pylist()
     registry = Registry(run.profile, run.domain)
     active = active_of(releases)
-    target = _named(releases, to) if to else previous(releases, served(table), registry.left_releases())
+    target = _named(releases, to) if to else previous(releases, once_active(table), registry.rolled_back_releases())
     trail = {
         "from": active["release_id"],
         "to": target["release_id"],
@@ -100,10 +111,10 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "reason": reason.strip(),
     }
-    _tell(registry, active, target, trail)
+    _update_registry(registry, active, target, trail)
     run.inputs[RELEASES.name] = table.version
     run.outputs[RELEASES.name] = _move(run, table, target["release_id"], trail)
-    run.note = f"from {_words(active)} to {_words(target)}, by {by}: {trail['reason']}"
+    run.note = f"from {_described(active)} to {_described(target)}, by {by}: {trail['reason']}"
     return target
 
 
@@ -115,19 +126,19 @@ def _named(releases: Sequence[Row], release_id: str) -> Row:
     return others[release_id]
 
 
-def _tell(registry: Registry, active: Row, target: Row, trail: Mapping[str, str]) -> None:
+def _update_registry(registry: Registry, active: Row, target: Row, trail: Mapping[str, str]) -> None:
     left, chosen = (registry.version(release["model_version"]) for release in (active, target))
     champion = registry.champion()
-    # Either of the two: killed after the alias was moved and run again, the rest is still to be said.
+    # Either of the two may be champion: a rollback that was killed after it moved the alias is completed here.
     both = {left.number, chosen.number}
-    passes_on = champion is not None and champion.number in both and len(both) > 1
-    if order(target) < order(active):
-        registry.leave(left, active["release_id"], json.dumps(trail))
-        if passes_on:
+    moves = champion is not None and champion.number in both and len(both) > 1
+    if publication_order(target) < publication_order(active):
+        registry.record_rollback(left, active["release_id"], json.dumps(trail))
+        if moves:
             registry.restore(chosen, left)
     else:  # forward again, by --to
-        registry.take_again(chosen, target["release_id"], json.dumps(trail))
-        if passes_on:
+        registry.record_return(chosen, target["release_id"], json.dumps(trail))
+        if moves:
             registry.promote(chosen)
 
 
@@ -137,5 +148,5 @@ def _move(run: Run, table: Snapshot, release_id: str, trail: Mapping[str, str]) 
     return table.update({"active": flag}, where=f"active OR {flag}", about=about)
 
 
-def _words(release: Row) -> str:
+def _described(release: Row) -> str:
     return f"release {release['release_id']} (as of {release['as_of']}, model version {release['model_version']})"

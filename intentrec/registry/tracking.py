@@ -1,6 +1,6 @@
-"""A training run in MLflow: what went in, what came out, and the model itself as code, safetensors and JSON.
+"""A training's run in MLflow: its inputs, its results, and the model itself as code, safetensors and JSON.
 
-MLflow is imported late: it costs seconds, and a job that finds nothing to do should not pay them.
+MLflow is imported late: the import takes seconds, which a job that finds nothing to do should not spend.
 """
 
 import logging
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intentrec.config import Domain, Profile
+from intentrec.inference.signature import requirements, signature
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,11 +29,20 @@ NOTE = "mlflow.note.content"  # a run's description
 
 @dataclass(frozen=True)
 class Record:
-    """Everything that one training run logs.
+    """What is logged of one training.
 
-    `began` is when training began, and `card` the run's description. `metrics` may be NaN where a slice was empty;
-    those are left out. `files` are the model's artifacts by name; `extra` are folders or files that the run keeps
-    beside it, under these names.
+    Attributes:
+        name: of the MLflow run.
+        began: when the training began.
+        card: the run's description, Markdown.
+        tags: of the run.
+        params: by name.
+        history: metrics per epoch.
+        metrics: by name; NaN (an empty slice) is not logged.
+        inputs: version by table.
+        warehouse: root of these tables.
+        files: the model's artifacts by name.
+        extra: other files or folders that the run keeps, by name.
     """
 
     name: str
@@ -50,7 +60,7 @@ class Record:
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """A finished MLflow run and its model, as models:/m-..."""
+    """A finished MLflow run, and its model as models:/m-..."""
 
     run_id: str
     model_uri: str
@@ -58,8 +68,8 @@ class LoggedRun:
 
 
 def client_of(profile: Profile) -> "MlflowClient":
-    """MLflow's client of the profile's server or database; mlflow's own functions use the same from here on."""
-    # Its bars count the two or three files of a model, and end up in the jobs' logs line by line.
+    """MLflow's client of the profile's server or database. From here on mlflow's own functions use the same store."""
+    # Progress bars of two or three files would fill the jobs' logs.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
@@ -73,9 +83,9 @@ def client_of(profile: Profile) -> "MlflowClient":
 
 
 def _make_database(path: Path) -> None:
-    """Make MLflow's database where there is none: all of it, or nothing.
+    """Create MLflow's database if there is none: all of it, or nothing.
 
-    It is made beside its place, because MLflow cannot open one whose maker was killed between two tables.
+    It is created under another name and then linked, because MLflow cannot open a half-made database.
     """
     if path.exists():
         return
@@ -92,7 +102,7 @@ def _make_database(path: Path) -> None:
 
 
 def experiment(profile: Profile, domain: Domain) -> str:
-    """Id of the domain's experiment, made on first use with its own artifact location."""
+    """Id of the domain's experiment, created on first use with its own artifact location."""
     client = client_of(profile)
     found = client.get_experiment_by_name(domain.model_name)
     if found is not None:
@@ -111,7 +121,7 @@ def finished_run(profile: Profile, domain: Domain, fingerprint: str) -> LoggedRu
 
 
 def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
-    """Log a run. It is finished only when everything was written; what an interrupted one left is deleted first."""
+    """Log a training. The run is finished only when everything was written; unfinished ones of it are deleted first."""
     import mlflow
     from mlflow.tracking.context.registry import resolve_tags
 
@@ -136,7 +146,7 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
             else:
                 mlflow.log_artifact(str(path))
         with warnings.catch_warnings():
-            # MLflow asks for type hints or an example to infer the signature from; the signature is given.
+            # MLflow warns that it cannot infer the signature; the signature is given.
             warnings.simplefilter("ignore", UserWarning)
             info = mlflow.pyfunc.log_model(
                 name="model",
@@ -162,15 +172,15 @@ def fetch(run_id: str, name: str, folder: Path) -> Path:
     from mlflow.artifacts import download_artifacts
 
     folder.mkdir(parents=True, exist_ok=True)
-    uri = f"{mlflow.get_run(run_id).info.artifact_uri}/{name}"  # asked by run, MLflow hides why a copy failed
+    uri = f"{mlflow.get_run(run_id).info.artifact_uri}/{name}"  # with a runs:/ URI MLflow hides why a copy failed
     return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
 
 
 def metric_names(names: Iterable[str]) -> dict[str, str]:
-    """What a metric is called in MLflow, by its own name.
+    """MLflow's name of each metric, by its own name.
 
-    What MLflow refuses, such as the & in 'Sci-Fi & Fantasy', becomes an underscore; of several that would then have the
-    same name, the second one ends in _2.
+    Characters that MLflow refuses, such as the & in 'Sci-Fi & Fantasy', become an underscore. If two metrics would then
+    have the same name, the second one ends in _2.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -195,7 +205,7 @@ def _log_curves(client: "MlflowClient", run_id: str, history: Sequence[Mapping[s
 
 
 def _log_inputs(record: Record) -> None:
-    """Dataset inputs and, because version 0 is dropped there, the same versions as tags."""
+    """Log dataset inputs, and the same versions as tags: MLflow drops version 0 of a dataset."""
     import mlflow
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
@@ -205,65 +215,3 @@ def _log_inputs(record: Record) -> None:
         dataset = MetaDataset(source, name=table)  # type: ignore[abstract]
         mlflow.log_input(dataset, context="training")
         mlflow.set_tag(f"version.{table}", str(version))
-
-
-def requirements() -> list[str]:
-    """What the model needs beside this package, at the installed versions."""
-    from importlib.metadata import version
-
-    return [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pyarrow", "safetensors", "torch", "deltalake")]
-
-
-def signature() -> Any:
-    """Explicit signature: rows of `sequences` in, a prediction per row out."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import AnyType, Array, Map
-
-    def texts(name: str) -> ColSpec:
-        return ColSpec(Array(DataType.string), name)
-
-    def numbers(name: str, of: DataType) -> ColSpec:
-        return ColSpec(Array(of), name)
-
-    inputs = Schema(
-        [
-            ColSpec(DataType.datetime, "as_of"),
-            ColSpec(DataType.string, "user_id"),
-            ColSpec(DataType.string, "account_id"),
-            ColSpec(DataType.integer, "n_new"),
-            *(texts(name) for name in ("title_id", "action_type", "kind", "creator", "language", "surface", "device")),
-            # Arrays of arrays: MLflow's check rebuilds them as one numpy array, which fails for unequal lengths.
-            ColSpec(AnyType(), "genres"),
-            *(numbers(name, DataType.datetime) for name in ("start_ts", "end_ts")),
-            *(numbers(name, DataType.double) for name in ("duration_s", "release_age_days")),
-            numbers("is_target", DataType.boolean),
-            numbers("weight", DataType.float),
-            ColSpec(Map(Array(DataType.integer)), "window_start"),
-        ]
-    )
-    outputs = Schema(
-        [
-            ColSpec(DataType.string, "user_id"),
-            ColSpec(DataType.string, "account_id"),
-            numbers("intent_embedding", DataType.float),
-            ColSpec(Map(DataType.float), "attention"),
-            ColSpec(DataType.string, "primary_intent"),
-            ColSpec(Map(Array(DataType.string)), "top_labels"),
-            ColSpec(Map(Array(DataType.float)), "top_probabilities"),
-            numbers("user_vector", DataType.float),
-            ColSpec(Map(DataType.float), "logit_bias"),
-            texts("title_ids"),
-            numbers("scores", DataType.float),
-            ColSpec(DataType.integer, "cluster"),
-        ]
-    )
-    params = ParamSchema(
-        [
-            ParamSpec("top_k", DataType.long, 20),
-            ParamSpec("seen_titles", DataType.boolean, True),
-            ParamSpec("catalog", DataType.string, ""),
-            ParamSpec("catalog_version", DataType.long, -1),
-        ]
-    )
-    return ModelSignature(inputs, outputs, params)

@@ -1,7 +1,7 @@
-"""What a person decides about a version, and how the registry's own tags and aliases are honoured.
+"""Decisions of people about versions.
 
-The review page of Airflow, the command line and MLflow's registry page all end in `record`. Nothing is kept beside
-the registry: a tag or an alias that was set by hand counts as much, and `settle` acts on it.
+The review page of Airflow and the command line call `record`. A person can also set a tag or move an alias on MLflow's
+registry page: `settle` then records the decision. Decisions are stored in the registry only.
 """
 
 from datetime import UTC, datetime
@@ -11,21 +11,21 @@ from intentrec.registry.versions import APPROVED, AWAITING, KEPT, PROMOTED, REJE
 
 BY_HAND = "set on MLflow's registry page"
 NO_REASON = "no reason given"
-# What the gate's tag says once a review was acted on; a version that was rolled back later is not promoted again.
+# Values of the tag `gate` once a verdict was acted on; a version that was rolled back later is not promoted again.
 _DONE = {APPROVED: (PROMOTED, ROLLED_BACK), REJECTED: (KEPT, ROLLED_BACK)}
 
 
 def record(registry: Registry, version: Version, verdict: str, reason: str, by: str, at: datetime) -> str:
-    """Approve (the version becomes champion) or reject a version; a sentence that says what was done.
+    """Approve (the version becomes champion) or reject a version, and return a sentence that says what was done.
 
-    The last word counts, except that the same verdict again changes nothing, so a retry is safe.
+    The latest verdict counts. The same verdict again changes nothing, so a retry is safe.
 
     Args:
         registry: of the version's model.
         version: as the registry holds it now.
         verdict: `approved` or `rejected`.
-        reason: what the person gave.
-        by: who that was.
+        reason: the person's reason.
+        by: the person.
         at: when, with a time zone.
 
     Raises:
@@ -51,16 +51,16 @@ def record(registry: Registry, version: Version, verdict: str, reason: str, by: 
     elif is_champion:
         raise PipelineError(f"{about} is the champion and cannot be rejected: use `make rollback`")
     else:
-        registry.keep(version)
+        registry.decline(version)
     _trail(registry, version, verdict, reason, by, at)
     return f"{about} {verdict} by {by}: {reason}"
 
 
 def settle(registry: Registry) -> list[str]:
-    """Act on what was set by hand in the registry; sentences that say what was found, none where nothing was.
+    """Record what was set by hand in the registry, and return one sentence per change.
 
     An alias `champion` that was moved by hand is an approval. A tag `review` that was set to approved or rejected is
-    recorded as if it came through `record`; what cannot be honoured is said and left as it is.
+    recorded as by `record`. What `record` refuses is reported and stays as it is.
     """
     said = []
     champion = registry.champion()
@@ -91,7 +91,7 @@ def awaiting(registry: Registry) -> list[Version]:
 
 
 def _trail(registry: Registry, version: Version, verdict: str, reason: str, by: str, at: datetime) -> None:
-    """Who, when and why; the verdict last, so that it never stands without them."""
+    """Record who, when and why. The verdict comes last, so it never exists without them."""
     registry.tag(version, "review_reason", reason)
     registry.tag(version, "reviewed_by", by)
     registry.tag(version, "reviewed_at", at.astimezone(UTC).isoformat(timespec="seconds"))

@@ -1,18 +1,18 @@
 """The domain's registered model: its versions, and the aliases `challenger` and `champion`.
 
-Moving an alias is one row of the registry's database, so readers see the old version or the new one. Everything a
-later run needs to know about a version is a tag of it:
+Moving an alias changes one row of the registry's database, so readers see the old version or the new one. Everything
+that a later run needs to know about a version is a tag of the version:
 
-    fingerprint   of everything that determined the training run
-    trained_for   the T it was trained for: it knows nothing after T - 7d
-    gate          promoted, kept or rolled_back
+    fingerprint     hash of everything that determined the training
+    trained_for     the T it was trained for: it knows nothing after T - 7d
+    gate            promoted, kept (another version stayed champion) or rolled_back
     recommendation  promote or keep: what the gate recommends where a person decides
-    left.ID       how release ID of this version was taken back, as JSON: to which, by whom, when and why;
-    again.ID      the same where it was made active again later
-    review        awaiting, approved or rejected; with review_reason, reviewed_by and reviewed_at (UTC)
-    replaced      the champion before it: where a rollback leads
-    decision      the gate's decision as JSON: reasons, table, lifts, and a hash of the evidence it rests on
-    applied       that hash, once the alias was moved accordingly
+    review          awaiting, approved or rejected; with review_reason, reviewed_by and reviewed_at (UTC)
+    replaced        number of the champion before it
+    decision        the gate's decision as JSON: reasons, table, lifts, and a hash of the evidence (`based_on`)
+    applied         that hash, once the alias was moved accordingly
+    left.ID         a rollback away from release ID of this version, as JSON: to which release, by whom, when and why
+    again.ID        the same, where the release was made active again later
 """
 
 import json
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 PROMOTED, KEPT, ROLLED_BACK = "promoted", "kept", "rolled_back"
-LEFT, AGAIN = "left.", "again."
+LEFT, AGAIN = "left.", "again."  # prefixes of tags
 OWN = {"fingerprint", "trained_for"}  # tags of every version that the weekly run registered
 ABOUT = """IntentRec, retrained weekly. `champion` is the version that publishes, `challenger` the newest one.
 
-A version's card says what it learned from and how it does; its tag `gate` says what became of it, `report` where the
-report of its week lies. Where `review` says *awaiting*, a person decides: set it to `approved` or `rejected`, with a
-`review_reason`, or move the alias `champion` to the version."""
+The card of a version describes its data and its metrics. Its tag `gate` holds the outcome of the gate, its tag
+`report` the place of its week's report. Where the tag `review` is *awaiting*, a person decides: set it to `approved` or
+`rejected`, with a `review_reason`, or move the alias `champion` to the version."""
 AWAITING, APPROVED, REJECTED = "awaiting", "approved", "rejected"
 
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version."""
+    """One registered version. `gate`, `replaced`, `applied` and `review` are its tags, None where it has none."""
 
     name: str
     number: str
@@ -61,7 +61,7 @@ class Version:
 
     @classmethod
     def of(cls, entry: "ModelVersion") -> "Version":
-        """From the registry's own record."""
+        """From MLflow's entry."""
         tags = entry.tags
         return cls(
             entry.name,
@@ -84,7 +84,7 @@ class Registry:
         self.name = domain.model_name
 
     def versions(self) -> list[Version]:
-        """All versions that the weekly run registered, oldest first; one registered by hand is none of its business."""
+        """All versions that the weekly run registered, oldest first. Versions registered by hand are ignored."""
         found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
         own = (Version.of(entry) for entry in found if entry.tags.keys() >= OWN)
         return sorted(own, key=lambda version: int(version.number))
@@ -93,11 +93,11 @@ class Registry:
         """The version trained from exactly these inputs."""
         return next((version for version in self.versions() if version.fingerprint == fingerprint), None)
 
-    def holder(self, alias: str) -> Version | None:
+    def by_alias(self, alias: str) -> Version | None:
         """The version that has an alias.
 
         Raises:
-            PipelineError: it was registered by hand, so that nothing is known of how it was trained.
+            PipelineError: it was registered by hand, so how it was trained is unknown.
         """
         from mlflow.exceptions import MlflowException
 
@@ -116,13 +116,13 @@ class Registry:
 
     def champion(self) -> Version | None:
         """The version that publishes."""
-        return self.holder(CHAMPION)
+        return self.by_alias(CHAMPION)
 
     def champion_for(self, as_of: date) -> Version | None:
         """The version that publishes `as_of`: the champion, unless it was trained for a later date.
 
-        Then it is the latest one that had been promoted until `as_of`, so that publishing an old week again gives what
-        it gave, and never what was learnt later.
+        Then it is the latest promoted version that was trained for `as_of` or earlier. Publishing an old week again
+        therefore gives the same rows, and never uses what was learned later.
         """
         champion = self.champion()
         if champion is None or champion.trained_for <= as_of:
@@ -149,15 +149,15 @@ class Registry:
                 self.name, source, run_id, tags=tags, description=card, model_id=model_id
             )
             version = Version.of(entry)
-        challenger = self.holder(CHALLENGER)
+        challenger = self.by_alias(CHALLENGER)
         if challenger is None or challenger.trained_for <= version.trained_for:
             self._point(CHALLENGER, version)
         return version
 
     def promote(self, version: Version) -> None:
-        """Make a version champion, and remember which one it replaces.
+        """Make a version champion, and record which one it replaces.
 
-        The alias comes last: one without the tag would look as if a person had moved it.
+        The alias moves last: a champion without the tag would look as if a person had moved the alias.
         """
         before = self.champion()
         if before is not None and before.number != version.number:
@@ -165,34 +165,34 @@ class Registry:
         self.tag(version, "gate", PROMOTED)
         self._point(CHAMPION, version)
 
-    def keep(self, version: Version) -> None:
+    def decline(self, version: Version) -> None:
         """Record that a version was judged and did not become champion."""
         self.tag(version, "gate", KEPT)
 
-    def ask(self, version: Version, recommendation: str) -> None:
-        """Leave the decision about a version to a person, who knows what the gate recommends."""
+    def request_review(self, version: Version, recommendation: str) -> None:
+        """Leave the decision about a version to a person, and record what the gate recommends."""
         self.tag(version, "recommendation", recommendation)
         if version.review is None and version.gate is None:
             self.tag(version, "review", AWAITING)
 
     def restore(self, previous: Version, left: Version) -> None:
-        """Give the alias `champion` back to a version that had it; the one that is left is marked as rolled back."""
+        """Give the alias `champion` back to `previous`, and mark `left` as rolled back."""
         self.tag(previous, "gate", PROMOTED)
         self._point(CHAMPION, previous)
         self.tag(left, "gate", ROLLED_BACK)
 
-    def leave(self, version: Version, release_id: str, trail: str) -> None:
-        """Keep with a version that a release of it was taken back, and how (`trail`)."""
+    def record_rollback(self, version: Version, release_id: str, trail: str) -> None:
+        """Record with a version that a release of it was rolled back; `trail` says how, as JSON."""
         self.tag(version, LEFT + release_id, trail)
 
-    def take_again(self, version: Version, release_id: str, trail: str) -> None:
-        """The opposite: the release was chosen once more, and counts as not left."""
+    def record_return(self, version: Version, release_id: str, trail: str) -> None:
+        """Record that a release was made active again: it no longer counts as rolled back."""
         self.tag(version, AGAIN + release_id, trail)
         if LEFT + release_id in self.tags(version):
             self.client.delete_model_version_tag(self.name, version.number, LEFT + release_id)
 
-    def left_releases(self) -> set[str]:
-        """Releases of any version that were taken back."""
+    def rolled_back_releases(self) -> set[str]:
+        """Ids of the releases, of any version, that were rolled back."""
         found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
         return {key.removeprefix(LEFT) for entry in found for key in entry.tags if key.startswith(LEFT)}
 
@@ -219,7 +219,7 @@ class Registry:
         return local / "artifacts"
 
     def gate_metrics(self, version: Version) -> dict[str, float]:
-        """The metrics of a version in the gate's table, empty where it was never judged."""
+        """The metrics of a version in the gate's table; empty where it was never judged."""
         for row in (self.decision(version) or {}).get("rows", []):
             if row["system"] == "challenger":
                 return {name: value for name, value in row.items() if isinstance(value, int | float)}
@@ -235,8 +235,8 @@ class Registry:
         self.tag(version, "decision", json.dumps(decision))
 
     def _point(self, alias: str, version: Version) -> None:
-        holder = self.holder(alias)
-        if holder is None or holder.number != version.number:
+        current = self.by_alias(alias)
+        if current is None or current.number != version.number:
             self.client.set_registered_model_alias(self.name, alias, version.number)
 
     def tag(self, version: Version, key: str, value: str) -> None:

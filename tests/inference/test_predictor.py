@@ -12,12 +12,12 @@ import torch
 from intentrec.config import Domain
 from intentrec.errors import PipelineError
 from intentrec.inference.predictor import PREDICTIONS, ItemIndex, Predictor
-from intentrec.model.ranking import ranks, top
+from intentrec.model.scores import ranks, top
 from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import FIRST
 from intentrec.training.checkpoint import read_model
 from intentrec.training.loop import fit
-from intentrec.training.spec import with_variant
+from intentrec.training.settings import with_variant
 from tests.model import world
 from tests.registry.world import domain_of
 from tests.training.next_events import score_positions
@@ -248,7 +248,7 @@ def test_order_and_company_of_rows_do_not_matter(predictor: Predictor, rows: pa.
 def test_from_bytes_is_the_same_model(
     predictor: Predictor, directory: Path, rows: pa.Table, items: ItemIndex, tmp_path: Path
 ) -> None:
-    other = Predictor.from_bytes(read_model(directory))
+    other = Predictor(read_model(directory))
     batch = rows.combine_chunks().to_batches()[0]
     again = other.predict(batch, other.items(world.catalog(LATER), CUTOFF), 5, exclude_seen=True)
     assert again.equals(predictor.predict(rows, items, 5, exclude_seen=True))

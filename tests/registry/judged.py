@@ -12,6 +12,7 @@ from intentrec.evaluation.gate import Decision
 from intentrec.registry.challenger import make_challenger
 from intentrec.registry.judge import judge_challenger
 from intentrec.registry.versions import Registry, Version
+from intentrec.reports.training_report import training_report
 from intentrec.storage.runs import Run
 from tests.conftest import profile_under
 from tests.registry import world
@@ -65,11 +66,16 @@ def files_of(profile: Profile, domain: Domain, folder: Path) -> tuple[Path, dict
     return config, {**os.environ, "INTENTREC_PROFILE": str(chosen), "INTENTREC_HOME": str(folder)}
 
 
+def train(run: Run) -> Version:
+    """What the job does in an attempt."""
+    return make_challenger(run, CONFIG, training_report)
+
+
 def prepare(home: Path, streaming: Domain) -> Judged:
     """Write the tables, train and judge."""
     profile, domain = profile_under(home), world.domain_of(streaming, training={"refit": True})
     week = (world.END - timedelta(days=7), world.END)
     world.write(Run("train", *week, domain, profile).warehouse)
-    version = make_challenger(Run("train", *week, domain, profile), CONFIG)
+    version = train(Run("train", *week, domain, profile))
     decision = judge_challenger(Run("gate", *week, domain, profile))
     return Judged(profile, domain, version, decision)

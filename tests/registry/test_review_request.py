@@ -13,15 +13,13 @@ from deltalake import DeltaTable
 
 from intentrec.config import ROOT, Domain
 from intentrec.errors import Skip
-from intentrec.registry.challenger import make_challenger
 from intentrec.registry.judge import judge_challenger
 from intentrec.registry.tracking import read_text
 from intentrec.registry.verdicts import record
 from intentrec.registry.versions import Registry, Version
-from intentrec.reports.examples import examples, pseudonym
-from intentrec.reports.review_request import ask
+from intentrec.reports.review_page import ask, examples, pseudonym
 from tests.registry import world
-from tests.registry.judged import CONFIG, Judged, files_of, prepare
+from tests.registry.judged import Judged, files_of, prepare, train
 
 pytestmark = pytest.mark.slow
 NOW = datetime(2026, 9, 8, tzinfo=UTC)
@@ -47,7 +45,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory, streaming: Domain) -> Rev
     first = ask(home.run("review_card"))
     record(registry, first.version, "approved", "the first", "ada", NOW)
     changed = world.domain_of(home.domain, training={"epochs": 2}, calendar={"lateness": "3d"})
-    second = make_challenger(home.run("train", world.LATER, changed), CONFIG)
+    second = train(home.run("train", world.LATER, changed))
     judge_challenger(home.run("gate", world.LATER, changed))
     return Reviewed(home, registry, first.text, second, ask(home.run("review_card", world.LATER, changed)).text)
 

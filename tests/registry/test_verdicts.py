@@ -19,7 +19,7 @@ NOON = datetime(2026, 9, 22, 14, 0, tzinfo=timezone(timedelta(hours=2)))
 def challenger(make: Registering, name: str, day: date) -> Version:
     """A version that awaits a review."""
     version = make(name, day)
-    make.registry.ask(version, "promote")
+    make.registry.request_review(version, "promote")
     return make.registry.version(version.number)
 
 

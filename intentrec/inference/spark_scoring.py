@@ -1,6 +1,6 @@
-"""Distributed scoring: the model travels to the workers as bytes, users never leave them.
+"""Distributed scoring on Spark: the model is broadcast to the workers as bytes; users stay on the workers.
 
-One model per worker process is kept in a global, keyed by what it was made from; batches of one key share it.
+Each worker process keeps one loaded model in a global. Batches of the same package share it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,11 +39,21 @@ SCORED = StructType(
 
 @dataclass(frozen=True)
 class Package:
-    """A model with everything it needs to score a snapshot, ready to be broadcast."""
+    """A model with everything it needs to score a snapshot, to be broadcast.
+
+    Attributes:
+        key: differs between packages that differ.
+        files: of the registered model, by name.
+        catalog: rows of `catalog` as an Arrow IPC stream.
+        as_of: date for which users are scored.
+        top_k: length of each list of titles.
+        top_labels: labels per intent.
+        seen_titles: whether titles that the user already touched may be recommended.
+    """
 
     key: str
     files: dict[str, bytes]
-    catalog: bytes  # Arrow IPC stream
+    catalog: bytes
     as_of: date
     top_k: int
     top_labels: int
@@ -51,7 +61,7 @@ class Package:
 
     @classmethod
     def of(cls, key: str, files: dict[str, bytes], catalog: pa.Table, as_of: date, publishing: Publishing) -> "Package":
-        """`key` must differ between packages that differ."""
+        """Pack a model; `publishing` gives the lengths of lists."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, catalog.schema) as writer:
             writer.write_table(catalog)
@@ -70,7 +80,7 @@ def _scorer(package: Package) -> Scorer:
     if package.key not in _LOADED:
         import torch
 
-        torch.set_num_threads(1)  # a worker is one task of many on its machine
+        torch.set_num_threads(1)  # many tasks share a machine
         _LOADED.clear()
         _LOADED[package.key] = package.scorer()
     return _LOADED[package.key]
@@ -79,8 +89,8 @@ def _scorer(package: Package) -> Scorer:
 def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
     """Score a snapshot of `rows` users: schema SCORED.
 
-    Users are spread by hash and sorted within a task, so that a batch holds the same users whatever files they came
-    from: a matrix product's last bits depend on what is multiplied together.
+    Users are distributed by hash and sorted within a task. A batch then holds the same users whatever files they came
+    from. This matters because the last bits of a matrix product depend on the rows that are multiplied together.
     """
     shared = sequences.sparkSession.sparkContext.broadcast(package)
 
@@ -130,7 +140,7 @@ def recommendations(scored: DataFrame, as_of: date, release_id: str) -> DataFram
 
 
 def item_vectors(package: Package, spark: Any, as_of: date, release_id: str) -> DataFrame:
-    """Rows of `item_vectors`: titles offered on `as_of`. They grow with the catalogue, not with users."""
+    """Rows of `item_vectors`: titles on offer on `as_of`. The driver makes them: they grow with the catalogue only."""
     scorer = package.scorer()
     found = scorer.predictor.item_vectors(scorer.items).cast(
         pa.schema([("title_id", pa.string()), ("vector", pa.list_(pa.float32()))])

@@ -1,0 +1,76 @@
+"""What the registered model takes and gives, as MLflow records it, and the packages that it needs."""
+
+from importlib.metadata import version
+from typing import Any
+
+PACKAGES = ("mlflow", "numpy", "pyarrow", "safetensors", "torch", "deltalake")
+
+
+def requirements() -> list[str]:
+    """Packages that the model needs beside this one, at the installed versions."""
+    return [f"{name}=={version(name)}" for name in PACKAGES]
+
+
+def signature() -> Any:
+    """An `mlflow.models.ModelSignature`: rows of `sequences` in, one prediction per row out."""
+    from mlflow.models import ModelSignature
+
+    return ModelSignature(_inputs(), _outputs(), _params())
+
+
+def _inputs() -> Any:
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType, Array, Map
+
+    texts = ("title_id", "action_type", "kind", "creator", "language", "surface", "device")
+    return Schema(
+        [
+            ColSpec(DataType.datetime, "as_of"),
+            ColSpec(DataType.string, "user_id"),
+            ColSpec(DataType.string, "account_id"),
+            ColSpec(DataType.integer, "n_new"),
+            *(ColSpec(Array(DataType.string), name) for name in texts),
+            # Arrays of arrays: MLflow's check rebuilds them as one numpy array, which fails for unequal lengths.
+            ColSpec(AnyType(), "genres"),
+            *(ColSpec(Array(DataType.datetime), name) for name in ("start_ts", "end_ts")),
+            *(ColSpec(Array(DataType.double), name) for name in ("duration_s", "release_age_days")),
+            ColSpec(Array(DataType.boolean), "is_target"),
+            ColSpec(Array(DataType.float), "weight"),
+            ColSpec(Map(Array(DataType.integer)), "window_start"),
+        ]
+    )
+
+
+def _outputs() -> Any:
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array, Map
+
+    return Schema(
+        [
+            ColSpec(DataType.string, "user_id"),
+            ColSpec(DataType.string, "account_id"),
+            ColSpec(Array(DataType.float), "intent_embedding"),
+            ColSpec(Map(DataType.float), "attention"),
+            ColSpec(DataType.string, "primary_intent"),
+            ColSpec(Map(Array(DataType.string)), "top_labels"),
+            ColSpec(Map(Array(DataType.float)), "top_probabilities"),
+            ColSpec(Array(DataType.float), "user_vector"),
+            ColSpec(Map(DataType.float), "logit_bias"),
+            ColSpec(Array(DataType.string), "title_ids"),
+            ColSpec(Array(DataType.float), "scores"),
+            ColSpec(DataType.integer, "cluster"),
+        ]
+    )
+
+
+def _params() -> Any:
+    from mlflow.types import DataType, ParamSchema, ParamSpec
+
+    return ParamSchema(
+        [
+            ParamSpec("top_k", DataType.long, 20),
+            ParamSpec("seen_titles", DataType.boolean, True),
+            ParamSpec("catalog", DataType.string, ""),
+            ParamSpec("catalog_version", DataType.long, -1),
+        ]
+    )

@@ -1,0 +1,124 @@
+"""Tables with a column under its former name, brought to the contract."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from intentrec.contracts import RELEASES, USER_VECTORS
+from intentrec.errors import PipelineError
+from intentrec.registry import migration
+from intentrec.registry.migration import migrate
+from intentrec.registry.releases import PUBLISHED
+from intentrec.storage.runs import Run
+from intentrec.storage.warehouse import Warehouse
+from tests.storage.good_rows import START, frame, rows
+
+pytestmark = pytest.mark.slow
+FORMER = USER_VECTORS.former_names
+OLD = replace(
+    USER_VECTORS,
+    columns=tuple(
+        replace(column, name=column.former, former=None) if column.former else column for column in USER_VECTORS.columns
+    ),
+)
+EARLIER = START - timedelta(days=7)
+# Release -> date, and the version of the table that was its own. The second one of START replaced the first one's rows.
+PUBLICATIONS = {"first": (START, 1), "earlier": (EARLIER, 2), "second": (START, 3)}
+PROPERTIES = "delta.enableChangeDataFeed = true, of = 'a team'"
+
+
+def vectors(release: str) -> list[dict[str, Any]]:
+    day, _ = PUBLICATIONS[release]
+    return [{**row, "as_of": day, "release_id": release} for row in rows("user_vectors")]
+
+
+@pytest.fixture
+def old(spark: SparkSession, new_run: Callable[..., Run]) -> Warehouse:
+    """A warehouse as an earlier version left it: three publications of two dates."""
+    warehouse = Warehouse(spark, new_run("migrate", EARLIER, START))
+    warehouse._create(OLD)
+    path = warehouse.path(USER_VECTORS)
+    releases = []
+    for release, (day, version) in PUBLICATIONS.items():
+        content = frame(spark, USER_VECTORS, vectors(release)).withColumnRenamed("logit_bias", "boosts")
+        writer = content.write.format("delta").mode("overwrite").partitionBy("as_of")
+        writer.option("replaceWhere", f"as_of = DATE'{day}'").save(path)
+        template = {**rows("releases")[0], "release_id": release, "as_of": day, "active": release == "second"}
+        releases.append({**template, "table_versions": {table.name: version for table in PUBLISHED}})
+    warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
+    spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({PROPERTIES})")
+    return warehouse
+
+
+def pinned(warehouse: Warehouse) -> dict[str, int]:
+    return {row.release_id: row.table_versions["user_vectors"] for row in warehouse.current(RELEASES).collect()}
+
+
+def published(warehouse: Warehouse, release: str) -> list[Row]:
+    """A consumer's read: rows of a release at the version that it names."""
+    reader = warehouse.spark.read.format("delta").option("versionAsOf", pinned(warehouse)[release])
+    return sorted(reader.load(warehouse.path(USER_VECTORS)).where(F.col("release_id") == release).collect())
+
+
+def detail(warehouse: Warehouse) -> dict[str, Any]:
+    found = warehouse.spark.sql(f"DESCRIBE DETAIL delta.`{warehouse.path(USER_VECTORS)}`").first()
+    return {name: found[name] for name in ("properties", "description", "partitionColumns", "id")}
+
+
+def test_columns_get_their_names_and_releases_the_version_that_has_them(old: Warehouse) -> None:
+    assert FORMER == {"boosts": "logit_bias"}
+    before = {release: published(old, release) for release in PUBLICATIONS}
+    about, version, releases = detail(old), old.version(USER_VECTORS), old.version(RELEASES)
+    said = migrate(old)
+    assert said == [
+        f"user_vectors: renamed boosts to logit_bias, now at version {version + 1}",
+        f"releases: earlier, second moved to version {version + 1} of user_vectors",
+    ]
+    assert (old.version(USER_VECTORS), old.version(RELEASES)) == (version + 1, releases + 1)
+    assert detail(old) == about
+    assert old.current(USER_VECTORS).schema == USER_VECTORS.schema
+    assert pinned(old) == {"first": 1, "earlier": version + 1, "second": version + 1}
+    for release in ("earlier", "second"):
+        assert [tuple(row) for row in published(old, release)] == [tuple(row) for row in before[release]]
+    assert published(old, "first") == before["first"], "its rows were replaced before: it reads its own version"
+    assert [row.release_id for row in old.current(RELEASES).where("active").collect()] == ["second"]
+    history = old.spark.sql(f"DESCRIBE HISTORY delta.`{old.path(USER_VECTORS)}` LIMIT 1").first()
+    assert json.loads(history.userMetadata)["run_id"] == old.run.run_id
+
+    assert migrate(old) == []
+    assert (old.version(USER_VECTORS), old.version(RELEASES)) == (version + 1, releases + 1)
+
+
+def test_a_killed_migration_is_completed_by_the_next(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(migration, "_move_releases", lambda *_: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            migrate(old)
+    version = old.version(USER_VECTORS)
+    assert pinned(old)["second"] == 3
+    assert migrate(old) == [f"releases: earlier, second moved to version {version} of user_vectors"]
+
+
+def test_nothing_is_written_into_a_table_that_was_not_migrated(old: Warehouse) -> None:
+    day: date = START
+    written = frame(old.spark, USER_VECTORS, vectors("second")[:1])
+    version = old.version(USER_VECTORS)
+    message = (
+        r"^user_vectors: its column boosts is called logit_bias now: run `intentrec migrate --config` with.*streaming"
+    )
+    with pytest.raises(PipelineError, match=message):
+        old.replace(USER_VECTORS, written, day, day + timedelta(days=1))
+    assert old.version(USER_VECTORS) == version
+    migrate(old)
+    old.replace(USER_VECTORS, written, day, day + timedelta(days=1))
+    assert old.current(USER_VECTORS, day, day + timedelta(days=1)).count() == 1
+
+
+def test_an_empty_warehouse_needs_no_migration(spark: SparkSession, new_run: Callable[..., Run]) -> None:
+    assert migrate(Warehouse(spark, new_run("migrate", EARLIER, START))) == []
