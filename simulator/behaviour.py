@@ -10,7 +10,7 @@ from simulator import intents
 from simulator.catalogue import GENRES, View
 from simulator.choice import Candidates, Chooser
 from simulator.recorder import Event, Session, SessionRecorder
-from simulator.settings import DAY, Settings, scalar_stream, vector_stream
+from simulator.settings import DAY_S, Settings, scalar_stream, vector_stream
 from simulator.users import DEVICES, Slot, Viewer
 
 SWITCH = 0.15  # share of sessions whose intent changes midway
@@ -85,7 +85,7 @@ def _odds(viewer: Viewer, found: dict[int, Candidates], now: int, hour: float) -
     context[intents.FINISH_FILM] *= 2.5
     context[intents.KIDS] *= 2.0 if 9 < hour < 15 else 0.6
     context[intents.BACKGROUND] *= 2.0 if hour < 9 else 0.8
-    days = (now - viewer.end) / DAY
+    days = (now - viewer.end) / DAY_S
     chain_weight = viewer.user.inertia * float(np.exp(-days / _CHAIN_DAYS))
     return intents.probabilities(viewer.user.habit, chain_weight, viewer.intent, context)
 
@@ -105,7 +105,7 @@ def _ranking(expected: np.ndarray) -> list[tuple[int, float]]:
 
 def _session(chooser: Chooser, recorder: SessionRecorder, streams: _Streams) -> Session:
     viewer, start, rnd = chooser.viewer, recorder.now, streams.scalar
-    days = (start - viewer.end) / DAY
+    days = (start - viewer.end) / DAY_S
     _set_mood(viewer, rnd, 0.08 + 0.5 * (1 - float(np.exp(-days / _CHAIN_DAYS))))
     found = _candidates(chooser, start)
     odds = _odds(viewer, found, start, recorder.slot.hour)

@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.settings import DAY, WEEK, Settings, opaque_id, vector_stream
+from intentrec.calendar import WEEK
+from simulator.settings import DAY_S, Settings, opaque_id, vector_stream
 
 GENRES = (
     *("action", "animation", "comedy", "crime", "documentary", "drama", "family", "fantasy"),
@@ -26,7 +27,7 @@ _SECOND = (
     *("Kingdom", "Letters", "Orchard", "Mirror", "Road"),
 )
 FOREVER = 1 << 62
-_NOTICE = 30 * DAY  # a departure is announced this long in advance
+_NOTICE = 30 * DAY_S  # a departure is announced this long in advance
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class Title:
             return 0
         if not self.weekly:
             return len(self.items)
-        return min(len(self.items), 1 + (now - self.first) // (7 * DAY))
+        return min(len(self.items), 1 + (now - self.first) // (7 * DAY_S))
 
     def delay(self, episode: int) -> int:
         """Seconds from the release of the title to the release of an episode."""
-        return episode * 7 * DAY if self.weekly else 0
+        return episode * 7 * DAY_S if self.weekly else 0
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ class Catalogue:
         first = np.array([title.first for title in titles])
         release = np.array([title.release for title in titles])
         middle = (start + end) / 2
-        age = np.maximum(0.0, (middle - release) / DAY)
-        since = np.maximum(0.0, (middle - first) / DAY)
+        age = np.maximum(0.0, (middle - release) / DAY_S)
+        since = np.maximum(0.0, (middle - first) / DAY_S)
         quality = np.array([title.quality for title in titles])
         popularity = quality - 0.3 * np.log1p(age / 365) + np.log1p(7 * np.exp(-since / 14)) + self._trend(week)
         return View(
@@ -201,7 +202,7 @@ def _title(settings: Settings, index: int, key: tuple, week: date, show: bool) -
     count = 1 + int(rng.choice(3, p=[0.35, 0.45, 0.2]))
     genres = rng.choice(len(GENRES), size=count, replace=False, p=_GENRE_SHARE / _GENRE_SHARE.sum())
     release, first = _dates(settings, key[0], week, rng)
-    recent = settings.moment(settings.epoch) - release < 90 * DAY
+    recent = settings.moment(settings.epoch) - release < 90 * DAY_S
     weekly = show and recent and rng.random() < 0.5
     episodes = int(rng.integers(6, 11)) if weekly else 3 + int(27 * rng.random() ** 2)
     length = rng.choice([1380, 2580, 3300], p=[0.4, 0.4, 0.2]) if show else rng.normal(6500, 1200)
@@ -239,4 +240,4 @@ def _dates(settings: Settings, origin: str, week: date, rng: np.random.Generator
     if origin == "addition":
         return release, settings.moment(week + timedelta(days=int(rng.integers(1, 6))), midnight)
     lag = 0 if days < 400 else int(rng.integers(0, days - 200))
-    return release, release + lag * DAY
+    return release, release + lag * DAY_S

@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator import intents
 from simulator.catalogue import View
-from simulator.settings import DAY
+from simulator.settings import DAY_S
 from simulator.users import Viewer
 
 SLATE = 40  # titles that the service shows
@@ -110,7 +110,7 @@ class Chooser:
         if intent == intents.COMFORT:
             odds: list[tuple[int, float]] = []
             for index, progress in self.viewer.progress.items():
-                days = (now - progress.last) / DAY
+                days = (now - progress.last) / DAY_S
                 if titles[index].first <= now < titles[index].last and (progress.finished or progress.plays > 1):
                     longing = 3.0 if days > 30 else 1.0 if days > 2 else 0.4
                     odds.append((index, np.log(longing * progress.plays) + 0.5 * self.taste[index]))

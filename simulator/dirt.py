@@ -9,9 +9,10 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
+from intentrec.calendar import WEEK
 from simulator.catalogue import View, iso
 from simulator.recorder import Event
-from simulator.settings import DAY, WEEK, Settings, opaque_id, scalar_stream
+from simulator.settings import DAY_S, Settings, opaque_id, scalar_stream
 from simulator.users import User
 
 ACCEPTED, DUPLICATE, QUARANTINED, LATE = "accepted", "duplicate", "quarantined", "late"
@@ -132,7 +133,7 @@ def _logged(
     if kind == "late_within":
         arrived = view.end + int(settings.lateness_s * rnd.uniform(0.05, 0.7))
     elif kind == "too_late":
-        arrived = view.end + settings.lateness_s + int(rnd.uniform(0.2, 12) * DAY)
+        arrived = view.end + settings.lateness_s + int(rnd.uniform(0.2, 12) * DAY_S)
     text = line(raw, arrived)
     if kind == "exact_duplicate":
         return [row(text, ACCEPTED), row(text, DUPLICATE, 1)]
@@ -195,7 +196,7 @@ def _bot(settings: Settings, user: User, view: View, week: date) -> list[Row]:
     while played < BOT_HOURS * 3600:
         film = rnd.choice(films)
         length = film.runtimes[0]
-        start = day + rnd.randrange(0, DAY - 4 * 3600)
+        start = day + rnd.randrange(0, DAY_S - 4 * 3600)
         event = Event(start, length, film.index, 0, "play", length, "home", "web", 0, 0, None, None)
         event_id = opaque_id("e", settings.seed, "bot", user.index, week, len(found))
         arrived = start + length + 60

@@ -16,7 +16,7 @@ from intentrec.config import ConfigError, Domain, seconds
 World = Literal["intent", "null"]
 WORLDS: tuple[World, ...] = get_args(World)
 EVENT_TYPES = ("play", "list_add", "list_remove", "trailer", "search_play")
-DAY = 86400  # seconds
+DAY_S = 86400  # seconds
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Settings:
     zone: str = "America/Los_Angeles"
     day_start: time = time(4)
     session_gap_s: int = 1800
-    lateness_s: int = 2 * DAY
+    lateness_s: int = 2 * DAY_S
     max_duration_s: int = 12 * 3600
     dirt: float = 1.0
 

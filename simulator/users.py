@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from intentrec.calendar import WEEK
 from simulator.catalogue import GENRES, KIDS_GENRES, Title, View
 from simulator.intents import BASE, INTENTS, KIDS_BASE
-from simulator.settings import DAY, WEEK, Settings, opaque_id, scalar_stream, vector_stream
+from simulator.settings import DAY_S, Settings, opaque_id, scalar_stream, vector_stream
 
 DEVICES = ("tv", "mobile", "tablet", "web")
 _DAYS = (1.0, 1.0, 1.0, 1.05, 1.3, 1.5, 1.35)  # relative number of sessions, Monday to Sunday
@@ -154,17 +155,17 @@ class Viewer:
         self.intent: int | None = None
         self.mood: int | None = None
         epoch = settings.moment(settings.epoch)
-        self.end = epoch - DAY
+        self.end = epoch - DAY_S
         self._add_past(vector_stream(settings.seed, "past", user.index), epoch, view)
 
     def _add_past(self, rng: np.random.Generator, epoch: int, view: View) -> None:
         """Titles that the user watched before the data begin, finished or under way."""
         appeal = np.exp(view.popularity + view.genre_mix @ self.user.taste)
-        appeal[(view.first > epoch - DAY) | (view.last < epoch)] = 0.0
+        appeal[(view.first > epoch - DAY_S) | (view.last < epoch)] = 0.0
         size = min(int((appeal > 0).sum()), int(rng.integers(3, 10)))
         for number in rng.choice(len(appeal), size=size, replace=False, p=appeal / appeal.sum()):
             title = view.titles[int(number)]
-            last = max(title.first, epoch - int(rng.uniform(1, 50) * DAY))
+            last = max(title.first, epoch - int(rng.uniform(1, 50) * DAY_S))
             episode = int(rng.integers(0, title.episodes_at(last)))
             finished = bool(rng.random() < 0.7)
             share = 1.0 if finished else rng.uniform(0.1, 0.8)
@@ -187,7 +188,7 @@ class Viewer:
         """Titles under way (shows or films) that can go on at `now`, with the days since they were last played."""
         for index, progress in self.progress.items():
             title = titles[index]
-            days = (now - progress.last) / DAY
+            days = (now - progress.last) / DAY_S
             if title.show != show or days > 45 or not title.first <= now < title.last:
                 continue
             if not progress.finished or progress.episode + 1 < title.episodes_at(now):
