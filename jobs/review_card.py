@@ -6,7 +6,7 @@ Needs no Spark. Its last line is JSON, for the task that asks: the version, and 
 import json
 
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
-from intentrec.reports.review_request import ask
+from intentrec.reports.review_page import ask
 
 
 def review_card(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:

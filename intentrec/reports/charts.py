@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 INK, LINE = "#7b848e", "#9aa3ac"
 TOTAL, DERIVED, LOST, BEYOND = "#5580bd", "#8497ab", "#cf8440", "#c0861c"
-SVG = {"svg.fonttype": "none", "svg.hashsalt": "intentrec"}  # text stays text; without a salt, ids are random
 SMALL = 10  # font size in pixels
 PIXEL = 1 / 72  # inches; a figure has 72 dots per inch
 BAR, WIDTH = 27, 560  # pixels: height of a waterfall's row, width of all bars
@@ -95,7 +94,8 @@ def svg_uri(figure: "Figure") -> str:
     from matplotlib import rc_context
 
     target = BytesIO()
-    with rc_context(SVG):
+    # Text stays text. Without a salt, ids are random.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "intentrec"}):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(target, format="svg", transparent=True, metadata=nothing)
     return "data:image/svg+xml;base64," + base64.b64encode(target.getvalue()).decode()

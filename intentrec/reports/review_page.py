@@ -1,29 +1,105 @@
-"""The page that a reviewer decides on, as Markdown: pure, from the gate's record and what was read beside it.
+"""The page that a reviewer decides on: what the gate measured, what changed, and how some users would be served.
 
-Whatever comes from outside (titles, labels, settings, users' names for things) is shown as a code span, in which
-Markdown and HTML mean nothing.
+`review_page` is pure; `ask` reads the registry and keeps the page where each way of reviewing finds it. The Airflow UI
+and MLflow render the page as Markdown. Texts from outside (titles, labels, settings) are code spans there.
 """
 
-import math
-import unicodedata
+import hashlib
+import secrets
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from intentrec.config import Gate
-from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, guardrails
-from intentrec.registry.changes import Change
-from intentrec.registry.versions import Version
-from intentrec.reports.examples import Example
+import pyarrow as pa
 
+from intentrec.config import Gate
+from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.errors import Skip
+from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, guardrails
+from intentrec.inference.scorer import Scorer, read_files
+from intentrec.registry.changes import Change, changes, data_of, settings_of
+from intentrec.registry.verdicts import awaiting, settle
+from intentrec.registry.versions import Registry, Version
+from intentrec.reports import templates
+from intentrec.reports.markdown import code, table
+from intentrec.reports.templates import metric, percent
+from intentrec.sources import simulated
+from intentrec.storage.runs import Run
+from intentrec.training.data import read_catalog, read_sequences
+from intentrec.training.inputs import pin
+
+PAGE = "review.md"  # in the run's report folder, and among the artifacts of the training's MLflow run
 SHOWN = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "next_mrr")
 SLICES = {"new titles": "recall_at_10_new", "cold users": "ndcg_at_10_cold"}
-LONGEST = 60  # characters of a text from outside
 INTENT_SYSTEMS = {
     CHALLENGER: "challenger",
     CHAMPION: "champion",
     "majority": "majority",
     "repeat_last_intent": "repeat last",
 }
+COUNT = 5  # example users
+LAST = 5  # titles of their histories and lists
+
+
+@dataclass(frozen=True)
+class ReviewRequest:
+    """The version that awaits a decision, and the page about it as Markdown."""
+
+    version: Version
+    text: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One user.
+
+    Attributes:
+        pseudonym: a name without meaning outside the page.
+        last: latest titles, oldest first; by name where the catalogue has one.
+        intents: the most probable label of each intent, with its probability.
+        primary: the intent with the greatest attention weight.
+        recommended: first recommendations, best first; by name where the catalogue has one.
+    """
+
+    pseudonym: str
+    last: list[str]
+    intents: dict[str, tuple[str, float]]
+    primary: str
+    recommended: list[str]
+
+
+def ask(run: Run) -> ReviewRequest:
+    """Write the page about the newest version that was trained for the run's end and awaits a decision.
+
+    Raises:
+        Skip: no version awaits a decision, also where someone decided by hand in the registry.
+    """
+    registry = Registry(run.profile, run.domain)
+    for line in settle(registry):
+        run.say(line)
+    waiting = [version for version in awaiting(registry) if version.trained_for == run.end]
+    if not waiting:
+        raise Skip(f"no version of {registry.name} that was trained for {run.end} awaits a review")
+    version = waiting[-1]
+    record = registry.decision(version)
+    assert record is not None, "a version awaits a review only after the gate recorded its decision"
+    champion = registry.version(record["champion"]) if record["champion"] else None
+    text = review_page(
+        version,
+        run.domain.gate,
+        record,
+        changes(data_of(registry, champion) if champion else {}, data_of(registry, version), equal=True),
+        changes(settings_of(registry, champion), settings_of(registry, version)) if champion else [],
+        examples(run, registry, version),
+        simulated(run.profile, run.domain),
+    )
+    run.report_dir.mkdir(parents=True, exist_ok=True)
+    (run.report_dir / PAGE).write_text(text, encoding="utf-8")
+    registry.client.log_text(version.run_id, text, PAGE)
+    run.say(f"version {version.number} awaits a decision; the page is {run.report_dir / PAGE}")
+    return ReviewRequest(version, text)
 
 
 def review_page(
@@ -35,65 +111,90 @@ def review_page(
     examples: Sequence[Example],
     simulated: bool,
 ) -> str:
-    """Markdown.
+    """The page as Markdown.
 
     Args:
         version: under review.
         gate: the domain's rule.
-        record: the gate's decision about it, as gate.json holds it.
-        data: dates, table versions, row counts of the champion's and the version's training.
-        settings: settings that differ.
+        record: the gate's decision about the version, as gate.json holds it.
+        data: dates, table versions and row counts of the trainings of the champion and of the version.
+        settings: settings that differ between them.
         examples: some users.
-        simulated: whether the domain's data is.
+        simulated: whether the domain's data are.
     """
     decision = Decision.from_dict(record)
-    advice = "promote" if decision.promote else "keep the champion"
-    baseline = f"against the champion, version {record['champion']}" if record.get("champion") else "without a champion"
-    parts = [
-        f"# {version.name}, version {version.number}, trained for {version.trained_for}",
-        "**Simulated data.** The service, its users and every number below are simulated." if simulated else "",
-        f"The gate, {baseline}, recommends to **{advice}**:",
-        "\n".join(f"- {reason}" for reason in decision.reasons),
-        "Approve: this version becomes champion and publishes this week. Reject: nothing is published by it. "
-        "Either is recorded on the version with your name, the time and your reason.",
-        "## Week ahead, with bootstrap intervals of the means",
-        _systems(decision, gate, record.get("means", {})),
-        "## Slices",
-        _slices(decision),
-        "## Intents",
-        _intents(record.get("intents", {})),
-        "## Guardrails",
-        _guardrails(decision, gate),
-        "## What changed since the champion",
-        _changes(data, "data"),
-        _changes(settings, "setting") if settings else "No setting differs from a champion's.",
-        "## Example users",
-        "Drawn at random; a pseudonym means nothing outside this page.",
-        _examples(examples),
+    metrics = {row.system: row.metrics for row in decision.rows}
+    intents, classes = _intents(record.get("intents", {}))
+    compared = CHAMPION in metrics
+    return templates.render(
+        "review_page.md.jinja",
+        version=version,
+        gate=gate,
+        champion=record.get("champion"),
+        decision=decision,
+        metrics=decision.rows[0].metrics,
+        systems=_systems(decision, gate, record.get("means", {})),
+        slices=_slices(decision),
+        intents=intents,
+        classes=classes,
+        guardrails=guardrails(metrics[CHALLENGER], metrics[CHAMPION], gate) if compared else None,
+        data=_changes(data, "data"),
+        settings=_changes(settings, "setting") if settings else "",
+        examples=_examples(examples) if examples else "",
+        simulated=simulated,
+    )
+
+
+def examples(run: Run, registry: Registry, version: Version, salt: str | None = None) -> list[Example]:
+    """Some users of the snapshot as of the run's end, as the version would serve them; empty without a snapshot.
+
+    Args:
+        run: its end is the snapshot's date.
+        registry: of the version.
+        version: the model to ask.
+        salt: of the pseudonyms and of the choice of users. Without one, a salt is drawn and thrown away, so that nobody
+            who has a list of user ids can find a user of the page.
+    """
+    salt = salt or secrets.token_hex(16)
+    snapshot = read_sequences(run.warehouse, pin(run, SEQUENCES), run.end)
+    catalog = read_catalog(run.warehouse, pin(run, CATALOG), run.end)
+    names = [pseudonym(salt, user) for user in snapshot["user_id"].to_pylist()]
+    chosen = sorted(range(len(names)), key=names.__getitem__)[:COUNT]
+    if not chosen:
+        return []
+    users = snapshot.take(pa.array(chosen)).combine_chunks().to_batches()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        scorer = Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, run.end)
+    scored = scorer.score(users, LAST, run.domain.publishing.seen_titles, top_labels=1)
+    predictions = scored.to_pylist(maps_as_pydicts="strict")
+    titles = title_names(catalog)
+    histories = users.column(users.schema.get_field_index("title_id")).to_pylist()
+    return [
+        _example(names[place], history, prediction, titles)
+        for place, history, prediction in zip(chosen, histories, predictions, strict=True)
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def quoted(text: str) -> str:
-    """Any text as a code span that fits into a table's cell: one line, at most LONGEST, no control characters."""
-    visible = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
-    line = " ".join(visible.split())
-    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-    return "`" + (line.replace("`", "'").replace("\\", "/").replace("|", r"\|") or " ") + "`"
+def pseudonym(salt: str, user_id: str) -> str:
+    """Eight hexadecimal digits. Only someone who knows the salt can find the user behind them."""
+    return hashlib.sha256(f"{salt}\0{user_id}".encode()).hexdigest()[:8]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; cells are Markdown already."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def title_names(catalog: pa.Table) -> dict[str, str]:
+    """The text of each title's latest snapshot; titles without a text are left out."""
+    rows = catalog.select(["snapshot_date", "title_id", "text"]).sort_by([("snapshot_date", "ascending")])
+    return {row["title_id"]: row["text"] for row in rows.to_pylist() if row["text"]}
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:+.1%}" if math.isfinite(value) else "∞"
+def _example(name: str, history: list[str], prediction: dict[str, Any], titles: dict[str, str]) -> Example:
+    labels, probabilities = prediction["top_labels"], prediction["top_probabilities"]
+    return Example(
+        name,
+        [titles.get(title, title) for title in history[-LAST:]],
+        {intent: (found[0], probabilities[intent][0]) for intent, found in labels.items() if found},
+        prediction["primary_intent"],
+        [titles.get(title, title) for title in prediction["title_ids"]],
+    )
 
 
 def _systems(decision: Decision, gate: Gate, means: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
@@ -101,75 +202,61 @@ def _systems(decision: Decision, gate: Gate, means: Mapping[str, Mapping[str, Se
     rows = []
     for row in decision.rows:
         cells = []
-        for metric in metrics:
-            bounds = means.get(row.system, {}).get(metric)
+        for name in metrics:
+            bounds = means.get(row.system, {}).get(name)
             interval = f" [{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
-            cells.append(_number(row.metrics.get(metric)) + interval)
+            cells.append(metric(row.metrics.get(name)) + interval)
         lift = decision.lift.get(row.system)
-        over = "" if lift is None else f"{_percent(lift.estimate)} [{_percent(lift.lower)}, {_percent(lift.upper)}]"
+        over = "" if lift is None else f"{percent(lift.estimate)} [{percent(lift.lower)}, {percent(lift.upper)}]"
         rows.append([row.label, *cells, over])
-    users = decision.rows[0].metrics.get("users", 0)
-    note = f"{users:,.0f} users, {gate.confidence:.0%} intervals; lift is the challenger's over the system of the row."
-    return note + "\n\n" + table(["system", *metrics, f"lift in {gate.metric}"], rows)
+    return table(["system", *metrics, f"lift in {gate.metric}"], rows)
 
 
 def _slices(decision: Decision) -> str:
-    header = ["system", *(f"{name} ({metric})" for name, metric in SLICES.items())]
-    rows = [[row.label, *(_number(row.metrics.get(metric)) for metric in SLICES.values())] for row in decision.rows]
-    cold = decision.rows[0].metrics.get("users_cold", 0)
-    return f"{cold:,.0f} users are cold.\n\n" + table(header, rows)
+    header = ["system", *(f"{name} ({of})" for name, of in SLICES.items())]
+    rows = [[row.label, *(metric(row.metrics.get(of)) for of in SLICES.values())] for row in decision.rows]
+    return table(header, rows)
 
 
-def _intents(measured: Mapping[str, Mapping[str, float]]) -> str:
-    """Accuracy per intent beside champion and naive baselines, then per class, the most lost against the champion first."""
-    ours = measured.get(CHALLENGER, {})
+def _intents(measured: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
+    """Two tables, empty texts where nothing was measured: accuracy of every intent beside champion and naive
+    baselines; share found per class, the class that lost most against the champion first."""
+    ours, theirs = measured.get(CHALLENGER, {}), measured.get(CHAMPION, {})
+    accuracies = [name for name in ours if name.endswith("_accuracy")]
+    if not accuracies:
+        return "", ""
     systems = [name for name in INTENT_SYSTEMS if name in measured]
-    whole = [name for name in ours if name.endswith("_accuracy")]
-    if not whole:
-        return "Not measured."
-    rows = [
-        [quoted(name.removeprefix("intent_").removesuffix("_accuracy"))]
-        + [_number(measured[system].get(name)) for system in systems]
-        for name in whole
+    whole = [
+        [code(name.removeprefix("intent_").removesuffix("_accuracy"))]
+        + [metric(measured[system].get(name)) for system in systems]
+        for name in accuracies
     ]
-    parts = [table(["accuracy", *(INTENT_SYSTEMS[system] for system in systems)], rows)]
-    theirs = measured.get(CHAMPION, {})
-    classes = sorted(
+    found = sorted(
         ((name, value, theirs.get(name)) for name, value in ours.items() if "_accuracy_of_" in name),
         key=lambda each: (each[1] - each[2] if each[2] is not None else 0.0, each[0]),
     )
-    rows = [
-        [quoted(intent.removeprefix("intent_")), quoted(label), _number(value), _number(before)]
-        for name, value, before in classes
+    classes = [
+        [code(intent.removeprefix("intent_")), code(label), metric(value), metric(before)]
+        for name, value, before in found
         for intent, label in [name.split("_accuracy_of_", 1)]
     ]
-    return "\n\n".join([*parts, table(["intent", "class", "share found", "champion's"], rows)])
-
-
-def _guardrails(decision: Decision, gate: Gate) -> str:
-    metrics = {row.system: row.metrics for row in decision.rows}
-    if not gate.guardrails:
-        return "The domain file names none."
-    if CHAMPION not in metrics:
-        return "There is no champion to compare with."
-    found = guardrails(metrics[CHALLENGER], metrics[CHAMPION], gate)
-    return "\n".join(f"- {'' if holds else '**broken** '}{sentence}" for holds, sentence in found)
+    return (
+        table(["accuracy", *(INTENT_SYSTEMS[system] for system in systems)], whole),
+        table(["intent", "class", "share found", "champion's"], classes),
+    )
 
 
 def _changes(found: Sequence[Change], what: str) -> str:
-    rows = [[quoted(change.what), quoted(change.champion), quoted(change.challenger)] for change in found]
+    rows = [[code(change.what), code(change.champion), code(change.challenger)] for change in found]
     return table([what, "champion", "challenger"], rows)
 
 
 def _examples(found: Sequence[Example]) -> str:
-    if not found:
-        return "There is no snapshot to show users of."
     rows = []
     for user in found:
         intents = ", ".join(
-            f"{quoted(name)} {quoted(label)} {probability:.0%}" for name, (label, probability) in user.intents.items()
+            f"{code(name)} {code(label)} {probability:.0%}" for name, (label, probability) in user.intents.items()
         )
-        lists = (", ".join(map(quoted, titles)) for titles in (user.last, user.recommended))
-        last, recommended = lists
-        rows.append([user.pseudonym, last, intents, quoted(user.primary), recommended])
-    return table(["user", "last titles", "predicted intents", "weighs most", "first recommendations"], rows)
+        last, recommended = (", ".join(map(code, titles)) for titles in (user.last, user.recommended))
+        rows.append([user.pseudonym, last, intents, code(user.primary), recommended])
+    return table(["user", "last titles", "predicted intents", "greatest weight", "first recommendations"], rows)

@@ -16,7 +16,7 @@ from intentrec.evaluation.model_system import ModelSystem
 from intentrec.inference.predictor import Predictor
 from intentrec.inference.scorer import assign_clusters, fit_clusters, sample_users
 from intentrec.model.titles import titles_of
-from intentrec.reports.cluster_plots import draw_profiles
+from intentrec.reports.plots import draw_profiles
 from lab.alignment import Aligned, align, returns
 
 

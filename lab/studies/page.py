@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from intentrec.reports.cluster_plots import SHOWN
+from intentrec.reports.plots import SHOWN
 from intentrec.reports.markdown import table
 from lab.studies.study import System
 from lab.studies.summary import FEW, METRICS, OURS, REFERENCE, SURE, verdict

@@ -124,7 +124,7 @@ def test_of_many_classes_the_most_frequent_are_shown(streaming: Domain) -> None:
 def drawn(figure: Figure) -> dict[str, list[tuple[float, float]]]:
     """Points of the chart's named lines; where nothing was measured, the line has a gap."""
     (axes,) = figure.axes
-    lines = {line.get_gid(): line.get_xydata() for line in axes.lines if line.get_gid()}
+    lines = {str(line.get_gid()): np.asarray(line.get_xydata()) for line in axes.lines if line.get_gid()}
     return {name: [(x, y) for x, y in points if not math.isnan(y)] for name, points in lines.items()}
 
 
@@ -134,7 +134,7 @@ def test_a_chart_has_gaps_where_nothing_was_measured() -> None:
     figure = charts.weekly(days, values, 0.25, "0.500")
     lines = drawn(figure)
     assert lines["values"] == [(0, 0.1), (1, 0.2), (3, 0.5), (4, 0.4)]
-    assert np.isnan(figure.axes[0].lines[1].get_ydata()[2]), "the line is broken at the third week"
+    assert np.isnan(np.asarray(figure.axes[0].lines[1].get_ydata())[2]), "the line is broken at the third week"
     assert lines["beyond"] == [(3, 0.5), (4, 0.4)]
     assert {y for _, y in lines["bound"]} == {0.25}
     low, high = figure.axes[0].get_ylim()

@@ -10,8 +10,7 @@ from intentrec.evaluation.gate import Decision, Row
 from intentrec.evaluation.significance import Lift, mean_intervals
 from intentrec.registry.changes import Change, changes, flat
 from intentrec.registry.versions import Version
-from intentrec.reports.examples import Example, pseudonym
-from intentrec.reports.review_page import quoted, review_page, table
+from intentrec.reports.review_page import Example, pseudonym, review_page
 
 GATE = Gate(promotion="reviewed", guardrails={"coverage_at_10": 0.5, "recall_at_10_new": 0.1})
 VERSION = Version("intentrec-x", "7", "run", "f", date(2026, 9, 7), None, None, None, "awaiting")
@@ -63,6 +62,17 @@ def test_metrics_stand_with_intervals_beside_champion_and_naive_baselines() -> N
     assert "**Simulated data.**" in text
 
 
+def test_a_page_of_a_first_version_that_was_never_measured() -> None:
+    sparse = {**record(champion=False), "intents": {}, "means": {}}
+    text = review_page(VERSION, GATE.model_copy(update={"guardrails": {}}), sparse, [], [], [], simulated=False)
+    assert "Simulated" not in text
+    assert "Not measured." in lines(text, "Intents")
+    assert "The domain file names none." in lines(text, "Guardrails")
+    assert "No setting differs from a champion's." in lines(text, "What changed")
+    assert "There is no snapshot to show users of." in lines(text, "Example users")
+    assert "\n\n\n" not in text
+
+
 def test_slices_name_new_titles_cold_users_and_every_class() -> None:
     slices = lines(page(), "Slices")
     assert "30 users are cold." in slices
@@ -93,28 +103,6 @@ def test_changes_and_users_are_listed() -> None:
     assert "| `model.dim` | `16` | `32` |" in text
     last, best = r"`Old \| film`, `t2`", "`New 'film'`, `t9`"
     assert f"| 0a1b2c3d | {last} | `kind` `show` 62% | `kind` | {best} |" in text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("t001", "`t001`"),
-        ("<script>alert(1)</script>", "`<script>alert(1)</script>`"),
-        ("[click](https://example.com)", "`[click](https://example.com)`"),
-        ("`` ends the span", "`'' ends the span`"),
-        ("one | cell", r"`one \| cell`"),
-        ("back\\| slash", r"`back/\| slash`"),
-        ("two\n\n# lines\t\x00 and \u202e more", "`two # lines and more`"),
-        ("x" * 100, "`" + "x" * 59 + "…`"),
-        ("", "` `"),
-    ],
-)
-def test_a_text_from_outside_cannot_become_markup(text: str, shown: str) -> None:
-    assert quoted(text) == shown
-
-
-def test_a_table() -> None:
-    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
 def test_what_differs() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.patches import Rectangle
 
 from intentrec.config import SIMULATED_MANIFEST, Domain, Profile
 from intentrec.contracts import TABLES
@@ -118,7 +119,7 @@ def test_a_waterfall_of_little() -> None:
 def drawn_bars(bars: list[charts.Bar]) -> list[tuple[float, float]]:
     """Begin and width of every bar of the figure, from the first row down."""
     (axes,) = charts.waterfall(bars).axes
-    return [(patch.get_x(), patch.get_width()) for patch in axes.patches]
+    return [(patch.get_x(), patch.get_width()) for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
 def test_the_same_data_make_the_same_chart() -> None:

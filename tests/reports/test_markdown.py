@@ -1,0 +1,74 @@
+"""Tables and code spans that hold whatever their texts hold."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from intentrec.reports.markdown import code, table
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("t001", "`t001`"),
+        ("<script>alert(1)</script>", "`<script>alert(1)</script>`"),
+        ("[click](https://example.com)", "`[click](https://example.com)`"),
+        ("`` ends the span", "`'' ends the span`"),
+        ("one | cell", r"`one \| cell`"),
+        ("back\\| slash", r"`back/\| slash`"),
+        ("two\n\n# lines\t\x00 and \u202e more", "`two # lines and more`"),
+        ("x" * 100, "`" + "x" * 59 + "…`"),
+        ("", "` `"),
+    ],
+)
+def test_a_text_from_outside_cannot_become_markup(text: str, shown: str) -> None:
+    assert code(text) == shown
+
+
+def test_a_table() -> None:
+    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert table(["a"], []) == "| a |\n| --- |"
+
+
+@pytest.mark.parametrize(
+    ("align", "rule"), [("l", "--- | --- | ---"), ("lr", "--- | ---: | ---:"), ("rcl", "---: | :---: | ---")]
+)
+def test_the_last_letter_of_the_alignment_counts_for_all_after_it(align: str, rule: str) -> None:
+    assert table(["a", "b", "c"], [], align).splitlines()[1] == f"| {rule} |"
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("one | cell", r"one \| cell"),
+        (r"escaped \| already", r"escaped \| already"),
+        (r"a backslash \\| before", r"a backslash \\\| before"),
+        ("two\r\nlines\n\nand more", "two lines and more"),
+        ("a\u2028b\x85c\x0cd", "a b c d"),
+        (None, "None"),
+        (3, "3"),
+        (code("a|b"), r"`a\|b`"),
+    ],
+)
+def test_a_cell_cannot_end_its_row(cell: object, shown: str) -> None:
+    assert table(["x"], [[cell]]).splitlines()[2] == f"| {shown} |"
+    assert table([cell], []).splitlines()[0] == f"| {shown} |"
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.text(max_size=12), min_size=2, max_size=2), max_size=3))
+def test_any_texts_make_a_table_of_their_size(rows: list[list[str]]) -> None:
+    """As code spans, also for a reader of Markdown: no text adds a cell, a row or a tag."""
+    page = table(["a", "b"], [[code(cell) for cell in row] for row in rows])
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+    assert html.count("<tr>") == 1 + len(rows)
+    assert html.count("<td>") == html.count("<td><code>") == 2 * len(rows)
+
+
+def test_mistakes_of_the_caller_are_named() -> None:
+    with pytest.raises(ValueError, match="a row has 1 cells, the table 2 columns"):
+        table(["a", "b"], [["1"]])
+    for align in ("", "x"):
+        with pytest.raises(ValueError, match="use the letters l, c and r"):
+            table(["a"], [], align)
