@@ -1,17 +1,17 @@
-"""The Great Expectations gate of every table: nothing is committed that fails a critical expectation.
+"""Audits of tables with Great Expectations.
 
-A suite is a file of `expectations/`, written by hand in Great Expectations' own format: each expectation has a
-`severity` (critical stops the commit, warning is reported) and says in `meta.why` what would go wrong. Values that
-belong to a domain stand there as `{"$PARAMETER": name}`; `parameters` gives them.
+Every table has a suite, a file of `expectations/` in Great Expectations' own format, written by hand. Each expectation
+has a `severity` and says in `meta.why` what would go wrong. A failed expectation stops the commit where its severity is
+critical, and is reported where it is a warning. Values of the domain stand in a suite as `{"$PARAMETER": name}`;
+`parameters` gives them.
 
-Time is kept small in two steps. All expectations run together first and return counts only, so that those on single
-columns share one Spark job; only the failed ones run again, for the keys of their rows.
+To save Spark jobs, an audit has two steps. First all expectations run together and return counts only. Then those that
+failed run again and return the keys of offending rows.
 """
 
 import json
 import time
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 
+from intentrec.calendar import DAY
 from intentrec.config import PACKAGE, seconds
 from intentrec.contracts import Table
 from intentrec.errors import AuditFailed, PipelineError
@@ -33,17 +34,26 @@ if TYPE_CHECKING:
 SUITES = PACKAGE / "expectations"
 SAMPLE = 20  # offending rows that a report shows
 LONGEST = 120  # characters of one value in a report
-# Raw rows of an ingest's own weeks; it also reads some that belong to others.
+# Counts of an ingest run that make up the raw rows of its own weeks. It also reads rows of other weeks.
 TAKEN = ("events.accepted", "events.quarantined", "events.duplicates", "catalog.read")
-IDENTITY = {"quarantine": ("source_file", "source_line", "record")}  # what tells rows apart where there is no key
+IDENTITY = {"quarantine": ("source_file", "source_line", "record")}  # names a row where a table has no key
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one expectation found.
+    """The result of one expectation.
 
-    `unexpected` counts offending rows and is None where the expectation looks at the table as a whole; `observed` is
-    then what it saw. `raised` is the error of an expectation that could not be evaluated.
+    Attributes:
+        kind: the expectation's type, without the prefix `expect_`.
+        on: its description, or the columns that it looks at.
+        severity: critical or warning.
+        why: what would go wrong in such a table.
+        success: whether it was met.
+        wanted: its other arguments.
+        observed: the observed value, where it looks at the table as a whole.
+        unexpected: number of offending rows; None where it looks at the table as a whole.
+        raised: the error, where it could not be evaluated.
+        rows: keys and offending values of at most SAMPLE rows.
     """
 
     kind: str
@@ -59,13 +69,13 @@ class Finding:
 
     @property
     def critical(self) -> bool:
-        """Whether it stops the commit: what could not be evaluated proves nothing, whatever its severity."""
+        """Whether it stops the commit. An expectation that could not be evaluated does, whatever its severity."""
         return not self.success and (self.severity == "critical" or self.raised is not None)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All findings on one frame."""
+    """The result of a suite on the rows of one table, of which there are `rows`; `seconds` is the time that it took."""
 
     table: str
     rows: int
@@ -84,12 +94,12 @@ class Audit:
 
 
 def get_ready() -> None:
-    """Import Great Expectations beside whatever comes next: seconds of a job that mostly waits for Spark."""
+    """Import Great Expectations in a thread. It takes seconds, in which a job mostly waits for Spark."""
     Thread(target=import_module, args=("great_expectations",), daemon=True).start()
 
 
 def parameters(run: Run) -> dict[str, Any]:
-    """What suites may name as `$PARAMETER`: facts of the domain, and what the run has counted so far."""
+    """Values that suites may name as `$PARAMETER`: settings of the domain, and counts of the run so far."""
     domain = run.domain
     return {
         "event_types": list(domain.events.types),
@@ -104,10 +114,10 @@ def parameters(run: Run) -> dict[str, Any]:
 
 
 def closed(run: Run) -> bool:
-    """Whether the service was closed all of the run's interval, so that there is nothing to read."""
+    """Whether the service was closed in the whole interval of the run, so that there are no rows."""
     weeks = run.domain.quality.closed_weeks
-    closed = {first + timedelta(days=number) for first in weeks for number in range(7)}
-    return all(run.start + timedelta(days=number) in closed for number in range((run.end - run.start).days))
+    closed = {week + DAY * number for week in weeks for number in range(7)}
+    return all(run.start + DAY * number in closed for number in range((run.end - run.start).days))
 
 
 def load_suite(table: Table, folder: Path = SUITES) -> "ExpectationSuite":
@@ -162,7 +172,7 @@ def audit_frame(
 def _findings(
     table: Table, suite: "ExpectationSuite", frame: "DataFrame | pd.DataFrame", values: dict[str, Any]
 ) -> list[Finding]:
-    """What every expectation of the suite found, in the suite's order."""
+    """The results of all expectations, in the suite's order."""
     batch = _batch(frame)
     # Zero sample rows: Spark plans `limit 0` away, while BOOLEAN_ONLY would lose the counts.
     counts = {"result_format": "BASIC", "partial_unexpected_count": 0}
@@ -210,7 +220,7 @@ def record(result: Audit, run: Run, path: Path) -> None:
 
 
 def describe(finding: Finding) -> str:
-    """One line: the expectation, where, what it wanted and what it found."""
+    """One line: the expectation, its columns, what it wanted and what it found."""
     wanted = ", ".join(f"{key} {_short(value)}" for key, value in finding.wanted.items())
     text = f"{finding.kind} on {finding.on}" + (f" ({wanted})" if wanted else "")
     if finding.raised is not None:

@@ -1,8 +1,7 @@
-"""One attempt of one job: its arguments, what it says, its row in the run ledger.
+"""One attempt of one job, and its row in the run ledger.
 
-The ledger is a Delta table that every job appends to through delta-rs: training and gate need no Spark otherwise, and
-starting one for a single row costs longer than the row is worth. All other tables are written by Spark only, except for
-the flag in `releases` that a rollback moves (`intentrec.registry.rollback`).
+Jobs write the ledger without Spark (`intentrec.storage.delta`): training and gate do not need Spark for anything else,
+and a session takes seconds to start.
 """
 
 import os
@@ -27,12 +26,27 @@ from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip
 from intentrec.storage import delta
 
-ATTEMPTS = 20  # to write a row of the ledger beside other runs; a write takes milliseconds
+ATTEMPTS = 20  # tries to write a row of the ledger while other runs write theirs; one takes milliseconds
 
 
 @dataclass
 class Run:
-    """An attempt of a job over [start, end): what it reads, writes and counts on the way."""
+    """An attempt of a job over the service dates [start, end).
+
+    Attributes:
+        job: name of the job.
+        start: first service date.
+        end: service date after the last.
+        domain: the domain file.
+        profile: the runtime profile.
+        run_id: id of the attempt.
+        inputs: table -> version that was read.
+        outputs: table -> version after the write.
+        counts: what was counted, as TABLE_OR_STEP.what.
+        note: what a person decided; kept as the attempt's message.
+        started: when it began.
+        clock: monotonic clock at the same moment, for durations.
+    """
 
     job: str
     start: date
@@ -43,9 +57,9 @@ class Run:
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    note: str | None = None  # what a person decided, kept as the attempt's message
+    note: str | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=time.monotonic)  # at the same moment; a clock that is set does not move it
+    clock: float = field(default_factory=time.monotonic)
 
     @property
     def warehouse(self) -> str:
@@ -54,12 +68,12 @@ class Run:
 
     @property
     def report_dir(self) -> Path:
-        """Where this interval's audits and its report page are kept."""
+        """Folder of the interval's audits and report page."""
         return Path(self.profile.reports) / self.domain.domain / f"{self.start}_{self.end}"
 
     @property
     def report_page(self) -> Path:
-        """Where the interval's report page is; it is written when a job of the interval ends."""
+        """Path of the interval's report page, which is written when a job of the interval ends."""
         return self.report_dir / "report.html"
 
     def say(self, message: str) -> None:
@@ -67,16 +81,16 @@ class Run:
         self.log.write(message)
 
     def warn(self, message: str) -> None:
-        """Print a line about what a person should look at."""
+        """Print a warning."""
         self.log.write(message, logging.WARNING)
 
     @property
     def log(self) -> logging.JobLog:
-        """Its log."""
+        """The log that the run's lines go to."""
         return logging.JobLog(self.job, self.start, self.end, self.run_id)
 
 
-# Pages are no code: a study writes them anew while it runs.
+# Files that `code_version` looks at. Pages are not among them: a study writes pages while it runs.
 CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "requirements.lock")
 
 
@@ -91,7 +105,7 @@ def write_text(path: Path, text: str) -> Path:
 
 @cache
 def code_version() -> str:
-    """What code this is, for the ledger.
+    """The version of the code, for the ledger.
 
     In a checkout it is the commit, with a `+` where code or settings differ from it or are new. In an installed
     package, and without git, it is the package's version.
@@ -112,6 +126,7 @@ def code_version() -> str:
 
 
 def _record(run: Run, status: str, message: str | None = None) -> None:
+    """Write the attempt's row into the ledger."""
     row = {
         "run_id": run.run_id,
         "job": run.job,
@@ -156,7 +171,7 @@ def _write(warehouse: str, row: pa.Table, run_id: str, first: bool) -> None:
 
 
 def ledger(profile: Profile, domain: Domain) -> list[dict]:
-    """All attempts, oldest first; maps come back as dictionaries."""
+    """The rows of the ledger, oldest attempt first; maps are dictionaries. No rows where the table does not exist yet."""
     warehouse = delta.warehouse_of(profile, domain)
     if not delta.exists(warehouse, RUN_LEDGER):
         return []

@@ -32,11 +32,11 @@ _BASE = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
-    # Elements of arrays and maps are declared not null for readers; Delta keeps that without enforcing it, audits do.
+    # Elements of arrays and maps are declared not null for readers. Delta keeps that but does not enforce it.
     "spark.databricks.delta.constraints.allowUnenforcedNotNull.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
-# Whoever is on this machine's network has no business with a driver that only works here.
+# A local driver is not reachable from the network.
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 

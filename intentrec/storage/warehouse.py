@@ -1,8 +1,8 @@
-"""The only way tables are written and read: stage, audit, commit exactly one interval; read at a version.
+"""Read and write tables with Spark: stage, audit and commit exactly one interval; read at a pinned version.
 
-A reader never sees a row that failed a critical audit, and a writer that dies anywhere leaves the old state or the
-new one. A commit whose rows equal what the interval already holds is not made at all: the version stays, and with it
-everything that was derived from that version.
+A row that failed a critical expectation is never visible. A writer that is killed leaves the old rows or the new ones.
+Rows that equal those that the interval already holds are not committed: the table's version stays, and so does
+everything that was derived from it.
 """
 
 import json
@@ -23,10 +23,11 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from intentrec.contracts import TABLES, Table
 from intentrec.errors import PipelineError, lost_file
-from intentrec.storage import audit, delta, spark
+from intentrec.storage import audit, spark
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 
-# What Delta raises where another commit came first; the Python classes share no base class of their own.
+# What Delta raises where another commit came first. The classes have no base class of their own in common.
 CONFLICTS = (
     captured.ConcurrentAppendException,
     captured.ConcurrentDeleteDeleteException,
@@ -37,16 +38,16 @@ CONFLICTS = (
     captured.MetadataChangedException,
     captured.ProtocolChangedException,
 )
-# How long a version can be read that is no longer the latest: releases name versions, and may be gone back to.
+# How long old versions can be read. Releases name versions, and a rollback may return to one.
 KEPT = {"delta.deletedFileRetentionDuration": "interval 400 days", "delta.logRetentionDuration": "interval 400 days"}
 # JSON text by default ends at milliseconds, and rows a microsecond apart would be equal.
 _MICROSECONDS = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
-STRAY_ROWS = "DELTA_REPLACE_WHERE_MISMATCH"  # what Delta calls rows outside replaceWhere
+STRAY_ROWS = "DELTA_REPLACE_WHERE_MISMATCH"  # Delta's error for rows outside the replaced interval
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Row count and order-free checksum of a frame."""
+    """Row count of a frame, and a checksum that does not depend on the order of rows."""
 
     rows: int
     checksum: str
@@ -102,7 +103,7 @@ class Warehouse:
 
     def version(self, table: Table) -> int:
         """The table's latest version."""
-        return delta.Snapshot(self.root, table).version  # without a Spark job
+        return Snapshot(self.root, table).version  # without a Spark job
 
     def read(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
         """Rows of [start, end) at the latest version, which the run records as an input. Either end may be open.
@@ -143,8 +144,16 @@ class Warehouse:
     def merge(self, table: Table, frame: DataFrame, since: int | None = None) -> int:
         """Upsert rows by the table's key, staged and audited, in one commit that touches only rows that differ.
 
-        For small tables whose readers may follow the change feed. Returns the table's version after it. Where the rows
-        were made from those of version `since`, a later version is another run's, which they would undo.
+        For small tables whose readers may follow the change feed.
+
+        Args:
+            table: which one.
+            frame: rows with the columns of the contract.
+            since: the version that the rows were made from. A later version is another run's, whose rows they would
+                undo.
+
+        Returns:
+            The table's version after it.
 
         Raises:
             PipelineError: the frame does not fit the contract, or another run wrote at the same time. The table is as
@@ -178,7 +187,7 @@ class Warehouse:
 
     @contextmanager
     def scratch(self, name: str, frame: DataFrame, schema: StructType | None = None) -> Iterator[DataFrame]:
-        """`frame` computed once and kept in the staging area while the block runs; read with `schema`, else its own."""
+        """Compute `frame` once and keep it in the staging area while the block runs; `schema` defaults to its own."""
         folder = f"{self.root}/_staging/{self.run.run_id}-{name}"
         try:
             frame.write.format("parquet").mode("overwrite").save(folder)
@@ -187,7 +196,7 @@ class Warehouse:
             self._delete(folder)
 
     def current(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
-        """Rows of [start, end) as they are now, not recorded as an input."""
+        """Rows of [start, end) at the latest version, which the run does not record as an input."""
         return _between(self.spark.read.format("delta").load(self.path(table)), table, start, end)
 
     def checksums(self) -> dict[str, Fingerprint]:
@@ -198,21 +207,21 @@ class Warehouse:
             return {table.name: each for table, each in zip(tables, found, strict=True)}
 
     def _held(self, table: Table, start: date, end: date) -> Fingerprint | None:
-        """What the interval holds; None where a data file of it is lost, which writing the interval heals."""
+        """Fingerprint of the interval; None where one of its data files is lost, which writing the interval repairs."""
         try:
             return fingerprint(self.current(table, start, end))
         except Exception as error:
-            told = lost_file(error)
-            if told is None:
+            message = lost_file(error)
+            if message is None:
                 raise
-            self.run.warn(f"{table.name} [{start}, {end}): {told}")
+            self.run.warn(f"{table.name} [{start}, {end}): {message}")
             return None
 
     def _require_migrated(self, table: Table) -> None:
         """Refuse to write a table that still has a column under its former name."""
         if not table.former_names or not self.exists(table):
             return
-        for old, new in delta.Snapshot(self.root, table).former_columns.items():
+        for old, new in Snapshot(self.root, table).former_columns.items():
             raise PipelineError(
                 f"{table.name}: its column {old} is called {new} now: run `intentrec migrate --config` with the domain "
                 f"file of {self.run.domain.domain} first"
@@ -271,7 +280,7 @@ def _between(frame: DataFrame, table: Table, start: date | None, end: date | Non
 
 
 def _require_contract(table: Table, frame: DataFrame) -> None:
-    """Delta accepts a missing nullable column in silence, so names and types are compared first."""
+    """Compare names and types with the contract. Delta would accept a frame without a nullable column."""
     have = {field.name: field.dataType for field in frame.schema}
     want = {field.name: field.dataType for field in table.schema}
     problems = [f"missing {name}" for name in want.keys() - have.keys()]
@@ -286,7 +295,7 @@ def _require_contract(table: Table, frame: DataFrame) -> None:
 
 
 def _loose(of: DataType) -> str:
-    """The type without nullability, which Spark infers: Delta refuses a null where the table's schema allows none."""
+    """The type without nullability, which Spark infers. Delta itself refuses a null where the schema allows none."""
     if isinstance(of, ArrayType):
         return f"array<{_loose(of.elementType)}>"
     if isinstance(of, MapType):
