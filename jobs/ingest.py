@@ -39,8 +39,9 @@ def ingest(
 def body(run: Run, config: Path, include_late: bool = False) -> None:
     """Read everything, then write catalogue, quarantine and accepted events.
 
-    Nothing is written before everything has been read, so that an unreadable delivery changes nothing. The order of
-    the tables matters after a failed audit: a rerun replaces all three.
+    Nothing is written before everything has been read, so that an unreadable delivery changes nothing. If an audit
+    fails, the tables before it are written already; a rerun replaces all three. The quarantine comes before the events,
+    so that it shows why their audit failed.
     """
     domain = run.domain
     weeks(run.start, run.end, domain.calendar)  # refuses the interval before Spark starts
