@@ -171,7 +171,7 @@ def _write(warehouse: str, row: pa.Table, run_id: str, first: bool) -> None:
 
 
 def ledger(profile: Profile, domain: Domain) -> list[dict]:
-    """The rows of the ledger, oldest attempt first; maps are dictionaries. No rows where the table does not exist yet."""
+    """The rows of the ledger, oldest attempt first, with maps as dictionaries; none where the table does not exist."""
     warehouse = delta.warehouse_of(profile, domain)
     if not delta.exists(warehouse, RUN_LEDGER):
         return []

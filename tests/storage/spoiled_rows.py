@@ -62,12 +62,12 @@ SPOILED: dict[str, tuple[str, dict[str, Rows]]] = {
         "user_id",
         {
             "n_new": [{"n_new": 0}, {"n_new": 51}],
-            "arrays are aligned and without holes": [
+            "arrays are aligned and have no nulls": [
                 {"n_new": 4},
                 *({name: rows("sequences")[1][name][:2]} for name in ARRAYS),
                 *({name: [*rows("sequences")[1][name][:2], None]} for name in ARRAYS),
             ],
-            "oldest first, and no run ends before it starts": [
+            "oldest first, and no visit ends before it starts": [
                 {"end_ts": rows("sequences")[1]["end_ts"][::-1], "start_ts": [MOMENT] * 3},
                 {"start_ts": [MOMENT + timedelta(hours=9)] * 3},
             ],
@@ -77,7 +77,7 @@ SPOILED: dict[str, tuple[str, dict[str, Rows]]] = {
                 {"duration_s": [1.0, -1.0, 1.0]},
                 {"duration_s": [1.0, NAN, 1.0]},
             ],
-            "window starts lie between the first position and their own, and never step back": [
+            "window starts lie between the first position and their own, and never decrease": [
                 {"window_start": {}},
                 {"window_start": {"1d": [0, 0]}},
                 {"window_start": {"1d": [0, 1, 0]}},
