@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from intentrec.errors import PipelineError
 from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES
-from intentrec.evaluation.significance import lift_of_kinds, p_of_users, resampled_means
+from intentrec.evaluation.significance import lift_over_seeds, p_of_users, resampled_means
 from intentrec.training.settings import settings
 from lab.studies.data import DataFacts
 from lab.studies.measure import TIMING, stored
@@ -92,7 +92,7 @@ def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: 
             "delete the older one's files in the study's folder of runs, and run the study again"
         )
     pair = ours.per_user[key], theirs.per_user[key]
-    lift = lift_of_kinds(*pair, ours.resampled[key], theirs.resampled[key])
+    lift = lift_over_seeds(*pair, ours.resampled[key], theirs.resampled[key])
     return {**lift.to_dict(), "p_users": p_of_users(*pair)}
 
 

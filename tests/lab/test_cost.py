@@ -7,7 +7,7 @@ from deltalake import write_deltalake
 
 from intentrec.config import Domain
 from intentrec.contracts import CATALOG, SEQUENCES
-from lab.benchmarks import cost
+from lab.benchmarks import cost, report
 from tests.model import world
 from tests.registry.world import domain_of
 
@@ -23,6 +23,6 @@ def test_measures_a_training_and_tells(streaming: Domain, tmp_path: Path) -> Non
     assert found["positions"] > found["targets"] > 0
     assert found["peak_mb"] > 100
     results = {"code": {"commit": "c" * 40, "changed": False, "measured": "now"}, "machine": {"gpu": "H", "torch": "2"}}
-    page = cost.page(results | {"domain": "x", "simulated": True, "cutoff": str(cutoff), "runs": [found]})
+    page = report.render({"cost": results | {"domain": "x", "simulated": True, "cutoff": str(cutoff), "runs": [found]}})
     assert "Domain x (simulated)" in page
     assert page.splitlines()[-1].startswith("| v2 | ")

@@ -5,7 +5,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, addmm_flop, register_flop_formula
 
 from intentrec.model.loss import LossSettings
-from lab.benchmarks import gpu
+from lab.benchmarks import gpu, report
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def test_counts_operations() -> None:
     # Computed once, as one tile and one block, and with attention that the counter sees through.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model.loss(batch, catalog, LossSettings(cells=2**20)).loss().backward()
-    expected = gpu.flops(model, batch.title_BL.numel(), len(batch.questions()[0]), 400)
+    expected = gpu.flops(model, batch.title_BL.numel(), len(batch.targets()), 400)
     assert abs(counter.get_total_flops() / expected - 1) < 0.05
 
 
@@ -37,7 +37,7 @@ def test_page_has_a_row_per_run() -> None:
     failed = {"dim": 512, "titles": 1000, "error": "out of memory"}
     about = {"gpu": "H", "torch": "2"}
     code = {"commit": "c" * 40, "changed": True, "measured": "now"}
-    lines = gpu.page({"machine": about, "code": code, "runs": [run, failed]}).splitlines()
+    lines = report.render({"gpu": {"machine": about, "code": code, "runs": [run, failed]}}).splitlines()
     assert lines[-2] == "| 64 | 1,000 | 1,000 | 5 | 10 | 500.0 | 20 | 100.0 | 25.0% | 1.5 |"
     assert lines[-1].startswith("| 512 | 1,000 | out of memory |")
     assert lines[-1].count("|") == lines[-2].count("|")

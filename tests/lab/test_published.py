@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lab.benchmarks import blocks
+from lab.benchmarks import published_sets, report
 from lab.benchmarks.published import app
-from lab.benchmarks.published_report import text
 
 
 @pytest.fixture
@@ -25,10 +24,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for k in range(int(rng.integers(2, 14)))
     ]
     (tmp_path / "Video.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    model = {**blocks.GAMES.model, "dim": 16, "dropout": 0.0}
-    training = {**blocks.GAMES.training, "epochs": 4, "tokens": 256, "learning_rate": 0.02}
-    small = replace(blocks.GAMES, length=6, stride=3, model=model, training=training)
-    monkeypatch.setitem(blocks.BLOCKS, "games", small)
+    model = {**published_sets.GAMES.model, "dim": 16, "dropout": 0.0}
+    training = {**published_sets.GAMES.training, "epochs": 4, "tokens": 256, "learning_rate": 0.02}
+    small = replace(published_sets.GAMES, length=6, stride=3, model=model, training=training)
+    monkeypatch.setitem(published_sets.SETS, "games", small)
     return tmp_path
 
 
@@ -38,7 +37,7 @@ def test_the_command_measures_and_adds_to_what_was_measured(data: Path) -> None:
     for more in ([], ["--system", "sasrec", "--seed", "2"]):
         done = CliRunner().invoke(app, [*command, *more])
         assert done.exit_code == 0, done.output
-    rows = json.loads((data / "results" / "published.json").read_text())["games"]
+    rows = json.loads((data / "results" / "benchmarks.json").read_text())["published"]["games"]
     assert [(row["system"], row["seed"]) for row in rows] == [
         ("item_knn", 0),
         ("markov", 0),
@@ -49,17 +48,17 @@ def test_the_command_measures_and_adds_to_what_was_measured(data: Path) -> None:
     found = {row["system"]: row["metrics"]["everything"]["recall_at_10"] for row in rows}
     assert found["markov"] > 0.95  # the next title always follows
     assert found["sasrec"] > 0.9 > found["popularity"]
-    assert "± " in (data / "results" / "published.md").read_text()
+    assert "± " in (data / "results" / "benchmarks.md").read_text()
 
 
-def test_an_unknown_block_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["music", "--data", str(tmp_path)]).exit_code == 2
 
 
 def test_the_page_says_what_was_reached_and_by_how_much_not() -> None:
     metrics = {"recall_at_10": 0.75, "ndcg_at_10": 0.5}
     row = {"system": "sasrec", "seed": 1, "epochs": 3, "seconds_per_epoch": 2.0}
-    row["metrics"] = dict.fromkeys(blocks.GAMES.candidates, metrics)
-    page = text({"games": [row]})
+    row["metrics"] = dict.fromkeys(published_sets.GAMES.candidates, metrics)
+    page = report.render({"published": {"games": [row]}})
     assert "recall_at_10 0.7500 against 0.7442: reached, +0.0058" in page
     assert "ndcg_at_10 0.5000 against 0.5376: missed, -0.0376" in page

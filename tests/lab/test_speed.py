@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from intentrec.errors import PipelineError
+from lab.benchmarks import report
 from lab.benchmarks.speed import rounds
-from lab.benchmarks.speed.environments import OURS
 from lab.benchmarks.speed.histories import load, make
-from lab.benchmarks.speed.report import block, page
-from lab.benchmarks.speed.rounds import Timing, measure
+from lab.benchmarks.speed.report import block
+from lab.benchmarks.speed.rounds import OURS, Timing, measure
 from lab.benchmarks.speed.turns import Task
 
 TASK = Task(
@@ -99,6 +99,6 @@ def test_ratio_is_to_the_faster_peer() -> None:
     assert found["ratio"] == {"training": 2.0, "scoring": 5.0}
     machine = {"processor": "x", "cores": 2, "memory_gb": 4}
     code = {"commit": "c" * 40, "changed": False, "measured": "now"}
-    text = page({"command": "it", "code": code, "machine": machine, "lengths": {"full": found}})
+    text = report.render({"speed": {"command": "it", "code": code, "machine": machine, "lengths": {"full": found}}})
     assert "training **2.00**, scoring **5.00**" in text
     assert "| RecTools SASRec | 1 | 2 | 1,000 | 25 | 12 |" in text

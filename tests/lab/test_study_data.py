@@ -18,7 +18,7 @@ def test_tables_are_of_their_data_settings_and_code(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("INTENTREC_DATA", str(given.parent))
     monkeypatch.setattr(tables_of.Data, "of", lambda run: run)
     called: list[str] = []
-    monkeypatch.setattr(tables_of, "_call", lambda command: called.append(Path(command[1]).stem))
+    monkeypatch.setattr(tables_of, "_call", lambda command: called.append(command[2].removeprefix("jobs.")))
 
     def built(study: Study) -> list[str]:
         called.clear()
@@ -29,7 +29,7 @@ def test_tables_are_of_their_data_settings_and_code(tmp_path: Path, monkeypatch:
     study = load_study("movielens")
     assert built(study) == list(JOBS)
     assert built(study) == []
-    assert built(study.model_copy(update={"seeds": [7], "epochs": 3})) == [], "of no matter to tables"
+    assert built(study.model_copy(update={"seeds": [7], "epochs": 3})) == [], "tables do not depend on them"
     longer = study.model_copy(update={"length": 40})
     assert built(longer) == list(JOBS)
     given.write_text("12")
@@ -45,6 +45,6 @@ def test_tables_are_of_their_data_settings_and_code(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(tables_of, "_call", fail)
     with pytest.raises(PipelineError, match="no more"):
         built(longer)
-    monkeypatch.setattr(tables_of, "_call", lambda command: called.append(Path(command[1]).stem))
+    monkeypatch.setattr(tables_of, "_call", lambda command: called.append(command[2].removeprefix("jobs.")))
     given.write_text("12")
-    assert built(longer) == list(JOBS), "what was left half way is of no data"
+    assert built(longer) == list(JOBS), "an interrupted build counts for no data"
