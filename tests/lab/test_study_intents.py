@@ -36,7 +36,7 @@ def test_an_event_belongs_to_the_session_of_its_user_that_began_last(tmp_path: P
         ranks=np.ones(len(asked)),
         embedding_EP=np.random.default_rng(0).normal(size=(len(asked), 3)).astype(np.float32),
         attention_EM=np.eye(2)[primary],
-        came_true_EM=np.zeros((len(asked), 2)),
+        correct_EM=np.zeros((len(asked), 2)),
         contradicted_EM=np.zeros((len(asked), 2)),
     )
     assert against_truth(found, tmp_path)["true_intent_in_primary"] == pytest.approx(1.0), "x is 0 and y is 1"
