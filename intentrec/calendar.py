@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from intentrec.config import Calendar
+from intentrec.config import Calendar, seconds
 from intentrec.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -27,6 +27,16 @@ WEEK = timedelta(days=7)
 def day_start_of(day: date, calendar: Calendar) -> datetime:
     """The moment (aware, UTC) at which a service date begins."""
     return datetime.combine(day, calendar.day_start, ZoneInfo(calendar.zone)).astimezone(UTC)
+
+
+def due_at(end: date, calendar: Calendar) -> datetime:
+    """The moment (aware, UTC) until which rows of the service dates before `end` may arrive: `calendar.lateness` later.
+
+    Args:
+        end: the service date after the last, the end of a week.
+        calendar: the service's calendar.
+    """
+    return day_start_of(end, calendar) + timedelta(seconds=seconds(calendar.lateness))
 
 
 def week_start_of(day: date, calendar: Calendar) -> date:

@@ -14,6 +14,7 @@ from intentrec.calendar import (
     DAY,
     WEEK,
     day_start_of,
+    due_at,
     service_date,
     service_day_start,
     week_start,
@@ -89,6 +90,10 @@ def test_the_day_begins_at_its_hour_and_the_week_at_history_start() -> None:
 )
 def test_a_service_day_begins_at_the_hour_of_its_zone(day: date, hour: int) -> None:
     assert day_start_of(day, calendar()) == datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
+
+
+def test_rows_are_due_a_lateness_after_the_end() -> None:
+    assert due_at(date(2026, 8, 10), calendar()) == datetime(2026, 8, 12, 11, tzinfo=UTC)
 
 
 def test_whole_weeks_of_an_interval() -> None:

@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from intentrec.calendar import day_start_of, service_day_start, week_start, weeks
+from intentrec.calendar import DAY, day_start_of, due_at, service_day_start, week_start, weeks
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import PipelineError
@@ -116,8 +116,8 @@ def arrival_dates(start: date, end: date, domain: Domain, include_late: bool) ->
     calendar = domain.calendar
     # A clock that is ahead dates an event after its arrival.
     first = day_start_of(start, calendar) - timedelta(seconds=seconds(domain.events.max_clock_skew))
-    last = day_start_of(end, calendar) + timedelta(seconds=seconds(calendar.lateness))
-    return first.date(), date.max if include_late else last.date() + timedelta(days=1)
+    last = due_at(end, calendar)
+    return first.date(), date.max if include_late else last.date() + DAY
 
 
 def past_deadline(domain: Domain) -> Column:

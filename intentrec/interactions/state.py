@@ -8,12 +8,12 @@ A fact is a struct whose order is the order in time, so that the latest fact is 
 play, finish, list (the last change of the user's list) and touch (any visit).
 """
 
-from datetime import date, timedelta
+from datetime import date
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window, WindowSpec
 from pyspark.sql import functions as F
 
-from intentrec.calendar import service_date
+from intentrec.calendar import WEEK, service_date
 from intentrec.config import Domain
 from intentrec.contracts import TITLE_STATE
 from intentrec.interactions.rules import visit_struct
@@ -74,7 +74,7 @@ def fold(state: DataFrame, visits: DataFrame, as_of: date, domain: Domain) -> Da
     """
     old = state.select(*TITLE, *(fact.alias(f"state_{name}") for name, fact in _state_facts().items()))
     new = visits.groupBy(*TITLE).agg(*(F.max(fact).alias(f"visit_{name}") for name, fact in _visit_facts().items()))
-    oldest = F.lit(as_of - timedelta(weeks=domain.interactions.state_weeks))
+    oldest = F.lit(as_of - WEEK * domain.interactions.state_weeks)
     both = old.join(new, list(TITLE), "full").withColumns(
         {name: F.greatest(f"state_{name}", f"visit_{name}") for name in _visit_facts()}
     )

@@ -4,11 +4,10 @@
 known of it before it gets a label.
 """
 
-from datetime import timedelta
-
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from intentrec.calendar import WEEK
 from intentrec.config import Calendar, Domain, seconds
 from intentrec.contracts import INTERACTIONS
 
@@ -107,7 +106,7 @@ def mark_visits(events: DataFrame, calendar: Calendar) -> DataFrame:
 
 def left_censored(day: Column, domain: Domain) -> Column:
     """Whether a service date lies in the domain's first weeks, where everything looks new."""
-    until = domain.calendar.history_start + timedelta(weeks=domain.calendar.censored_weeks)
+    until = domain.calendar.history_start + WEEK * domain.calendar.censored_weeks
     return day < F.lit(until)
 
 

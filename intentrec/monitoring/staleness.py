@@ -123,7 +123,7 @@ def plan(
     intervals = weeks(start, end, domain)
     jobs = JOBS if publish else JOBS[:-1]
     written = [span for job in jobs for week in intervals for span in writes(job, *week)]
-    state = timedelta(weeks=domain.interactions.state_weeks)
+    state = WEEK * domain.interactions.state_weeks
     lookback = timedelta(seconds=seconds(domain.sequences.lookback))
     reach = {
         "title_state": Span("title_state", end + DAY, end + state),

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from intentrec.calendar import DAY, WEEK, day_start_of, week_start_of, weeks_between
-from intentrec.config import Domain, Profile, seconds
+from intentrec.calendar import DAY, WEEK, due_at, week_start_of, weeks_between
+from intentrec.config import Domain, Profile
 from intentrec.contracts import INTERACTIONS, TABLES
 from intentrec.monitoring.drift import Drift, Profiles, drift, read_profiles
 from intentrec.storage import delta
@@ -103,9 +103,8 @@ def collect(profile: Profile, domain: Domain) -> list[Week]:
 
 def newest(profile: Profile, domain: Domain, now: datetime) -> list[Newest]:
     """The newest partition of every table that has one. `now` (aware) decides which week was due last."""
-    late = timedelta(seconds=seconds(domain.calendar.lateness))
     due = week_start_of(now.astimezone(UTC).date(), domain.calendar)
-    while day_start_of(due + WEEK, domain.calendar) + late > now:
+    while due_at(due + WEEK, domain.calendar) > now:
         due -= WEEK
     found = []
     for name, days in delta.rows_by_partition(profile, domain).items():
@@ -155,7 +154,7 @@ def _delay(attempts: Iterable[Mapping[str, Any]], week: date, domain: Domain) ->
     found = _covering(attempts, BUILT_BY, week)
     if not found:
         return None
-    due = day_start_of(week + WEEK, domain.calendar) + timedelta(seconds=seconds(domain.calendar.lateness))
+    due = due_at(week + WEEK, domain.calendar)
     return min(row["started_at"] + timedelta(seconds=row["seconds"]) for row in found) - due
 
 

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from intentrec.calendar import service_date, week_start
+from intentrec.calendar import DAY, WEEK, service_date, week_start
 from intentrec.config import Domain, DurationWeight, seconds
 from intentrec.contracts import SEQUENCES
 
@@ -90,7 +90,7 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
 
 def ended_in(interactions: DataFrame, start: date, end: date, domain: Domain) -> DataFrame:
     """Interactions that ended on the service dates [start, end), with that date as `ended_on`."""
-    return _dated(interactions, domain).where(F.col("ended_on").between(start, end - timedelta(days=1)))
+    return _dated(interactions, domain).where(F.col("ended_on").between(start, end - DAY))
 
 
 def other_rules(interactions: DataFrame, domain: Domain) -> OtherRules:
@@ -153,7 +153,7 @@ def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> 
 
 def _of_active(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
     """All interactions of the users that get a row. The windows need not sort the others."""
-    active = ended_in(interactions, as_ofs[0] - timedelta(days=7), as_ofs[-1], domain).select("user_id")
+    active = ended_in(interactions, as_ofs[0] - WEEK, as_ofs[-1], domain).select("user_id")
     return _dated(interactions, domain).join(active, "user_id", "left_semi")
 
 

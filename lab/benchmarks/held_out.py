@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from intentrec.calendar import WEEK
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.errors import PipelineError
 
@@ -86,7 +87,7 @@ def split(histories: Histories, length: int, stride: int) -> Split:
             begin = max(0, end - length)
             targets = min(stride, end - begin) if begin else end
             train.append(_Span(user, begin, end, targets, as_of))
-            end, as_of = end - targets, as_of - timedelta(weeks=1)
+            end, as_of = end - targets, as_of - WEEK
     held_out = [histories[span.user][span.end] for span in tested]
     titles = sorted({item for items in histories.values() for item in items})
     return Split(_rows(histories, train), _rows(histories, tested), pa.array(held_out, pa.string()), _catalog(titles))
