@@ -43,14 +43,14 @@ def table(headers: Sequence[object], rows: Iterable[Sequence[object]], align: st
 
 
 def code(text: str) -> str:
-    """Any text as a code span that fits into a table: one line, at most LONGEST characters, no control characters.
+    """Any text as a code span of one line: at most LONGEST characters and no control characters.
 
     Markdown and HTML mean nothing inside a code span. A backtick becomes an apostrophe and a backslash a slash.
     """
     visible = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
     line = " ".join(visible.split())
     line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-    return "`" + (line.replace("`", "'").replace("\\", "/").replace("|", r"\|") or " ") + "`"
+    return "`" + (line.replace("`", "'").replace("\\", "/") or " ") + "`"
 
 
 def _cell(content: object) -> str:

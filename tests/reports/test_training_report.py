@@ -51,7 +51,7 @@ def test_the_card_holds_figures_beside_naive_baselines(streaming: Domain) -> Non
         f"| {name}" for name in ITEM_NAIVE_BASELINES
     ], "without V0, which was not measured"
     assert "| `action_type` | 0.5000 | 0.2500 | 0.2500 | - |" in lines
-    assert r"- action_type, share found per class: `a\|<b>` 0.75, `resume` 0.25" in lines
+    assert "- action_type, share found per class: `a|<b>` 0.75, `resume` 0.25" in lines
     assert "\n\n\n" not in text
     assert "Simulated" not in card(streaming, simulated=False)
 
