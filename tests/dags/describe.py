@@ -1,18 +1,28 @@
-"""Describes the DAGs of dags/ as JSON. Run in a process of its own: importing airflow writes to AIRFLOW_HOME and takes
-over logging, and the list of modules that a DAG file imports must not hold what the tests imported."""
+"""Describes DAG files as JSON, in a process of its own.
+
+Importing airflow writes to AIRFLOW_HOME and takes over logging. The list of modules that a DAG file imports must not
+hold what the tests imported. Starting airflow takes seconds, so one process describes all files.
+
+    python describe.py '{"NAME": {"file": PATH, "confs": [{...}, ...], "ends": {CONFIG: DATE}}, ...}'
+"""
 
 import copy
 import json
 import runpy
 import sys
+from unittest import mock
 
 import airflow.sdk
 
-space = runpy.run_path(sys.argv[1])
+wanted = json.loads(sys.argv[1])
+spaces = {name: runpy.run_path(each["file"]) for name, each in wanted.items()}
 modules = sorted({name.partition(".")[0] for name in sys.modules})
 
 from airflow.sdk.exceptions import ParamValidationError  # noqa: E402
+from airflow.sdk.execution_time.xcom import XCom  # noqa: E402
 from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
+
+LAST_LINES = ("file:///reports/a/report.html", "reporting", None)
 
 
 def task(of) -> dict:
@@ -36,7 +46,7 @@ def task(of) -> dict:
     }
 
 
-def refused(of: airflow.sdk.DAG, **conf: object) -> bool:
+def refused(of: airflow.sdk.DAG, conf: dict) -> bool:
     params = copy.deepcopy(of.params)
     try:
         params.update(conf)
@@ -46,7 +56,7 @@ def refused(of: airflow.sdk.DAG, **conf: object) -> bool:
     return False
 
 
-def dag(of: airflow.sdk.DAG) -> dict:
+def dag(of: airflow.sdk.DAG, confs: list[dict]) -> dict:
     stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(of))
     return {
         "tasks": {each.task_id: task(each) for each in of.tasks},
@@ -62,11 +72,26 @@ def dag(of: airflow.sdk.DAG) -> dict:
         "paused": of.is_paused_upon_creation,
         "max_active_runs": of.max_active_runs,
         "params": {name: param.value if param.has_value else None for name, param in of.params.items()},
-        "refuses": [refused(of, **json.loads(conf)) for conf in sys.argv[2].split(";;")],
+        "refuses": [refused(of, conf) for conf in confs],
         "doc": of.doc_md,
     }
 
 
-dags = {each.dag_id: dag(each) for each in space.values() if isinstance(each, airflow.sdk.DAG)}
-ready = {config: space["ready_at"](config, day) for config, day in (item.split("=") for item in sys.argv[3:])}
-print(json.dumps({"modules": modules, "dags": dags, "ready": ready}))
+def link_of(space: dict, last_line: str | None) -> str:
+    """The link of a report task whose last line was this."""
+    with mock.patch.object(XCom, "get_value", return_value=last_line):
+        return space["ReportLink"]().get_link(None, ti_key=None)
+
+
+def described(name: str, space: dict) -> dict:
+    confs, ends = wanted[name].get("confs", []), wanted[name].get("ends", {})
+    dags = [each for each in space.values() if isinstance(each, airflow.sdk.DAG)]
+    return {
+        "dags": {each.dag_id: dag(each, confs) for each in dags},
+        "ready": {config: space["ready_at"](config, day) for config, day in ends.items()},
+        "links": {str(line): link_of(space, line) for line in LAST_LINES} if "ReportLink" in space else {},
+        "modules": modules,
+    }
+
+
+print(json.dumps({name: described(name, space) for name, space in spaces.items()}))

@@ -1,6 +1,5 @@
 """The review DAGs: structure, commands that the jobs really take, and no way from a reviewer's words to the shell."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -13,20 +12,19 @@ import jinja2
 import pytest
 
 from intentrec.config import ROOT
-from intentrec.storage import runs
-from tests.dags.taken import HEAVY, arguments_of, describe
+from intentrec.entry import SKIPPED
+from tests.dags.commands import HEAVY, arguments_of
 
 FILE = ROOT / "dags" / "intentrec_review.py"
 DOMAINS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
 WEEK = {"start": "2026-09-14", "end": "2026-09-21"}
-ACCEPTED = json.dumps(WEEK)
-CONFS = (ACCEPTED, "{}", json.dumps({**WEEK, "start": "2026-01-01; ls"}), json.dumps({**WEEK, "config": "$(ls)"}))
+CONFS = (WEEK, {}, {**WEEK, "start": "2026-01-01; ls"}, {**WEEK, "config": "$(ls)"})
 NASTY = """it's "good"; $(touch pwned) `ls` {{ 7 * 7 }} \\"""
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return describe(FILE, CONFS, tmp_path_factory.mktemp("airflow"))
+def described(all_described: dict) -> dict:
+    return all_described["review"]
 
 
 @pytest.fixture(params=DOMAINS)
@@ -72,25 +70,23 @@ def test_card_question_record_and_publication_follow_each_other(dag: dict) -> No
 
 
 def test_the_range_is_needed_and_no_parameter_can_smuggle_in_a_command(dag: dict) -> None:
-    assert dag["refuses"] == [conf != ACCEPTED for conf in CONFS]
+    assert dag["refuses"] == [conf != WEEK for conf in CONFS]
 
 
 @pytest.mark.parametrize("option", ["Approve", "Reject"])
 @pytest.mark.parametrize("task", ["card", "record", "publish"])
-def test_every_command_is_one_that_its_job_takes(
-    described: dict, task: str, option: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_is_one_that_its_job_takes(described: dict, task: str, option: str) -> None:
     dag = described["dags"]["intentrec_review_streaming"]
     command = rendered(dag, dag["tasks"][task]["command"], option)
     if (task, option) == ("publish", "Reject"):
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (runs.SKIPPED, "[publish] skipped: rejected\n")
+        assert (done.returncode, done.stdout) == (SKIPPED, "[publish] skipped: rejected\n")
         return
     for name, value in (dag["tasks"][task]["env"] or {}).items():
         command = command.replace(f'"${name}"', shlex.quote(rendered(dag, value, option)))
     words = shlex.split(command)
-    name, args = arguments_of(words, monkeypatch)
-    assert (args.start, args.end, args.config) == (date(2026, 9, 14), date(2026, 9, 21), "conf/streaming.yaml")
+    name, args = arguments_of(words)
+    assert (args.start, args.end, str(args.config)) == (date(2026, 9, 14), date(2026, 9, 21), "conf/streaming.yaml")
     if task == "record":
         assert (args.version, args.by, args.reason) == ("7", "ada", "looks right")
         assert args.verdict == {"Approve": "approved", "Reject": "rejected"}[option]
