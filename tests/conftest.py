@@ -1,21 +1,27 @@
-"""What tests share: one Spark session, a profile under a temporary folder, the two domain files, attempts of a job."""
+"""What tests share: a Spark session, profiles and homes in temporary folders, two domain files, attempts of a job."""
 
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.config import ROOT, Domain, Profile, Spark, load_domain
+from intentrec.contracts import Table
+from intentrec.storage import audit
 from intentrec.storage import spark as spark_module
+from intentrec.storage.audit import Audit
 from intentrec.storage.runs import Run
 
 if TYPE_CHECKING:
+    from intentrec.local.home import Home
     from tests.registry.judged import Judged, Registering
 
 # Modules that take minutes, the longest first: two processes that share all modules then end at about the same time.
@@ -24,7 +30,7 @@ LONGEST = (
     "tests/chaos/test_crash.py",
     "tests/local/test_backfill.py",
     "tests/jobs/",
-    "tests/publishing/",
+    "tests/registry/",
 )
 # Spark's plans as they stand: for so few rows, compiling them costs more.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
@@ -92,6 +98,43 @@ def interpreting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     lines = [f"{key} {value}\n" for key, value in INTERPRETED.items()]
     (folder / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
     return {"SPARK_CONF_DIR": str(folder)}
+
+
+def _unaudited(table: Table, staged: DataFrame, run: Run) -> Audit:
+    return Audit(table.name, 0, 0.0, [])
+
+
+@contextmanager
+def without_audits() -> Iterator[None]:
+    """Skip audits: they have tests of their own and cost seconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "audit", _unaudited)
+        yield
+
+
+@pytest.fixture
+def no_audits() -> Iterator[None]:
+    """See `without_audits`."""
+    with without_audits():
+        yield
+
+
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[Path], Home]":
+    """Makes homes whose Airflow database is there: copies of one, because Airflow takes half a minute to make one."""
+    from intentrec.local.home import Home
+
+    made = Home(tmp_path_factory.mktemp("airflow"))
+    made.prepare()
+
+    def copy(path: Path) -> Home:
+        # Its settings file is not copied: it holds the absolute paths of the home that it was written in.
+        copytree(made.airflow, path / "airflow", ignore=ignore_patterns("airflow.cfg", "logs"))
+        home = Home(path)
+        home.prepare()
+        return home
+
+    return copy
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-import typer
 import yaml
 from pyspark.sql import SparkSession
 
@@ -18,7 +17,7 @@ from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.local import demo as demos
 from intentrec.local import processes, services
-from intentrec.local.backfill import LogFiles, backfill, is_leftover
+from intentrec.local.backfill import backfill, is_leftover
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
 from intentrec.storage import delta
@@ -73,13 +72,16 @@ def build(home: Path, *options: str) -> None:
     profile.write_text(yaml.safe_dump(profile_under(home).model_dump(mode="json")))
     week = ["--start", str(FIRST), "--end", str(END), "--config", str(CONFIG), "--profile", str(profile)]
     for job in REBUILD:
-        warm.do(["-m", f"jobs.{job}", *week, *(options if job == "ingest" else ())])
+        assert warm.do(["-m", f"jobs.{job}", *week, *(options if job == "ingest" else ())]) == 0
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -> Iterator[Home]:
+def home(
+    new_home: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession
+) -> Iterator[Home]:
     """A home with both weeks built, whose tasks have their jobs done in this process."""
     path = tmp_path / "home"
+    made = new_home(path)
     land(path / "landing" / "streaming")
     build(path)
     monkeypatch.setenv("INTENTREC_HOME", str(path))
@@ -88,7 +90,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -
     with warm.serving(tmp_path) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        yield Home(path)
+        yield made
 
 
 @pytest.mark.slow
@@ -108,11 +110,10 @@ def test_a_cascade_stops_at_a_failure_and_then_equals_a_build_from_nothing(
 
     monkeypatch.setenv("FAIL", "")
     monkeypatch.setenv("INTENTREC_RETRIES", "1")  # of what Airflow itself may stumble over on a busy machine
-    week = datetime.combine(FIRST, datetime.min.time())
     capsys.readouterr()
-    cli.plan(week, week + timedelta(weeks=1))
+    cli.plan(FIRST, SECOND)
     assert "Stale afterwards, where rows change" in capsys.readouterr().out
-    cli.backfill(week, week + timedelta(weeks=1), include_late=True, cascade=True)
+    cli.backfill(FIRST, SECOND, include_late=True, cascade=True)
     shown = capsys.readouterr().out
     weeks = [(str(FIRST), str(SECOND)), (str(SECOND), str(END))]
     assert all(f"  [{start}, {end})" in shown and f"week {start}: success" in shown for start, end in weeks)
@@ -139,7 +140,7 @@ def test_a_cascade_stops_at_a_failure_and_then_equals_a_build_from_nothing(
 
 
 def test_two_airflows_never_share_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """While a backfill has one of its own, nothing else starts another; `down` stops one that was cut off."""
+    """While a backfill has one of its own, nothing else starts another; `down` stops one that was interrupted."""
     home, profile = Home(tmp_path), profile_under(tmp_path)
     marker = services.backfill_marker(home)
     sleeping = processes.start(["/bin/sleep", "600"], dict(os.environ), marker, tmp_path / "log")
@@ -172,7 +173,7 @@ def test_only_its_own_leftovers_are_ended(run_type: str, logical_date: str | Non
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=["killed", "terminal closed"])
-def test_a_command_that_is_cut_off_undoes_what_it_did(how: signal.Signals) -> None:
+def test_a_command_that_is_interrupted_undoes_what_it_did(how: signal.Signals) -> None:
     program = """
 import time
 from intentrec.cli import app
@@ -193,28 +194,13 @@ app(["wait"])
     assert command.returncode != 0
 
 
-def test_nothing_is_activated_that_is_not_published(capsys: pytest.CaptureFixture[str]) -> None:
-    week = datetime.combine(FIRST, datetime.min.time())
-    for command in (cli.plan, cli.backfill):
-        with pytest.raises(typer.Exit):
-            command(week, week + timedelta(weeks=1), activate=True)
-        assert "--activate without --publish" in capsys.readouterr().err
-
-
-def test_log_files_give_every_new_line_once(tmp_path: Path) -> None:
-    folder = tmp_path / "dag_id=x"
-    old = folder / "run_id=1" / "task_id=a" / "attempt=1.log"
-    old.parent.mkdir(parents=True)
-    old.write_text("before\n")
-    logs = LogFiles(folder)
-    assert logs.new_lines() == []
-    with old.open("a") as file:
-        file.write("one\ntw")
-    assert logs.new_lines() == ["one"]
-    new = folder / "run_id=2" / "task_id=a" / "attempt=1.log"
-    new.parent.mkdir(parents=True)
-    new.write_text("three\n")
-    with old.open("a") as file:
-        file.write("o\n")
-    assert sorted(logs.new_lines()) == ["three", "two"]
-    assert logs.new_lines() == []
+@pytest.mark.parametrize("command", ["plan", "backfill"])
+def test_nothing_is_activated_that_is_not_published(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["intentrec", command, "--from", str(FIRST), "--to", str(SECOND), "--config", str(CONFIG), "--activate"]
+    monkeypatch.setattr(sys, "argv", given)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("FAILED: --activate without --publish")

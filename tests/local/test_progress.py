@@ -1,10 +1,11 @@
-"""What of Airflow's log reaches the terminal."""
+"""Which lines of Airflow's log reach the terminal."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from intentrec.local.progress import Progress
+from intentrec.local.progress import LogFiles, Progress
 
 HOOK = "airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook"
 
@@ -45,3 +46,22 @@ def test_the_tail_is_bounded() -> None:
     for number in range(5):
         progress.feed(record(f"line {number}"))
     assert progress.last_words() == "    line 3\n    line 4"
+
+
+def test_log_files_give_every_new_line_once(tmp_path: Path) -> None:
+    folder = tmp_path / "dag_id=x"
+    old = folder / "run_id=1" / "task_id=a" / "attempt=1.log"
+    old.parent.mkdir(parents=True)
+    old.write_text("before\n")
+    logs = LogFiles(folder)
+    assert logs.new_lines() == []
+    with old.open("a") as file:
+        file.write("one\ntw")
+    assert logs.new_lines() == ["one"]
+    new = folder / "run_id=2" / "task_id=a" / "attempt=1.log"
+    new.parent.mkdir(parents=True)
+    new.write_text("three\n")
+    with old.open("a") as file:
+        file.write("o\n")
+    assert sorted(logs.new_lines()) == ["three", "two"]
+    assert logs.new_lines() == []

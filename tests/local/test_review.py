@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def until(found: Callable[[], Any], patience: float = 240) -> Any:
 
 @pytest.mark.slow
 def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_home: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, notes, page = tmp_path / "job", tmp_path / "notes", tmp_path / "page"
     job.write_text(JOB)
@@ -51,8 +52,7 @@ def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
     reviewed["gate"]["promotion"] = "reviewed"
     config = tmp_path / "reviewed.yaml"
     config.write_text(yaml.safe_dump(reviewed))
-    home = Home(tmp_path / "home", airflow_port=services.free_port())
-    home.prepare()
+    home = replace(new_home(tmp_path / "home"), airflow_port=services.free_port())
 
     # `dags test` neither waits for a person nor fails: where one is to be asked, it leaves a run for the scheduler.
     # A week that is run again asks again, in the same run of the review.

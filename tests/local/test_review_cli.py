@@ -12,6 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from intentrec import cli
 from intentrec.config import ROOT
 from intentrec.contracts import RELEASES
 from intentrec.storage.runs import ledger
@@ -22,13 +23,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def typed(make: Registering, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs `intentrec ARGUMENTS` for the domain of this test."""
+def typed(
+    make: Registering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `intentrec ARGUMENTS` for the domain of this test, in this process."""
     config, environment = files_of(make.judged.profile, make.domain, tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "intentrec.cli", *arguments, "--config", str(config)]
-        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        monkeypatch.setattr(sys, "argv", ["intentrec", *arguments, "--config", str(config)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), said.out, said.err)
 
     return run
 

@@ -1,4 +1,4 @@
-"""Which weekly DAG a command runs."""
+"""Which weekly DAG belongs to a domain file."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from intentrec.config import ROOT
 from intentrec.errors import PipelineError
-from intentrec.local.weekly import dag_of
+from intentrec.local.dags_test import dag_of
 
 
 def test_a_file_that_no_dag_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
