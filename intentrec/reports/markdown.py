@@ -1,6 +1,6 @@
 """Markdown that holds whatever its texts hold: tables whose cells cannot break, and code spans for texts from outside.
 
-Nothing else in the project writes a Markdown table by hand. Both functions are filters of the page templates, too.
+All Markdown tables of the project come from here.
 """
 
 import re

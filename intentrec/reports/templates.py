@@ -12,7 +12,8 @@ from intentrec.reports import markdown
 def render(template: str, **values: Any) -> str:
     """The text of a template of this package, such as `run_page.html.jinja`.
 
-    Values in HTML templates are escaped. Markdown templates escape by the filters `code` and `table`.
+    Values in HTML templates are escaped. Markdown templates get their tables from `markdown.table`, and show texts from
+    outside by the filter `code`.
     """
     return _environment().get_template(template).render(**values)
 
@@ -53,5 +54,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"code": markdown.code, "table": markdown.table, "number": number, "metric": metric}
+    made.filters |= {"code": markdown.code, "number": number}
     return made
