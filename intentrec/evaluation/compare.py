@@ -27,7 +27,7 @@ from intentrec.evaluation.targets import targets_ended
 from intentrec.evaluation.week_ahead import week_ahead
 from intentrec.inference.predictor import Predictor
 from intentrec.model.titles import titles_of
-from intentrec.training.targets import learned_until
+from intentrec.training.splits import learned_until
 
 ROWS = 256  # users encoded at once
 

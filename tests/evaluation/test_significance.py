@@ -8,7 +8,7 @@ from scipy import stats
 
 from intentrec.evaluation.significance import (
     Lift,
-    lift_of_kinds,
+    lift_over_seeds,
     p_of_users,
     p_of_users_and_seeds,
     paired_lift,
@@ -71,7 +71,7 @@ def kinds(rng: np.random.Generator, users: int, seeds: int, of_seed: float) -> t
 
 def lift_between(ours_SU: np.ndarray, theirs_SU: np.ndarray, resamples: int = 1000) -> Lift:
     ours_RS, theirs_RS = (resampled_means(values_SU.T, resamples) for values_SU in (ours_SU, theirs_SU))
-    return lift_of_kinds(ours_SU, theirs_SU, ours_RS, theirs_RS)
+    return lift_over_seeds(ours_SU, theirs_SU, ours_RS, theirs_RS)
 
 
 def test_of_single_trainings_users_alone_decide() -> None:

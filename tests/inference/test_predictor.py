@@ -1,4 +1,4 @@
-"""What the predictor answers, against the model itself and against loops."""
+"""Predictions against the model itself and against plain loops."""
 
 from datetime import date, timedelta
 from hashlib import blake2b
@@ -69,7 +69,7 @@ def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Tab
         last = {title: k for k, title in enumerate(one["title_id"][0].as_py())}
         bias_L = output.bias_BLL[0, -1]
         kept = {title: float(bias_L[k]) for title, k in last.items() if title in vectors and bias_L[k]}
-        for title, value in near(predictor, one["title_id"][0].as_py(), output.loud_BLW[0, -1].tolist()):
+        for title, value in near(predictor, one["title_id"][0].as_py(), output.neighbour_weight_BLW[0, -1].tolist()):
             if title in vectors:
                 kept[title] = kept.get(title, 0.0) + value
         assert logit_bias == pytest.approx(kept, abs=1e-5)
@@ -91,15 +91,15 @@ def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Tab
             assert dict(answer["top_probabilities"])[name] == pytest.approx([p for p, _ in by_label], abs=1e-5)
 
 
-def near(predictor: Predictor, history: list[str], loud: list[float]) -> list[tuple[str, float]]:
-    """What the last interactions add to the titles near theirs."""
+def near(predictor: Predictor, history: list[str], weights: list[float]) -> list[tuple[str, float]]:
+    """Logit biases of the neighbours of the last interactions."""
     known, path = predictor.vocabulary.titles, predictor.model.neighbours
     found = []
-    for title, each in zip(history[::-1], loud, strict=False):
+    for title, weight in zip(history[::-1], weights, strict=False):
         if title in known:
             row = FIRST + known.index(title)
-            near = zip(path.title_VK[row].tolist(), path.alike_VK[row].tolist(), strict=True)
-            found += [(known[number], each * alike) for number, alike in near if number >= 0]
+            near = zip(path.title_VK[row].tolist(), path.similarity_VK[row].tolist(), strict=True)
+            found += [(known[number], weight * similarity) for number, similarity in near if number >= 0]
     return found
 
 
@@ -198,7 +198,7 @@ def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
         for j, bias in enumerate(output.bias_BLL[0, -1].tolist()):
             if row["title_id"][j] in ids:
                 logits[ids.index(row["title_id"][j])] += bias
-        for near_title, value in near(predictor, row["title_id"][:known], output.loud_BLW[0, -1].tolist()):
+        for near_title, value in near(predictor, row["title_id"][:known], output.neighbour_weight_BLW[0, -1].tolist()):
             if near_title in ids:
                 logits[ids.index(near_title)] += value
         if title in ids:
@@ -236,7 +236,7 @@ def test_top_breaks_ties_in_column_order() -> None:
     assert top(torch.ones(1, 2), 5)[0].shape == (1, 2)
 
 
-def test_order_and_company_of_rows_do_not_matter(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
+def test_rows_do_not_depend_on_their_order_or_batch(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
     whole = predictor.predict(rows, items, 3, exclude_seen=True)
     back = predictor.predict(rows.take(list(reversed(range(len(rows))))), items, 3, exclude_seen=True)
     assert back["user_id"].to_pylist() == whole["user_id"].to_pylist()[::-1]
@@ -245,7 +245,7 @@ def test_order_and_company_of_rows_do_not_matter(predictor: Predictor, rows: pa.
     assert len(predictor.predict(rows.slice(0, 0), items, 3, exclude_seen=True)) == 0
 
 
-def test_from_bytes_is_the_same_model(
+def test_files_in_memory_are_the_same_model(
     predictor: Predictor, directory: Path, rows: pa.Table, items: ItemIndex, tmp_path: Path
 ) -> None:
     other = Predictor(read_model(directory))

@@ -23,10 +23,9 @@ from intentrec.interactions.preview import preview
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse, fingerprint
 from jobs import build_interactions, build_sequences
-from tests.conftest import profile_under
+from tests.conftest import profile_under, without_audits
 from tests.events.days import service_date_of
-from tests.interactions.worlds import World, random_world
-from tests.jobs.conftest import without_audits
+from tests.interactions.worlds import World, frame, random_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_audits")]
 
@@ -44,13 +43,18 @@ def week(domain: Domain, number: int) -> date:
     return domain.calendar.history_start + number * WEEK
 
 
-def ingested(spark: SparkSession, domain: Domain, profile: Profile, world: World) -> Warehouse:
-    """A warehouse that holds the world's events and catalogue."""
-    start, end = week(domain, 0), week(domain, WEEKS)
-    warehouse = Warehouse(spark, Run("ingest", start, end, domain, profile))
-    warehouse.replace(ENGAGEMENT_EVENTS, world.event_frame(spark), start, end)
-    warehouse.replace(CATALOG, world.catalog_frame(spark), start, end)
-    return warehouse
+def copied(source: Warehouse, profile: Profile) -> Warehouse:
+    """A copy of a warehouse under another profile."""
+    run = replace(source.run, profile=profile, inputs={}, outputs={}, counts={})
+    copytree(source.root, run.warehouse)
+    return Warehouse(source.spark, run)
+
+
+def redeliver(warehouse: Warehouse, world: World) -> None:
+    """Make the world's events and catalogue those of a warehouse."""
+    start, end = warehouse.run.start, warehouse.run.end
+    warehouse.replace(ENGAGEMENT_EVENTS, world.event_frame(warehouse.spark), start, end)
+    warehouse.replace(CATALOG, world.catalog_frame(warehouse.spark), start, end)
 
 
 def build(domain: Domain, profile: Profile, first: int, last: int) -> list[Run]:
@@ -68,13 +72,25 @@ def versions(warehouse: Warehouse) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def straight(
+def delivered(
     spark: SparkSession, streaming: Domain, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> Warehouse:
+    """The world's events and catalogue."""
+    profile = profile_under(tmp_path_factory.mktemp("delivered"))
+    warehouse = Warehouse(spark, Run("ingest", week(streaming, 0), week(streaming, WEEKS), streaming, profile))
+    with without_audits():
+        redeliver(warehouse, world)
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def straight(
+    streaming: Domain, world: World, delivered: Warehouse, tmp_path_factory: pytest.TempPathFactory
 ) -> Warehouse:
     """The tables of all weeks, built in one run each."""
     profile = profile_under(tmp_path_factory.mktemp("straight"))
+    warehouse = copied(delivered, profile)
     with without_audits():
-        warehouse = ingested(spark, streaming, profile, world)
         runs = build(streaming, profile, 0, WEEKS)
     assert runs[0].counts["interactions.events"] == len(world.events)
     assert runs[0].counts["interactions.rows"] == runs[0].counts["interactions.visits"] > 50
@@ -83,16 +99,22 @@ def straight(
 
 
 def test_however_a_range_is_split_and_repeated_the_tables_are_the_same(
-    spark: SparkSession, streaming: Domain, world: World, straight: Warehouse, profile: Profile
+    spark: SparkSession,
+    streaming: Domain,
+    world: World,
+    delivered: Warehouse,
+    straight: Warehouse,
+    profile: Profile,
 ) -> None:
     expected = straight.checksums()
-    lost = [event for event in world.events if event["event_date"] < week(streaming, 1)][::2]
-    less = replace(world, events=[event for event in world.events if event not in lost])
-    warehouse = ingested(spark, streaming, profile, less)
+    warehouse = copied(delivered, profile)
+    first_week = week(streaming, 0), week(streaming, 1)
+    events = [event for event in world.events if event["event_date"] < first_week[1]]
+    warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, events[::2], ENGAGEMENT_EVENTS), *first_week)
     build(streaming, profile, 0, 2)
 
     # The first week's events arrive after all: it is built again, and then the weeks that it made stale.
-    ingested(spark, streaming, profile, world)
+    warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, events, ENGAGEMENT_EVENTS), *first_week)
     build(streaming, profile, 0, 1)
     second = week(streaming, 2), week(streaming, 2) + DAY
     states = [fingerprint(each.current(TITLE_STATE, *second)) for each in (warehouse, straight)]
@@ -105,14 +127,11 @@ def test_however_a_range_is_split_and_repeated_the_tables_are_the_same(
     assert (warehouse.checksums(), versions(warehouse)) == (expected, at)
 
 
-def test_what_a_week_cuts_off_is_counted(
-    spark: SparkSession, streaming: Domain, straight: Warehouse, profile: Profile
-) -> None:
+def test_what_a_week_cuts_off_is_counted(streaming: Domain, straight: Warehouse, profile: Profile) -> None:
     """With three positions: all but the latest three of each user's week."""
     short = streaming.model_copy(update={"sequences": streaming.sequences.model_copy(update={"length": 3})})
+    warehouse = copied(straight, profile)
     run = Run("build_sequences", week(short, 0), week(short, WEEKS), short, profile)
-    warehouse = Warehouse(spark, run)
-    warehouse.replace(INTERACTIONS, straight.current(INTERACTIONS), run.start, run.end)
     build_sequences.body(run)
     in_week: Counter[tuple[str, date]] = Counter()
     for row in straight.current(INTERACTIONS).collect():
@@ -128,9 +147,9 @@ def test_what_a_week_cuts_off_is_counted(
 
 
 def test_a_missing_state_is_an_error_with_the_command(
-    spark: SparkSession, streaming: Domain, world: World, profile: Profile
+    streaming: Domain, delivered: Warehouse, profile: Profile
 ) -> None:
-    warehouse = ingested(spark, streaming, profile, world)
+    warehouse = copied(delivered, profile)
     start, wanted = week(streaming, 0), week(streaming, 2)
     command = rf"build_interactions --start {start} --end {wanted} --config .*streaming.yaml"
     with pytest.raises(PipelineError, match=rf"title_state has no rows as of {wanted}.*{command}"):
@@ -150,7 +169,7 @@ def test_a_missing_state_is_an_error_with_the_command(
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
-    spark: SparkSession, streaming: Domain, world: World, profile: Profile, broken: str, weeks: int, message: str
+    streaming: Domain, world: World, delivered: Warehouse, profile: Profile, broken: str, weeks: int, message: str
 ) -> None:
     """An event type and an item that nobody knows, a rule of a column that is not there, a week that was forgotten."""
     events, domain = [dict(event) for event in world.events], streaming
@@ -166,7 +185,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         domain = domain.model_copy(
             update={"interactions": domain.interactions.model_copy(update={"action_types": rules})}
         )
-    warehouse = ingested(spark, domain, profile, replace(world, events=events))
+    warehouse = copied(delivered, profile)
+    if events != world.events:
+        redeliver(warehouse, replace(world, events=events))
     with pytest.raises(PipelineError, match=message):
         build(domain, profile, 0, weeks)
     assert not any(warehouse.exists(table) for table in (INTERACTIONS, TITLE_STATE, FEATURE_PROFILES))
@@ -176,7 +197,7 @@ def test_labels_of_other_rules_are_warned_of(
     streaming: Domain, straight: Warehouse, profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two weeks were labelled before a rule changed, the third after."""
-    copytree(straight.root, f"{profile.warehouse}/{streaming.domain}")
+    copied(straight, profile)
     longer = streaming.interactions.action_types[0].model_copy(update={"when": "r.duration_s > 600"})
     changed = streaming.interactions.model_copy(
         update={"action_types": [longer, *streaming.interactions.action_types[1:]]}
@@ -199,7 +220,7 @@ def test_part_of_a_week_is_refused(streaming: Domain, profile: Profile) -> None:
 
 
 def test_events_after_a_moment_change_nothing_before_it(
-    spark: SparkSession, streaming: Domain, world: World, straight: Warehouse, profile: Profile
+    streaming: Domain, world: World, delivered: Warehouse, straight: Warehouse, profile: Profile
 ) -> None:
     """Other events and other catalogue facts from the last week on: what is known before stays to the bit."""
     cut = week(streaming, 2)
@@ -211,7 +232,8 @@ def test_events_after_a_moment_change_nothing_before_it(
         + [row for row in other.catalog if row["snapshot_date"] >= cut],
     )
 
-    second = ingested(spark, streaming, profile, changed)
+    second = copied(delivered, profile)
+    redeliver(second, changed)
     build(streaming, profile, 0, WEEKS)
     until = {INTERACTIONS: cut, FEATURE_PROFILES: cut, TITLE_STATE: cut + DAY, SEQUENCES: cut + DAY}
     for table, end in until.items():

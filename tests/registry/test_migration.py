@@ -19,7 +19,7 @@ from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 from tests.storage.good_rows import START, frame, rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_audits")]
 FORMER = USER_VECTORS.former_names
 OLD = replace(
     USER_VECTORS,

@@ -2,24 +2,24 @@
 
 import json
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from deltalake import DeltaTable
 
-from intentrec.config import ROOT, Domain
 from intentrec.errors import Skip
 from intentrec.registry.judge import judge_challenger
 from intentrec.registry.tracking import read_text
 from intentrec.registry.verdicts import record
 from intentrec.registry.versions import Registry, Version
 from intentrec.reports.review_page import ask, examples, pseudonym
+from intentrec.training.inputs import Inputs
+from tests.local.warm import do
 from tests.registry import world
-from tests.registry.judged import Judged, files_of, prepare, train
+from tests.registry.judged import Judged, Registering, files_of, train
 
 pytestmark = pytest.mark.slow
 NOW = datetime(2026, 9, 8, tzinfo=UTC)
@@ -37,14 +37,20 @@ class Reviewed:
 
 
 @pytest.fixture(scope="module")
-def reviewed(tmp_path_factory: pytest.TempPathFactory, streaming: Domain) -> Reviewed:
-    asked = world.domain_of(streaming, gate={"promotion": "reviewed", "naive_baselines": []})
-    home = prepare(tmp_path_factory.mktemp("reviewed"), asked)
-    registry = Registry(home.profile, home.domain)
+def reviewed(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
+    """A domain of its own in the judged world's MLflow store; its first version is the model trained there."""
+    domain = world.domain_of(judged.domain, domain="reviewed", gate={"promotion": "reviewed", "naive_baselines": []})
+    profile = judged.profile.model_copy(update={"warehouse": str(tmp_path_factory.mktemp("reviewed"))})
+    home = replace(judged, domain=domain, profile=profile)
+    copytree(judged.run("train").warehouse, home.run("train").warehouse)
+    first_week = Inputs.of(home.run("train"))
+    home = replace(home, version=Registering(home, domain)(first_week.fingerprint, first_week.trained_for))
+    judge_challenger(home.run("gate"))
+    registry = Registry(profile, domain)
     assert registry.champion() is None
     first = ask(home.run("review_card"))
     record(registry, first.version, "approved", "the first", "ada", NOW)
-    changed = world.domain_of(home.domain, training={"epochs": 2}, calendar={"lateness": "3d"})
+    changed = world.domain_of(domain, training={"epochs": 2}, calendar={"lateness": "3d"})
     second = train(home.run("train", world.LATER, changed))
     judge_challenger(home.run("gate", world.LATER, changed))
     return Reviewed(home, registry, first.text, second, ask(home.run("review_card", world.LATER, changed)).text)
@@ -114,13 +120,17 @@ def test_the_page_is_kept_beside_the_report_and_in_mlflow(reviewed: Reviewed) ->
     assert json.loads((file.parent / "gate.json").read_text())["means"]
 
 
-def test_the_jobs_ask_and_record(reviewed: Reviewed, tmp_path: Path) -> None:
+def test_the_jobs_ask_and_record(
+    reviewed: Reviewed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     config, environment = files_of(reviewed.home.profile, reviewed.home.domain, tmp_path)
+    for name in ("INTENTREC_PROFILE", "INTENTREC_HOME"):
+        monkeypatch.setenv(name, environment[name])
     week = ["--start", str(world.END), "--end", str(world.LATER), "--config", str(config)]
 
     def job(name: str, *options: str) -> str:
-        command = [sys.executable, "-m", f"jobs.{name}", *week, *options]
-        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert do(["-m", f"jobs.{name}", *week, *options]) == 0
+        return capsys.readouterr().out
 
     *_, last = job("review_card").splitlines()
     page = json.loads(last)

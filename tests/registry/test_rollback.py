@@ -2,7 +2,10 @@
 
 import json
 import sys
+from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -15,7 +18,8 @@ from intentrec.registry.rollback import previous, rollback
 from intentrec.registry.versions import Registry, Version
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
-from tests.registry.judged import Registering
+from tests.conftest import without_audits
+from tests.registry.judged import Judged, Registering
 
 T1, T2, T3 = (date(2026, 8, 31) + timedelta(days=7 * week) for week in range(3))
 
@@ -78,24 +82,44 @@ def test_nothing_to_go_back_to(rows: list[dict[str, Any]], left: set[str], messa
         previous(rows, set("ab"), left)
 
 
+DAYS = {"a": T1, "b": T2, "c": T3}  # date of each release
+
+
+@pytest.fixture(scope="module")
+def table(spark: SparkSession, new_home: Judged) -> Path:
+    """Three releases of versions 1 to 3, each once active, in a table that Spark made and whose changes are kept."""
+    warehouse = Warehouse(spark, new_home.run("publish", T3))
+    with without_audits():
+        for active in DAYS:
+            rows = [
+                release(name, day, number, name == active, str(number + 1))
+                for number, (name, day) in enumerate(DAYS.items())
+                if name <= active
+            ]
+            frame = spark.createDataFrame(
+                [tuple(row[name] for name in RELEASES.names) for row in rows], RELEASES.schema
+            )
+            warehouse.merge(RELEASES, frame)
+    place = f"delta.`{warehouse.path(RELEASES)}`"
+    spark.sql(f"ALTER TABLE {place} SET TBLPROPERTIES (delta.enableChangeDataFeed = true)")
+    spark.sql(f"ALTER TABLE {place} ADD CONSTRAINT versioned CHECK (model_version <> '')")
+    return Path(warehouse.path(RELEASES))
+
+
+@pytest.fixture(scope="module")
+def new_home(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """The judged world with a warehouse that is empty."""
+    folder = tmp_path_factory.mktemp("rollback")
+    return replace(judged, profile=judged.profile.model_copy(update={"warehouse": str(folder)}))
+
+
 @pytest.fixture
-def published(make: Registering, spark: SparkSession) -> Warehouse:
-    """Three releases of three versions, each once champion, in a table that Spark made and whose changes are kept."""
-    versions = [make(name, day) for name, day in (("a", T1), ("b", T2), ("c", T3))]
-    for version in versions:
-        make.registry.promote(version)
+def published(make: Registering, spark: SparkSession, table: Path) -> Warehouse:
+    """The table in a warehouse of one test, and its three versions, each once champion."""
+    for name, day in DAYS.items():
+        make.registry.promote(make(name, day))
     warehouse = Warehouse(spark, make.run("publish", T3))
-    for active in "abc":
-        rows = [
-            release(name, day, number, name == active, versions[number].number)
-            for number, (name, day) in enumerate((("a", T1), ("b", T2), ("c", T3)))
-            if name <= active
-        ]
-        frame = spark.createDataFrame([tuple(row[name] for name in RELEASES.names) for row in rows], RELEASES.schema)
-        warehouse.merge(RELEASES, frame)
-    table = f"delta.`{warehouse.path(RELEASES)}`"
-    spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES (delta.enableChangeDataFeed = true)")
-    spark.sql(f"ALTER TABLE {table} ADD CONSTRAINT versioned CHECK (model_version <> '')")
+    copytree(table, warehouse.path(RELEASES))
     return warehouse
 
 
