@@ -64,7 +64,7 @@ def main() -> None:
             http_credentials={"username": "admin", "password": home.password},
         )
         choose(page, {"mlflow.workflowType_v1": "machine_learning", ASSISTANT: True})
-        newest = registry.holder(CHALLENGER)
+        newest = registry.by_alias(CHALLENGER)
         assert newest is not None, "it was just trained"
         models(page, home, tracking.experiment(profile, domain), newest)
 
