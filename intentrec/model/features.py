@@ -1,8 +1,9 @@
-"""The one encoder from Arrow to tensors: training, batch scoring and real time use it alike.
+"""From Arrow rows to tensors. Training, batch scoring and real time share this one encoder.
 
-Shape suffixes: N interactions of all rows in a line, B rows, L positions, G labels of one interaction, C channels, F
-numeric features, I titles. Rows are padded on the right: under a causal mask a real position never attends to padding,
-so padding changes nothing.
+Rows are padded on the right. Under a causal mask a real position never attends to padding, so padding changes nothing.
+
+Shape suffixes: N interactions of all rows in a line, or targets; B rows, L positions, G labels of one interaction, C
+channels, F numeric features, I titles.
 """
 
 from collections.abc import Callable
@@ -27,33 +28,31 @@ PERIODIC_CHANNELS = 2 * sum(harmonics for _, harmonics in PERIODS)
 
 @dataclass(frozen=True)
 class Batch:
-    """Interactions as tensors: flat (N, ...) inside an `Encoded`, or padded (B, L, ...) out of it.
+    """Interactions as tensors: flat (N, ...) inside an `Encoded`, or padded (B, L, ...) when taken out of it.
 
-    Everything but `label`, `weight` and `target` describes the interaction at its position and what came before it;
-    those three describe what a model is asked to say about this interaction one position earlier.
+    Most fields describe the interaction at its position and what came before it. `label`, `weight` and `target`
+    describe what the model has to predict of this interaction from earlier positions. Integers are int64, numbers
+    float32.
     """
 
-    valid_BL: Tensor
-    title_BL: Tensor
-    first_BL: Tensor  # where the title occurs first in its row: equal where titles are, known or not
-    tokens: dict[str, Tensor]  # column -> (B, L), or (B, L, G) where an interaction has several
+    valid_BL: Tensor  # bool: not padding
+    title_BL: Tensor  # index of the vocabulary
+    first_BL: Tensor  # position where the title occurs first in its row; also tells titles the vocabulary lacks apart
+    tokens: dict[str, Tensor]  # column -> indices (B, L), or (B, L, G) where an interaction has several
     numeric_BLF: Tensor
-    time_BL: Tensor  # T_k in seconds
+    time_BL: Tensor  # T_k in seconds since 1970, UTC
     periodic_BLC: Tensor
     gap_BL: Tensor  # bucket of T_k - T_{k-1}; 0 at a row's first position
     window: dict[str, Tensor]  # H -> first position of the window, counted from the row's start
     label: dict[str, Tensor]  # intent -> (B, L, G) classes, filled up with NO_LABEL
-    weight_BL: Tensor
-    target_BL: Tensor  # whether this interaction is to be predicted
+    weight_BL: Tensor  # duration weight d_k, not negative
+    target_BL: Tensor  # bool: this interaction is to be predicted
     known_BL: Tensor  # how many interactions of the row ended before this one
 
-    def questions(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows, positions k and positions j (N,): interaction j is to be predicted after k; in the order of the rows.
-
-        j is k + 1 unless several ended at one moment, such as the lines of a basket: none of them knows the others.
-        """
+    def targets(self) -> "TargetPositions":
+        """The interactions to predict, in the order of the rows."""
         row_N, j_N = self.target_BL.nonzero(as_tuple=True)
-        return row_N, self.known_BL[row_N, j_N] - 1, j_N
+        return TargetPositions(row_N, self.known_BL[row_N, j_N] - 1, j_N)
 
     def tensors(self) -> list[Tensor]:
         """Every tensor, in a fixed order."""
@@ -72,8 +71,33 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class TargetPositions:
+    """Interaction j of a row of a batch is to be predicted after position k of that row; int64 each.
+
+    j is k + 1 unless several interactions ended at one moment, such as the lines of a basket. None of those knows the
+    others.
+    """
+
+    row_N: Tensor
+    k_N: Tensor
+    j_N: Tensor
+
+    def __len__(self) -> int:
+        """Number of targets."""
+        return len(self.row_N)
+
+    def part(self, some: Tensor) -> "TargetPositions":
+        """Some of the targets, chosen by a mask or by numbers."""
+        return TargetPositions(self.row_N[some], self.k_N[some], self.j_N[some])
+
+    def of(self, value: Tensor) -> Tensor:
+        """The value (N, ...) at the target interactions of a batch's tensor (B, L, ...)."""
+        return value[self.row_N, self.j_N]
+
+
+@dataclass(frozen=True)
 class Encoded:
-    """Rows of `sequences` in flat tensors, and where each row starts: (B + 1,) offsets."""
+    """Rows of `sequences` in flat tensors, and where each row starts: (B + 1,) int64 offsets."""
 
     flat: Batch
     offsets: Tensor
@@ -88,7 +112,7 @@ class Encoded:
         return self.offsets.diff()
 
     def with_targets(self, target_N: Tensor) -> "Encoded":
-        """The same rows, asked for other targets."""
+        """The same rows with other targets."""
         return replace(self, flat=replace(self.flat, target_BL=target_N))
 
     def pad(self, rows: Tensor) -> Batch:
@@ -107,10 +131,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Items:
-    """Titles as tensors: index of the id embedding (I,) and the facts that enter the item tower."""
+    """Titles as tensors: index of the id embedding and the facts that enter the item tower."""
 
-    title_I: Tensor
-    tokens: dict[str, Tensor]
+    title_I: Tensor  # int64
+    tokens: dict[str, Tensor]  # column -> indices (I,), or (I, G) where a title has several
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Items":
         """Apply a function to every tensor, such as one that picks some of the titles."""

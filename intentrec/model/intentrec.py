@@ -1,43 +1,23 @@
 """IntentRec (Oh et al., "IntentRec: Predicting User Session Intent with Hierarchical Multi-Task Learning").
 
 Read it beside §3 of the paper; names follow its symbols. One code path serves V0 to V3 and any set of intents and
-windows: what a variant lacks is not built.
+windows: what a variant lacks is not built. Eq. 3 and 4 are in `network` and `loss`, which the baselines share.
 
-Shape suffixes: B rows, L positions, D width (dim), P width of Z (dim_intent), M intents, C classes of an intent, I
-titles. Position k, from 0, predicts interaction k + 1. Eq. 3 and 4 are in `network` and `loss`, which the baselines share.
+Shape suffixes: B rows, L positions, F width of F_k, X width of F_k (+) S_k, D width (dim), E width of user and item
+vectors, P width of Z (dim_intent), M intents, C classes of an intent, W last interactions, I titles. Position k, from
+0, predicts interaction k + 1.
 """
 
 import torch
 from torch import Tensor, nn
 
-from intentrec.model.blocks import Encoder
-from intentrec.model.clock import ago_buckets, causal_mask, seen, window_mask
-from intentrec.model.compatibility import Compatibility
+from intentrec.model.embeddings import InputFeatures, TitleEmbedding
+from intentrec.model.encoder import Encoder, ago_buckets, causal_mask, seen, window_mask
 from intentrec.model.features import Batch, Items
-from intentrec.model.history import HistoryPath
-from intentrec.model.items import TitleEmbedding, TokenEmbedding
-from intentrec.model.neighbours import NeighbourPath
-from intentrec.model.network import Network, Output
-from intentrec.model.oracle import true_next
+from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath
+from intentrec.model.network import BUILDERS, Network, Output
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
-
-
-class InputFeatures(nn.Module):
-    """F_k (§3.2): the concatenation of embedded categorical and normalised numeric facts of interaction k."""
-
-    def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.several = {**dict.fromkeys(spec.categorical, False), **dict.fromkeys(spec.multi_label, True)}
-        self.embed = nn.ModuleDict(
-            {name: TokenEmbedding(vocabulary.size(name), spec.dim_token) for name in self.several}
-        )
-        self.dim = spec.dim + len(self.several) * spec.dim_token + 2 * len(spec.numeric)
-
-    def forward(self, title_BLD: Tensor, batch: Batch) -> Tensor:
-        """(B, L, self.dim)."""
-        facts = [self.embed[name](batch.tokens[name], several) for name, several in self.several.items()]
-        return torch.cat([title_BLD, *facts, batch.numeric_BLF], -1)
 
 
 class IntentMixture(nn.Module):
@@ -64,8 +44,8 @@ class IntentRec(Network):
         super().__init__(spec)
         self.titles = TitleEmbedding(spec, vocabulary)
         self.features = InputFeatures(spec, vocabulary)
-        # Eq. 1. One block, because a band mask over two would reach beyond the window; no gap embedding, because the
-        # window's first interaction would tell when the one before it was.
+        # Eq. 1. One block: through two, a band mask would reach beyond the window. No gap embedding: that of the first
+        # interaction in the window would tell when the one before it was.
         self.short_term = nn.ModuleDict({h: Encoder(self.features.dim, spec, 1, gap=False) for h in spec.windows})
         width = self.features.dim + len(spec.windows) * spec.dim
         classes = [len(vocabulary.labels(intent)) for intent in spec.intents]
@@ -92,25 +72,27 @@ class IntentRec(Network):
         if not self.spec.hierarchical:
             shared_BLD = self.item_encoder(x_BLX, batch, past_BLL)
             logits = self._intents(shared_BLD)
-            p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
+            p = self.distributions(logits, batch)
             user_BLE, bias_BLL = self._user(shared_BLD, p, batch, ago_BLL, past_BLL)
-            return Output(user_BLE, logits, bias_BLL=bias_BLL, loud_BLW=self._loud(shared_BLD))
+            return Output(user_BLE, logits, None, None, bias_BLL, self._neighbour_weight(shared_BLD))
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
         intent_BLD = self.intent_encoder(x_BLX, batch, past_BLL)
         logits = self._intents(intent_BLD)
-        p = {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
-        if self.spec.oracle:
-            p = {name: true_next(batch, name, p_BLC) for name, p_BLC in p.items()}
+        p = self.distributions(logits, batch)
         z_BLP, attention_BLM = self.mixture(list(p.values()))
         # §3.4: F_k (+) S_k (+) Z_k, E^item
         encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, past_BLL)
         user_BLE, bias_BLL = self._user(encoded_BLD, p, batch, ago_BLL, past_BLL)
-        return Output(user_BLE, logits, z_BLP, attention_BLM, bias_BLL, self._loud(encoded_BLD))
+        return Output(user_BLE, logits, z_BLP, attention_BLM, bias_BLL, self._neighbour_weight(encoded_BLD))
+
+    def distributions(self, logits: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """p^intent (B, L, C) by intent, of the heads' logits. A control may put others in their place."""
+        return {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
 
     def _user(
         self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, past_BLL: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """The user vector, and what titles of the history get on top."""
+        """User vectors (B, L, E), and the logit biases (B, L, L) of the history's titles."""
         user_BLE = self.to_item(item_BLD)
         bias_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, past_BLL)
         if self.compatible is not None:
@@ -119,13 +101,18 @@ class IntentRec(Network):
             bias_BLL = own_BLL if bias_BLL is None else bias_BLL + own_BLL
         return user_BLE, bias_BLL
 
-    def _loud(self, item_BLD: Tensor) -> Tensor | None:
+    def _neighbour_weight(self, item_BLD: Tensor) -> Tensor | None:
         return None if self.neighbours is None else self.neighbours(item_BLD)
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
 
     def item_vectors(self, items: Items) -> Tensor:
-        """Output vectors (I, D) of titles, known to the vocabulary or not."""
+        """Output vectors (I, E) of titles, known to the vocabulary or not."""
         title_ID = self.titles(items.title_I, items.tokens)
         return title_ID if self.compatible is None else torch.cat([title_ID, *self.compatible.item(items)], -1)
+
+
+def build(spec: ModelSpec, vocabulary: Vocabulary) -> Network:
+    """The network of a spec, with fresh weights: IntentRec for V0 to V3, otherwise what its variant registered."""
+    return BUILDERS.get(spec.variant, IntentRec)(spec, vocabulary)

@@ -1,63 +1,65 @@
-"""What training, evaluation and serving ask of any system: IntentRec and its baselines answer to the same calls.
+"""What training, evaluation and serving need of any model. IntentRec and its baselines have these calls.
 
-Shape suffixes: B rows, L positions, N asked positions, D width of user and item vectors, P width of Z, M intents,
-C classes of an intent, I titles. Position k, from 0, predicts interaction k + 1.
+Shape suffixes: B rows, L positions, N targets or positions, D width of user and item vectors, P width of Z, M intents,
+C classes of an intent, W last interactions, I titles. Position k, from 0, predicts interaction k + 1.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from intentrec.model.features import Batch, Items
-from intentrec.model.items import TitleEmbedding
-from intentrec.model.logit_bias import LogitBias
-from intentrec.model.loss import LossParts, LossSettings, intent_loss
-from intentrec.model.neighbours import NeighbourPath
-from intentrec.model.softmax import draw, in_blocks, item_loss, sampled_item_loss
-from intentrec.model.spec import ModelSpec
-from intentrec.model.vocabulary import FIRST
+from intentrec.model.embeddings import TitleEmbedding
+from intentrec.model.features import Batch, Items, TargetPositions
+from intentrec.model.logit_bias import LogitBias, NeighbourPath
+from intentrec.model.loss import LossParts, LossSettings, draw, in_blocks, intent_loss, item_loss, sampled_item_loss
+from intentrec.model.spec import ModelSpec, Variant, add_variant
+from intentrec.model.vocabulary import FIRST, Vocabulary
 
 
 @dataclass(frozen=True)
 class Output:
-    """Predictions at every position."""
+    """Predictions at every position, in float32 or, in half-precision training, bfloat16."""
 
-    item_BLD: Tensor  # dot products with item vectors, and what is biased, are the logits of p^item
+    item_BLD: Tensor  # user vectors: dot products with item vectors, plus logit biases, are the logits of p^item
     intent_logit: dict[str, Tensor]  # intent -> (B, L, C); p^intent is their softmax
     z_BLP: Tensor | None = None  # Eq. 2; V2 and V3
-    attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent
-    bias_BLL: Tensor | None = None  # at position k (second), of the title at position i (third)
-    loud_BLW: Tensor | None = None  # how loud each of the last interactions speaks for the titles near its own
+    attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent; V2 and V3
+    bias_BLL: Tensor | None = None  # logit bias at position k (second), of the title at position i (third)
+    neighbour_weight_BLW: Tensor | None = None  # how much each of the last interactions raises its title's neighbours
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Predictions at the positions that were asked for."""
+class Prediction:
+    """Predictions after some positions of a batch; the fields of `Output` at those positions."""
 
-    h_ND: Tensor  # dot products with item vectors, and what is biased, are the logits of p^item
+    h_ND: Tensor
     intent_logit: dict[str, Tensor]  # intent -> (N, C)
     z_NP: Tensor | None = None
     attention_NM: Tensor | None = None
-    bias_NL: Tensor | None = None  # of the titles at the positions of the row
-    near: LogitBias | None = None  # of titles near those, by their number in the vocabulary
+    bias_NL: Tensor | None = None  # logit biases of the titles at the positions of the row
+    neighbours: LogitBias | None = None  # of the history's neighbours, by their number in the vocabulary
 
-    def logit_bias(self, title_NL: Tensor, place_I: Tensor | None = None) -> LogitBias | None:
+    def logit_bias(self, title_NL: Tensor, number_I: Tensor | None = None) -> LogitBias | None:
         """The logit biases, if any, of candidates.
 
         Args:
             title_NL: the titles at the rows' positions, as numbers of candidates.
-            place_I: the vocabulary's titles, as numbers of candidates; None where those are the candidates.
+            number_I: number of each of the vocabulary's titles among the candidates; None where those are the
+            candidates.
         """
         own = None if self.bias_NL is None else LogitBias(title_NL, self.bias_NL)
-        near = self.near if self.near is None or place_I is None else self.near.placed(place_I)
+        near = self.neighbours
+        if near is not None and number_I is not None:
+            near = near.renumbered(number_I)
         return own.beside(near) if own is not None and near is not None else own or near
 
 
 class Network(nn.Module, ABC):
-    """A system that predicts the next interaction. A causal one has `forward` and `item_vectors`; the rest follows."""
+    """A model that predicts the next interaction. A causal one has `forward` and `item_vectors`; the rest follows."""
 
     titles: TitleEmbedding  # at the input and, tied, at the output
 
@@ -68,58 +70,57 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:
-        """Predict at every position; of a causal system, from this and earlier interactions alone."""
+        """Predict at every position; of a causal model, from this and earlier interactions alone."""
 
     @abstractmethod
     def item_vectors(self, items: Items) -> Tensor:
-        """Output vectors (I, D) of titles, known to the vocabulary or not; with a user's vector, their logit."""
+        """Output vectors (I, D) of titles, known to the vocabulary or not. Dot products with user vectors: logits."""
 
-    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Answer:
-        """The answers after position k of a row, from interactions up to k alone."""
+    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Prediction:
+        """The predictions after position k of a row, from interactions up to k alone."""
         output = self(batch)
         at = row_N, k_N
-        return Answer(
+        neighbours = None
+        if self.neighbours is not None and output.neighbour_weight_BLW is not None:
+            neighbours = self.neighbours.logit_bias(output.neighbour_weight_BLW[at], batch.title_BL, row_N, k_N)
+        return Prediction(
             output.item_BLD[at],
             {name: logit_BLC[at] for name, logit_BLC in output.intent_logit.items()},
             None if output.z_BLP is None else output.z_BLP[at],
             None if output.attention_BLM is None else output.attention_BLM[at],
             None if output.bias_BLL is None else output.bias_BLL[at],
-            None
-            if self.neighbours is None or output.loud_BLW is None
-            else self.neighbours.logit_bias(output.loud_BLW[at], batch.title_BL, row_N, k_N),
+            neighbours,
         )
 
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
-        """The loss that training descends: here that of the batch's targets; what weighs nothing is left out first."""
-        row_N, k_N, j_N = batch.questions()
-        counts_N = self.weight(batch, row_N, k_N, j_N) > 0
-        row_N, k_N, j_N = row_N[counts_N], k_N[counts_N], j_N[counts_N]
-        answer = self.at(batch, row_N, k_N)
-        if self.neighbours is not None and answer.near is not None:
-            answer = replace(answer, near=self.neighbours.uncounted(answer.near, batch.title_BL, row_N, k_N, j_N))
-        return self.answer_loss(answer, batch, row_N, k_N, j_N, catalog, settings)
+        """The loss to minimise in training: here that of the batch's targets, of those with a weight above 0."""
+        targets = batch.targets()
+        targets = targets.part(self.weight(batch, targets) > 0)
+        prediction = self.at(batch, targets.row_N, targets.k_N)
+        if self.neighbours is not None and prediction.neighbours is not None:
+            without = self.neighbours.without_target(prediction.neighbours, batch.title_BL, targets)
+            prediction = replace(prediction, neighbours=without)
+        return self.prediction_loss(prediction, batch, targets, catalog, settings)
 
-    def answer_loss(
-        self,
-        answer: Answer,
-        batch: Batch,
-        row_N: Tensor,
-        k_N: Tensor,
-        j_N: Tensor,
-        catalog: Items,
-        settings: LossSettings,
+    def prediction_loss(
+        self, prediction: Prediction, batch: Batch, targets: TargetPositions, catalog: Items, settings: LossSettings
     ) -> LossParts:
-        """Eq. 3 and 4 of answers given after position k of a row, against interaction j, the next one.
+        """Eq. 3 and 4 of predictions (N of each) for these targets.
 
-        `catalog` are the vocabulary's titles in the order of their indices.
+        Args:
+            prediction: after position k of each target.
+            batch: the rows.
+            targets: of the batch.
+            catalog: the vocabulary's titles in the order of their indices.
+            settings: of the item loss.
         """
-        weight_N = self.weight(batch, row_N, k_N, j_N)
-        title_N = batch.title_BL[row_N, j_N] - FIRST
-        logit_bias = answer.logit_bias(batch.title_BL[row_N] - FIRST)
-        sums = {"item": self.title_loss(answer.h_ND, logit_bias, title_N, weight_N, catalog, settings)}
+        weight_N = self.weight(batch, targets)
+        title_N = targets.of(batch.title_BL) - FIRST
+        logit_bias = prediction.logit_bias(batch.title_BL[targets.row_N] - FIRST)
+        sums = {"item": self.title_loss(prediction.h_ND, logit_bias, title_N, weight_N, catalog, settings)}
         weights = {"item": weight_N.sum()}
-        for name, logit_NC in answer.intent_logit.items():
-            sums[name], weights[name] = intent_loss(logit_NC, batch.label[name][row_N, j_N], weight_N)
+        for name, logit_NC in prediction.intent_logit.items():
+            sums[name], weights[name] = intent_loss(logit_NC, targets.of(batch.label[name]), weight_N)
         return LossParts(sums, weights, self.spec.intent_weight)
 
     def title_loss(
@@ -135,14 +136,39 @@ class Network(nn.Module, ABC):
         if not settings.sampled:
             item_ID = in_blocks(self.item_vectors, catalog)
             return item_loss(h_ND, item_ID, title_N, weight_N, settings.cells, logit_bias)
-        alike_I = torch.ones_like(catalog.title_I, dtype=weight_N.dtype)
-        drawn = draw(settings.sampled, alike_I if settings.proposal is None else settings.proposal)
+        equal_I = torch.ones_like(catalog.title_I, dtype=weight_N.dtype)
+        drawn = draw(settings.sampled, equal_I if settings.proposal is None else settings.proposal)
 
         def vectors(title: Tensor) -> Tensor:
             return self.item_vectors(catalog.map(itemgetter(title)))
 
         return sampled_item_loss(h_ND, vectors, title_N, weight_N, drawn, settings.cells, logit_bias)
 
-    def weight(self, batch: Batch, row_N: Tensor, k_N: Tensor, j_N: Tensor) -> Tensor:
-        """The duration weight of Eq. 3: of interaction k or, where the spec says so, of the next one."""
-        return batch.weight_BL[row_N, j_N if self.spec.weight_side == "k+1" else k_N]
+    def weight(self, batch: Batch, targets: TargetPositions) -> Tensor:
+        """The duration weight of Eq. 3 (N,): of interaction k or, where the spec says so, of the target."""
+        side_N = targets.j_N if self.spec.weight_side == "k+1" else targets.k_N
+        return batch.weight_BL[targets.row_N, side_N]
+
+
+class NetworkBuilder(Protocol):
+    """Makes the network of a spec and a vocabulary, with fresh weights. Classes of networks are builders."""
+
+    def __call__(self, spec: ModelSpec, vocabulary: Vocabulary) -> Network:
+        """The network."""
+        ...
+
+
+BUILDERS: dict[str, NetworkBuilder] = {}  # of the registered variants
+
+
+def register(variant: Variant, builder: NetworkBuilder) -> None:
+    """Let specs have another variant, for comparison with the paper's own, and `intentrec.build` make its networks.
+
+    Call this when the module that defines the network is imported. Whoever loads a saved network of the variant, in
+    whatever process, imports that module first.
+
+    Raises:
+        ValueError: another variant has this name.
+    """
+    add_variant(variant)
+    BUILDERS[variant.name] = builder

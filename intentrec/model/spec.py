@@ -1,14 +1,7 @@
-"""What a model is: the variant, its inputs, its intents and its sizes. Plain data, so that it travels as JSON."""
+"""What a model is: its variant, inputs, intents and sizes. Plain data, so that it travels as JSON."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
-
-VARIANTS = ("v0", "v1", "v2", "v3")
-CONTROLS = ("v0s", "v3oracle")  # for comparison only
-BASELINES = ("lstm", "gru", "transformer", "sasrec", "bert4rec", "transact")  # lab.baselines; never published
-PLAIN = ("v0", "v0s", "sasrec", "bert4rec")  # predict the next item and no intent
-WITH_INTENTS = ("v1", "v2", "v3", "v3oracle")  # are nothing without one
-WITH_WINDOWS = ("v3", "v0s", "v3oracle")
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -27,18 +20,56 @@ class IntentSpec:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Which parts the models of a variant have."""
+
+    name: str
+    intents: Literal["none", "optional", "required"]  # intent heads
+    windows: bool = False  # the short-term interest S_k, for at least one window
+    hierarchical: bool = False  # the predicted intents Z_k enter the item encoder
+    logit_biases: bool = True  # whether history path, neighbours and compatibility may be added
+
+
+_VARIANTS: dict[str, Variant] = {
+    "v0": Variant("v0", "none"),
+    "v1": Variant("v1", "required"),
+    "v2": Variant("v2", "required", hierarchical=True),
+    "v3": Variant("v3", "required", windows=True, hierarchical=True),
+}
+VARIANTS = tuple(_VARIANTS)  # the paper's own (§4.3)
+
+
+def add_variant(variant: Variant) -> None:
+    """Make another variant known. `network.register` calls this.
+
+    Raises:
+        ValueError: another one has this name.
+    """
+    if _VARIANTS.setdefault(variant.name, variant) != variant:
+        raise ValueError(f"there is another variant {variant.name!r}")
+
+
+def variant_of(name: str) -> Variant:
+    """The variant of this name: the paper's, or a registered one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in _VARIANTS:
+        raise ValueError(f"variant {name!r} is none of {', '.join(_VARIANTS)}")
+    return _VARIANTS[name]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
-    """A variant of IntentRec (§4.3 of the paper), or a baseline with the same inputs (§4.1.2).
+    """A variant of IntentRec (§4.3 of the paper), or another registered model with the same inputs.
 
     v0  next item only: no S_k, no heads
     v1  + intent heads on the item encoder, which the tasks share (simple multi-task learning)
     v2  two encoders in a hierarchy: the predicted intents Z_k enter the item encoder
     v3  + the short-term interest S_k, one for every window of `windows`
-    v0s v0 + S_k: what of v3's lift is not the intents'
-    v3oracle  v3 that is told the true next intents: what intents could be worth at most
 
-    A baseline has neither windows nor a path for titles that come back or are near. Without any fact among its inputs a
-    spec is id-only, as the baselines were in their papers.
+    A spec without any fact among its inputs is id-only: titles are all that the model sees of an interaction.
     """
 
     variant: str
@@ -57,31 +88,28 @@ class ModelSpec:
     weight_side: str = "k"
     history_path: bool = False
     compatibility: bool = False
-    neighbours: int = 0  # near titles that a title raises
+    neighbours: int = 0  # nearest titles per title that get a logit bias; 0: none
     length: int = 50  # of a row at most; only learned positions need to know it
-    mask_share: float = 0.2  # BERT4Rec: of the targets that training hides
+    mask_share: float = 0.2  # BERT4Rec: share of the targets that training hides
     recent: int = 100  # TransAct: interactions of its short-term window
 
     def __post_init__(self) -> None:
-        """Refuse combinations that are no model of the paper.
+        """Refuse combinations that no variant has.
 
         Raises:
             ValueError: names the combination.
         """
-        known = (*VARIANTS, *CONTROLS, *BASELINES)
-        if self.variant not in known:
-            raise ValueError(f"variant {self.variant!r} is none of {', '.join(known)}")
-        if self.intents and self.variant in PLAIN:
+        variant = variant_of(self.variant)
+        if self.intents and variant.intents == "none":
             raise ValueError(f"variant {self.variant} has no intent heads")
-        if not self.intents and self.variant in WITH_INTENTS:
+        if not self.intents and variant.intents == "required":
             raise ValueError(f"variant {self.variant} has at least one intent head")
-        if bool(self.windows) != (self.variant in WITH_WINDOWS):
-            raise ValueError(f"{', '.join(WITH_WINDOWS)} have at least one short-term window, every other variant none")
-        if self.history_path and self.variant in BASELINES:
-            raise ValueError(f"variant {self.variant} has no history path")
-        if self.neighbours and self.variant in BASELINES:
-            raise ValueError(f"variant {self.variant} raises no neighbours")
-        if self.compatibility and self.variant not in WITH_INTENTS:
+        if bool(self.windows) != variant.windows:
+            needed = "at least one short-term window" if variant.windows else "no short-term window"
+            raise ValueError(f"variant {self.variant} has {needed}")
+        if not variant.logit_biases and (self.history_path or self.neighbours):
+            raise ValueError(f"variant {self.variant} has neither a history path nor neighbours")
+        if self.compatibility and not (variant.logit_biases and variant.intents == "required"):
             raise ValueError(f"variant {self.variant} has no intents that could be compatible with a title")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
@@ -89,12 +117,7 @@ class ModelSpec:
     @property
     def hierarchical(self) -> bool:
         """Whether predicted intents enter the item encoder."""
-        return self.variant in ("v2", "v3", "v3oracle")
-
-    @property
-    def oracle(self) -> bool:
-        """Whether the true next intents stand in the place of the predicted ones."""
-        return self.variant == "v3oracle"
+        return variant_of(self.variant).hierarchical
 
     @property
     def id_only(self) -> bool:

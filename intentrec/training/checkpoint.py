@@ -1,4 +1,4 @@
-"""Files of a model and of an unfinished training run; both are complete or absent, and neither holds a pickle."""
+"""Files of a model and of an unfinished training. Each is complete or absent, and none holds a pickle."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from intentrec.errors import PipelineError
+from intentrec.model.intentrec import build
 from intentrec.model.network import Network
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
-from lab.baselines import build
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 CHECKPOINT = "checkpoint.pt"
@@ -40,10 +40,17 @@ def read_model(directory: Path) -> dict[str, bytes]:
 
 
 def model_from(files: dict[str, bytes]) -> tuple[Network, Vocabulary, dict[str, Any]]:
-    """The model in evaluation mode, its vocabulary, and everything else that model.json says."""
+    """The model in evaluation mode, its vocabulary, and the content of model.json.
+
+    Args:
+        files: by name, as `read_model` returns them.
+
+    Raises:
+        ValueError: the model's variant is neither the paper's nor registered (`intentrec.model.network.register`).
+    """
     about = json.loads(files[ABOUT])
     vocabulary = Vocabulary.from_dict(about["vocabulary"])
-    with torch.random.fork_rng(devices=[]):  # making the layers draws weights that are replaced at once
+    with torch.random.fork_rng(devices=[]):  # new layers draw random weights
         model = build(ModelSpec.from_dict(about["spec"]), vocabulary)
     model.load_state_dict(load_tensors(files[WEIGHTS]))
     return model.eval(), vocabulary, about
@@ -53,13 +60,13 @@ def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
     """Replace the directory's checkpoint."""
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f"{CHECKPOINT}.partial"
-    with partial.open("wb") as file:  # torch's own writer does not say that a disk is full
+    with partial.open("wb") as file:  # torch's own writer does not report a full disk
         torch.save(state, file)
     os.replace(partial, directory / CHECKPOINT)
 
 
 def load_checkpoint(directory: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The directory's checkpoint, if there is one of the same data, configuration and seed."""
+    """The directory's checkpoint, or None unless there is one of the same data, configuration and seed."""
     path = directory / CHECKPOINT
     if not path.exists():
         return None

@@ -1,9 +1,8 @@
-"""One training in several processes, as torchrun starts them: each takes a share of every batch.
+"""Processes and threads of a training.
 
-All hold the same weights and make the same step, so what comes out is what one process would have made, up to the
-order of floating-point sums. The first process decides and writes; the others follow it.
-
-How many threads torch takes, set once for a process and before anything is computed.
+Torchrun starts the processes of one training, and each takes a share of every batch. All have the same weights and make
+the same step. The result is that of one process, up to the order of floating-point sums. The first process decides and
+writes; the others follow it. The number of threads is set once per process, before anything is computed.
 """
 
 import os
@@ -55,8 +54,8 @@ def together(first: Callable[[], None], follow: Callable[..., object]) -> None:
     """Run `first` in the first process while the others follow it; without torchrun, just run it.
 
     Args:
-        first: what the program is for.
-        follow: what the others call, with the arguments that `leading` gets.
+        first: the program of the first process.
+        follow: what the others call with the arguments of `leading`.
     """
     if not launched():
         first()
@@ -86,16 +85,16 @@ def leading(*task: Any) -> Iterator[None]:
     try:
         yield
     except PipelineError:
-        _listening = True  # it is the same in all of them
+        _listening = True  # the others raise it, too
         raise
     _listening = True
 
 
-_listening = True  # whether the others wait to be told; where they are in the middle of something, torchrun stops them
+_listening = True  # whether the others wait for a task; if they are busy when the first one fails, torchrun stops them
 
 
 def _tell(*task: Any) -> None:
-    """Send the others a task; nothing lets them go."""
+    """Send the others a task; an empty one lets them end."""
     if count() > 1 and _listening:
         dist.broadcast_object_list([(torch.get_num_threads(), task)], src=0)
 
@@ -111,18 +110,18 @@ def _listen(follow: Callable[..., object]) -> None:
         try:
             follow(*task)
         except PipelineError:
-            continue  # the first process has met the same and says so
+            continue  # the first process raises the same error and reports it
 
 
 def add_up(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by the sum of all processes' ones, in place."""
+    """Replace each tensor by its sum over all processes, in place."""
     if count() > 1:
         for waiting in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
             waiting.wait()
 
 
 def share(rows: Tensor) -> Tensor:
-    """This process's part of a batch: every n-th row, so that the parts are of like length."""
+    """This process's part of a batch: every n-th row, so that the parts have similar lengths."""
     return rows[rank() :: count()]
 
 
@@ -139,7 +138,7 @@ def set_threads(threads: int | None = None) -> int:
 
 
 def hardware_name() -> str:
-    """What models are trained on here: the GPU by its maker's name, or the CPU."""
+    """The GPU's name, or "CPU"."""
     return torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
 
 

@@ -1,6 +1,6 @@
-"""What a weekly training run reads, and a fingerprint of everything that determines its result.
+"""The pinned inputs of a weekly training, and a fingerprint of everything that determines its result.
 
-Two runs with one fingerprint train the same model, so the second one need not.
+Two runs with one fingerprint would train the same model, so the second one does not train.
 """
 
 import hashlib
@@ -10,13 +10,11 @@ from pathlib import Path
 
 import intentrec
 from intentrec.calendar import DAY, WEEK
-from intentrec.config import Domain, fingerprint
+from intentrec.config import fingerprint
 from intentrec.contracts import CATALOG, SEQUENCES, Table
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
-
-# Sections of the domain file that decide what a model becomes; the gate and the source do not.
-SECTIONS = ("domain", "calendar", "sequences", "intents", "model", "training")
+from intentrec.training.settings import settings
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,6 @@ def pin(run: Run, table: Table) -> int:
     if table.name not in run.inputs:
         run.inputs[table.name] = Snapshot(run.warehouse, table).version
     return run.inputs[table.name]
-
-
-def settings(domain: Domain) -> str:
-    """Hash of the settings that decide what a model becomes."""
-    chosen = {key: value for key, value in domain.model_dump(mode="json").items() if key in SECTIONS}
-    return fingerprint({**chosen, "clusters": domain.publishing.clusters})
 
 
 def content(warehouse: str, table: Table, version: int, first: date, last: date) -> str:

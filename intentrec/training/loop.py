@@ -1,7 +1,7 @@
 """The training loop: warm-up and cosine, early stopping on next-event MRR, exact resume at any step.
 
-Nothing depends on what ran before in the process: each epoch draws its order from (seed, epoch) and each step its
-dropout from (seed, step), so a run that was interrupted ends with the same bits as one that was not.
+Each epoch draws its order from (seed, epoch), and each step its dropout from (seed, epoch, step). So an interrupted
+training ends with the same bits as one that was not.
 """
 
 import math
@@ -20,16 +20,16 @@ from torch import Tensor
 from intentrec.config import Domain, Training
 from intentrec.errors import PipelineError
 from intentrec.model.features import Items
+from intentrec.model.intentrec import build
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import Network
 from intentrec.training import distributed
+from intentrec.training.batches import batches
 from intentrec.training.checkpoint import load_checkpoint, save_checkpoint, save_model
-from intentrec.training.data import batches
 from intentrec.training.distributed import device
 from intentrec.training.prepare import Prepared, load, prepare
-from intentrec.training.spec import model_spec
+from intentrec.training.settings import model_spec
 from intentrec.training.steps import learning_rate, loaded, optimizer_of, step, tasks, validate
-from lab.baselines import build
 
 CHECKPOINT_SECONDS = 600.0  # inside an epoch
 DATA, REFIT = "data", "refit"
@@ -39,7 +39,7 @@ DATA, REFIT = "data", "refit"
 class FitResult:
     """A trained model and how it got there."""
 
-    directory: Path  # model.safetensors and model.json, of the best epoch or of the training after it (`refit`)
+    directory: Path  # model.safetensors and model.json, of the best epoch or of the refit
     history: list[dict[str, float]]  # per epoch: train_*, val_* (losses and mrr), lr, seconds; none of a refit
     best_epoch: int  # counted from 1
     metrics: dict[str, float]  # of the best epoch, while the validation days were held out
@@ -47,7 +47,7 @@ class FitResult:
 
 @dataclass
 class _State:
-    """Where a training stands: all that a checkpoint holds beside weights and optimiser."""
+    """The progress of a training: what a checkpoint holds beside weights and optimiser."""
 
     fingerprint: str
     epoch: int = 0  # finished ones
@@ -61,8 +61,8 @@ class _State:
 
 
 @dataclass
-class _Run:
-    """A training at work."""
+class _Loop:
+    """A training in progress."""
 
     settings: Training
     data: Prepared
@@ -74,7 +74,7 @@ class _Run:
     state: _State
     out_dir: Path
     half: bool  # whether matrices are multiplied in bfloat16
-    last: int | None  # the epoch whose weights are wanted; none: the best on the validation days
+    last: int | None  # the epoch whose weights to keep; None: the best on the validation days
     saved: float  # when the last checkpoint was written
 
 
@@ -88,17 +88,18 @@ def fit(
 ) -> FitResult:
     """Train the domain's model on stacked weekly rows up to a cut-off.
 
-    With `training.refit` it is trained twice: first to find out on the validation days how many epochs are best, then
-    anew, on these days as well, along the same schedule for as many.
+    With `training.refit` it is trained twice: first to find the best number of epochs on the validation days, then from
+    the start for that many epochs of the same schedule, with these days among the training targets.
 
     Among several processes (`intentrec.training.distributed`) the first one calls this; all of them see `out_dir`.
 
     Args:
-        domain: its model and training sections decide; `intentrec.training.spec.with_variant` changes the variant.
+        domain: its model and training sections decide; `intentrec.training.settings.with_variant` changes the variant.
         sequences: rows as `data.open_sequences` or `data.read_sequences` gives them, none after the cut-off.
         catalog: rows as `data.read_catalog` gives them, none after the cut-off.
         cutoff: service date from which on nothing is known.
-        out_dir: receives `model/` and, while training, the encoded rows and a checkpoint from which an interrupted run
+        out_dir: receives `model/` and, while training, the encoded rows and a checkpoint from which an interrupted
+        training
             goes on.
         progress: takes a line per epoch.
 
@@ -126,12 +127,12 @@ def fit(
 def train(
     domain: Domain, out_dir: Path, last: int | None = None, progress: Callable[[str], None] = lambda line: None
 ) -> FitResult:
-    """Train on what was prepared in `out_dir`; every process calls this, and the first one writes.
+    """Train on the data prepared in `out_dir`. Every process calls this, and the first one writes.
 
     Args:
         domain: as it was prepared for.
         out_dir: see `fit`.
-        last: train up to this epoch and keep its weights; none: stop when the validation days say so and keep the best.
+        last: train up to this epoch and keep its weights; None: stop early by the validation days and keep the best.
         progress: takes a line per epoch.
 
     Raises:
@@ -141,16 +142,16 @@ def train(
     settings = domain.training
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        run = _begin(domain, data, out_dir, last, progress)
-        progress(_summary(data, run.model))
-        state = run.state
+        loop = _begin(domain, data, out_dir, last, progress)
+        progress(_summary(data, loop.model))
+        state = loop.state
         while state.epoch < (last or settings.epochs) and state.epoch - state.best < settings.patience:
-            _epoch(run)
-            _save(run)
+            _epoch(loop)
+            _save(loop)
             progress(_line(last or settings.epochs, state))
     if distributed.rank() == 0:
         about = {
-            "spec": run.model.spec.to_dict(),
+            "spec": loop.model.spec.to_dict(),
             "vocabulary": data.vocabulary.to_dict(),
             "calendar": domain.calendar.model_dump(mode="json", include={"zone", "day_start"}),
             "config_hash": domain.hash,
@@ -162,25 +163,25 @@ def train(
     return FitResult(out_dir / "model", state.history, state.best, metrics)
 
 
-def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, progress: Callable[[str], None]) -> _Run:
-    """A model with fresh weights, or everything as a checkpoint left it."""
+def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, progress: Callable[[str], None]) -> _Loop:
+    """A model with fresh weights, or the state of a checkpoint."""
     hardware, settings = device(), domain.training
     model = build(model_spec(domain), data.vocabulary)
     if data.start_ID is not None:
-        model.titles.begin_at(data.start_ID)
+        model.titles.start_at(data.start_ID)
     if model.neighbours is not None:
-        model.neighbours.begin_with(*data.near)
+        model.neighbours.set_counts(*data.neighbours)
     model = model.to(hardware)
     if _wanted(settings.compile, hardware):
         model.compile(dynamic=True)
-    run = _Run(
+    loop = _Loop(
         settings=settings,
         data=data,
         model=model,
         optimizer=optimizer_of(model, settings),
         hardware=hardware,
         catalog=data.catalog.map(lambda tensor: tensor.to(hardware)),
-        loss=LossSettings(sampled=settings.sampled, proposal=(data.asked_I + 1).to(hardware)),
+        loss=LossSettings(sampled=settings.sampled, proposal=(data.count_I + 1).to(hardware)),
         state=_State(data.fingerprint),
         out_dir=out_dir,
         half=_wanted(settings.bf16, hardware),
@@ -190,57 +191,57 @@ def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, prog
     stored = load_checkpoint(out_dir, data.fingerprint)
     if stored is not None:
         model.load_state_dict(stored.pop("model"))
-        run.optimizer.load_state_dict(stored.pop("optimizer"))
-        run.state = _State(**stored)
-        progress(f"going on after epoch {run.state.epoch}" + (f", step {run.state.step}" if run.state.step else ""))
-    return run
+        loop.optimizer.load_state_dict(stored.pop("optimizer"))
+        loop.state = _State(**stored)
+        progress(f"going on after epoch {loop.state.epoch}" + (f", step {loop.state.step}" if loop.state.step else ""))
+    return loop
 
 
 def _wanted(setting: bool | str, hardware: torch.device) -> bool:
-    """What a setting of true, false or auto means on this device."""
+    """A setting of true, false or auto on this device; auto means on a GPU."""
     return hardware.type == "cuda" if setting == "auto" else bool(setting)
 
 
-def _save(run: _Run) -> None:
-    """Write a checkpoint. All processes hold the same, so the first one's will do."""
+def _save(loop: _Loop) -> None:
+    """Write a checkpoint. All processes have the same state, so the first one writes it."""
     if distributed.rank() == 0:
-        parts = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict()}
-        save_checkpoint(run.out_dir, vars(run.state) | parts)
-    run.saved = time.monotonic()
+        parts = {"model": loop.model.state_dict(), "optimizer": loop.optimizer.state_dict()}
+        save_checkpoint(loop.out_dir, vars(loop.state) | parts)
+    loop.saved = time.monotonic()
 
 
-def _epoch(run: _Run) -> None:
-    """Train the rest of an epoch, validate where days are held out, and bring the state up to date."""
-    settings, state = run.settings, run.state
+def _epoch(loop: _Loop) -> None:
+    """Train the rest of an epoch, validate if days are held out, and update the state."""
+    settings, state = loop.settings, loop.state
     begun = time.monotonic() - state.seconds
     generator = torch.Generator().manual_seed(settings.seed * 100_003 + state.epoch + 1)
-    order = batches(run.data.train.lengths, settings.tokens, generator)
-    names = ["loss", *tasks(run.model)]
-    sums = state.sums.to(run.hardware) if state.step else torch.zeros(len(names), device=run.hardware).double()
-    run.model.train()
-    for batch in loaded(run.data.train, order[state.step :], run.hardware):
+    order = batches(loop.data.train.lengths, settings.tokens, generator)
+    names = ["loss", *tasks(loop.model)]
+    sums = state.sums.to(loop.hardware) if state.step else torch.zeros(len(names), device=loop.hardware).double()
+    loop.model.train()
+    for batch in loaded(loop.data.train, order[state.step :], loop.hardware):
         done = (state.epoch + (state.step + 0.5) / len(order)) / settings.epochs
-        for group in run.optimizer.param_groups:
+        for group in loop.optimizer.param_groups:
             group["lr"] = learning_rate(done, settings.learning_rate, settings.warmup)
         seed = f"{settings.seed} {state.epoch} {state.step}"
-        sums += step(run.model, run.optimizer, batch, run.catalog, run.loss, run.half, seed)
+        sums += step(loop.model, loop.optimizer, batch, loop.catalog, loop.loss, loop.half, seed)
         state.step += 1
-        if time.monotonic() - run.saved > CHECKPOINT_SECONDS:
+        if time.monotonic() - loop.saved > CHECKPOINT_SECONDS:
             state.sums, state.seconds = sums.cpu(), time.monotonic() - begun
-            _save(run)
+            _save(loop)
     means = dict(zip(names, (sums / len(order)).tolist(), strict=True))
     if not math.isfinite(means["loss"]):
         raise PipelineError(
-            f"the loss of epoch {state.epoch + 1} is no finite number: lower training.learning_rate "
+            f"the loss of epoch {state.epoch + 1} is not finite: lower training.learning_rate "
             f"(now {settings.learning_rate:g}) and train again"
         )
     row = {"epoch": state.epoch + 1, **{f"train_{name}": value for name, value in means.items()}}
-    found = {} if run.last else validate(run.model, run.data.validation, run.catalog, run.hardware)
+    found = {} if loop.last else validate(loop.model, loop.data.validation, loop.catalog, loop.hardware)
     row |= {f"val_{name}": value for name, value in found.items()}
-    state.history.append(row | {"lr": run.optimizer.param_groups[0]["lr"], "seconds": time.monotonic() - begun})
+    state.history.append(row | {"lr": loop.optimizer.param_groups[0]["lr"], "seconds": time.monotonic() - begun})
     state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
-    if run.last or found["mrr"] > state.best_mrr:
-        state.best, state.best_mrr, state.best_model = state.epoch, found.get("mrr", -1.0), _copy(run.model)
+    if loop.last or found["mrr"] > state.best_mrr:
+        state.best, state.best_mrr, state.best_model = state.epoch, found.get("mrr", -1.0), _copy(loop.model)
 
 
 def _copy(model: Network) -> dict[str, Tensor]:
@@ -251,7 +252,7 @@ def _summary(data: Prepared, model: Network) -> str:
     return (
         f"{model.spec.variant}: {sum(p.numel() for p in model.parameters()):,} parameters, "
         f"{len(data.vocabulary.titles):,} titles ({data.vocabulary.n_seen:,} played), "
-        f"{len(data.train):,} rows with {int(data.asked_I.sum()):,} training targets, "
+        f"{len(data.train):,} rows with {int(data.count_I.sum()):,} training targets, "
         f"{int(data.validation.flat.target_BL.sum()):,} validation targets"
     )
 

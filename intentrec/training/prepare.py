@@ -1,7 +1,9 @@
 """From rows of `sequences` to what the training loop reads, in memory that grows with the titles but not the users.
 
-Three passes: buckets of users, whose weekly rows are chained and who show what the vocabulary holds; then the encoded
-rows, bucket by bucket, into files; the loop maps these into memory.
+Three passes. The first chains the weekly rows of each user, a bucket of users at a time, and gathers the vocabulary.
+The second writes the encoded rows to files, bucket by bucket. In the third the loop maps these files into memory.
+
+Shape suffixes: N interactions or targets, I titles, D width of a vector, K neighbours of a title.
 """
 
 import hashlib
@@ -27,35 +29,30 @@ from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.spec import ModelSpec
 from intentrec.model.titles import in_order, last_played, titles_of, with_titles
 from intentrec.model.vocabulary import FIRST, Tally, Vocabulary
-from intentrec.training import mapped
-from intentrec.training.buckets import SCHEMA, buckets
-from intentrec.training.covisitation import factors, met, nearest
-from intentrec.training.data import (
-    NothingToTrain,
-    chained,
-    split,
-    validation_start,
-    with_intents_of_others,
-)
-from intentrec.training.spec import model_spec
+from intentrec.training import out_of_core
+from intentrec.training.cooccurrence import cooccurrence, factors, neighbours
+from intentrec.training.out_of_core import SCHEMA, buckets
+from intentrec.training.settings import model_spec
+from intentrec.training.splits import NothingToTrain, chained, permute_intents, split, validation_start
 
 ABOUT, CATALOG, CHAINED = "about.json", "catalog.safetensors", "chained.arrow"
-START, NEAR = "start_ID", ("near.title_IK", "near.alike_IK", "near.met_IK")
+START = "start_ID"
+NEIGHBOURS = ("neighbours.title_IK", "neighbours.similarity_IK", "neighbours.cooccurrence_IK")
 TRAIN, VALIDATION = "train", "validation"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the training loop reads. The rows are mapped from files."""
+    """What the training loop reads. Rows are mapped from files."""
 
     vocabulary: Vocabulary
     train: Encoded
-    validation: Encoded  # no row, if no day was held out
+    validation: Encoded  # no row if no day was held out
     catalog: Items  # the vocabulary's titles, in the order of their indices
-    asked_I: Tensor  # how many training targets each of them is
-    start_ID: Tensor | None  # where their id embeddings begin, if not anywhere
-    near: tuple[Tensor, ...]  # what `NeighbourPath.begin_with` takes, if anything
-    fingerprint: str  # of the rows and of all settings that decide what a model becomes
+    count_I: Tensor  # training targets of each title; int64
+    start_ID: Tensor | None  # start of the id embeddings; None for a random start
+    neighbours: tuple[Tensor, ...]  # arguments of `NeighbourPath.set_counts`; empty without neighbours
+    fingerprint: str  # of the rows and of all settings that decide the model
     cutoff: date
 
 
@@ -67,7 +64,7 @@ def prepare(
     folder: Path,
     held_out: bool = True,
 ) -> None:
-    """Write what `load` reads. What the folder held is lost.
+    """Write what `load` reads. The previous content of the folder is deleted.
 
     Args:
         domain: its model and training sections decide.
@@ -75,7 +72,7 @@ def prepare(
         catalog: snapshots dated before the cut-off.
         cutoff: service date from which on nothing is known.
         folder: receives the files.
-        held_out: whether the last days are for validation; otherwise they are for training, too.
+        held_out: whether the last days are for validation; otherwise training learns from them, too.
 
     Raises:
         NothingToTrain: no row, no training target or, of those held out, no validation target.
@@ -90,17 +87,17 @@ def prepare(
     vocabulary = tally.vocabulary(titles)
     encoder = FeatureEncoder(spec, vocabulary)
     items = encoder.items(in_order(titles, vocabulary.titles))
-    parts = {name: mapped.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
-    asked_I = torch.zeros(len(vocabulary.titles), dtype=torch.long)
+    parts = {name: out_of_core.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
+    count_I = torch.zeros(len(vocabulary.titles), dtype=torch.long)
     for bucket in _stored(folder / CHAINED):
         encoded = encoder.encode(bucket)
         if domain.training.permute_intents:
-            encoded = with_intents_of_others(encoded, domain.training.seed)
+            encoded = permute_intents(encoded, domain.training.seed)
         train, validation = split(encoded, begin)
         for name, encoded in ((TRAIN, train), (VALIDATION, validation)):
             parts[name].append(encoded)
         title_N = train.flat.title_BL[train.flat.target_BL] - FIRST
-        asked_I += torch.bincount(title_N, minlength=len(asked_I))
+        count_I += torch.bincount(title_N, minlength=len(count_I))
     (folder / CHAINED).unlink()
     for name, part in parts.items():
         part.close()
@@ -109,8 +106,8 @@ def prepare(
                 f"no {'training' if name == TRAIN else name} target before {cutoff} in the rows of sequences "
                 f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
             )
-    tensors = {"title_I": items.title_I, "asked_I": asked_I}
-    tensors |= _counted(domain, spec, mapped.read(folder / TRAIN), len(asked_I))
+    tensors = {"title_I": items.title_I, "count_I": count_I}
+    tensors |= _counted(domain, spec, out_of_core.read(folder / TRAIN), len(count_I))
     save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
     settings = {"spec": spec.to_dict(), "training": domain.training.model_dump(), "vocabulary": vocabulary.to_dict()}
     digest = hashlib.sha256(fingerprint(settings).encode())
@@ -121,28 +118,28 @@ def prepare(
 
 
 def _counted(domain: Domain, spec: ModelSpec, train: Encoded, titles: int) -> dict[str, Tensor]:
-    """What which titles are engaged near one another decides, as far as the domain asks for it."""
+    """The start of the id embeddings and the neighbours, by co-occurrence, as far as the domain asks for them."""
     start = domain.training.title_start == "covisitation"
     if not (start or spec.neighbours):
         return {}
-    counted = met(train, titles)
+    counted = cooccurrence(train, titles)
     found = {START: factors(counted, spec.dim, domain.training.seed)} if start else {}
-    return found | (dict(zip(NEAR, nearest(counted, spec.neighbours), strict=True)) if spec.neighbours else {})
+    return found | (dict(zip(NEIGHBOURS, neighbours(counted, spec.neighbours), strict=True)) if spec.neighbours else {})
 
 
 def load(folder: Path) -> Prepared:
     """What `prepare` wrote; any number of processes may read it."""
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tensors = load_file(folder / CATALOG)
-    asked_I = tensors.pop("asked_I")
+    count_I = tensors.pop("count_I")
     title_I, start_ID = tensors.pop("title_I"), tensors.pop(START, None)
-    near = tuple(tensors.pop(name) for name in NEAR if name in tensors)
+    near = tuple(tensors.pop(name) for name in NEIGHBOURS if name in tensors)
     return Prepared(
         Vocabulary.from_dict(about["vocabulary"]),
-        mapped.read(folder / TRAIN),
-        mapped.read(folder / VALIDATION),
+        out_of_core.read(folder / TRAIN),
+        out_of_core.read(folder / VALIDATION),
         Items(title_I, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
-        asked_I,
+        count_I,
         start_ID,
         near,
         about["fingerprint"],
@@ -156,8 +153,7 @@ def _chain(
     """Chain every user's rows into one file, a record batch per bucket.
 
     Returns:
-        All titles with their facts, what the vocabulary is made of, and the most labels that an interaction has, by
-        column.
+        All titles with their facts, the tally of the vocabulary, and per column the most labels of an interaction.
     """
     tally, played = Tally(spec), None
     longest: Counter[str] = Counter()
@@ -188,12 +184,12 @@ def _stored(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _several(spec: ModelSpec) -> set[str]:
-    """Columns of which an interaction has several labels."""
+    """Columns in which an interaction may have several labels."""
     used = {*spec.multi_label, *spec.item_features, *(intent.column for intent in spec.intents)}
     return {name for name in used if pa.types.is_list(SCHEMA.field(name).type.value_type)}
 
 
 def _widths(spec: ModelSpec, longest: Counter) -> dict[str, int]:
-    """The widest that any bucket makes a tensor of labels."""
+    """The width of each tensor with several labels, of all buckets."""
     labels = {f"label.{intent.name}": longest[intent.column] for intent in spec.intents if intent.multi_label}
     return {f"tokens.{name}": longest[name] for name in _several(spec)} | labels

@@ -1,9 +1,8 @@
-"""What is done with one batch after the other: a step of the optimiser, or an answer to validate.
+"""The work per batch: a step of the optimiser (AdamW with warm-up and cosine), or predictions for validation.
 
-Every process has its share of each batch; sums, and gradients, are added up over all of them.
-Shape suffixes: N asked positions, D width, I titles.
+Every process has its share of each batch. Sums and gradients are added up over all processes.
 
-AdamW, and a learning rate that rises and falls.
+Shape suffixes: N targets, D width, I titles.
 """
 
 import hashlib
@@ -18,9 +17,9 @@ from intentrec.config import Training
 from intentrec.model.features import Batch, Encoded, Items
 from intentrec.model.loss import LossParts, LossSettings
 from intentrec.model.network import Network
-from intentrec.model.ranking import ranks
+from intentrec.model.scores import ranks
 from intentrec.model.vocabulary import FIRST
-from intentrec.training.data import batches
+from intentrec.training.batches import batches
 from intentrec.training.distributed import add_up, rank, share
 
 CLIP = 1.0
@@ -34,9 +33,9 @@ def tasks(model: Network) -> list[str]:
 
 
 def loaded(encoded: Encoded, order: list[Tensor], hardware: torch.device) -> Iterator[Batch | None]:
-    """This process's share of each batch on its device; none where a batch has fewer rows than there are processes.
+    """This process's share of each batch on its device; None where a batch has fewer rows than there are processes.
 
-    For a GPU the next batch is padded and copied while it works on this one.
+    For a GPU the next batch is padded and copied while the GPU works on this one.
     """
 
     def load(rows: Tensor) -> Batch | None:
@@ -77,7 +76,7 @@ def step(
         catalog: the vocabulary's titles.
         settings: of the loss.
         half: whether matrices are multiplied in bfloat16.
-        seed: of all that is random in this step.
+        seed: of all random numbers of this step.
 
     Returns:
         The loss and its parts, in the order of `tasks`, as float64.
@@ -98,7 +97,7 @@ def step(
     if batch is not None:
         loss.backward()
     for parameter in model.parameters():
-        # Without a gradient here it would be missing from the sum of those that have one.
+        # Every process must take part in the sum of each gradient.
         parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
     add_up(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -120,11 +119,11 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
     for batch in loaded(encoded, batches(encoded.lengths, SCORE_TOKENS), hardware):
         if batch is None:
             continue
-        row_N, k_N, j_N = batch.questions()
-        answer = model.at(batch, row_N, k_N)
-        logit_bias = answer.logit_bias(batch.title_BL[row_N] - FIRST)
-        rank_N = ranks(answer.h_ND, item_ID, batch.title_BL[row_N, j_N] - FIRST, chunk, logit_bias)
-        parts = model.answer_loss(answer, batch, row_N, k_N, j_N, catalog, LossSettings())
+        targets = batch.targets()
+        prediction = model.at(batch, targets.row_N, targets.k_N)
+        logit_bias = prediction.logit_bias(batch.title_BL[targets.row_N] - FIRST)
+        rank_N = ranks(prediction.h_ND, item_ID, targets.of(batch.title_BL) - FIRST, chunk, logit_bias)
+        parts = model.prediction_loss(prediction, batch, targets, catalog, LossSettings())
         values = [(1 / rank_N).sum(), torch.ones_like(rank_N).sum()]
         values += [part[name].double() for part in (parts.sums, parts.weights) for name in names]
         found += torch.stack(values)
@@ -137,7 +136,7 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
 
 
 def optimizer_of(model: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW that decays the weights of linear and recurrent layers only: neither embeddings nor norms nor biases."""
+    """AdamW with weight decay on linear and recurrent layers only: not on embeddings, norms and biases."""
     decayed = {
         id(parameter)
         for module in model.modules()
@@ -156,10 +155,10 @@ def optimizer_of(model: nn.Module, settings: Training) -> torch.optim.AdamW:
 
 
 def learning_rate(done: float, peak: float, warmup: float) -> float:
-    """Linear up to the peak, then a cosine down to nothing.
+    """Linear up to the peak, then a cosine down to 0.
 
     Args:
-        done: share of the training behind the middle of a step, in (0, 1).
+        done: share of the training at the middle of a step, in (0, 1).
         peak: the highest rate.
         warmup: share of the training in which it rises.
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from intentrec.model.features import Batch
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
-from lab.baselines.baseline import Baseline
+from lab.baselines.base import Baseline
 
 
 class Recurrent(Baseline):

@@ -17,12 +17,11 @@ Shape suffixes: B rows, L positions, D width.
 import torch
 from torch import Tensor, nn
 
-from intentrec.model.blocks import Dropout
 from intentrec.model.features import Batch
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
-from lab.baselines.baseline import Baseline, CausalMask
-from lab.baselines.blocks import Attention
+from lab.baselines.base import Baseline, CausalMask
+from lab.baselines.post_norm import Attention
 
 
 class SASRecBlock(nn.Module):
@@ -34,7 +33,7 @@ class SASRecBlock(nn.Module):
         self.attention = Attention(dim, heads, dropout, project=False)
         self.norm_mlp = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(
-            nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout), nn.Linear(dim, dim), Dropout(dropout)
+            nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim), nn.Dropout(dropout)
         )
 
     def forward(self, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:

@@ -2,33 +2,35 @@
 
 Xia et al., "TransAct: Transformer-based realtime user action model for recommendation at Pinterest", KDD 2023.
 
-As there: the latest 100 actions of a user, each the embeddings of item and action put together; post-norm blocks (two
-there, `model.layers` here, as in every system) with ReLU and a narrow inner layer, without positions; a random time
-window before now that attention does not see in training, so that the model does not lean on the last minutes alone,
-the latest action excepted; as features the outputs of the 10 latest actions and the maximum over all, which meet in a
-cross network (DCN v2, of low rank) and a layer with ReLU; several heads on the result.
+From the paper:
 
-Adapted as IntentRec's authors had to (§4.1.2): there the model is given a candidate item and predicts the action;
-here it predicts next item and action together. The candidate is therefore not read beside every action but meets the
-user's vector at the end, as everywhere else, and "now" is each position in turn. So that one pass answers them all,
-attention is causal: the output of an earlier action does not know the later ones. In rows longer than the window an
-output inside it may know of actions before it, through the first block.
+- The input is the latest 100 actions of a user, each the embeddings of item and action put together.
+- The blocks are post-norm with ReLU and a narrow inner layer, without positions: two in the paper, `model.layers` here.
+- In training, attention does not see a random time window before now, except for the latest action. So the model does
+  not rely on the last minutes alone.
+- The features are the outputs of the 10 latest actions and the maximum over all. They meet in a cross network (DCN v2,
+  of low rank) and a layer with ReLU, which has several heads.
 
-Shape suffixes: B rows, L positions, N asked positions, D width, K latest outputs, X width of all features, G blocks of
-W positions.
+Adapted as IntentRec's authors had to (§4.1.2). The original gets a candidate item and predicts the action; here the
+model predicts next item and action together. So the candidate is not an input of every action but meets the user's
+vector at the end, as in the other models, and each position in turn is "now". Attention is causal, so that one pass
+predicts at all positions: the output of an earlier action does not know later ones. In rows longer than the window, an
+output inside the window may know of actions before it, through the first block.
+
+Shape suffixes: B rows, L positions, N targets or positions, D width, K latest outputs, X width of all features, G
+blocks of W positions.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intentrec.model.blocks import Dropout
 from intentrec.model.features import Batch
-from intentrec.model.network import Answer
+from intentrec.model.network import Prediction
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
-from lab.baselines.baseline import Baseline, CausalMask
-from lab.baselines.blocks import PostNormBlock
+from lab.baselines.base import Baseline, CausalMask
+from lab.baselines.post_norm import PostNormBlock
 
 LATEST = 10
 WINDOW_SECONDS = 86_400  # the random window is shorter than this
@@ -61,32 +63,32 @@ class TransAct(Baseline):
         self.pooled = nn.Linear(spec.dim, spec.dim)
         width = (LATEST + 1) * spec.dim
         self.crosses = nn.ModuleList(Cross(width, spec.dim) for _ in range(CROSSES))
-        self.shared = nn.Sequential(nn.Linear(width, spec.dim), nn.ReLU(), Dropout(spec.dropout))
+        self.shared = nn.Sequential(nn.Linear(width, spec.dim), nn.ReLU(), nn.Dropout(spec.dropout))
 
     def encode(self, batch: Batch) -> Tensor:
         """(B, L, D)."""
         return self.cross(*self.window(batch))
 
-    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Answer:
-        """The answers after position k of a row. Features meet at the asked positions only: it is most of the work."""
-        return Answer(*self.predict(self.cross(*(value[row_N, k_N] for value in self.window(batch)))))
+    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Prediction:
+        """The predictions after position k of a row. Crossing the features is most of the work, so only here."""
+        return Prediction(*self.predict(self.cross(*(value[row_N, k_N] for value in self.window(batch)))))
 
     def window(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The latest outputs of the blocks (B, L, D, K) and the greatest of the window (B, L, D), at every position."""
+        """At each position, the latest outputs of the blocks (B, L, D, K) and their maximum in the window (B, L, D)."""
         x_BLD, mask_HBLL = self.embed(batch), self.mask(batch, self.visible(batch))
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_HBLL)
         return F.pad(x_BLD, (0, 0, LATEST - 1, 0)).unfold(1, LATEST, 1), greatest(x_BLD, self.spec.recent)
 
     def cross(self, latest: Tensor, most: Tensor) -> Tensor:
-        """What comes of the features: (..., D) from (..., D, K) and (..., D)."""
+        """The crossed features: (..., D) from (..., D, K) and (..., D)."""
         first = features = torch.cat([latest.flatten(-2), self.pooled(most)], -1)
         for cross in self.crosses:
             features = cross(first, features)
         return self.shared(features)
 
     def visible(self, batch: Batch) -> Tensor:
-        """What position k may attend to: the window and, in training, nothing of late but itself: (B, L, L)."""
+        """What position k may attend to (B, L, L): the window; in training, of the latest seconds only itself."""
         position_L = torch.arange(batch.time_BL.shape[1], device=batch.time_BL.device)
         back_LL = position_L[:, None] - position_L
         window_LL = (back_LL >= 0) & (back_LL < self.spec.recent)
@@ -98,9 +100,9 @@ class TransAct(Baseline):
 
 
 def greatest(x_BLD: Tensor, width: int) -> Tensor:
-    """The maximum of the latest `width` positions up to each: (B, L, D), in a time that does not grow with `width`.
+    """The maximum of the latest `width` positions up to each: (B, L, D). Its time does not grow with `width`.
 
-    In blocks of `width` a window is the end of one and the beginning of the next (van Herk, 1992).
+    In blocks of `width`, a window is the end of one block and the beginning of the next (van Herk, 1992).
     """
     length = x_BLD.shape[1]
     width = min(width, length)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from intentrec.model.features import Batch
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
-from lab.baselines.baseline import Baseline, CausalMask
-from lab.baselines.blocks import PostNormBlock
+from lab.baselines.base import Baseline, CausalMask
+from lab.baselines.post_norm import PostNormBlock
 
 
 class Transformer(Baseline):

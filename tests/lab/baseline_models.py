@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from intentrec.model.features import Batch, Encoded, FeatureEncoder
 from intentrec.model.network import Network
-from intentrec.model.spec import PLAIN, ModelSpec
+from intentrec.model.spec import ModelSpec, variant_of
 from intentrec.model.vocabulary import FIRST
 from lab.baselines import build
-from lab.baselines.blocks import Attention, PostNormBlock
+from lab.baselines.post_norm import Attention, PostNormBlock
 from tests.model import world
 
 CAUSAL = ("lstm", "gru", "transformer", "sasrec", "transact")
@@ -19,8 +19,8 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def spec(variant: str, id_only: bool = False, **changed: object) -> ModelSpec:
-    """A small spec of a baseline; id-only ones have intents all the same, where their architecture has heads."""
-    intents = () if variant in PLAIN else world.INTENTS
+    """A small spec of a baseline; those that have intent heads have intents, id-only ones too."""
+    intents = () if variant_of(variant).intents == "none" else world.INTENTS
     facts = {"categorical": (), "multi_label": (), "numeric": (), "item_features": ()} if id_only else {}
     small = {"variant": variant, "intents": intents, "windows": (), "length": 20, **facts, **changed}
     return replace(world.spec("v1"), **small)  # type: ignore[arg-type]

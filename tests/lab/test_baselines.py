@@ -9,19 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from intentrec.config import Domain
+from intentrec.config import ROOT, Domain, load_domain
+from intentrec.errors import PipelineError
 from intentrec.inference.predictor import Predictor
 from intentrec.model.features import Batch
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import Network
-from intentrec.model.ranking import ranks
-from intentrec.model.spec import BASELINES
+from intentrec.model.scores import ranks
+from intentrec.model.spec import ModelSpec
 from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import FIRST, Vocabulary
 from intentrec.training.checkpoint import model_from, read_model, save_model
 from intentrec.training.loop import fit
-from intentrec.training.spec import model_spec, with_variant
-from lab.baselines import build
+from intentrec.training.settings import model_spec, with_variant
+from lab.baselines import BASELINES, build
 from tests.lab.baseline_models import CAUSAL, CLOSE, all_rows, made, spec
 from tests.model import world
 from tests.registry.world import domain_of
@@ -31,7 +32,7 @@ baselines = pytest.mark.parametrize("variant", BASELINES)
 
 
 def outputs(model: Network, batch: Batch) -> list[Tensor]:
-    """Every tensor that a baseline answers with."""
+    """Every tensor of a baseline's output."""
     output = model(batch)
     assert output.z_BLP is None
     assert output.attention_BLM is None
@@ -143,20 +144,18 @@ def test_a_walk_through_the_catalogue_is_learned(variant: str, id_only: bool) ->
         model.loss(batch, catalog, LossSettings()).loss().backward()
         optimizer.step()
     model.eval()
-    row_N, k_N, j_N = batch.questions()
-    keep = k_N > 3  # before that nobody can tell how long the user's steps are
-    row_N, k_N, j_N = row_N[keep], k_N[keep], j_N[keep]
+    targets = batch.targets()
+    targets = targets.part(targets.k_N > 3)  # earlier ones do not show how long the user's steps are
     with torch.no_grad():
-        found = ranks(
-            model.at(batch, row_N, k_N).h_ND, model.item_vectors(catalog), batch.title_BL[row_N, j_N] - FIRST, 99
-        )
+        h_ND = model.at(batch, targets.row_N, targets.k_N).h_ND
+        found = ranks(h_ND, model.item_vectors(catalog), targets.of(batch.title_BL) - FIRST, 99)
     assert float((found == 1).double().mean()) > 0.6
 
 
 @forms
 @baselines
 @torch.no_grad()
-def test_a_saved_baseline_answers_alike(variant: str, id_only: bool, tmp_path: Path) -> None:
+def test_a_saved_baseline_predicts_the_same(variant: str, id_only: bool, tmp_path: Path) -> None:
     model, encoder, encoded = made(spec(variant, id_only), world.random_sequences(2))
     about = {"spec": model.spec.to_dict(), "vocabulary": encoder.vocabulary.to_dict()}
     save_model(tmp_path, model.state_dict(), about)
@@ -180,12 +179,33 @@ def test_a_baseline_trains_and_predicts_like_any_model(
     predictor = Predictor.load(result.directory)
     items = predictor.items(world.catalog(30), cutoff)
     rows = world.random_sequences(9, users=10, titles=30)
-    answers = predictor.predict(rows, items, 5, exclude_seen=False).to_pylist()
+    predictions = predictor.predict(rows, items, 5, exclude_seen=False).to_pylist()
     vectors = dict(zip(items.title_ids.to_pylist(), items.vectors, strict=True))
-    for answer in answers:
-        score = [float(torch.tensor(answer["user_vector"]) @ vectors[title]) for title in answer["title_ids"]]
-        assert score == pytest.approx(answer["scores"], abs=1e-4)
+    for prediction in predictions:
+        score = [float(torch.tensor(prediction["user_vector"]) @ vectors[title]) for title in prediction["title_ids"]]
+        assert score == pytest.approx(prediction["scores"], abs=1e-4)
         assert score == sorted(score, reverse=True)
+
+
+@baselines
+def test_a_baseline_is_for_comparison_and_not_for_the_domain_file(
+    streaming: Domain, tmp_path: Path, variant: str
+) -> None:
+    compared = with_variant(streaming, variant)
+    spec = model_spec(compared)
+    assert (spec.variant, spec.windows, spec.history_path) == (variant, (), False)
+    assert bool(spec.intents) == (variant not in ("sasrec", "bert4rec"))
+    assert spec.length == streaming.sequences.length
+    alone = model_spec(with_variant(streaming, variant, id_only=True))
+    assert alone.id_only
+    assert not spec.id_only
+    assert ModelSpec.from_dict(alone.to_dict()) == alone
+    text = (ROOT / "conf" / "streaming.yaml").read_text()
+    path = tmp_path / "streaming.yaml"
+    path.write_text(text.replace("  variant: v3", f"  variant: {variant}"))
+    assert path.read_text() != text
+    with pytest.raises(PipelineError, match=f"model.variant: .*'{variant}' is none of v0, v1, v2, v3"):
+        load_domain(path)
 
 
 def test_settings_of_baselines_come_from_the_domain(streaming: Domain) -> None:

@@ -138,10 +138,11 @@ def test_transact_step_by_step(recent: int) -> None:
         for block in model.blocks:
             x_LD = reference(block, "relu")(x_LD[None], outside.triu(1) + outside.tril(-recent))[0]
         compare_heads(model, slow_features(model, x_LD), b, output)
-    row_N, k_N, _ = batch.questions()
-    answer = model.at(batch, row_N, k_N)
-    torch.testing.assert_close(answer.h_ND, output.item_BLD[row_N, k_N], **CLOSE)
-    for name, logit_NC in answer.intent_logit.items():
+    targets = batch.targets()
+    row_N, k_N = targets.row_N, targets.k_N
+    prediction = model.at(batch, row_N, k_N)
+    torch.testing.assert_close(prediction.h_ND, output.item_BLD[row_N, k_N], **CLOSE)
+    for name, logit_NC in prediction.intent_logit.items():
         torch.testing.assert_close(logit_NC, output.intent_logit[name][row_N, k_N], **CLOSE)
 
 

@@ -1,24 +1,37 @@
-"""The model against the paper's equations, computed slowly and one position at a time."""
+"""The model against the paper's equations, by plain loops over rows and positions (`slow`) and by definitions."""
 
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from intentrec.model.blocks import Encoder
-from intentrec.model.clock import ago_buckets, causal_mask, seen
 from intentrec.model.features import Batch, Encoded
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.loss import LossSettings
-from intentrec.model.oracle import true_next
+from intentrec.model.spec import ModelSpec
 from intentrec.model.titles import titles_of
-from intentrec.model.vocabulary import FIRST
 from tests.model import world
+from tests.model.slow import Slow
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+LOOPS = {"rtol": 1e-3, "atol": 1e-4}
+SPECS = {
+    "v0": replace(world.spec("v0"), history_path=True),
+    "v1": world.spec("v1"),
+    "v2": replace(world.spec("v2"), history_path=True),
+    "v3": world.spec("v3"),
+    "v3 with history": replace(world.spec("v3"), history_path=True),
+    "v1 with compatibility": replace(world.spec("v1"), compatibility=True),
+    "v3 with both": replace(world.spec("v3"), history_path=True, compatibility=True),
+    "two windows, one layer": replace(world.spec("v3", windows=("1h", "1d")), layers=1),
+    **{f"only {intent.name}": world.spec("v3", intents=(intent,)) for intent in world.INTENTS},
+    "few inputs": replace(world.spec("v2"), categorical=(), multi_label=(), numeric=(), item_features=("genres",)),
+}
 
 
 def part(batch: Batch, row: int, begin: int, end: int) -> Batch:
@@ -26,167 +39,74 @@ def part(batch: Batch, row: int, begin: int, end: int) -> Batch:
     return batch.map(lambda value: value[row : row + 1, begin : end + 1])
 
 
-def plain(encoder: Encoder, x_BLI: Tensor, batch: Batch) -> Tensor:
-    """An encoder under a full causal mask."""
-    return encoder(x_BLI, batch, seen(ago_buckets(batch.time_BL), causal_mask(batch)))
-
-
-def input_features(model: IntentRec, batch: Batch) -> Tensor:
-    return model.features(model.titles(batch.title_BL, batch.tokens), batch)
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("windows", [("7d",), ("1d", "7d")])
-def test_short_term_is_an_encoding_of_the_window_alone(seed: int, windows: tuple[str, ...]) -> None:
-    """Eq. 1 with pos found by its definition, ties and interactions exactly H apart included."""
-    model, _, encoded = world.model_of(world.spec(windows=windows), world.random_sequences(seed))
-    batch = encoded.pad(torch.arange(len(encoded)))
-    seen: dict[str, Tensor] = {}
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, out, h=h: seen.__setitem__(h, out))
-        for h, module in model.short_term.items()
-    ]
-    model(batch)
-    for hook in hooks:
-        hook.remove()
-    for h in windows:
-        for row in range(len(encoded)):
-            times = batch.time_BL[row].tolist()
-            for k in range(int(encoded.lengths[row])):
-                pos = next(i for i in range(k + 1) if times[k] - times[i] <= world.HOURS[h])
-                alone = part(batch, row, pos, k)
-                s_k = plain(model.short_term[h], input_features(model, alone), alone)[0, -1]
-                torch.testing.assert_close(seen[h][row, k], s_k, **CLOSE)
-
-
-def test_nothing_outside_the_window_reaches_the_short_term() -> None:
-    model, _, encoded = world.model_of(world.spec(), world.random_sequences(5, users=1, longest=40))
-    batch = encoded.pad(torch.tensor([0]))
-    k = batch.title_BL.shape[1] - 1
-    begin = int(batch.window["7d"][0, k])
-    assert 0 < begin < k
-
-    def short_term(changed: Batch) -> Tensor:
-        found = []
-        hook = model.short_term["7d"].register_forward_hook(lambda _m, _i, out: found.append(out[0, k]))
-        model(changed)
-        hook.remove()
-        return found[0]
-
-    def outside(value: Tensor) -> Tensor:
-        changed = value.clone()
-        changed[0, :begin] = value[0, begin:].flip(0)[:1] if value.dtype == torch.bool else value[0, -1:] * 0 + 1
-        return changed
-
-    assert torch.equal(short_term(batch), short_term(batch.map(outside)))
-
-    def inside(value: Tensor) -> Tensor:
-        changed = value.clone()
-        changed[0, begin] = 1
-        return changed
-
-    assert not torch.equal(short_term(batch), short_term(batch.map(inside)))
-
-
-def slow_encoder(encoder: Encoder, x_LI: Tensor, batch: Batch) -> Tensor:
-    """A causal pre-norm Transformer over one row: a loop over blocks, positions, heads and keys."""
-    time_LD = encoder.time.periodic(batch.periodic_BLC[0])
-    if encoder.time.gap is not None:
-        time_LD = time_LD + encoder.time.gap.weight[batch.gap_BL[0]]
-    x_LD = encoder.reduce(x_LI) + time_LD
-    seconds = batch.time_BL[0].tolist()
-    for block in encoder.blocks:
-        heads = block.attention.heads
-        width = x_LD.shape[1] // heads
-        q_LD, k_LD, v_LD = block.attention.qkv(block.norm_attention(x_LD)).chunk(3, -1)
-        mixed_LD = torch.zeros_like(x_LD)
-        for k in range(len(x_LD)):
-            for head in range(heads):
-                own = slice(head * width, (head + 1) * width)
-                scores = []
-                for i in range(k + 1):
-                    bucket = min((1 + seconds[k] - seconds[i]).bit_length() - 1, 31)
-                    scores.append(q_LD[k, own] @ k_LD[i, own] / width**0.5 + encoder.ago.table[bucket, head])
-                weights = torch.stack(scores).softmax(0)
-                mixed_LD[k, own] = sum(weights[i] * v_LD[i, own] for i in range(k + 1))
-        x_LD = x_LD + block.attention.out(mixed_LD)
-        x_LD = x_LD + block.mlp(block.norm_mlp(x_LD))
-    return encoder.norm(x_LD)
-
-
-@pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3"])
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @torch.no_grad()
-def test_forward_is_the_paper_step_by_step(variant: str) -> None:
-    model, _, encoded = world.model_of(world.spec(variant), world.random_sequences(7, users=3))
-    batch = encoded.pad(torch.arange(3))
-    output = model(batch)
-    for row in range(3):
-        one = part(batch, row, 0, int(encoded.lengths[row]) - 1)
-        f_LF = input_features(model, one)[0]
-        x_LX = f_LF
-        for h, encode in model.short_term.items():
-            windows = [part(batch, row, int(begin), k) for k, begin in enumerate(one.window[h][0])]
-            s = [slow_encoder(encode, input_features(model, window)[0], window)[-1] for window in windows]
-            x_LX = torch.cat([x_LX, torch.stack(s)], -1)
-        if variant in ("v2", "v3"):
-            intent_LD = slow_encoder(model.intent_encoder, x_LX, one)
-            z = []
-            for k, e_D in enumerate(intent_LD):
-                p = [(head.weight @ e_D + head.bias).softmax(0) for head in model.heads]
-                projected = [proj.weight @ p_C + proj.bias for proj, p_C in zip(model.mixture.project, p, strict=True)]
-                alpha = torch.stack(
-                    [model.mixture.attend.weight[i] @ v + model.mixture.attend.bias[i] for i, v in enumerate(projected)]
-                ).softmax(0)
-                z.append(sum(alpha[i] * v for i, v in enumerate(projected)))
-                torch.testing.assert_close(output.attention_BLM[row, k], alpha, **CLOSE)
-                for intent, p_C in zip(model.spec.intents, p, strict=True):
-                    torch.testing.assert_close(output.intent_logit[intent.name][row, k].softmax(0), p_C, **CLOSE)
-            torch.testing.assert_close(output.z_BLP[row, : len(z)], torch.stack(z), **CLOSE)
-            x_LX = torch.cat([x_LX, torch.stack(z)], -1)
-        e_LD = slow_encoder(model.item_encoder, x_LX, one)
-        torch.testing.assert_close(output.item_BLD[row, : len(e_LD)], slow_user(model, e_LD, one), **CLOSE)
-        if variant == "v1":
-            for intent, head in zip(model.spec.intents, model.heads, strict=True):
-                torch.testing.assert_close(output.intent_logit[intent.name][row, : len(e_LD)], head(e_LD), **CLOSE)
-    assert (output.z_BLP is None) == (variant in ("v0", "v1"))
-    assert set(output.intent_logit) == {intent.name for intent in model.spec.intents}
+def test_every_position_of_every_row(spec: ModelSpec) -> None:
+    """Rows with titles and labels that the vocabulary lacks among them."""
+    model, encoder, _ = world.model_of(spec, world.random_sequences(5, users=3, titles=12))
+    rows = world.random_sequences(6, users=5, titles=40)
+    encoded = encoder.encode(rows)
+    output = model(encoded.pad(torch.arange(len(encoded))))
+    slow = Slow(model, encoder.vocabulary)
+    for b, row in enumerate(rows.to_pylist()):
+        n = len(row["title_id"])
+        expected = slow.forward(row)
+        np.testing.assert_allclose(output.item_BLD[b, :n], np.stack(expected["item"]), **LOOPS)
+        for name, logit_BLC in output.intent_logit.items():
+            np.testing.assert_allclose(logit_BLC[b, :n], np.stack(expected["intents"][name]), **LOOPS)
+        assert (output.bias_BLL is None) == (expected["bias"] is None)
+        if output.bias_BLL is not None:
+            np.testing.assert_allclose(output.bias_BLL[b, :n, :n], np.array(expected["bias"]), **LOOPS)
+            assert not output.bias_BLL[b, :n, n:].any()
+        assert (output.z_BLP is None) == (expected["z"] is None)
+        if output.z_BLP is not None:
+            np.testing.assert_allclose(output.z_BLP[b, :n], np.stack(expected["z"]), **LOOPS)
+            np.testing.assert_allclose(output.attention_BLM[b, :n], np.stack(expected["attention"]), **LOOPS)
 
 
-def slow_user(model: IntentRec, e_LD: Tensor, one: Batch) -> Tensor:
-    """FC_item on E^item."""
-    return e_LD @ model.to_item.weight.T + model.to_item.bias
+def short_term(model: IntentRec, encoded: Encoded, h: str) -> Tensor:
+    """S of a window for all rows."""
+    found: list[Tensor] = []
+    handle = model.short_term[h].register_forward_hook(lambda _module, _args, output: found.append(output))
+    with torch.no_grad():
+        model(encoded.pad(torch.arange(len(encoded))))
+    handle.remove()
+    return found[0]
 
 
-@torch.no_grad()
-def test_input_features_by_a_loop() -> None:
-    sequences = world.random_sequences(3, users=1)
-    model, encoder, encoded = world.model_of(world.spec(), sequences)
-    batch = encoded.pad(torch.tensor([0]))
-    f_LF = input_features(model, batch)[0]
-    vocabulary, spec = encoder.vocabulary, model.spec
-    row = sequences.to_pylist()[0]
-    for k in range(len(row["title_id"])):
+@pytest.mark.parametrize("h", ["1h", "1d", "7d"])
+def test_short_term_moves_with_its_window_and_nothing_else(h: str) -> None:
+    """Change one interaction: S_k moves if and only if T_k - T_i <= H and i <= k (ties and gaps of exactly H too)."""
+    rows = world.random_sequences(11, users=30).to_pylist()
+    model, encoder, encoded = world.model_of(world.spec(windows=(h,)), world.table(rows))
+    before = short_term(model, encoded, h)
+    count = {True: 0, False: 0}
+    for i in range(max(len(row["title_id"]) for row in rows)):
+        changed = world.table(rows).to_pylist()
+        for row in changed:
+            if i < len(row["title_id"]):
+                row["title_id"][i] = "t000" if row["title_id"][i] != "t000" else "t001"
+                row["duration_s"][i] = 1.0
+        after = short_term(model, encoder.encode(world.table(changed)), h)
+        moved = (after - before).abs().amax(-1) > 1e-6
+        for b, row in enumerate(rows):
+            for k in range(len(row["title_id"])):
+                inside = i <= k and (row["end_ts"][k] - row["end_ts"][i]).total_seconds() <= world.HOURS[h]
+                assert bool(moved[b, k]) == inside, (b, k, i)
+                count[inside] += i < k
+    assert min(count.values()) > 20, "both cases occur"
 
-        def one(embedding: Tensor, name: str, token: str) -> Tensor:
-            known = vocabulary.tokens[name]
-            return embedding[FIRST + known.index(token) if token in known else 1]
 
-        def mean(embedding: Tensor, name: str, tokens: list[str]) -> Tensor:
-            zero = torch.zeros(embedding.shape[1])
-            return sum((one(embedding, name, token) for token in tokens), zero) / max(1, len(tokens))
-
-        tower = torch.cat(
-            [
-                one(model.titles.facts["creator"].weight, "creator", row["creator"][k]),
-                mean(model.titles.facts["genres"].weight, "genres", row["genres"][k]),
-                one(model.titles.facts["kind"].weight, "kind", row["kind"][k]),
-            ]
-        )
-        title = model.titles.id[FIRST + vocabulary.titles.index(row["title_id"][k])] + model.titles.tower(tower)
-        facts = [one(model.features.embed[name].weight, name, row[name][k]) for name in spec.categorical]
-        facts.append(mean(model.features.embed["genres"].weight, "genres", row["genres"][k]))
-        expected = torch.cat([title, *facts, batch.numeric_BLF[0, k]])
-        torch.testing.assert_close(f_LF[k], expected, **CLOSE)
+def test_short_term_does_not_know_what_time_passed_before_its_window() -> None:
+    rng = np.random.default_rng(1)
+    ends = [world.START + timedelta(days=d) for d in (0, 3, 20, 20.5)]
+    found = [world.interaction(rng, i, end) for i, end in enumerate(ends)]
+    moved = [{**each, "end_ts": each["end_ts"] + timedelta(hours=7 * (i < 2))} for i, each in enumerate(found)]
+    rows = [world.row(user, ends[-1].date(), 1, each) for user, each in (("u", found), ("v", moved))]
+    model, _, encoded = world.model_of(world.spec(windows=("1d",)), world.table(rows))
+    s = short_term(model, encoded, "1d")
+    assert torch.equal(s[0, 2:], s[1, 2:])
+    assert not torch.allclose(s[0, 1], s[1, 1])
 
 
 @pytest.mark.parametrize("windows", [("7d",), ("1h", "30d")], ids=str)
@@ -213,10 +133,10 @@ def test_the_future_changes_nothing(variant: str, history: bool, windows: tuple[
 
 
 def outputs(model: IntentRec, batch: Batch) -> list[Tensor]:
-    """Every tensor that a model answers with."""
-    answer = model(batch)
-    found = [answer.item_BLD, *answer.intent_logit.values(), answer.z_BLP, answer.attention_BLM, answer.bias_BLL]
-    found.append(answer.loud_BLW)
+    """Every tensor of a model's output."""
+    output = model(batch)
+    found = [output.item_BLD, *output.intent_logit.values(), output.z_BLP, output.attention_BLM, output.bias_BLL]
+    found.append(output.neighbour_weight_BLW)
     return [value for value in found if value is not None]
 
 
@@ -329,23 +249,3 @@ def test_model_runs_where_torch_numpy_and_pyarrow_are() -> None:
     )
     code += "[importlib.import_module(f'intentrec.model.{x.name}') for x in pkgutil.iter_modules(m.__path__)]"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_oracle_is_told_the_next_labels_and_nothing_else(seed: int) -> None:
-    """By a loop over interactions, with ties: what ended next shares the weight; elsewhere the prediction stays."""
-    _, _, encoded = world.model_of(world.spec(), world.random_sequences(seed))
-    batch = encoded.pad(torch.arange(len(encoded)))
-    for intent, labels in batch.label.items():
-        classes = int(labels.max()) + 1
-        p_BLC = torch.rand(*batch.title_BL.shape, classes)
-        found_BLC = true_next(batch, intent, p_BLC)
-        for row, length in enumerate(encoded.lengths.tolist()):
-            for k in range(length):
-                following = [j for j in range(length) if int(batch.known_BL[row, j]) == k + 1]
-                told = torch.zeros(classes)
-                for j in following:
-                    present = labels[row, j][labels[row, j] >= 0]
-                    told[present] += 1 / max(1, len(present))
-                expected_C = told / told.sum() if told.sum() else p_BLC[row, k]
-                torch.testing.assert_close(found_BLC[row, k], expected_C)

@@ -74,6 +74,6 @@ def test_a_title_that_training_never_saw_is_ranked_by_its_facts() -> None:
     new = [f"{genre}-new" for genre in world.GENRES]
     assert not set(new) & set(encoder.vocabulary.titles)
     with torch.no_grad():
-        answer = model.at(encoded.pad(torch.arange(24)), torch.arange(24), encoded.lengths - 1)
-        logit_BI = answer.h_ND @ model.item_vectors(encoder.items(table_of(new))).T
+        prediction = model.at(encoded.pad(torch.arange(24)), torch.arange(24), encoded.lengths - 1)
+        logit_BI = prediction.h_ND @ model.item_vectors(encoder.items(table_of(new))).T
     assert logit_BI.argmax(-1).tolist() == [user % 4 for user in range(24)]

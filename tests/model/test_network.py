@@ -1,4 +1,4 @@
-"""What every system answers to: answers at positions, sums of losses that add up, samples, half precision."""
+"""The calls of every network: predictions at positions, sums of losses that add up, samples, half precision."""
 
 import subprocess
 import sys
@@ -9,12 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from intentrec.config import Domain, load_domain
-from intentrec.errors import PipelineError
 from intentrec.model.features import Items
 from intentrec.model.loss import LossParts, LossSettings
-from intentrec.model.spec import BASELINES, ModelSpec
-from intentrec.training.spec import model_spec, with_variant
 from tests.model import two_processes, world
 from tests.model.test_intentrec import outputs, part
 
@@ -23,21 +19,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3"])
 @torch.no_grad()
-def test_answers_are_those_of_rows_that_end_there(variant: str) -> None:
+def test_predictions_are_those_of_rows_that_end_there(variant: str) -> None:
     model, _, encoded = world.model_of(world.spec(variant), world.random_sequences(21, users=4))
     batch = encoded.pad(torch.arange(4))
     row_N = torch.tensor([2, 0, 1, 1, 3])
     k_N = torch.tensor([min(k, int(encoded.lengths[row]) - 1) for k, row in zip((5, 0, 3, 1, 2), row_N, strict=True)])
-    answer = model.at(batch, row_N, k_N)
-    found = [answer.h_ND, *answer.intent_logit.values(), answer.z_NP, answer.attention_NM]
+    prediction = model.at(batch, row_N, k_N)
+    found = [prediction.h_ND, *prediction.intent_logit.values(), prediction.z_NP, prediction.attention_NM]
     for n, (row, k) in enumerate(zip(row_N.tolist(), k_N.tolist(), strict=True)):
         alone = outputs(model, part(batch, row, 0, k))
         for ours, theirs in zip([value for value in found if value is not None], alone, strict=True):
             torch.testing.assert_close(ours[n], theirs[0, k], rtol=1e-4, atol=1e-5)
 
 
-def test_questions_ask_after_the_last_interaction_that_ended_before() -> None:
-    """What ended at the same moment knows nothing of one another, and what ended with the row's first is not asked."""
+def test_targets_are_predicted_after_the_last_interaction_that_ended_before() -> None:
+    """Interactions of one moment do not know one another, and those of the row's first moment are no targets."""
     rows = world.random_sequences(2, users=12, longest=20)
     _, _, encoded = world.model_of(world.spec(), rows)
     expected = []
@@ -47,8 +43,9 @@ def test_questions_ask_after_the_last_interaction_that_ended_before() -> None:
             before = [i for i in range(n) if ends[i] < ends[j]]
             if row["is_target"][j] and before:
                 expected.append((b, before[-1], j))
-    asked = zip(*(value.tolist() for value in encoded.pad(torch.arange(len(encoded))).questions()), strict=True)
-    assert list(asked) == expected
+    targets = encoded.pad(torch.arange(len(encoded))).targets()
+    found = zip(targets.row_N.tolist(), targets.k_N.tolist(), targets.j_N.tolist(), strict=True)
+    assert list(found) == expected
     assert any(j > k + 1 for _, k, j in expected), "there are ties"
 
 
@@ -137,24 +134,3 @@ def test_half_precision_trains_like_float32(variant: str) -> None:
     ours, theirs = grown(model, parts), grown(model, expected)
     flat = [torch.cat([each[name].flatten() for name in theirs]) for each in (ours, theirs)]
     assert torch.nn.functional.cosine_similarity(*flat, dim=0) > 0.99
-
-
-@pytest.mark.parametrize("variant", BASELINES)
-def test_a_baseline_is_for_comparison_and_not_for_the_domain_file(
-    streaming: Domain, tmp_path: Path, variant: str
-) -> None:
-    compared = with_variant(streaming, variant)
-    spec = model_spec(compared)
-    assert (spec.variant, spec.windows, spec.history_path) == (variant, (), False)
-    assert bool(spec.intents) == (variant not in ("sasrec", "bert4rec"))
-    assert spec.length == streaming.sequences.length
-    alone = model_spec(with_variant(streaming, variant, id_only=True))
-    assert alone.id_only
-    assert not spec.id_only
-    assert ModelSpec.from_dict(alone.to_dict()) == alone
-    text = (ROOT / "conf" / "streaming.yaml").read_text()
-    path = tmp_path / "streaming.yaml"
-    path.write_text(text.replace("  variant: v3", f"  variant: {variant}"))
-    assert path.read_text() != text
-    with pytest.raises(PipelineError, match=f"model.variant: .*{variant} is trained for comparison only"):
-        load_domain(path)

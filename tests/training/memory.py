@@ -14,8 +14,8 @@ import pyarrow.dataset as ds
 import torch
 
 from intentrec.config import ROOT, Domain, load_domain
-from intentrec.training import buckets
-from intentrec.training.data import batches
+from intentrec.training import out_of_core
+from intentrec.training.batches import batches
 from intentrec.training.prepare import load, prepare
 from intentrec.training.steps import loaded
 from tests.model import world
@@ -59,7 +59,7 @@ def go_through(domain: Domain, sequences: str, folder: Path) -> None:
 
 
 def main(few: str, many: str, folder: Path) -> None:
-    buckets.ROWS = ROWS
+    out_of_core.ROWS = ROWS
     domain = domain_of(load_domain(ROOT / "conf" / "streaming.yaml"), training={"tokens": 2048})
     go_through(domain, few, folder)  # whatever a first use takes
     before = now()

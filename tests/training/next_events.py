@@ -10,13 +10,13 @@ from torch import Tensor
 from intentrec.inference.predictor import CELLS, TOKENS, ItemIndex, Predictor, _indices, padded_indices
 from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.features import Batch
-from intentrec.model.ranking import ranks
-from intentrec.training.data import batches
+from intentrec.model.scores import ranks
+from intentrec.training.batches import batches
 
 
 @dataclass(frozen=True)
 class NextEvents:
-    """The model's answer before each target of the rows, in the rows' order."""
+    """The model's predictions of each target of the rows, in the rows' order."""
 
     user_id: pa.Array
     title_id: pa.Array
@@ -45,17 +45,17 @@ def score_positions(predictor: Predictor, sequences: Rows, items: ItemIndex) -> 
     probability: dict[str, list[Tensor]] = {name: [] for name in predictor.labels}
     for rows in batches(encoded.lengths, TOKENS):
         batch = encoded.pad(rows)
-        row_N, k_N, j_N = batch.questions()
-        answer = predictor.model.at(batch, row_N, k_N)
-        at_N = encoded.offsets[rows[row_N]] + j_N
+        targets = batch.targets()
+        prediction = predictor.model.at(batch, targets.row_N, targets.k_N)
+        at_N = encoded.offsets[rows[targets.row_N]] + targets.j_N
         found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
         known_N = place_N[at_N] >= 0
-        logit_bias = answer.logit_bias(padded_indices(place_N, encoded, rows)[row_N], place_I)
+        logit_bias = prediction.logit_bias(padded_indices(place_N, encoded, rows)[targets.row_N], place_I)
         some = None if logit_bias is None else logit_bias.part(known_N)
-        found_N[known_N] = ranks(answer.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk, some)
+        found_N[known_N] = ranks(prediction.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk, some)
         at.append(at_N)
         rank.append(found_N)
-        for name, logit_NC in answer.intent_logit.items():
+        for name, logit_NC in prediction.intent_logit.items():
             probability[name].append(logit_NC.softmax(-1))
     at_N = torch.cat(at) if at else torch.empty(0, dtype=torch.long)
     order = at_N.argsort()

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intentrec.training.data import batches
+from intentrec.training.batches import batches
 
 LENGTHS = torch.randint(1, 51, (3000,), generator=torch.Generator().manual_seed(0))
 

@@ -41,4 +41,3 @@ def test_catalogue_of_a_date_is_what_was_known_before_it(tmp_path: Path) -> None
     assert found.schema == to_arrow_schema(CATALOG.schema)
     assert found["snapshot_date"].to_pylist() == [FIRST] * 4 + [FIRST + WEEK] * 4
     assert len(read_catalog(str(tmp_path), 0, FIRST + 2 * WEEK)) == 4
-

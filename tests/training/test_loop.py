@@ -1,4 +1,4 @@
-"""Training: it learns, it repeats, it goes on where it stopped, and validation stays out of it."""
+"""The training loop: it learns, it repeats, it continues where it stopped, and it says why it does not train."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from intentrec.config import Domain
+from intentrec.errors import PipelineError
 from intentrec.inference.predictor import Predictor
 from intentrec.training import loop
 from intentrec.training.checkpoint import CHECKPOINT, save_checkpoint
-from intentrec.training.data import NothingToTrain, split, validation_start
 from intentrec.training.distributed import set_threads
 from intentrec.training.loop import FitResult, fit
-from intentrec.training.spec import model_spec, with_variant
+from intentrec.training.settings import model_spec, with_variant
+from intentrec.training.splits import NothingToTrain
 from tests.model import world
 from tests.registry.world import domain_of
 
@@ -136,14 +137,6 @@ def test_a_checkpoint_of_other_data_or_settings_is_not_continued(
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["fingerprint"] != mark
 
 
-def test_the_outside_random_state_is_left_alone(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    train(domain_of(streaming, training={"epochs": 1}), sequences, tmp_path)
-    assert torch.equal(torch.rand(3), expected)
-
-
 def test_training_stops_when_validation_no_longer_improves(
     streaming: Domain, sequences: pa.Table, tmp_path: Path
 ) -> None:
@@ -153,24 +146,6 @@ def test_training_stops_when_validation_no_longer_improves(
     assert len(result.history) == result.best_epoch + 2 < 40
     assert result.metrics["val_mrr"] == best["val_mrr"]
     assert result.best_epoch == best["epoch"]
-
-
-def test_validation_targets_are_the_last_days_and_train_nothing(streaming: Domain, sequences: pa.Table) -> None:
-    domain = domain_of(streaming)
-    _, _, encoded = world.model_of(world.spec(), sequences)
-    begin = validation_start(domain, CUTOFF)
-    train_part, validation = split(encoded, begin)
-    ends, late = [], []
-    for row in sequences.to_pylist():
-        length = len(row["title_id"])
-        for k in range(max(1, length - row["n_new"]), length):
-            (late if row["end_ts"][k] >= begin else ends).append(int(row["end_ts"][k].timestamp()))
-    for part, expected in ((train_part, ends), (validation, late)):
-        found = part.flat.time_BL[part.flat.target_BL]
-        assert sorted(found.tolist()) == sorted(expected)
-        last = part.offsets[1:] - 1
-        assert part.flat.target_BL[last].all(), "nothing after a row's last target is computed"
-    assert int(train_part.flat.time_BL.max()) < begin.timestamp()
 
 
 @pytest.mark.parametrize("change", ["no row", "no target", "no validation target"])
@@ -206,19 +181,6 @@ def test_cheaper_arithmetic_learns_alike(streaming: Domain, sequences: pa.Table,
     assert found.metrics["val_mrr"] > 1.3 * chance
 
 
-def test_encoded_rows_are_gone_afterwards(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
-    train(domain_of(streaming, training={"epochs": 1}), sequences, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "model"]
-
-
-def test_a_model_directory_holds_all_and_no_pickle(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
-    result = train(domain_of(streaming, training={"epochs": 1}), sequences, tmp_path)
-    assert sorted(path.name for path in result.directory.iterdir()) == ["model.json", "model.safetensors"]
-    about = Predictor.load(result.directory).about
-    assert about["config_hash"] == domain_of(streaming, training={"epochs": 1}).hash
-    assert about["cutoff"] == str(CUTOFF)
-
-
 def test_threads_are_set() -> None:
     before = torch.get_num_threads()
     try:
@@ -226,3 +188,26 @@ def test_threads_are_set() -> None:
         assert set_threads() >= 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_training_leaves_the_model_and_a_checkpoint_without_a_pickle(
+    streaming: Domain, sequences: pa.Table, tmp_path: Path
+) -> None:
+    """The encoded rows are gone, and the random state outside is left alone."""
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    result = train(domain_of(streaming, training={"epochs": 1}), sequences, tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "model"]
+    assert sorted(path.name for path in result.directory.iterdir()) == ["model.json", "model.safetensors"]
+    about = Predictor.load(result.directory).about
+    assert about["config_hash"] == domain_of(streaming, training={"epochs": 1}).hash
+    assert about["cutoff"] == str(CUTOFF)
+
+
+def test_a_diverged_training_says_what_to_do(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+    domain = domain_of(streaming, training={"learning_rate": 1e30})
+    with pytest.raises(PipelineError, match=r"lower training\.learning_rate"):
+        train(domain, sequences, tmp_path)
+    assert not (tmp_path / "model").exists()

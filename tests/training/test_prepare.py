@@ -20,10 +20,10 @@ from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.titles import in_order, last_played, latest_rows, titles_of, with_titles
 from intentrec.model.vocabulary import Tally
-from intentrec.training import buckets
-from intentrec.training.data import chained, split, validation_start
+from intentrec.training import out_of_core
 from intentrec.training.prepare import load, prepare
-from intentrec.training.spec import model_spec
+from intentrec.training.settings import model_spec
+from intentrec.training.splits import chained, split, validation_start
 from tests.model import world
 from tests.registry.world import domain_of
 
@@ -64,7 +64,7 @@ def rows_of(encoded: Encoded) -> dict[tuple, list]:
 def test_files_hold_what_memory_would(
     streaming: Domain, sequences: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(buckets, "ROWS", rows)
+    monkeypatch.setattr(out_of_core, "ROWS", rows)
     domain = domain_of(streaming, model={"windows": ["1d", "7d"]})
     spec, begin, catalog = model_spec(domain), validation_start(domain, CUTOFF), world.catalog(TITLES - 6)
     prepare(domain, sequences, catalog, CUTOFF, tmp_path / "data")
@@ -86,8 +86,8 @@ def test_files_hold_what_memory_would(
     assert torch.equal(found.catalog.title_I, items.title_I)
     assert found.catalog.tokens.keys() == items.tokens.keys()
     assert all(torch.equal(found.catalog.tokens[name], items.tokens[name]) for name in items.tokens)
-    asked = np.bincount(train.flat.title_BL[train.flat.target_BL].numpy() - 2, minlength=len(vocabulary.titles))
-    assert found.asked_I.tolist() == asked.tolist()
+    counts = np.bincount(train.flat.title_BL[train.flat.target_BL].numpy() - 2, minlength=len(vocabulary.titles))
+    assert found.count_I.tolist() == counts.tolist()
 
 
 def test_an_item_may_change_its_title(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
@@ -122,6 +122,28 @@ def test_the_fingerprint_is_of_rows_and_settings(streaming: Domain, sequences: p
     at = sequences.schema.get_field_index("weight")
     field = sequences.schema.field(at)
     assert mark(domain, sequences.set_column(at, field, pa.array(heavier, field.type))) != first
+
+
+def test_vocabulary_learns_nothing_from_validation(streaming: Domain, tmp_path: Path) -> None:
+    """Tokens and statistics are those of the interactions before validation begins; later titles have no id vector."""
+    domain = domain_of(streaming)
+    begin = validation_start(domain, CUTOFF)
+    assert begin.isoformat() == "2026-08-22T11:00:00+00:00"  # two days before, at 04:00 in Los Angeles
+    rows = world.learnable_weeks(2, 12, 3).to_pylist()
+    for row in rows:
+        for k, moment in enumerate(row["end_ts"]):
+            if moment >= begin:
+                row["title_id"][k], row["action_type"][k], row["duration_s"][k] = "t999", "new_label", 1e6
+    prepare(domain, world.table(rows), world.catalog(24), CUTOFF, tmp_path / "one")
+    late = load(tmp_path / "one").vocabulary
+    early = {t for row in rows for t, m in zip(row["title_id"], row["end_ts"], strict=True) if m < begin}
+    assert late.titles[: late.n_seen] == tuple(sorted(early))
+    assert "t999" in late.titles[late.n_seen :]
+    assert "new_label" not in late.tokens["action_type"]
+    for row in rows:
+        row["duration_s"] = [2e6 if m >= begin else d for d, m in zip(row["duration_s"], row["end_ts"], strict=True)]
+    prepare(domain, world.table(rows), world.catalog(24), CUTOFF, tmp_path / "two")
+    assert load(tmp_path / "two").vocabulary == late
 
 
 @given(st.lists(st.integers(0, 5), min_size=14, max_size=14), st.booleans())

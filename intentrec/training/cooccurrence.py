@@ -1,10 +1,9 @@
-"""Which titles are engaged near one another: where id embeddings begin, and what `NeighbourPath` raises.
+"""Co-occurrence: which titles are engaged near one another, as the start of id embeddings and for `NeighbourPath`.
 
-From few interactions a network learns slowly which titles go together, which a count says at once. Factors of the
-positive pointwise mutual information are what word embeddings come to (Levy and Goldberg, NeurIPS 2014); training goes
-on from there.
+A network needs many interactions to learn which titles go together; counts show it at once. Word embeddings converge to
+factors of the positive pointwise mutual information (Levy and Goldberg, NeurIPS 2014), so training starts from these.
 
-Shape suffixes: N interactions of all rows in a line, I titles, D width, K titles near one.
+Shape suffixes: N interactions of all rows in a line, I titles, D width, K neighbours of a title.
 """
 
 import numpy as np
@@ -14,23 +13,23 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from intentrec.model.features import Encoded
-from intentrec.model.neighbours import COUNTED, DECAY
+from intentrec.model.logit_bias import COUNTED, DECAY
 from intentrec.model.vocabulary import FIRST
 
-ROWS = 5_000  # counted at once
+ROWS = 5_000  # rows of sequences counted at once
 
 
-def factors(met_II: sparse.csr_array, dim: int, seed: int) -> Tensor:
+def factors(count_II: sparse.csr_array, dim: int, seed: int) -> Tensor:
     """Vectors (I, D) whose dot products come closest to the mutual information of titles; their mean square norm is 1.
 
-    A title that was never engaged near another one has a vector of zeros.
+    A title without co-occurrences has a vector of zeros.
 
     Args:
-        met_II: what `met` counts.
-        dim: D; less where there are fewer titles.
+        count_II: what `cooccurrence` returns.
+        dim: D; with fewer titles, the last columns are zeros.
         seed: of the start of the iteration.
     """
-    information_II, titles = mutual_information(met_II), met_II.shape[0]
+    information_II, titles = mutual_information(count_II), count_II.shape[0]
     rank = min(dim, titles - 1)
     start_ID = np.zeros((titles, dim), np.float32)
     if information_II.nnz and rank > 0:
@@ -40,17 +39,17 @@ def factors(met_II: sparse.csr_array, dim: int, seed: int) -> Tensor:
     return torch.from_numpy(start_ID)
 
 
-def nearest(met_II: sparse.csr_array, kept: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The other titles most alike to each title, the most alike first, of equals those in the earlier columns.
+def neighbours(count_II: sparse.csr_array, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The other titles most similar to each title, the most similar first; of equals, those with lower numbers first.
 
     Returns:
-        Their numbers (I, K), -1 where there are fewer; how alike they are, the cosine of the two titles' counts; and
-        how often the two met.
+        Their numbers (I, K) int32, -1 where there are fewer; their similarity float32, the cosine of the two titles'
+        counts; and their co-occurrence float32.
     """
-    pairs = met_II.tocoo()
-    all_I = np.asarray(met_II.sum(1)).ravel()
-    alike = pairs.data / np.sqrt(all_I[pairs.row] * all_I[pairs.col])
-    order = np.lexsort((pairs.col, -alike, pairs.row))
+    pairs = count_II.tocoo()
+    all_I = np.asarray(count_II.sum(1)).ravel()
+    similarity = pairs.data / np.sqrt(all_I[pairs.row] * all_I[pairs.col])
+    order = np.lexsort((pairs.col, -similarity, pairs.row))
     order = order[pairs.row[order] != pairs.col[order]]
     row = pairs.row[order]
     place = np.arange(len(row)) - np.searchsorted(row, row)
@@ -58,18 +57,18 @@ def nearest(met_II: sparse.csr_array, kept: int) -> tuple[Tensor, Tensor, Tensor
     found = [
         np.full((len(all_I), kept), empty, kind) for empty, kind in ((-1, np.int32), (0, np.float32), (1, np.float32))
     ]
-    for table_IK, value in zip(found, (pairs.col, alike, pairs.data), strict=True):
+    for table_IK, value in zip(found, (pairs.col, similarity, pairs.data), strict=True):
         table_IK[row, place] = value[order]
-    title_IK, alike_IK, met_IK = map(torch.from_numpy, found)
-    return title_IK, alike_IK, met_IK
+    title_IK, similarity_IK, cooccurrence_IK = map(torch.from_numpy, found)
+    return title_IK, similarity_IK, cooccurrence_IK
 
 
-def met(encoded: Encoded, titles: int) -> sparse.csr_array:
+def cooccurrence(encoded: Encoded, titles: int) -> sparse.csr_array:
     """How often, and how near, each title was engaged before or after each other: symmetric (I, I).
 
     Args:
-        encoded: rows of which the targets count, each with what came before it in its row.
-        titles: how many there are.
+        encoded: rows; each target counts with the interactions before it in its row.
+        titles: I.
     """
     found = sparse.csr_array((titles, titles))
     for begin in range(0, len(encoded), ROWS):
@@ -86,13 +85,13 @@ def met(encoded: Encoded, titles: int) -> sparse.csr_array:
             known = (before >= 0) & (after >= 0)
             weight = np.full(int(known.sum()), DECAY ** (ago - 1))
             part += sparse.csr_array((weight, (before[known], after[known])), shape=found.shape)
-        found += part  # once: it costs as much as all pairs so far
+        found += part  # per ROWS rows, because this costs as much as all pairs so far
     return (found + found.T).tocsr()
 
 
-def mutual_information(met_II: sparse.csr_array) -> sparse.csr_array:
-    """log of how much more often than by chance two titles met, where that is more often."""
-    pairs = met_II.tocoo()
-    all_I = np.asarray(met_II.sum(1)).ravel()
+def mutual_information(count_II: sparse.csr_array) -> sparse.csr_array:
+    """Positive pointwise mutual information (I, I): log of the count over that expected by chance, where above 0."""
+    pairs = count_II.tocoo()
+    all_I = np.asarray(count_II.sum(1)).ravel()
     expected = all_I[pairs.row] * all_I[pairs.col] / all_I.sum()
     return sparse.csr_array((np.maximum(np.log(pairs.data / expected), 0), (pairs.row, pairs.col)), shape=pairs.shape)

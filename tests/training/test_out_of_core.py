@@ -1,4 +1,4 @@
-"""Rows taken apart by user, through files."""
+"""Rows of a user together, through files. Encoded rows in files: see test_prepare."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from intentrec.training import buckets as module
-from intentrec.training.buckets import SCHEMA, buckets
+from intentrec.training import out_of_core
+from intentrec.training.out_of_core import SCHEMA, buckets
 from tests.model import world
 
 
@@ -18,9 +18,9 @@ from tests.model import world
 def test_every_row_once_and_a_users_rows_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, files: int
 ) -> None:
-    monkeypatch.setattr(module, "ROWS", rows)
-    monkeypatch.setattr(module, "FILES", files)
-    monkeypatch.setattr(module, "READ", 32)
+    monkeypatch.setattr(out_of_core, "ROWS", rows)
+    monkeypatch.setattr(out_of_core, "FILES", files)
+    monkeypatch.setattr(out_of_core, "READ", 32)
     sequences = world.learnable_weeks(4, 60, 4)
     found = []
     for table in buckets(ds.dataset(sequences), tmp_path / "spilled"):
@@ -39,7 +39,7 @@ def test_every_row_once_and_a_users_rows_together(
 
 
 def test_other_types_of_text_become_the_contracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", 20)
+    monkeypatch.setattr(out_of_core, "ROWS", 20)
     sequences = world.learnable_weeks(4, 30, 2)
     at = sequences.schema.get_field_index("user_id")
     wide = sequences.set_column(

@@ -14,8 +14,8 @@ from intentrec.config import Domain
 from intentrec.inference.predictor import Predictor
 from intentrec.model.features import Encoded
 from intentrec.model.vocabulary import FIRST
-from intentrec.training import covisitation
-from intentrec.training.covisitation import factors, met, mutual_information, nearest
+from intentrec.training import cooccurrence as module
+from intentrec.training.cooccurrence import cooccurrence, factors, mutual_information, neighbours
 from intentrec.training.loop import fit
 from intentrec.training.prepare import load, prepare
 from tests.model import world
@@ -55,18 +55,18 @@ def slow(encoded: Encoded, titles: int) -> np.ndarray:
 def test_counts_and_factors(
     streaming: Domain, sequences: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(covisitation, "ROWS", rows)
+    monkeypatch.setattr(module, "ROWS", rows)
     data = prepared(streaming, sequences, tmp_path)
-    titles = len(data.asked_I)
+    titles = len(data.count_I)
     counts = slow(data.train, titles)
-    np.testing.assert_allclose(met(data.train, titles).toarray(), counts)
+    np.testing.assert_allclose(cooccurrence(data.train, titles).toarray(), counts)
     information = np.zeros_like(counts)
     for i, j in zip(*counts.nonzero(), strict=True):
         information[i, j] = max(0.0, math.log(counts[i, j] * counts.sum() / (counts[i].sum() * counts[j].sum())))
-    np.testing.assert_allclose(mutual_information(met(data.train, titles)).toarray(), information)
+    np.testing.assert_allclose(mutual_information(cooccurrence(data.train, titles)).toarray(), information)
     u, s, _ = np.linalg.svd(information)
     best = (u[:, :8] * s[:8]) @ u[:, :8].T
-    ours = factors(met(data.train, titles), 8, seed=1).double().numpy()
+    ours = factors(cooccurrence(data.train, titles), 8, seed=1).double().numpy()
     scale = titles / (s[:8] * (u[:, :8] ** 2)).sum()
     np.testing.assert_allclose(ours @ ours.T, best * scale, atol=1e-4)
     assert (ours**2).sum(1).mean() == pytest.approx(1)
@@ -83,17 +83,19 @@ def test_a_title_that_was_never_engaged_begins_at_zero(streaming: Domain, sequen
 
 def test_the_nearest_titles(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
     data = prepared(streaming, sequences, tmp_path)
-    titles = len(data.asked_I)
+    titles = len(data.count_I)
     counts = slow(data.train, titles)
     for i in range(titles):
         alike = {j: counts[i, j] / math.sqrt(counts[i].sum() * counts[j].sum()) for j in counts[i].nonzero()[0]}
-        best = sorted((j for j in alike if j != i), key=lambda j: (-round(alike[j], 9), j))[: data.near[0].shape[1]]
-        number, similarity, often = (table_IK[i, : len(best)].tolist() for table_IK in data.near)
+        best = sorted((j for j in alike if j != i), key=lambda j: (-round(alike[j], 9), j))[
+            : data.neighbours[0].shape[1]
+        ]
+        number, similarity, often = (table_IK[i, : len(best)].tolist() for table_IK in data.neighbours)
         assert number == best
         assert similarity == pytest.approx([alike[j] for j in best], rel=1e-6)
         assert often == pytest.approx([counts[i, j] for j in best], rel=1e-6)
-        assert (data.near[0][i, len(best) :] == -1).all()
-    assert (data.near[0] >= 0).any()
+        assert (data.neighbours[0][i, len(best) :] == -1).all()
+    assert (data.neighbours[0] >= 0).any()
 
 
 def test_validation_targets_say_nothing(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_validation_targets_say_nothing(streaming: Domain, sequences: pa.Table, 
     one, two = (prepared(streaming, rows, tmp_path / str(i)) for i, rows in enumerate((sequences, other)))
     assert one.vocabulary.titles == two.vocabulary.titles
     torch.testing.assert_close(one.start_ID, two.start_ID)
-    torch.testing.assert_close(one.near, two.near)
+    torch.testing.assert_close(one.neighbours, two.neighbours)
 
 
 def test_training_begins_there(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
@@ -126,6 +128,6 @@ def test_training_begins_there(streaming: Domain, sequences: pa.Table, tmp_path:
 def test_few_titles_or_none_that_met(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
     data = prepared(streaming, sequences, tmp_path)
     alone = data.train.with_targets(torch.zeros_like(data.train.flat.target_BL))
-    assert not factors(met(alone, len(data.asked_I)), 8, seed=1).any()
-    assert factors(met(data.train, len(data.asked_I)), 64, seed=1).shape == (len(data.asked_I), 64)
-    assert (nearest(met(alone, len(data.asked_I)), 3)[0] == -1).all()
+    assert not factors(cooccurrence(alone, len(data.count_I)), 8, seed=1).any()
+    assert factors(cooccurrence(data.train, len(data.count_I)), 64, seed=1).shape == (len(data.count_I), 64)
+    assert (neighbours(cooccurrence(alone, len(data.count_I)), 3)[0] == -1).all()

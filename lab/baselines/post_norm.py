@@ -1,11 +1,10 @@
-"""Attention as the baselines' papers have it: post-norm blocks, with dropout on the attention weights too.
+"""Post-norm blocks with dropout on the attention weights too, as in the baselines' papers.
 
 Shape suffixes: B rows, L positions, D width, H heads (or 1: all alike), K width of a head.
 """
 
 from torch import Tensor, nn
-
-from intentrec.model.blocks import Dropout, attend
+from torch.nn import functional as F
 
 
 class Attention(nn.Module):
@@ -14,16 +13,19 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float, project: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = Dropout(dropout)
+        self.dropout = dropout
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim) if project else nn.Identity()
 
     def forward(self, query_BLD: Tensor, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:
-        """(B, L, D). A mask is added to the scores or, of booleans, true where allowed; None is everything up to k."""
+        """(B, L, D). The mask is added to the scores or, if boolean, true where allowed; None means causal."""
         q_HBLK = self.query(query_BLD).unflatten(-1, (self.heads, -1)).permute(2, 0, 1, 3)
         k_HBLK, v_HBLK = self.key_value(x_BLD).unflatten(-1, (2, self.heads, -1)).permute(2, 3, 0, 1, 4)
-        return self.out(attend(q_HBLK, k_HBLK, v_HBLK, mask_HBLL, self.dropout).permute(1, 2, 0, 3).flatten(2))
+        attended_HBLK = F.scaled_dot_product_attention(
+            q_HBLK, k_HBLK, v_HBLK, mask_HBLL, self.dropout if self.training else 0.0, is_causal=mask_HBLL is None
+        )
+        return self.out(attended_HBLK.permute(1, 2, 0, 3).flatten(2))
 
 
 class PostNormBlock(nn.Module):
@@ -33,9 +35,9 @@ class PostNormBlock(nn.Module):
         super().__init__()
         self.attention = Attention(dim, heads, dropout)
         self.norm_attention = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), activation(), Dropout(dropout), nn.Linear(hidden, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, dim))
         self.norm_mlp = nn.LayerNorm(dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, mask_HBLL: Tensor | None) -> Tensor:
         """(B, L, D)."""

@@ -1,18 +1,20 @@
-"""Titles as vectors: an id embedding plus a tower over catalogue facts, the same at the input and at the output.
+"""Interactions and titles as vectors.
 
-A title that was released after training has no id embedding; its vector is the tower's alone, so it can be read and
-recommended like any other.
+A title is an id embedding plus a tower over its catalogue facts, the same at the input and at the output. A title that
+was released after training has no id embedding. Its vector is the tower's alone, so it can still be read and
+recommended.
 
-Shape suffixes: ... any leading shape, D width, G labels.
+Shape suffixes: ... any leading shape, N rows of a lookup, B rows, L positions, D width, G labels, I titles.
 """
 
 import torch
 from torch import Tensor, nn
 
+from intentrec.model.features import Batch
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import FIRST, OOV, Vocabulary
 
-CHANCE = 0.1
+NOISE = 0.1  # share of the random start that stays when id embeddings start elsewhere
 
 
 class TokenEmbedding(nn.Module):
@@ -21,12 +23,12 @@ class TokenEmbedding(nn.Module):
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(size, dim) * dim**-0.5)
-        # Unknown starts as "says nothing", and stays that where training never saw it; padding never gets a gradient.
+        # An unknown token starts at zero, and stays there if training never sees one. Padding never gets a gradient.
         with torch.no_grad():
             self.weight[:FIRST] = 0
 
     def forward(self, index: Tensor, several: bool) -> Tensor:
-        """(..., D) of indices (...), or of (..., G) padded with 0 where `several`."""
+        """Vectors (..., D) of int64 indices (...) or, if `several`, of (..., G) padded with 0."""
         if not several:
             return nn.functional.embedding(index, self.weight)
         mean_ND = nn.functional.embedding_bag(index.flatten(0, -2), self.weight, mode="mean", padding_idx=0)
@@ -40,7 +42,7 @@ class TitleEmbedding(nn.Module):
         super().__init__()
         self.features = spec.item_features
         self.id = nn.Parameter(torch.randn(vocabulary.size("title_id"), spec.dim) * spec.dim**-0.5)
-        # A title that nobody played yet starts from its facts alone, not from a random direction.
+        # A title that training does not learn from starts from its facts alone, not from a random direction.
         with torch.no_grad():
             self.id[:FIRST] = 0
             self.id[FIRST + vocabulary.n_seen :] = 0
@@ -53,9 +55,9 @@ class TitleEmbedding(nn.Module):
         )
 
     @torch.no_grad()
-    def begin_at(self, start_ID: Tensor) -> None:
-        """Let the id embeddings of the vocabulary's titles begin there, with a little chance left to part equals."""
-        self.id[FIRST:] = start_ID + CHANCE * self.id[FIRST:]
+    def start_at(self, start_ID: Tensor) -> None:
+        """Start the id embeddings of the vocabulary's titles there, plus some noise that tells equal ones apart."""
+        self.id[FIRST:] = start_ID + NOISE * self.id[FIRST:]
 
     def forward(self, title: Tensor, tokens: dict[str, Tensor]) -> Tensor:
         """Vectors (..., D) of title indices (...) with the facts of `tokens`."""
@@ -64,3 +66,20 @@ class TitleEmbedding(nn.Module):
             return id_D
         facts = [self.facts[name](tokens[name], tokens[name].dim() > title.dim()) for name in self.features]
         return id_D + self.tower(torch.cat(facts, -1))
+
+
+class InputFeatures(nn.Module):
+    """F_k (§3.2): the concatenation of embedded categorical and normalised numeric facts of interaction k."""
+
+    def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.several = {**dict.fromkeys(spec.categorical, False), **dict.fromkeys(spec.multi_label, True)}
+        self.embed = nn.ModuleDict(
+            {name: TokenEmbedding(vocabulary.size(name), spec.dim_token) for name in self.several}
+        )
+        self.dim = spec.dim + len(self.several) * spec.dim_token + 2 * len(spec.numeric)
+
+    def forward(self, title_BLD: Tensor, batch: Batch) -> Tensor:
+        """(B, L, self.dim)."""
+        facts = [self.embed[name](batch.tokens[name], several) for name, several in self.several.items()]
+        return torch.cat([title_BLD, *facts, batch.numeric_BLF], -1)

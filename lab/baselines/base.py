@@ -1,9 +1,9 @@
-"""What the baselines share: what they see of an interaction, the tied titles at the output, and the intent heads.
+"""What the baselines share: the input, the tied titles at the output, and the intent heads.
 
-In their papers they see titles only (an id-only spec): the title's vector times sqrt(dim), and a learned position
-where the paper has one. With facts among its inputs a baseline sees what IntentRec-V0 sees, in the same form: F_k
-through a fully connected layer and normalisation, and the time in place of the position. A title's vector is then the
-tower's too, at the input and at the output.
+In their papers the baselines see titles only (an id-only spec): the title's vector times sqrt(dim), and a learned
+position where the paper has one. With facts among its inputs a baseline sees what IntentRec-V0 sees, in the same form:
+F_k through a fully connected layer and normalisation, and the time in place of the position. A title's vector then has
+the tower's part, too, at the input and at the output.
 
 Shape suffixes: B rows, L positions, D width (dim), I titles. Position k, from 0, predicts interaction k + 1.
 """
@@ -12,11 +12,9 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from intentrec.model.blocks import Dropout
-from intentrec.model.clock import AgoBias, TimeEmbedding, ago_buckets, causal_mask, seen
+from intentrec.model.embeddings import InputFeatures, TitleEmbedding
+from intentrec.model.encoder import AgoBias, TimeEmbedding, ago_buckets, causal_mask, seen
 from intentrec.model.features import Batch, Items
-from intentrec.model.intentrec import InputFeatures
-from intentrec.model.items import TitleEmbedding
 from intentrec.model.network import Network, Output
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
@@ -46,7 +44,7 @@ class Inputs(nn.Module):
         return self.reduce(self.features(title_BLD, batch))
 
     def when(self, batch: Batch) -> Tensor | float:
-        """(B, L, D) or (L, D), counted from the row's start; 0 for a baseline that knows neither time nor position.
+        """(B, L, D) or (L, D), counted from the row's start; 0 for a baseline without time and position.
 
         Raises:
             ValueError: rows are longer than the spec says.
@@ -62,14 +60,14 @@ class Inputs(nn.Module):
 
 
 class CausalMask(nn.Module):
-    """Where attention may look: as told, or at everything up to k. With facts, by how long ago it was, as in V0."""
+    """What attention sees: what it is given, or everything up to k. With facts, by how long ago it was, as in V0."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.ago = None if spec.id_only else AgoBias(spec.heads)
 
     def forward(self, batch: Batch, allowed_BLL: Tensor | None = None) -> Tensor | None:
-        """A mask for `blocks.Attention`."""
+        """A mask for `post_norm.Attention`."""
         if self.ago is None:
             return None if allowed_BLL is None else allowed_BLL.unsqueeze(0)
         return self.ago(seen(ago_buckets(batch.time_BL), causal_mask(batch) if allowed_BLL is None else allowed_BLL))
@@ -82,13 +80,13 @@ class Baseline(Network):
         super().__init__(spec)
         self.titles = TitleEmbedding(spec, vocabulary)
         self.inputs = Inputs(spec, vocabulary, positions)
-        self.dropout = Dropout(spec.dropout)
+        self.dropout = nn.Dropout(spec.dropout)
         self.to_item: nn.Module = nn.Linear(spec.dim, spec.dim)
         self.heads = nn.ModuleList(nn.Linear(spec.dim, len(vocabulary.labels(intent))) for intent in spec.intents)
 
     @abstractmethod
     def encode(self, batch: Batch) -> Tensor:
-        """What is known after interaction k: (B, L, D)."""
+        """The encoding of the row up to interaction k: (B, L, D)."""
 
     def embed(self, batch: Batch) -> Tensor:
         """Interactions as the encoder reads them: (B, L, D)."""
@@ -100,7 +98,7 @@ class Baseline(Network):
         return Output(*self.predict(self.encode(batch)))
 
     def predict(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The user vector and the logits of each intent, from what is known (..., D)."""
+        """The user vector and the logits of each intent, from encodings (..., D)."""
         logits = {intent.name: head(x) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
         return self.to_item(x), logits
 

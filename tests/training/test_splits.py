@@ -1,4 +1,4 @@
-"""Stacked weeks without the repetition: the same questions, each once."""
+"""What training learns from: stacked weeks without repetition, held-out days, and the permuted-intent control."""
 
 from collections import Counter
 from datetime import timedelta
@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
+from intentrec.config import Domain
 from intentrec.model.loss import LossSettings
 from intentrec.model.titles import in_order, titles_of
-from intentrec.training.data import chained
+from intentrec.training.splits import chained, permute_intents, split, validation_start
 from tests.model import world
+from tests.registry.world import domain_of
 
 LONGEST = 10
 
@@ -34,7 +36,7 @@ def stacked(seed: int, users: int = 8, weeks: int = 5) -> pa.Table:
     return world.table(rows)
 
 
-def questions(sequences: pa.Table) -> Counter:
+def targets_of(sequences: pa.Table) -> Counter:
     """Every (user, prefix, target), by the definition of `n_new` and `is_target`."""
     found: Counter = Counter()
     for row in sequences.to_pylist():
@@ -55,9 +57,9 @@ def test_every_target_once_with_the_same_prefix(seed: int) -> None:
     if seed % 2:  # histories that begin before the stack does
         rows = rows.filter(pc.greater(rows["as_of"], pc.min(rows["as_of"])))
     short = chained(rows)
-    asked = questions(short)
-    assert asked == questions(rows)
-    assert max(asked.values()) == 1
+    found = targets_of(short)
+    assert found == targets_of(rows)
+    assert max(found.values()) == 1
     assert short.schema == rows.schema
     assert short.equals(chained(rows.take(np.random.default_rng(seed).permutation(len(rows)))))
     users = {row["user_id"]: [] for row in short.to_pylist()}
@@ -107,3 +109,57 @@ def test_only_a_continuation_is_merged() -> None:
     assert [(row["as_of"], row["n_new"]) for row in merged] == [(second, 5)]
     assert chained(world.table([whole])).equals(world.table([whole]))
     assert len(chained(world.table([]))) == 0
+
+
+def test_validation_targets_are_the_last_days_and_train_nothing(streaming: Domain) -> None:
+    domain, sequences = domain_of(streaming), world.learnable_weeks(5, 40, 3, 24)
+    _, _, encoded = world.model_of(world.spec(), sequences)
+    begin = validation_start(domain, (world.START + timedelta(weeks=3)).date())
+    train_part, validation = split(encoded, begin)
+    ends, late = [], []
+    for row in sequences.to_pylist():
+        length = len(row["title_id"])
+        for k in range(max(1, length - row["n_new"]), length):
+            (late if row["end_ts"][k] >= begin else ends).append(int(row["end_ts"][k].timestamp()))
+    for part, expected in ((train_part, ends), (validation, late)):
+        found = part.flat.time_BL[part.flat.target_BL]
+        assert sorted(found.tolist()) == sorted(expected)
+        last = part.offsets[1:] - 1
+        assert part.flat.target_BL[last].all(), "nothing after a row's last target is computed"
+    assert int(train_part.flat.time_BL.max()) < begin.timestamp()
+
+
+def test_every_row_has_the_labels_of_one_other_row_and_nothing_else_moves() -> None:
+    """Those of its targets, for its targets: which action types a target can have stays as it was."""
+    rows = world.random_sequences(4, users=9, longest=20)
+    _, _, encoded = world.model_of(world.spec(), rows)
+    changed = permute_intents(encoded, seed=3)
+    bounds = encoded.offsets.tolist()
+    label = {name: (value, changed.flat.label[name]) for name, value in encoded.flat.label.items()}
+    targets = [
+        [at for at in range(bounds[b], bounds[b + 1]) if encoded.flat.target_BL[at]] for b in range(len(encoded))
+    ]
+    with_targets = [b for b, mine in enumerate(targets) if mine]
+    assert any(len(mine) < bounds[b + 1] - bounds[b] for b, mine in enumerate(targets)), "not all are targets"
+    donors = {}
+    for b in with_targets:
+        n = len(targets[b])
+        donors[b] = [
+            d
+            for d in with_targets
+            if all(
+                torch.equal(old[[targets[d][k * len(targets[d]) // n] for k in range(n)]], new[targets[b]])
+                for old, new in label.values()
+            )
+        ]
+    assert len(with_targets) > 5
+    assert all(any(d != b for d in fits) for b, fits in donors.items()), "another row's"
+    assert {d for fits in donors.values() for d in fits} == set(with_targets), "every row gives"
+    for old, new in label.values():
+        assert torch.equal(old[~encoded.flat.target_BL], new[~encoded.flat.target_BL])
+    for ours, theirs in zip(encoded.flat.tensors(), changed.flat.tensors(), strict=True):
+        is_label = any(ours is old for old, _ in label.values())
+        assert is_label or ours is theirs
+    again, other = permute_intents(encoded, seed=3), permute_intents(encoded, seed=4)
+    assert all(torch.equal(again.flat.label[name], new) for name, (_, new) in label.items())
+    assert not all(torch.equal(other.flat.label[name], new) for name, (_, new) in label.items())

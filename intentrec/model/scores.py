@@ -1,4 +1,4 @@
-"""Full-catalogue ranks and top lists from vectors, a chunk of users at a time.
+"""From vectors and logit biases to logits, ranks and top lists.
 
 Shape suffixes: N users or positions, C those of them with too many equals, D width, I titles, K length of a list.
 """
@@ -6,14 +6,27 @@ Shape suffixes: N users or positions, C those of them with too many equals, D wi
 import torch
 from torch import Tensor
 
-from intentrec.model.logit_bias import LogitBias, logits
+from intentrec.model.logit_bias import LogitBias
+
+
+def logits(h_ND: Tensor, item_ID: Tensor, logit_bias: LogitBias | None) -> Tensor:
+    """The logits of all candidates: (N, I)."""
+    logit_NI = h_ND @ item_ID.T
+    return logit_NI if logit_bias is None else logit_bias.add_to(logit_NI)
 
 
 def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, logit_bias: LogitBias | None = None) -> Tensor:
     """Rank of row `title_N` of `item_ID` among all of them: (N,) float64, 1 is best.
 
-    Ties share the mean of the ranks they span, so a model that scores everything alike gets the rank of a coin, not
-    the best one. Whatever is not a number beats the target, so a model that diverged does not look perfect.
+    Ties share the mean of the ranks they span, so a model that gives all titles one score gets the mean rank, not the
+    best one. NaN beats the target, so a model that diverged does not look perfect.
+
+    Args:
+        h_ND: user vectors.
+        item_ID: output vectors of all titles.
+        title_N: the true titles, as rows of `item_ID`.
+        chunk: users scored at once.
+        logit_bias: of titles, as rows of `item_ID`.
     """
     found = []
     for begin in range(0, len(h_ND), chunk):
@@ -27,13 +40,13 @@ def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, logit_bias
 
 
 def top(score_NI: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best columns of each row, best first and ties in column order: scores and columns, (N, K) each.
+    """The k best columns of each row, best first: scores and columns, (N, K) each.
 
-    So a shorter list is the beginning of a longer one.
+    Ties come in column order, so a shorter list is the beginning of a longer one.
     """
     best_NK, column_NK = score_NI.topk(min(k, score_NI.shape[-1]), dim=-1)
     last_N1 = best_NK[:, -1:]
-    # Of more equals than there is room for, `topk` takes any.
+    # Where more scores are equal than there is room for, `topk` takes any of them.
     room_N1 = (best_NK == last_N1).sum(-1, keepdim=True)
     crowded_N = ((score_NI == last_N1).sum(-1, keepdim=True) > room_N1).squeeze(-1)
     if crowded_N.any():
