@@ -8,7 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -21,16 +21,17 @@ from deltalake import DeltaTable
 from mlflow.artifacts import download_artifacts
 from pyspark.sql import SparkSession
 
+from intentrec import cli
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
-from intentrec.local import demo, summary, weekly
+from intentrec.local import dags_test, demo
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
-from intentrec.local.summary import Sum
 from intentrec.local.terminal import console
 from intentrec.registry.versions import Registry
 from intentrec.storage import delta
 from intentrec.storage.runs import ledger
+from intentrec.storage.warehouse import Fingerprint
 from tests.conftest import profile_under
 from tests.local import warm
 
@@ -66,7 +67,7 @@ class World:
     config: Path
 
     def run(self, end: date, /, **conf: object) -> None:
-        weekly.run(self.home, DAG, [(end, {"config": str(self.config), **conf})], Progress())
+        dags_test.run(self.home, DAG, [(end, {"config": str(self.config), **conf})], Progress())
 
     def table(self, name: str) -> str:
         return f"{self.home.path}/warehouse/streaming/{name}"
@@ -98,17 +99,18 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Iterator[World]:
+def world(
+    tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, new_home: Callable[[Path], Home]
+) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("end_to_end")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTENTREC_HOME", str(folder / "home"))
         patch.delenv("INTENTREC_DATA", raising=False)
         patch.delenv("INTENTREC_PROFILE", raising=False)
-        made = World(Home(folder / "home"), tiny(folder))
+        made = World(new_home(folder / "home"), tiny(folder))
         command = [sys.executable, "-m", "simulator", "--config", str(made.config)]
         command += ["--start", str(FIRST), "--end", str(END), "--users", "60", "--titles", "60"]
         subprocess.run(command, check=True)
-        made.home.prepare()
         with made.in_this_process(folder / "history"):
             made.run(HISTORY_END, start=str(FIRST), end=str(HISTORY_END), train=False, publish=False)
         made.run(END)
@@ -184,25 +186,40 @@ def test_the_reports_are_there_and_linked(world: World, tmp_path: Path) -> None:
     assert sorted(path.name for path in kept.rglob("*.html")) == ["report.html", "trend.html"]
 
 
-def test_a_second_run_changes_no_table(world: World, tmp_path: Path) -> None:
+def test_a_second_run_changes_no_table_and_a_failed_task_fails_its_run(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both in one Airflow: the week again, then the week with a domain file that is wrong."""
     before = world.versions()
     assert {"engagement_events", "interactions", "title_state", "sequences", "releases"} <= set(before)
-    with world.in_this_process(tmp_path / "again"):
-        world.run(END, train=False, publish=False)  # of these two the tests of their jobs see to it
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(world.config.read_text().replace("session_gap: 30m", "session_gap: soon"))
+    # Neither trains nor publishes: of these two jobs their own tests show it.
+    again = (END, {"config": str(world.config), "train": False, "publish": False})
+    with (
+        world.in_this_process(tmp_path / "again"),
+        pytest.raises(PipelineError, match=r"calendar\.session_gap.*'soon' is not a duration"),
+    ):
+        dags_test.run(world.home, DAG, [again, (END, {"config": str(broken)})], Progress())
     assert world.versions() == before
-    sums, domain = summary.checksums(world.config, world.home), load_domain(world.config)
+    assert "failed" not in {status for _, status in world.statuses(HISTORY_END, END)}
+    assert [job for job, _ in world.statuses(HISTORY_END, END)].count("build_sequences") == 2
+
+    def in_this_process(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", command[2:])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return subprocess.CompletedProcess(command, int(ended.value.code or 0), capsys.readouterr().out, "")
+
+    domain = load_domain(world.config)
+    with monkeypatch.context() as patch:
+        patch.setattr(demo.subprocess, "run", in_this_process)
+        sums = demo.table_sums(world.config, world.home)
     assert sums["interactions"].rows == DeltaTable(world.table("interactions")).to_pyarrow_table().num_rows
-    kept = [demo.remember(world.home, domain, each) for each in (sums, sums, {**sums, "catalog": Sum(0, "x")})]
+    kept = [demo.remember(world.home, domain, each) for each in (sums, sums, {**sums, "catalog": Fingerprint(0, "x")})]
     assert kept == [None, [], ["catalog"]]
     began = datetime.min.replace(tzinfo=UTC)
     with console.capture() as shown:
-        summary.show(world.home, load_profile(), domain, [(HISTORY_END, END)], began, sums, [])
+        demo.show(world.home, load_profile(), domain, [(HISTORY_END, END)], began, sums, [])
     assert "no table changed" in shown.get()
-    assert "failed" not in {status for _, status in world.statuses(HISTORY_END, END)}
-
-
-def test_a_failed_task_fails_the_run_with_its_message(world: World, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.yaml"
-    broken.write_text(world.config.read_text().replace("session_gap: 30m", "session_gap: soon"))
-    with pytest.raises(PipelineError, match=r"calendar\.session_gap.*'soon' is not a duration"):
-        World(world.home, broken).run(END)

@@ -1,24 +1,28 @@
-"""Jobs that Airflow's tasks ask for, run in this process, whose Spark session is warm: starting one costs more than
-they do."""
+"""Jobs of Airflow's tasks, run in this process. Its Spark session is there already; starting one costs more than they
+do."""
 
 import importlib
+import io
 import os
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from intentrec.entry import command
 
-# Takes the place of the tasks' interpreter: notes the job, fails where the test says, has the job done.
+# Stands in for the tasks' interpreter: notes the job, fails where the test says, has the job done, repeats its errors.
 INTERPRETER = """#!/bin/bash
 job="${2#jobs.}"
 echo "$job $4 $6" >> "$NOTES"
 echo "[$job $4..$6] started"
 if [ "$job $4" = "$FAIL" ]; then echo "[$job] FAILED: no such thing" >&2; exit 1; fi
 echo "$@" > "$ASK"
-exit "$(cat "$ANSWER")"
+status="$(cat "$ANSWER")"
+cat "$ERRORS" >&2
+exit "$status"
 """
 
 
@@ -33,13 +37,17 @@ def do(words: list[str]) -> int:
     return 0
 
 
-def _serve(ask: Path, answer: Path) -> None:
+def _serve(ask: Path, answer: Path, errors: Path) -> None:
     while words := ask.read_text().split():
-        try:
-            answer.write_text(str(do(words)))
-        except Exception:
-            traceback.print_exc()
-            answer.write_text("1")
+        status = 1
+        with redirect_stderr(io.StringIO()) as said:
+            try:
+                status = do(words)
+            except Exception:
+                traceback.print_exc()
+        errors.write_text(said.getvalue())
+        print(said.getvalue(), file=sys.stderr, end="")
+        answer.write_text(str(status))
 
 
 @contextmanager
@@ -48,15 +56,15 @@ def serving(folder: Path) -> Iterator[dict[str, str]]:
 
     The jobs' names and intervals are noted in the file NOTES; FAIL may name one that is to fail.
     """
-    interpreter, ask, answer = folder / "python", folder / "ask", folder / "answer"
+    interpreter, ask, answer, errors = (folder / name for name in ("python", "ask", "answer", "errors"))
     interpreter.write_text(INTERPRETER)
     interpreter.chmod(0o755)
     os.mkfifo(ask)
     os.mkfifo(answer)
-    server = threading.Thread(target=_serve, args=(ask, answer), daemon=True)
+    server = threading.Thread(target=_serve, args=(ask, answer, errors), daemon=True)
     server.start()
     try:
-        files = {"ASK": ask, "ANSWER": answer, "NOTES": folder / "notes"}
+        files = {"ASK": ask, "ANSWER": answer, "ERRORS": errors, "NOTES": folder / "notes"}
         yield {"INTENTREC_PYTHON": str(interpreter), "FAIL": "", **{name: str(path) for name, path in files.items()}}
     finally:
         ask.write_text("")
