@@ -6,29 +6,25 @@ Shape suffixes: U users, P width of the intent embedding, M intents.
 """
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from intentrec.config import Domain, Training
 from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import compare
 from intentrec.evaluation.evidence import Evidence, read_evidence, require_evidence
 from intentrec.evaluation.gate import CHALLENGER
-from intentrec.evaluation.metrics import Result
 from intentrec.inference import scorer
 from intentrec.inference.predictor import Predictor
 from intentrec.model.spec import variant_of
 from intentrec.model.titles import latest_rows
 from intentrec.registry import challenger_record, tracking
+from intentrec.registry.challenger_record import IntentClusters, TrainedChallenger
 from intentrec.registry.versions import Registry, Version
 from intentrec.registry.work_folder import exclusive, remove_abandoned
 from intentrec.sources import simulated
@@ -40,52 +36,6 @@ from intentrec.training.loop import FitResult, fit
 from intentrec.training.settings import with_variant
 
 PLAIN = "v0"  # trained on the same data, for comparison in every table
-
-
-@dataclass(frozen=True)
-class IntentClusters:
-    """Users by the cluster of their predicted intent (Figures 6 and 7 of the paper).
-
-    Attributes:
-        users: U rows of `sequences`.
-        embedding_UP: Z of each user.
-        attention_UM: attention weights, in the order of the model's intents.
-        cluster_U: number of each user's cluster.
-    """
-
-    users: pa.RecordBatch
-    embedding_UP: NDArray[np.floating]
-    attention_UM: NDArray[np.floating]
-    cluster_U: NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class TrainedChallenger:
-    """A challenger and V0, trained on the same data and compared on the week that neither has seen.
-
-    Attributes:
-        domain: its settings.
-        inputs: what it was trained from.
-        fits: trainings by name: `challenger` and `v0`.
-        results: by system: the two models and the naive baselines.
-        intents: names of the challenger's intents.
-        clusters: users by predicted intent.
-        facts: lines about data and training, by title.
-        simulated: whether the data are simulated.
-        work: folder of the model, its clusters and its catalogue.
-        rows: rows read per table.
-    """
-
-    domain: Domain
-    inputs: Inputs
-    fits: Mapping[str, FitResult]
-    results: Mapping[str, Result]
-    intents: tuple[str, ...]
-    clusters: IntentClusters
-    facts: Mapping[str, str]
-    simulated: bool
-    work: Path
-    rows: Mapping[str, int]
 
 
 class TrainingReport(Protocol):

@@ -1,22 +1,73 @@
-"""What the MLflow run of a training keeps: tags, parameters, metrics and files."""
+"""A trained challenger, and what the MLflow run of its training keeps: tags, parameters, metrics and files."""
 
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from intentrec.config import Domain
 from intentrec.evaluation.gate import CHALLENGER
+from intentrec.evaluation.metrics import Result
 from intentrec.inference.scorer import CLUSTERS
 from intentrec.registry.tracking import Record
 from intentrec.storage.runs import Run, code_version
 from intentrec.training.inputs import Inputs
-
-if TYPE_CHECKING:
-    from intentrec.registry.challenger import TrainedChallenger
+from intentrec.training.loop import FitResult
 
 PLOTS, CARD, HISTORY, CONFIG = "plots", "card.md", "history.json", "config.yaml"  # files beside the model
 CATALOG_FILE = "catalog.parquet"  # file of the model: the titles known when it was trained
+
+
+@dataclass(frozen=True)
+class IntentClusters:
+    """Users by the cluster of their predicted intent (Figures 6 and 7 of the paper).
+
+    Attributes:
+        users: U rows of `sequences`.
+        embedding_UP: Z of each user.
+        attention_UM: attention weights, in the order of the model's intents.
+        cluster_U: number of each user's cluster.
+    """
+
+    users: pa.RecordBatch
+    embedding_UP: NDArray[np.floating]
+    attention_UM: NDArray[np.floating]
+    cluster_U: NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class TrainedChallenger:
+    """A challenger and V0, trained on the same data and compared on the week that neither has seen.
+
+    Attributes:
+        domain: its settings.
+        inputs: what it was trained from.
+        fits: trainings by name: `challenger` and `v0`.
+        results: by system: the two models and the naive baselines.
+        intents: names of the challenger's intents.
+        clusters: users by predicted intent.
+        facts: lines about data and training, by title.
+        simulated: whether the data are simulated.
+        work: folder of the model, its clusters and its catalogue.
+        rows: rows read per table.
+    """
+
+    domain: Domain
+    inputs: Inputs
+    fits: Mapping[str, FitResult]
+    results: Mapping[str, Result]
+    intents: tuple[str, ...]
+    clusters: IntentClusters
+    facts: Mapping[str, str]
+    simulated: bool
+    work: Path
+    rows: Mapping[str, int]
 
 
 def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:
@@ -31,7 +82,7 @@ def tags_of(run: Run, inputs: Inputs) -> dict[str, str]:
     }
 
 
-def record(run: Run, config: Path, trained: "TrainedChallenger", card: str) -> Record:
+def record(run: Run, config: Path, trained: TrainedChallenger, card: str) -> Record:
     """What MLflow logs of a training; writes the files that it keeps into the training's folder.
 
     Args:
@@ -61,7 +112,7 @@ def record(run: Run, config: Path, trained: "TrainedChallenger", card: str) -> R
     )
 
 
-def _metrics(trained: "TrainedChallenger") -> dict[str, float]:
+def _metrics(trained: TrainedChallenger) -> dict[str, float]:
     """The challenger's metrics by name, its validation metrics as `val_...`, and the other systems' as `SYSTEM_...`."""
     found = dict(trained.results[CHALLENGER].metrics)
     found |= {name: value for name, value in trained.fits[CHALLENGER].metrics.items() if name.startswith("val_")}

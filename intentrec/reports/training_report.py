@@ -6,7 +6,7 @@ from pathlib import Path
 
 from intentrec.evaluation.metrics import Result
 from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
-from intentrec.registry.challenger import TrainedChallenger
+from intentrec.registry.challenger_record import TrainedChallenger
 from intentrec.reports import plots as pictures
 from intentrec.reports import templates
 from intentrec.reports.markdown import code, table
