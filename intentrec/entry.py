@@ -12,7 +12,6 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from intentrec import logging
@@ -85,8 +84,8 @@ def _write_page(run: Run | None) -> None:
         run.say(f"run page: {page}")
 
 
-def command(function: Callable[..., None], doc: str | None) -> click.Command:
-    """The command of a job's function.
+def application(function: Callable[..., None], doc: str | None) -> typer.Typer:
+    """The command line of a job's function.
 
     Args:
         function: its parameters are typer options; the first four are `Start`, `End`, `Config` and `ProfileFile`.
@@ -94,9 +93,9 @@ def command(function: Callable[..., None], doc: str | None) -> click.Command:
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(help=doc)(function)
-    return typer.main.get_command(app)
+    return app
 
 
 def main(function: Callable[..., None], doc: str | None) -> None:
     """Run a job's function with the options of this process's command line, and exit."""
-    command(function, doc)()
+    application(function, doc)()

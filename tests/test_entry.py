@@ -53,7 +53,7 @@ def run_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def run(*arguments: str) -> int:
         try:
-            entry.command(probe, probe.__doc__).main(["--config", str(CONFIG), *arguments], standalone_mode=False)
+            entry.application(probe, probe.__doc__)(["--config", str(CONFIG), *arguments], standalone_mode=False)
         except SystemExit as end:
             return int(end.code or 0)
         return 0

@@ -25,13 +25,13 @@ DRIVER = f"""
 import importlib, sys
 import intentrec
 from intentrec import cli
-from intentrec.entry import command
+from intentrec.entry import application
 
 print("package", intentrec.__file__)
 week = ["--start", "{WEEK}", "--end", "{WEEK + timedelta(days=7)}", "--config", "conf/streaming.yaml"]
 for name in {JOBS}:
     module = importlib.import_module("jobs." + name)
-    command(getattr(module, name), module.__doc__).main(week, standalone_mode=False)
+    application(getattr(module, name), module.__doc__)(week, standalone_mode=False)
 sys.argv = ["intentrec", "status"]
 cli.main()
 """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
-from intentrec.entry import command
+from intentrec.entry import application
 
 # Stands in for the tasks' interpreter: notes the job, fails where the test says, has the job done, repeats its errors.
 INTERPRETER = """#!/bin/bash
@@ -31,7 +31,7 @@ def do(words: list[str]) -> int:
     module = importlib.import_module(words[1])
     function = getattr(module, words[1].removeprefix("jobs."))
     try:
-        command(function, module.__doc__).main(words[2:], prog_name=words[1], standalone_mode=False)
+        application(function, module.__doc__)(words[2:], prog_name=words[1], standalone_mode=False)
     except SystemExit as end:
         return int(end.code or 0)
     return 0
