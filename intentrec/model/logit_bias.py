@@ -127,6 +127,15 @@ def last_touch(first_BL: Tensor) -> Tensor:
     return ~later_LL & (position_L[:, None] < next_BL[:, None, :])
 
 
+@dataclass(frozen=True)
+class NeighbourCounts:
+    """The K neighbours of each of the vocabulary's titles, in the order of their indices; the nearest first."""
+
+    title_IK: Tensor  # int32 numbers of the neighbours in the vocabulary, -1 for none
+    similarity_IK: Tensor  # float32 cosine of the two titles' counts
+    cooccurrence_IK: Tensor  # float32: how often, and how near, the two were engaged one after another; 1 for none
+
+
 class NeighbourPath(nn.Module):
     """Neighbours of the last interactions: gate(E^item_k) x weight(how many interactions ago) x similarity of two
     titles.
@@ -138,9 +147,9 @@ class NeighbourPath(nn.Module):
     judged as if it had not been counted (`without_target`).
     """
 
-    title_VK: Tensor  # int32 numbers of the neighbours, -1 for none
-    similarity_VK: Tensor  # cosine of the two titles' counts
-    cooccurrence_VK: Tensor  # how often, and how near, the two were engaged before or after one another; 1 of none
+    title_VK: Tensor  # as in `NeighbourCounts`, of all tokens of titles
+    similarity_VK: Tensor
+    cooccurrence_VK: Tensor
 
     def __init__(self, dim: int, tokens: int, kept: int) -> None:
         super().__init__()
@@ -151,11 +160,11 @@ class NeighbourPath(nn.Module):
         self.register_buffer("cooccurrence_VK", torch.ones(tokens, kept))
         self.register_load_state_dict_pre_hook(_rename_buffers)
 
-    def set_counts(self, title_IK: Tensor, similarity_IK: Tensor, cooccurrence_IK: Tensor) -> None:
-        """Take the counts of the vocabulary's titles, in the order of their indices."""
-        self.title_VK[FIRST:] = title_IK
-        self.similarity_VK[FIRST:] = similarity_IK
-        self.cooccurrence_VK[FIRST:] = cooccurrence_IK
+    def set_counts(self, counts: NeighbourCounts) -> None:
+        """Take the counts of the training data."""
+        self.title_VK[FIRST:] = counts.title_IK
+        self.similarity_VK[FIRST:] = counts.similarity_IK
+        self.cooccurrence_VK[FIRST:] = counts.cooccurrence_IK
 
     def forward(self, item_BLD: Tensor) -> Tensor:
         """The neighbour weight of each of the last interactions up to k, the latest first: (B, L, W)."""

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from intentrec.model.features import Encoded
-from intentrec.model.logit_bias import COUNTED, DECAY
+from intentrec.model.logit_bias import COUNTED, DECAY, NeighbourCounts
 from intentrec.model.vocabulary import FIRST
 
 ROWS = 5_000  # rows of sequences counted at once
@@ -39,12 +39,12 @@ def factors(count_II: sparse.csr_array, dim: int, seed: int) -> Tensor:
     return torch.from_numpy(start_ID)
 
 
-def neighbours(count_II: sparse.csr_array, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+def neighbours(count_II: sparse.csr_array, kept: int) -> NeighbourCounts:
     """The other titles most similar to each title, the most similar first; of equals, those with lower numbers first.
 
-    Returns:
-        Their numbers (I, K) int32, -1 where there are fewer; their similarity float32, the cosine of the two titles'
-        counts; and their co-occurrence float32.
+    Args:
+        count_II: what `cooccurrence` returns.
+        kept: K.
     """
     pairs = count_II.tocoo()
     all_I = np.asarray(count_II.sum(1)).ravel()
@@ -59,8 +59,7 @@ def neighbours(count_II: sparse.csr_array, kept: int) -> tuple[Tensor, Tensor, T
     ]
     for table_IK, value in zip(found, (pairs.col, similarity, pairs.data), strict=True):
         table_IK[row, place] = value[order]
-    title_IK, similarity_IK, cooccurrence_IK = map(torch.from_numpy, found)
-    return title_IK, similarity_IK, cooccurrence_IK
+    return NeighbourCounts(*map(torch.from_numpy, found))
 
 
 def cooccurrence(encoded: Encoded, titles: int) -> sparse.csr_array:

@@ -169,8 +169,8 @@ def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, prog
     model = build(model_spec(domain), data.vocabulary)
     if data.start_ID is not None:
         model.titles.start_at(data.start_ID)
-    if model.neighbours is not None:
-        model.neighbours.set_counts(*data.neighbours)
+    if model.neighbours is not None and data.neighbours is not None:
+        model.neighbours.set_counts(data.neighbours)
     model = model.to(hardware)
     if _wanted(settings.compile, hardware):
         model.compile(dynamic=True)

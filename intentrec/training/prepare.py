@@ -26,6 +26,7 @@ from intentrec.calendar import day_start_of
 from intentrec.config import Domain, fingerprint
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder, Items
+from intentrec.model.logit_bias import NeighbourCounts
 from intentrec.model.spec import ModelSpec
 from intentrec.model.titles import in_order, last_played, titles_of, with_titles
 from intentrec.model.vocabulary import FIRST, Tally, Vocabulary
@@ -36,8 +37,7 @@ from intentrec.training.settings import model_spec
 from intentrec.training.splits import NothingToTrain, chained, permute_intents, split, validation_start
 
 ABOUT, CATALOG, CHAINED = "about.json", "catalog.safetensors", "chained.arrow"
-START = "start_ID"
-NEIGHBOURS = ("neighbours.title_IK", "neighbours.similarity_IK", "neighbours.cooccurrence_IK")
+START, NEIGHBOURS = "start_ID", "neighbours."
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -51,7 +51,7 @@ class Prepared:
     catalog: Items  # the vocabulary's titles, in the order of their indices
     count_I: Tensor  # training targets of each title; int64
     start_ID: Tensor | None  # start of the id embeddings; None for a random start
-    neighbours: tuple[Tensor, ...]  # arguments of `NeighbourPath.set_counts`; empty without neighbours
+    neighbours: NeighbourCounts | None  # None for a model without them
     fingerprint: str  # of the rows and of all settings that decide the model
     cutoff: date
 
@@ -124,7 +124,9 @@ def _counted(domain: Domain, spec: ModelSpec, train: Encoded, titles: int) -> di
         return {}
     counted = cooccurrence(train, titles)
     found = {START: factors(counted, spec.dim, domain.training.seed)} if start else {}
-    return found | (dict(zip(NEIGHBOURS, neighbours(counted, spec.neighbours), strict=True)) if spec.neighbours else {})
+    if spec.neighbours:
+        found |= {f"{NEIGHBOURS}{name}": value for name, value in vars(neighbours(counted, spec.neighbours)).items()}
+    return found
 
 
 def load(folder: Path) -> Prepared:
@@ -133,7 +135,7 @@ def load(folder: Path) -> Prepared:
     tensors = load_file(folder / CATALOG)
     count_I = tensors.pop("count_I")
     title_I, start_ID = tensors.pop("title_I"), tensors.pop(START, None)
-    near = tuple(tensors.pop(name) for name in NEIGHBOURS if name in tensors)
+    near = {name.removeprefix(NEIGHBOURS): tensors.pop(name) for name in list(tensors) if name.startswith(NEIGHBOURS)}
     return Prepared(
         Vocabulary.from_dict(about["vocabulary"]),
         out_of_core.read(folder / TRAIN),
@@ -141,7 +143,7 @@ def load(folder: Path) -> Prepared:
         Items(title_I, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
         count_I,
         start_ID,
-        near,
+        NeighbourCounts(**near) if near else None,
         about["fingerprint"],
         date.fromisoformat(about["cutoff"]),
     )

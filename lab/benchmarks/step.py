@@ -26,7 +26,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 import typer
-from intentrec.training.settings import model_spec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +39,7 @@ from intentrec.model.spec import ModelSpec
 from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import Tally, Vocabulary
 from intentrec.training.batches import batches
+from intentrec.training.settings import model_spec
 from intentrec.training.steps import optimizer_of, step
 from lab.benchmarks import rows
 
@@ -146,7 +146,7 @@ def data_of(spec: ModelSpec, users: int, length: int, titles: int) -> tuple[Enco
 
 def measure(domain: Domain, part: Part, users: int, length: int, titles: int, rounds: int) -> tuple[float, float]:
     """Least CPU seconds of a step, the mean over batches: with the part by hand, and with torch's."""
-    spec = replace(model_spec(domain), history_path=part.history_path)
+    spec = replace(model_spec(domain), history_path=part.history_path, neighbours=0, compatibility=False)
     encoded, catalog, vocabulary = data_of(spec, users, length, titles)
     order = batches(encoded.lengths, domain.training.tokens, torch.Generator().manual_seed(0))
     padded = [encoded.pad(row_B) for row_B in order]

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from intentrec import config
 from intentrec.model.features import Batch, Encoded
-from intentrec.model.intentrec import IntentRec
+from intentrec.model.intentrec import IntentRec, build
 from intentrec.model.loss import LossSettings
-from intentrec.model.spec import ModelSpec
+from intentrec.model.network import register
+from intentrec.model.spec import VARIANTS, ModelSpec, Variant
 from intentrec.model.titles import titles_of
 from tests.model import world
 from tests.model.slow import Slow
@@ -240,6 +242,21 @@ def test_variants_that_are_none() -> None:
     for changed in ({"variant": "v4"}, {"variant": "v0"}, {"intents": ()}, {"windows": ()}, {"dim": 15}):
         with pytest.raises(ValueError, match=r"variant|v0|v3|multiple"):
             type(world.spec())(**{**vars(world.spec()), **changed})
+    assert VARIANTS == config.VARIANTS, "the ground knows the same names"
+
+
+def test_a_registered_variant_is_built_by_its_builder_and_takes_no_other_ones_name() -> None:
+    class Other(IntentRec):
+        pass
+
+    variant = Variant("other", "none", windows=True)
+    register(variant, Other)
+    register(variant, Other)  # again, as where a module is imported anew
+    spec = replace(world.spec(), variant="other", intents=())
+    assert type(build(spec, world.vocabulary_of(world.random_sequences(1), world.catalog(5), spec))) is Other
+    assert not spec.hierarchical
+    with pytest.raises(ValueError, match="another variant 'v3'"):
+        register(Variant("v3", "none"), Other)
 
 
 def test_model_runs_where_torch_numpy_and_pyarrow_are() -> None:

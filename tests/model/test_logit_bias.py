@@ -9,7 +9,7 @@ import torch
 
 from intentrec.model.features import Encoded
 from intentrec.model.intentrec import IntentRec
-from intentrec.model.logit_bias import NeighbourPath
+from intentrec.model.logit_bias import NeighbourCounts, NeighbourPath
 from intentrec.model.loss import LossSettings
 from intentrec.model.scores import logits
 from intentrec.model.titles import titles_of
@@ -48,7 +48,7 @@ def test_a_known_title_stands_out_whether_or_not_training_knew_it() -> None:
 def set_counts(counted: Encoded, model: IntentRec) -> None:
     """Give the model the co-occurrences of these rows."""
     titles = len(model.neighbours.title_VK) - FIRST
-    model.neighbours.set_counts(*neighbours(cooccurrence(counted, titles), KEPT))
+    model.neighbours.set_counts(neighbours(cooccurrence(counted, titles), KEPT))
 
 
 @torch.no_grad()
@@ -159,7 +159,7 @@ def test_a_model_without_intents_has_nothing_to_be_compatible_with() -> None:
 def test_buffers_saved_under_their_former_names_still_load() -> None:
     """A registered model must stay scorable."""
     path = NeighbourPath(4, tokens=5, kept=2)
-    path.set_counts(torch.ones(3, 2, dtype=torch.int32), torch.rand(3, 2), torch.rand(3, 2))
+    path.set_counts(NeighbourCounts(torch.ones(3, 2, dtype=torch.int32), torch.rand(3, 2), torch.rand(3, 2)))
     former = {"similarity_VK": "alike_VK", "cooccurrence_VK": "met_VK"}
     saved = {f"a.{former.get(name, name)}": value for name, value in path.state_dict().items()}
     loaded = torch.nn.ModuleDict({"a": NeighbourPath(4, tokens=5, kept=2)})
