@@ -1,8 +1,8 @@
 """Make this week's challenger: train it, compare it, record it, register it. Nothing is done twice for the same inputs.
 
-How a training is drawn and described is no concern of this module: its caller gives a `TrainingReport`.
+The caller gives a `TrainingReport`, which draws and describes the training.
 
-Shape suffixes: U users, P width of the intent embedding, M intents.
+Shape suffixes: U users, P width of the intent embedding, M intents, K clusters.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from intentrec.inference.predictor import Predictor
 from intentrec.model.spec import variant_of
 from intentrec.model.titles import latest_rows
 from intentrec.registry import challenger_record, tracking
-from intentrec.registry.challenger_record import IntentClusters, TrainedChallenger
+from intentrec.registry.challenger_record import PLAIN, IntentClusters, TrainedChallenger
 from intentrec.registry.versions import Registry, Version
 from intentrec.registry.work_folder import exclusive, remove_abandoned
 from intentrec.sources import simulated
@@ -34,8 +34,6 @@ from intentrec.training.distributed import set_threads
 from intentrec.training.inputs import Inputs
 from intentrec.training.loop import FitResult, fit
 from intentrec.training.settings import with_variant
-
-PLAIN = "v0"  # trained on the same data, for comparison in every table
 
 
 class TrainingReport(Protocol):

@@ -1,4 +1,7 @@
-"""A trained challenger, and what the MLflow run of its training keeps: tags, parameters, metrics and files."""
+"""A trained challenger, and what the MLflow run of its training keeps: tags, parameters, metrics and files.
+
+Shape suffixes: U users, P width of the intent embedding, M intents.
+"""
 
 import json
 import shutil
@@ -20,6 +23,7 @@ from intentrec.storage.runs import Run, code_version
 from intentrec.training.inputs import Inputs
 from intentrec.training.loop import FitResult
 
+PLAIN = "v0"  # trained on the same data, for comparison in every table
 PLOTS, CARD, HISTORY, CONFIG = "plots", "card.md", "history.json", "config.yaml"  # files beside the model
 CATALOG_FILE = "catalog.parquet"  # file of the model: the titles known when it was trained
 

@@ -24,7 +24,7 @@ from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NA
 from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
 from intentrec.inference.predictor import Predictor
 from intentrec.registry import tracking
-from intentrec.registry.challenger import PLAIN
+from intentrec.registry.challenger_record import PLAIN
 from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import APPROVED, PROMOTED, REJECTED, ROLLED_BACK, Registry, Version
 from intentrec.storage.runs import Run, write_text

@@ -274,6 +274,17 @@ def test_a_changed_gate_judges_again_and_a_changed_model_is_trained_again(judged
         judge_challenger(judged.run("gate", domain=changed))
 
 
+def test_a_decision_recorded_under_former_setting_names_is_read_and_made_again(judged: Judged) -> None:
+    """The hash that it rests on is of the former names, so that it no longer stands."""
+    registry = Registry(judged.profile, judged.domain)
+    recorded = registry.decision(judged.version)
+    registry.record(judged.version, {**recorded, "based_on": "a hash of gate.floors"})
+    assert Decision.from_dict(registry.decision(judged.version)).to_dict() == judged.decision.to_dict()
+    assert judge_challenger(judged.run("gate")).to_dict() == judged.decision.to_dict()
+    assert registry.decision(judged.version) == recorded
+    assert registry.champion().number == judged.version.number
+
+
 def test_a_variant_without_intent_embedding_is_refused(judged: Judged) -> None:
     plain = world.domain_of(judged.domain, model={"variant": "v0"})
     with pytest.raises(PipelineError, match=r"streaming.yaml: model.variant: v0"):
