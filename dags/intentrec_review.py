@@ -1,6 +1,7 @@
-"""A person's decision about a challenger, for every domain file of conf/: structure only, the work is in jobs/.
+"""A person's decision about a challenger, for every domain file of conf/. Structure only; the work is in jobs/.
 
-The weekly run starts it where `gate.promotion` is `reviewed`. Not a part of that run, which must not wait for days.
+The weekly run starts this DAG if `gate.promotion` is `reviewed`. It is no part of that run, which must not wait for
+days.
 """
 
 import ast
@@ -29,23 +30,24 @@ ANSWER = "ti.xcom_pull(task_ids='review')"
 DOC = """
 **{domain}**: a person decides about the version that the weekly run trained.
 
-* `card` makes the page: metrics with intervals beside champion and naive baselines, slices, guardrails, what changed, users.
+* `card` makes the review page: metrics with intervals beside the champion and the naive baselines, slices, guardrails,
+  what changed, and example users.
 * `review` waits for an answer, under *Required Actions*: approve or reject, with a reason.
-* `record` keeps decision, reason, name and time as tags of the version in MLflow, and makes an approved one champion.
+* `record` keeps decision, reason, name and time as tags of the version in MLflow. An approved version becomes champion.
 * `publish` publishes the week with it. After a rejection it is skipped.
 
-Where the registry's tags say already what was decided, `card` and all after it end as *skipped*.
+If the registry already holds a decision, `card` and all tasks after it end as *skipped*.
 """
 
 
 def doc(name: str) -> str | None:
-    """What jobs/<name>.py says of itself, for the page of its task."""
+    """The docstring of jobs/<name>.py, for the page of its task."""
     return ast.get_docstring(ast.parse((ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8")))
 
 
 def job(task_id: str, name: str, command: str, **operator: Any) -> BashOperator:
-    """A task that runs jobs/<name>.py by its command from the project's root."""
-    # Not among the DAG's default arguments: a person has no execution timeout.
+    """A task that runs the command of jobs/<name>.py from the project folder."""
+    # Not a default argument of the DAG: the task that waits for a person has no execution timeout.
     operator["execution_timeout"] = timedelta(hours=6)
     return BashOperator(
         task_id=task_id, bash_command=command, cwd=str(ROOT), skip_on_exit_code=SKIPPED, doc_md=doc(name), **operator
@@ -53,13 +55,13 @@ def job(task_id: str, name: str, command: str, **operator: Any) -> BashOperator:
 
 
 class Review(HITLOperator):
-    """Asks for a decision, and again where the answer gives no reason.
+    """Asks for a decision, and asks again if the answer gives no reason.
 
-    A schema of the parameter cannot demand one: Airflow holds the default against it before anybody has answered.
+    A schema of the parameter cannot demand a reason: Airflow checks the default value before anybody has answered.
     """
 
     def validate_params_input(self, params_input: Mapping) -> None:
-        """Refuse an empty reason; the retry asks anew."""
+        """Refuse an empty reason; the retry asks again."""
         super().validate_params_input(params_input)
         if not str(params_input.get("reason") or "").strip():
             raise ValueError("no reason was given: the decision is asked for again")
@@ -73,8 +75,8 @@ def review(path: Path) -> DAG:
     with DAG(
         dag_id=f"intentrec_review_{path.stem}",
         schedule=None,
-        max_active_runs=8,  # one that nobody answers does not keep the next from being asked
-        is_paused_upon_creation=False,  # nothing starts it but a weekly run that asks, or a person
+        max_active_runs=8,  # a review that nobody answers does not block the next one
+        is_paused_upon_creation=False,  # only a weekly run or a person starts it
         params={
             "start": Param(type="string", format="date", description="first service date of the week"),
             "end": Param(type="string", format="date", description="service date after the last"),
@@ -82,7 +84,7 @@ def review(path: Path) -> DAG:
         },
         default_args={
             "owner": "intentrec",
-            # Not INTENTREC_RETRIES, which is 0 where `dags test` leaves a run of this DAG to a scheduler yet to start.
+            # Not INTENTREC_RETRIES: `dags test` sets it to 0, but leaves runs of this DAG to a scheduler.
             "retries": 2,
             "retry_delay": timedelta(seconds=30),
         },
@@ -99,7 +101,7 @@ def review(path: Path) -> DAG:
             options=[APPROVE, REJECT],
             params={"reason": Param("", type="string", description="needed; kept with the version")},
             retries=5,
-            doc_md="Asks a person, under *Required Actions*: the version's page, approve or reject, a reason.",
+            doc_md="Shows the version's page under *Required Actions*, and asks to approve or reject, with a reason.",
             retry_delay=timedelta(seconds=10),
         )
         record = job(
@@ -107,7 +109,7 @@ def review(path: Path) -> DAG:
             "review_record",
             f"{python}review_record {RANGE} --version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}} "
             '--verdict "$VERDICT" --reason "$REASON" --by "$BY" --at "$AT"',
-            # What a person typed reaches the shell as values of variables, never as a command.
+            # What a person typed reaches the shell as the value of a variable, never as part of a command.
             env={
                 "VERDICT": f"{{{{ 'approved' if {ANSWER}['chosen_options'] == ['{APPROVE}'] else 'rejected' }}}}",
                 "REASON": f"{{{{ {ANSWER}['params_input']['reason'] }}}}",

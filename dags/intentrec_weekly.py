@@ -1,7 +1,7 @@
-"""The weekly run of every domain file of conf/: structure only, the work is in jobs/.
+"""The weekly run of every domain file of conf/. Structure only; the work is in jobs/.
 
-One DAG per domain, so that a domain has its own grid, switch and alarms, and none waits for another's failure.
-A run covers its data interval, one week of service dates; `start` and `end` replace it by any range.
+Each domain has a DAG of its own, with its own history, pause switch and alerts. A failure of one domain delays no
+other. A run covers its data interval, which is one week of service dates; `start` and `end` replace it by any range.
 """
 
 import ast
@@ -34,7 +34,7 @@ PARAMS = {
     "end": Param(None, type=["null", "string"], format="date", description="service date after the last"),
     "include_late": Param(False, type="boolean", description="accept rows that arrived after the lateness allowed"),
     **{
-        name: Param(None, type=["null", "boolean"], description=f"{what}; empty: yes, but not in a backfilled run")
+        name: Param(None, type=["null", "boolean"], description=f"{what}; empty means yes, and in a backfill no")
         for name, what in {
             "train": "train a challenger and judge it",
             "publish": "score the snapshot that ends the range",
@@ -46,23 +46,23 @@ PARAMS = {
 DOC = """
 **{domain}**: a week of service dates, from raw rows to what consumers read.
 
-* **Rerun** whatever you like: a run replaces its own interval, and the same input gives the same rows.
-* **A range**: trigger with `start` and `end`. That is a run like any other: it trains, publishes and activates unless
-  `train`, `publish` and `activate` say no. A backfill rebuilds tables, and does these only if told. A week needs the
-  state that the week before left: set a backfill's max active runs to 1, or use `make backfill`.
-* **Skipped** tasks had nothing to do; their logs say why. **Red**: `outcome` is red when anything was.
-* **The report** is written whatever happened. The link *Report* of the task `report` is its address, a file on the
-  machine that ran it (browsers open `file:` addresses only from the address bar: copy it); it links the trend over
-  weeks. Where the week trained a model, its MLflow run keeps both under `reports`.
-* **The review**: where `gate.promotion` is `reviewed`, `ask_for_review` starts `intentrec_review_{domain}`, and this
-  week is published by the champion as it is.
-* **A job alone**: `python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`. A task's page says
-  what its job does.
+* **Rerun** any task or run: a run replaces its own interval, and the same input gives the same rows.
+* **A range**: trigger the DAG with `start` and `end`. Such a run trains, publishes and activates like any other, unless
+  `train`, `publish` and `activate` say no. A backfill rebuilds tables, and does these three only if told to. A week
+  needs the state of the week before: set the max active runs of a backfill to 1, or use `make backfill`.
+* **Skipped** tasks had nothing to do; their logs say why. **Failed**: `outcome` fails when any task failed.
+* **The report** is written in every case. The link *Report* of the task `report` is its address, a file on the machine
+  that ran the task. (Browsers open `file:` addresses only from the address bar: copy it.) The page links the trend
+  over weeks. If the week trained a model, its MLflow run keeps both pages under `reports`.
+* **The review**: if `gate.promotion` is `reviewed`, `ask_for_review` starts `intentrec_review_{domain}`. This week is
+  then published with the current champion.
+* **A job alone**: `python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`. The page of a task
+  says what its job does.
 """
 
 
 class ReportLink(BaseOperatorLink):
-    """The page that a `report` task wrote: its job prints the address last, and Airflow keeps a task's last line."""
+    """The page of a `report` task. Its job prints the address last, and Airflow keeps the last line of a task."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class ReportLink(BaseOperatorLink):
         return "Report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The page's address, empty where the task did not get that far; asked for when the task ends."""
+        """The address of the page; empty if the task did not write it. Airflow asks when the task ends."""
         from airflow.sdk.execution_time.xcom import XCom
 
         last_line = XCom.get_value(ti_key=ti_key, key="return_value")
@@ -90,7 +90,7 @@ def _section(config: str, name: str) -> dict:
 
 
 def ready_at(config: str, end: str) -> str:
-    """The moment (ISO 8601) from which every row of the service dates before `end` counts: their end + lateness."""
+    """The moment (ISO 8601) when the last row of the service dates before `end` may arrive: their end + lateness."""
     calendar = _section(config, "calendar")
     zone = ZoneInfo(calendar.get("zone", "UTC"))
     closed = datetime.combine(date.fromisoformat(end), time.fromisoformat(calendar.get("day_start", "04:00")), zone)
@@ -100,19 +100,19 @@ def ready_at(config: str, end: str) -> str:
 
 
 def only_where_reviewed(context: Mapping[str, Any]) -> None:
-    """Skip the task where the domain promotes without a person."""
+    """Skip the task if the domain promotes models without a person."""
     config = context["params"]["config"]
     if _section(config, "gate").get("promotion") != "reviewed":
         raise AirflowSkipException(f"{config} does not say gate.promotion: reviewed")
 
 
 def wanted(choice: str) -> str:
-    """Jinja condition: what the run asks for, else yes unless it is a backfilled run."""
+    """Jinja condition: what the run's parameter says; if it is empty, yes except in a backfill."""
     return f"(dag_run.run_type != 'backfill' if params.{choice} is none else params.{choice})"
 
 
 def doc(name: str) -> str | None:
-    """What jobs/<name>.py says of itself, for the page of its task."""
+    """The docstring of jobs/<name>.py, for the page of its task."""
     return ast.get_docstring(ast.parse((ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8")))
 
 
@@ -125,7 +125,7 @@ def job(
     trigger_rule: str = "all_success",
     operator: type[BashOperator] = BashOperator,
 ) -> BashOperator:
-    """A task that runs jobs/<name>.py over the run's range, from the project's root."""
+    """A task that runs jobs/<name>.py over the range of the run, from the project folder."""
     launch = f"{SUBMIT} jobs/{name}.py" if spark and SUBMIT else f"{shlex.quote(PYTHON)} -m jobs.{name}"
     command = f"{launch} --start {START} --end {END} --config {{{{ params.config }}}} {options}".rstrip()
     if only_if:
@@ -168,14 +168,14 @@ def weekly(path: Path) -> DAG:
             task_id="wait_for_lateness",
             target_time="{{ ready_at(params.config, params.end or (data_interval_end | ds)) }}",
             execution_timeout=None,
-            doc_md="Waits, without holding a slot, until the week's late rows are in: its end and `calendar.lateness`.",
+            doc_md="Waits until the late rows of the week are in: its end plus `calendar.lateness`. Holds no worker slot.",
         )
         ingest = job("ingest", "{% if params.include_late %}--include-late{% endif %}", pool="warehouse")
         interactions = job("build_interactions", pool="warehouse")
         sequences = job("build_sequences", pool="warehouse")
         train = job("train", only_if="train", spark=False, pool="gpu")
         gate = job("gate", spark=False)
-        # Not waited for: a person may take days. After a rerun of the week the same page is made anew.
+        # The run does not wait for the answer, which may take days. A rerun of the week makes the same review again.
         ask_for_review = TriggerDagRunOperator(
             task_id="ask_for_review",
             trigger_dag_id=f"intentrec_review_{path.stem}",
@@ -184,7 +184,7 @@ def weekly(path: Path) -> DAG:
             reset_dag_run=True,
             conf={"start": START, "end": END, "config": "{{ params.config }}"},
             pre_execute=only_where_reviewed,
-            doc_md="Starts the review of what was trained, where the domain file says `gate.promotion: reviewed`.",
+            doc_md="Starts the review of the new model, if the domain file says `gate.promotion: reviewed`.",
         )
         publish = job(
             "publish",
@@ -194,8 +194,8 @@ def weekly(path: Path) -> DAG:
             trigger_rule="none_failed",  # a run that does not train publishes with the champion
         )
         report = job("report", spark=False, trigger_rule="all_done", operator=ReportOperator)
-        # `report` succeeds after failures too; this leaf keeps them from turning the run green.
-        outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed", doc_md="Red when any task failed.")
+        # `report` also succeeds after failures. Without this last task, Airflow would then call the run successful.
+        outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed", doc_md="Fails when any task failed.")
         wait >> ingest >> interactions >> sequences >> train >> gate >> publish >> report
         gate >> ask_for_review
         [publish, report, ask_for_review] >> outcome
@@ -203,7 +203,7 @@ def weekly(path: Path) -> DAG:
 
 
 def unreadable(path: Path, why: Exception) -> DAG:
-    """In place of the DAG of a domain file that cannot be read, which must not take the others with it: it says so."""
+    """A DAG that stands in for a domain file that cannot be read and says so. The other DAGs of this file stay."""
     with DAG(
         dag_id=f"intentrec_weekly_{path.stem}",
         schedule="0 0 * * 1",
