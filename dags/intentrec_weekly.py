@@ -168,7 +168,7 @@ def weekly(path: Path) -> DAG:
             task_id="wait_for_lateness",
             target_time="{{ ready_at(params.config, params.end or (data_interval_end | ds)) }}",
             execution_timeout=None,
-            doc_md="Waits, without a worker slot, until the week's late rows are there: its end plus `calendar.lateness`.",
+            doc_md="Waits, without a worker slot, until the late rows are there: week's end plus `calendar.lateness`.",
         )
         ingest = job("ingest", "{% if params.include_late %}--include-late{% endif %}", pool="warehouse")
         interactions = job("build_interactions", pool="warehouse")
