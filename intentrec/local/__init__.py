@@ -1,4 +1,5 @@
-"""Running the pipeline on one machine: Airflow and MLflow as processes, the demo, backfills, what is stale.
+"""The pipeline on one machine: Airflow and MLflow as processes, the demo, backfills, tables on the terminal.
 
-Nothing here imports airflow or mlflow: they are driven from outside, through their commands and their REST API.
+Nothing here imports airflow or mlflow: both are used from outside, through their commands and REST APIs. (The module
+`dags_test` imports airflow in the process that it starts for it.)
 """

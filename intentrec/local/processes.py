@@ -1,7 +1,7 @@
-"""Starting a service and being sure that nothing of it is left.
+"""Start a service as a background process, and stop everything that it started.
 
-Airflow's tasks run in process groups of their own, so a group is not enough: everything that a service starts inherits
-a marker in its environment, and whatever carries the marker is stopped.
+Airflow runs tasks in process groups of their own, so stopping a group is not enough. A service has a marker in its
+environment, which all its descendants inherit; `stop` ends every process with the marker.
 """
 
 import os
@@ -27,7 +27,7 @@ def start(command: list[str], environment: dict[str, str], marker: str, log: Pat
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    # For a moment a program that begins has no environment: whoever looked then would take it for stopped.
+    # For a moment a new process has no environment. Until then `marked` would not find it.
     with suppress(psutil.Error):
         while process.poll() is None and not psutil.Process(process.pid).environ():
             time.sleep(0.001)
@@ -41,7 +41,7 @@ def marked(marker: str) -> list[psutil.Process]:
         try:
             if process.pid != os.getpid() and process.environ().get(MARKER) == marker:
                 found.append(process)
-        except psutil.Error:  # ended meanwhile, or another user's
+        except psutil.Error:  # ended meanwhile, or of another user
             continue
     return found
 

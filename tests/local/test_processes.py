@@ -1,4 +1,4 @@
-"""Nothing that a service started outlives it, wherever it hid."""
+"""Nothing that a service started is left after it was stopped, in whichever process group it runs."""
 
 import os
 import subprocess
