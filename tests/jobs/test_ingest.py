@@ -12,7 +12,7 @@ from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import AuditFailed, PipelineError
 from intentrec.storage.runs import Run
-from intentrec.storage.warehouse import Warehouse
+from intentrec.storage.warehouse import Fingerprint, Warehouse
 from jobs import build_interactions, build_sequences
 from jobs.ingest import body
 from tests.conftest import profile_under
@@ -99,6 +99,12 @@ def whole(spark: SparkSession, streaming: Domain, tmp_path_factory: pytest.TempP
     return home, ingest(home, streaming, W0, W2)
 
 
+@pytest.fixture(scope="module")
+def sums(spark: SparkSession, whole: tuple[Path, Run]) -> dict[str, Fingerprint]:
+    """Checksums of the tables of `whole`."""
+    return Warehouse(spark, whole[1]).checksums()
+
+
 def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) -> None:
     """Accepted and refused rows stand in the tables with their reasons and lines, the others in the counts."""
     run = whole[1]
@@ -131,7 +137,11 @@ def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) ->
 
 @pytest.mark.usefixtures("no_audits")
 def test_weeks_in_any_order_make_the_same_tables(
-    spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
+    spark: SparkSession,
+    streaming: Domain,
+    whole: tuple[Path, Run],
+    sums: dict[str, Fingerprint],
+    tmp_path: Path,
 ) -> None:
     """And late rows are taken in where they are asked for, rows of the other week never."""
     shutil.copytree(whole[0] / "landing", tmp_path / "landing")
@@ -143,17 +153,21 @@ def test_weeks_in_any_order_make_the_same_tables(
     assert (counts["events.late"], counts["events.outside"]) == (0, 2), "what arrives later is not even read"
     assert (late["late.included"], counts["late.included"], counts["late.left_out"]) == (1, 0, 1)
     assert late["events.accepted"] == counts["events.accepted"] + 1
-    assert warehouse.checksums() == Warehouse(spark, whole[1]).checksums()
+    assert warehouse.checksums() == sums
 
 
 def test_a_failed_run_leaves_the_events_as_they_were(
-    spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
+    spark: SparkSession,
+    streaming: Domain,
+    whole: tuple[Path, Run],
+    sums: dict[str, Fingerprint],
+    tmp_path: Path,
 ) -> None:
     """A truncated file, an empty landing zone and nothing but refused rows: one error each; then all is as before."""
     shutil.copytree(whole[0] / "landing", tmp_path / "landing")
     shutil.copytree(whole[0] / "warehouse", tmp_path / "warehouse")
     warehouse = Warehouse(spark, Run("ingest", W0, W2, streaming, profile_under(tmp_path)))
-    before, versions = warehouse.checksums(), dict(whole[1].outputs)
+    before, versions = sums, dict(whole[1].outputs)
     raw = tmp_path / "landing" / "streaming"
     good = {path: path.read_bytes() for path in raw.glob("events/*/*")}
     first = min(good)
@@ -226,7 +240,11 @@ def test_a_silent_week_is_refused_unless_the_service_was_closed(
 
 
 def test_no_snapshot_of_the_first_day(
-    spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
+    spark: SparkSession,
+    streaming: Domain,
+    whole: tuple[Path, Run],
+    sums: dict[str, Fingerprint],
+    tmp_path: Path,
 ) -> None:
     """Where there never was one, and where it is delivered no more: nothing is written."""
     raw = tmp_path / "landing" / "streaming"
@@ -238,10 +256,9 @@ def test_no_snapshot_of_the_first_day(
     assert not (tmp_path / "warehouse").exists()
     shutil.copytree(whole[0] / "warehouse", tmp_path / "warehouse")
     warehouse = Warehouse(spark, Run("ingest", W0, W1, streaming, profile_under(tmp_path)))
-    before = warehouse.checksums()
     with pytest.raises(PipelineError, match=missing):
         ingest(tmp_path, streaming, W0, W1)
-    assert warehouse.checksums() == before
+    assert warehouse.checksums() == sums
 
 
 @pytest.mark.extended
