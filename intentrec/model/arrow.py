@@ -1,4 +1,4 @@
-"""Arrow list columns as flat arrays with offsets: no loop over rows anywhere."""
+"""Arrow list columns as flat arrays with offsets, without loops over rows."""
 
 from typing import TypeAlias
 

@@ -151,8 +151,8 @@ class FeatureEncoder:
     def encode(self, sequences: Rows) -> Encoded:
         """Encode rows of `sequences`.
 
-        A position is a target where `is_target` holds, it lies among the row's `n_new` last and something ended before
-        it.
+        A position is a target if `is_target` holds, it is among the row's `n_new` last ones, and an earlier interaction
+        of the row ended before it.
 
         Raises:
             ValueError: a column is missing, an array is not aligned with the others, or a window was not built.
@@ -205,7 +205,7 @@ class FeatureEncoder:
         return self.vocabulary.index(name, values)
 
     def _numbers(self, sequences: Rows, n: int) -> np.ndarray:
-        """Per column: log1p, standardised and cut at 5 deviations (0 where unknown), and a flag for unknown."""
+        """Two features per column (N, F): log1p, standardised and clipped to 5 deviations, and a flag for unknown."""
         out = np.zeros((n, 2 * len(self.spec.numeric)), np.float32)
         for i, name in enumerate(self.spec.numeric):
             values = flat(sequences, name).to_numpy(zero_copy_only=False)
@@ -251,7 +251,7 @@ def first_positions(title_ids: pa.Array, offsets: np.ndarray) -> np.ndarray:
 
 
 def known_before(moment_N: np.ndarray, position_N: np.ndarray) -> np.ndarray:
-    """How many interactions of the row ended before each one: (N,) int64, from moments that never fall in a row."""
+    """How many interactions of the row ended before each one: (N,) int64. Moments never decrease within a row."""
     begins_N = (position_N == 0) | np.append(True, moment_N[1:] != moment_N[:-1])[: len(moment_N)]
     place_N = np.arange(len(moment_N))
     return position_N - (place_N - np.maximum.accumulate(np.where(begins_N, place_N, 0)))

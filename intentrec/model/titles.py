@@ -15,17 +15,17 @@ FACTS = ("kind", "genres", "creator", "language")
 def titles_of(catalog: Rows) -> pa.Table:
     """One row per title, sorted: title_id, the facts, available_from and available_to.
 
-    Of each item the latest row counts. A title has the facts of its first item by item_id, and is available from when
-    its first item is until its last item no longer is; an open end stays null. A snapshot is complete: an item that the
-    newest one does not list is available no longer, and of a title without any other only the facts are left.
+    Of each item the latest row counts. A title has the facts of its first item by item_id. It is available from the
+    start of its earliest item to the end of its latest one; an open end stays null. A snapshot is complete: an item
+    that the newest one does not list is no longer available. A title without any listed item keeps its facts.
     """
     newest = pc.max(column(catalog, "snapshot_date"))
     items = pa.table({name: column(catalog, name) for name in catalog.schema.names})
     items = items.sort_by([("title_id", "ascending"), ("item_id", "ascending"), ("snapshot_date", "descending")])
-    items = items.filter(pa.array(_first_of_run(items["item_id"]) | _first_of_run(items["title_id"])))
+    items = items.filter(pa.array(_starts_group(items["item_id"]) | _starts_group(items["title_id"])))
     moved = _latest_title(items)
     items = items.filter(pa.array(moved))
-    first = items.filter(pa.array(_first_of_run(items["title_id"])))
+    first = items.filter(pa.array(_starts_group(items["title_id"])))
     listed = pc.equal(items["snapshot_date"], newest)
     going = pc.or_(listed, pc.invert(pc.is_in(items["title_id"], value_set=items.filter(listed)["title_id"])))
     until = pc.if_else(listed, items["available_to"], newest.cast(items["available_to"].type))
@@ -41,14 +41,14 @@ def titles_of(catalog: Rows) -> pa.Table:
 
 
 def latest_rows(catalog: pa.Table) -> pa.Table:
-    """The latest row of each item, by item_id: all that `titles_of` reads, and as many as there are items.
+    """The latest row of each item, by item_id: all rows that `titles_of` needs.
 
     Args:
-        catalog: with one row of an item per snapshot.
+        catalog: one row of an item per snapshot.
     """
     order = [("item_id", "ascending"), ("snapshot_date", "descending")]
     rows = catalog.take(pc.sort_indices(catalog.select(["item_id", "snapshot_date"]), sort_keys=order))
-    return rows.filter(pa.array(_first_of_run(rows["item_id"])))
+    return rows.filter(pa.array(_starts_group(rows["item_id"])))
 
 
 def last_played(titles: pa.Table, sequences: Rows, others: pa.Table | None = None) -> pa.Table:
@@ -57,7 +57,7 @@ def last_played(titles: pa.Table, sequences: Rows, others: pa.Table | None = Non
     Args:
         titles: as `titles_of` gives them.
         sequences: rows of the table.
-        others: what this function found in other rows, to be merged.
+        others: result of this function for other rows, to merge.
     """
     played = pa.table({name: flat(sequences, name) for name in ("title_id", "end_ts", *FACTS)})
     played = played.filter(pc.invert(pc.is_in(played["title_id"], value_set=titles["title_id"].combine_chunks())))
@@ -66,7 +66,7 @@ def last_played(titles: pa.Table, sequences: Rows, others: pa.Table | None = Non
         played.select(["title_id", "end_ts"]), sort_keys=[("title_id", "ascending"), ("end_ts", "descending")]
     )
     played = played.take(order)
-    return played.filter(pa.array(_first_of_run(played["title_id"])))
+    return played.filter(pa.array(_starts_group(played["title_id"])))
 
 
 def with_titles(titles: pa.Table, played: pa.Table) -> pa.Table:
@@ -90,21 +90,21 @@ def in_order(titles: pa.Table, title_ids: Sequence[str]) -> pa.Table:
 
 
 def without_meaning(title_ids: Iterable[str]) -> list[str]:
-    """Distinct titles in an order that means nothing (by hash): what ties keep, served or judged, favours nobody."""
+    """Distinct titles in the order of a hash, so that ties favour no title by its id or popularity."""
     return sorted(set(title_ids), key=lambda title: (hashlib.blake2b(title.encode()).digest(), title))
 
 
 _ENDS = (("available_from", "min"), ("available_to", "max"))
 
 
-def _first_of_run(values: pa.ChunkedArray) -> np.ndarray:
-    """Whether each value of a sorted column differs from the one before it."""
+def _starts_group(values: pa.ChunkedArray) -> np.ndarray:
+    """Whether each value of a sorted column differs from the one before it: (N,) bool."""
     codes = pc.dictionary_encode(values.combine_chunks()).indices.to_numpy(zero_copy_only=False)
     return np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]
 
 
 def _latest_title(items: pa.Table) -> np.ndarray:
-    """Keep an item that changed its title under its latest title only."""
+    """Whether a row is of its item's latest date: an item that changed its title stays under the latest title only."""
     item = pc.dictionary_encode(items["item_id"].combine_chunks()).indices.to_numpy(zero_copy_only=False)
     date = items["snapshot_date"].cast(pa.int32()).to_numpy()
     latest = np.full(item.max(initial=-1) + 1, np.iinfo(np.int32).min, np.int32)

@@ -1,4 +1,4 @@
-"""Token to index, and the statistics of numbers: fitted on training data only, saved with the model."""
+"""Token to index, and statistics of numeric columns. Fitted on training data only, and saved with the model."""
 
 import math
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ FIRST = 2  # index of the first token
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Tokens in the order of their indices, which begin at 2; 0 is padding and 1 any token that is not here.
+    """Tokens in the order of their indices, from 2. Index 0 is padding, and 1 is any token the vocabulary lacks.
 
-    Titles that training learns from come first (`n_seen` of them), then those that only the catalogue or validation
-    knows; both parts, and every other list, are sorted, so that the same data give the same indices. The empty text
-    stands for an unknown fact and is never a token.
+    Titles that training learns from come first, then those of the catalogue or of validation alone. Both parts, and
+    every other list, are sorted, so that the same data give the same indices. The empty text stands for an unknown fact
+    and is never a token.
     """
 
     titles: tuple[str, ...]
-    n_seen: int
-    tokens: dict[str, tuple[str, ...]]
-    numeric: dict[str, tuple[float, float]]
+    n_seen: int  # titles that training learns from
+    tokens: dict[str, tuple[str, ...]]  # column -> tokens
+    numeric: dict[str, tuple[float, float]]  # column -> mean and standard deviation of log(1 + x)
 
     def index(self, name: str, values: pa.Array) -> np.ndarray:
         """Indices of tokens of a column (`title_id` or one of `tokens`): int64, OOV where unknown."""
@@ -59,7 +59,7 @@ class Vocabulary:
 
 
 class Tally:
-    """What a vocabulary is made of, gathered from any number of parts of the sequences: no larger than it."""
+    """Gathers a vocabulary from any number of parts of the sequences, in memory of the vocabulary's size."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self._seen: set[str] = set()
@@ -73,8 +73,8 @@ class Tally:
 
         Args:
             sequences: rows of the table.
-            learned: which interactions, all rows in a line, training learns from (default: all). The others are not
-                looked at, except that their titles get an index.
+            learned: whether training learns from an interaction, (N,) bool, all rows in a line; default: all. Of the
+                others only the titles count, which get an index.
 
         Raises:
             ValueError: a column that the spec names is missing.
@@ -96,7 +96,7 @@ class Tally:
                 self._logs[name] = total, mean + apart * len(logs) / total, squares
 
     def vocabulary(self, titles: Rows) -> Vocabulary:
-        """The vocabulary of all rows taken in and of the catalogue's titles."""
+        """The vocabulary of all added rows and of the catalogue's titles."""
         named = self._named | _tokens(column(titles, "title_id"))
         return Vocabulary(
             titles=(*sorted(self._seen), *sorted(named - self._seen)),

@@ -43,7 +43,8 @@ def launch(processes: int) -> None:
     from torch.distributed.run import main as torchrun
 
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    program = ["-m", spec.name] if spec is not None else [sys.argv[0]]
+    # After "--" torchrun takes no option of the program for its own: --start would be --start-method.
+    program = ["-m", "--", spec.name] if spec is not None else ["--", sys.argv[0]]
     try:
         torchrun(["--standalone", "--nproc-per-node", str(processes), *program, *sys.argv[1:]])
     except ChildFailedError as error:

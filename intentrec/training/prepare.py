@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -88,19 +88,8 @@ def prepare(
     encoder = FeatureEncoder(spec, vocabulary)
     items = encoder.items(in_order(titles, vocabulary.titles))
     parts = {name: out_of_core.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
-    count_I = torch.zeros(len(vocabulary.titles), dtype=torch.long)
-    for bucket in _stored(folder / CHAINED):
-        encoded = encoder.encode(bucket)
-        if domain.training.permute_intents:
-            encoded = permute_intents(encoded, domain.training.seed)
-        train, validation = split(encoded, begin)
-        for name, encoded in ((TRAIN, train), (VALIDATION, validation)):
-            parts[name].append(encoded)
-        title_N = train.flat.title_BL[train.flat.target_BL] - FIRST
-        count_I += torch.bincount(title_N, minlength=len(count_I))
-    (folder / CHAINED).unlink()
+    count_I = _encode(domain, encoder, begin, folder, parts)
     for name, part in parts.items():
-        part.close()
         if not part.targets and (held_out or name == TRAIN):
             raise NothingToTrain(
                 f"no {'training' if name == TRAIN else name} target before {cutoff} in the rows of sequences "
@@ -115,6 +104,26 @@ def prepare(
         digest.update(part.digest.digest())
     about = {"vocabulary": vocabulary.to_dict(), "fingerprint": digest.hexdigest()[:16], "cutoff": str(cutoff)}
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+
+
+def _encode(
+    domain: Domain, encoder: FeatureEncoder, begin: datetime, folder: Path, parts: Mapping[str, out_of_core.Writer]
+) -> Tensor:
+    """Write the chained rows to the writers of training and validation; training targets of each title (I,)."""
+    count_I = torch.zeros(len(encoder.vocabulary.titles), dtype=torch.long)
+    for bucket in _stored(folder / CHAINED):
+        encoded = encoder.encode(bucket)
+        if domain.training.permute_intents:
+            encoded = permute_intents(encoded, domain.training.seed)
+        train, validation = split(encoded, begin)
+        parts[TRAIN].append(train)
+        parts[VALIDATION].append(validation)
+        title_N = train.flat.title_BL[train.flat.target_BL] - FIRST
+        count_I += torch.bincount(title_N, minlength=len(count_I))
+    (folder / CHAINED).unlink()
+    for part in parts.values():
+        part.close()
+    return count_I
 
 
 def _counted(domain: Domain, spec: ModelSpec, train: Encoded, titles: int) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class CausalMask(nn.Module):
         self.ago = None if spec.id_only else AgoBias(spec.heads)
 
     def forward(self, batch: Batch, allowed_BLL: Tensor | None = None) -> Tensor | None:
-        """A mask for `post_norm.Attention`."""
+        """A mask for `transformer.Attention`."""
         if self.ago is None:
             return None if allowed_BLL is None else allowed_BLL.unsqueeze(0)
         return self.ago(seen(ago_buckets(batch.time_BL), causal_mask(batch) if allowed_BLL is None else allowed_BLL))

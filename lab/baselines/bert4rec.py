@@ -33,7 +33,7 @@ from intentrec.model.network import Network, Output, Prediction
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import OOV, Vocabulary
 from lab.baselines.base import Inputs
-from lab.baselines.post_norm import PostNormBlock
+from lab.baselines.transformer import PostNormBlock
 
 LAST_ALONE = 1 / 11  # of a row's masks
 CELLS = 2**16  # positions of cut rows encoded at once
@@ -48,7 +48,7 @@ class BothSides(nn.Module):
         self.after = None if spec.id_only else AgoBias(spec.heads)
 
     def forward(self, time_BL: Tensor, allowed_BLL: Tensor) -> Tensor:
-        """A mask for `post_norm.Attention`."""
+        """A mask for `transformer.Attention`."""
         if self.before is None or self.after is None:
             return allowed_BLL.unsqueeze(0)
         before_HBLL = self.before(seen(ago_buckets(time_BL), allowed_BLL.tril()))

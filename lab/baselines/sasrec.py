@@ -21,7 +21,7 @@ from intentrec.model.features import Batch
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 from lab.baselines.base import Baseline, CausalMask
-from lab.baselines.post_norm import Attention
+from lab.baselines.transformer import Attention
 
 
 class SASRecBlock(nn.Module):

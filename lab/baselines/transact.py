@@ -30,7 +30,7 @@ from intentrec.model.network import Prediction
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 from lab.baselines.base import Baseline, CausalMask
-from lab.baselines.post_norm import PostNormBlock
+from lab.baselines.transformer import PostNormBlock
 
 LATEST = 10
 WINDOW_SECONDS = 86_400  # the random window is shorter than this

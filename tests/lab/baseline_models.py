@@ -11,7 +11,7 @@ from intentrec.model.network import Network
 from intentrec.model.spec import ModelSpec, variant_of
 from intentrec.model.vocabulary import FIRST
 from lab.baselines import build
-from lab.baselines.post_norm import Attention, PostNormBlock
+from lab.baselines.transformer import Attention, PostNormBlock
 from tests.model import world
 
 CAUSAL = ("lstm", "gru", "transformer", "sasrec", "transact")

@@ -92,13 +92,29 @@ def test_interrupted_and_resumed_equals_uninterrupted(streaming: Domain, sequenc
     assert sum(line.startswith("epoch 4/") for line in lines) == 1, "a finished run trains nothing again"
 
 
+@pytest.fixture(scope="module")
+def short_steps(streaming: Domain) -> Domain:
+    """Several steps per epoch."""
+    return domain_of(streaming, model={"dropout": 0.2}, training={"epochs": 3, "tokens": 256})
+
+
+@pytest.fixture(scope="module")
+def whole(short_steps: Domain, sequences: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """The uninterrupted training."""
+    return train(short_steps, sequences, tmp_path_factory.mktemp("whole"))
+
+
 @pytest.mark.parametrize("killed_after", [1, 3, 6])
 def test_resumed_inside_an_epoch_equals_uninterrupted(
-    streaming: Domain, sequences: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+    short_steps: Domain,
+    whole: FitResult,
+    sequences: pa.Table,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_after: int,
 ) -> None:
     """Killed right after the n-th checkpoint, with one after every step: between two steps and before validation."""
-    domain = domain_of(streaming, model={"dropout": 0.2}, training={"epochs": 3, "tokens": 256})
-    whole = train(domain, sequences, tmp_path / "whole")
+    domain = short_steps
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     saved = []
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intentrec.config import ROOT, Domain
@@ -147,6 +147,7 @@ def test_vocabulary_learns_nothing_from_validation(streaming: Domain, tmp_path: 
 
 
 @given(st.lists(st.integers(0, 5), min_size=14, max_size=14), st.booleans())
+@settings(max_examples=30)
 def test_a_vocabulary_from_parts_is_that_of_the_whole(place: list[int], partly: bool) -> None:
     rows = world.random_sequences(3, users=14)
     spec, catalog = world.spec(), world.catalog(5)

@@ -40,34 +40,39 @@ def curve(found: FitResult) -> list[dict[str, float]]:
 
 
 def test_it_is_the_training_for_which_no_day_was_held_out(
-    streaming: Domain, sequences: pa.Table, tmp_path: Path
+    streaming: Domain, sequences: pa.Table, whole: FitResult, tmp_path: Path
 ) -> None:
-    """The same weights, bit by bit, as where the one held-out day holds nothing but somebody who came on it."""
+    """The same weights, bit by bit, as where the one held-out day holds only the rows of a new user."""
     held_out = train(domain(streaming), sequences, tmp_path / "held_out")
-    refit = train(domain(streaming, refit=True), sequences, tmp_path / "refit")
+    refit = whole
     assert curve(refit) == curve(held_out)
     assert (refit.best_epoch, refit.metrics["val_mrr"]) == (held_out.best_epoch, held_out.metrics["val_mrr"])
     known = sequences.to_pylist()[0]
     arrays = [name for name, value in known.items() if isinstance(value, list) and name != "window_start"]
     first = {name: known[name][0] for name in arrays}
     late = [{**first, "end_ts": END + timedelta(hours=hour), "is_target": True} for hour in (1, 2)]
-    stranger = world.row("zzzz", CUTOFF, 2, late)
+    newcomer = world.row("zzzz", CUTOFF, 2, late)
     every_day = domain(streaming, validation_days=1)
     folder = tmp_path / "every_day"
-    rows = pa.concat_tables([sequences, world.table([stranger])])
+    rows = pa.concat_tables([sequences, world.table([newcomer])])
     prepare(every_day, rows, world.catalog(TITLES), CUTOFF, folder / DATA)
     expected = loop.train(every_day, folder, refit.best_epoch)
     assert weights(refit.directory) == weights(expected.directory)
     assert weights(refit.directory) != weights(held_out.directory)
 
 
+@pytest.fixture(scope="module")
+def whole(streaming: Domain, sequences: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """The uninterrupted training."""
+    return train(domain(streaming, refit=True), sequences, tmp_path_factory.mktemp("whole"))
+
+
 @pytest.mark.parametrize("moment", ["epoch 2/", "training anew", "second epoch 1/"])
 def test_interrupted_and_resumed_equals_uninterrupted(
-    streaming: Domain, sequences: pa.Table, tmp_path: Path, moment: str
+    streaming: Domain, sequences: pa.Table, whole: FitResult, tmp_path: Path, moment: str
 ) -> None:
     """In the first training, between the two, and in the second."""
     of = domain(streaming, refit=True)
-    whole = train(of, sequences, tmp_path / "whole")
     assert whole.best_epoch > 1, "the second training has an epoch to go on with"
     stop_at = moment.removeprefix("second ")
     seen: list[str] = []
