@@ -65,7 +65,7 @@ def test_controls_are_not_for_the_weekly_run(tmp_path: Path) -> None:
     text = (FOLDER.parent / "streaming.yaml").read_text()
     for changed, message in (
         (text.replace("variant: v3", "variant: v0s"), "which the weekly run can train"),
-        (text.replace("  weeks: 26", "  weeks: 26\n  permute_intents: true"), "only for comparison"),
+        (text.replace("  weeks: 26", "  weeks: 26\n  permute_intents: true"), "for comparison only"),
     ):
         path = tmp_path / "domain.yaml"
         path.write_text(changed)
