@@ -13,12 +13,11 @@ from pathlib import Path
 
 from intentrec.entry import application
 
-# Stands in for the tasks' interpreter: notes the job, fails where the test says, has the job done, repeats its errors.
+# Stands in for the tasks' interpreter: notes the job, has it done, and repeats its errors.
 INTERPRETER = """#!/bin/bash
 job="${2#jobs.}"
 echo "$job $4 $6" >> "$NOTES"
 echo "[$job $4..$6] started"
-if [ "$job $4" = "$FAIL" ]; then echo "[$job] FAILED: no such thing" >&2; exit 1; fi
 echo "$@" > "$ASK"
 status="$(cat "$ANSWER")"
 cat "$ERRORS" >&2
@@ -54,7 +53,7 @@ def _serve(ask: Path, answer: Path, errors: Path) -> None:
 def serving(folder: Path) -> Iterator[dict[str, str]]:
     """While the block runs, do what the interpreter asks for. Gives the environment in which it asks.
 
-    The jobs' names and intervals are noted in the file NOTES; FAIL may name one that is to fail.
+    The jobs' names and intervals are noted in the file NOTES.
     """
     interpreter, ask, answer, errors = (folder / name for name in ("python", "ask", "answer", "errors"))
     interpreter.write_text(INTERPRETER)
@@ -65,7 +64,7 @@ def serving(folder: Path) -> Iterator[dict[str, str]]:
     server.start()
     try:
         files = {"ASK": ask, "ANSWER": answer, "ERRORS": errors, "NOTES": folder / "notes"}
-        yield {"INTENTREC_PYTHON": str(interpreter), "FAIL": "", **{name: str(path) for name, path in files.items()}}
+        yield {"INTENTREC_PYTHON": str(interpreter), **{name: str(path) for name, path in files.items()}}
     finally:
         ask.write_text("")
         server.join(60)

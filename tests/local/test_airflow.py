@@ -1,4 +1,4 @@
-"""A week whose promotion is reviewed, on a real Airflow, with a stand-in for the jobs' interpreter."""
+"""A week whose promotion is reviewed, and a backfill that fails, on one real Airflow with stand-ins for the jobs."""
 
 import json
 import time
@@ -16,14 +16,17 @@ from intentrec.config import ROOT
 from intentrec.errors import PipelineError
 from intentrec.local import dags_test, processes, services
 from intentrec.local.airflow_client import Airflow
+from intentrec.local.backfill import backfill
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
 
-# Takes the place of `python -m jobs.<job> --start S --end E ...`: notes what it was asked; the card has a page.
+# Stands in for `python -m jobs.<job> --start S --end E ...`: notes its arguments. The card has a page, one job fails.
 JOB = """#!/bin/bash
 echo "${@:2}" >> "$NOTES"
 if [ "$2" = jobs.review_card ]; then cat "$PAGE"; fi
+if [ "$2 $4" = "$FAIL" ]; then echo "[${2#jobs.}] FAILED: no such thing" >&2; exit 1; fi
 """
+FIRST, SECOND, END = date(2026, 8, 3), date(2026, 8, 10), date(2026, 8, 17)
 THINKING = 5.0  # seconds
 WEEKLY, REVIEW = "intentrec_weekly_streaming", "intentrec_review_streaming"
 TEXT = "# A page\n\n| system | ndcg |\n| --- | --- |\n| `<b>|{{ 1 + 1 }}` | 0.1 |\n" + "\n".join(map(str, range(3000)))
@@ -39,14 +42,16 @@ def until(found: Callable[[], Any], patience: float = 240) -> Any:
 
 
 @pytest.mark.slow
-def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
+@pytest.mark.timeout(1200)
+def test_a_challenger_waits_for_a_person_and_a_backfill_stops_at_a_failure(
     new_home: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, notes, page = tmp_path / "job", tmp_path / "notes", tmp_path / "page"
     job.write_text(JOB)
     job.chmod(0o755)
     page.write_text(json.dumps({"version": "7", "page": TEXT}) + "\n")
-    for name, value in {"INTENTREC_PYTHON": job, "NOTES": notes, "PAGE": page}.items():
+    settings = {"INTENTREC_PYTHON": job, "INTENTREC_RETRIES": 0, "NOTES": notes, "PAGE": page}
+    for name, value in {**settings, "FAIL": f"jobs.build_interactions {FIRST}"}.items():
         monkeypatch.setenv(name, str(value))
     reviewed = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
     reviewed["gate"]["promotion"] = "reviewed"
@@ -56,12 +61,12 @@ def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
 
     # `dags test` neither waits for a person nor fails: where one is to be asked, it leaves a run for the scheduler.
     # A week that is run again asks again, in the same run of the review.
-    again = (date(2026, 8, 17), {"config": str(config)})
-    dags_test.run(home, WEEKLY, [(date(2026, 8, 10), {}), again, again], Progress())
+    again = (END, {"config": str(config)})
+    dags_test.run(home, WEEKLY, [(date(2026, 8, 24), {}), again, again], Progress())
     assert "jobs.review" not in notes.read_text()
     notes.unlink()
 
-    marker = f"{home.path}:review"
+    marker = services.up_marker(home)
     try:
         services.start_airflow(home, marker, SCHEDULER__USE_JOB_SCHEDULE="False")
         services.wait_for_airflow(home, marker)
@@ -100,11 +105,20 @@ def test_a_challenger_waits_for_a_person_and_is_published_once_approved(
 
         over = until(ended)
         assert over == "success", (home.logs / "airflow.log").read_text()[-3000:]
+        card, recorded, published = notes.read_text().splitlines()
+        notes.unlink()
+        with pytest.raises(PipelineError, match="is paused in the Airflow that `make up` started"):
+            backfill(home, WEEKLY, FIRST, END, {}, Progress())
+        airflow.call("PATCH", f"/dags/{WEEKLY}", {"is_paused": False})
+        with pytest.raises(PipelineError, match=rf"(?s)week {FIRST} failed.*FAILED: no such thing"):
+            backfill(home, WEEKLY, FIRST, END, {"include_late": True}, Progress())
+        jobs = [line.split()[:5] for line in notes.read_text().splitlines()]
+        week = ["--start", str(FIRST), "--end", str(SECOND)]
+        assert jobs == [[f"jobs.{name}", *week] for name in ("ingest", "build_interactions", "report")]
     finally:
         processes.stop(marker)
-    card, recorded, published = notes.read_text().splitlines()
-    week = f"--start 2026-08-10 --end 2026-08-17 --config {config}"
-    assert card == f"jobs.review_card {week}"
+    about = f"--start 2026-08-10 --end 2026-08-17 --config {config}"
+    assert card == f"jobs.review_card {about}"
     decided = '--version 7 --verdict approved --reason better on "new" titles; $(id) --by admin --at 20'
-    assert recorded.startswith(f"jobs.review_record {week} {decided}")
-    assert published == f"jobs.publish {week} --activate"
+    assert recorded.startswith(f"jobs.review_record {about} {decided}")
+    assert published == f"jobs.publish {about} --activate"
