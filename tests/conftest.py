@@ -29,6 +29,7 @@ LONGEST = (
     "tests/test_end_to_end.py",
     "tests/chaos/test_crash.py",
     "tests/local/test_backfill.py",
+    "tests/local/test_airflow.py",
     "tests/jobs/",
     "tests/registry/",
 )
