@@ -20,9 +20,7 @@ def test_without_the_simulator_it_says_what_to_do_and_starts_nothing(
     """The simulator is a folder of the checkout, and no part of the installed package."""
     monkeypatch.setattr(demos, "ROOT", tmp_path)
     schedule = demos.Schedule(FIRST, 0, 1)
-    with pytest.raises(
-        PipelineError, match=r"no folder simulator/ in .*give the demo a folder of real data with --data"
-    ):
+    with pytest.raises(PipelineError, match=r"no folder simulator/ in .*folder of real data with --data"):
         demos.demo(
             Home(tmp_path / "home"), profile_under(tmp_path), ROOT / "conf" / "streaming.yaml", schedule, simulate=True
         )
