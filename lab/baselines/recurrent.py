@@ -1,8 +1,8 @@
 """LSTM and GRU with intent heads.
 
 LSTM: Hochreiter and Schmidhuber, "Long short-term memory", 1997. GRU: Cho et al., "Learning phrase representations
-using RNN encoder-decoder", 2014; over items as in GRU4Rec (Hidasi et al., 2016), but with the softmax over all titles
-that every system here descends in place of its pairwise losses.
+using RNN encoder-decoder", 2014. Both read items as in GRU4Rec (Hidasi et al., 2016), but with the softmax over all
+titles, as for every model here, instead of pairwise losses.
 
 Shape suffixes: B rows, L positions, D width.
 """
@@ -16,7 +16,7 @@ from lab.baselines.base import Baseline
 
 
 class Recurrent(Baseline):
-    """An embedding, recurrent layers, dropout. Order needs no position: rows are read from left to right."""
+    """An embedding, recurrent layers and dropout. Recurrent layers read in order and need no positions."""
 
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
         super().__init__(spec, vocabulary, positions=False)

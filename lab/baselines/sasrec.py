@@ -1,15 +1,16 @@
 """SASRec (Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018).
 
-As there: item embeddings times sqrt(dim) plus learned positions, blocks of causal attention and a point-wise
-feed-forward net as wide as its input, a last normalisation, and the dot product with the very item embeddings of the
-input. Where the paper's text and the authors' code differ, the code is followed, because its figures are the
-published ones: only queries are normalised, not keys and values; what the residual path carries on is the normalised
-input; heads are put side by side without a projection; and item embeddings begin small, as Glorot's rule for the
-whole table has it: a title that is seen rarely would keep much of a larger start, which is noise to its score.
+From the paper: item embeddings times sqrt(dim) plus learned positions, blocks of causal attention and a point-wise
+feed-forward net as wide as its input, a last normalisation, and the dot product with the same item embeddings.
 
-Two differences. The loss is the softmax over all titles that every system here descends, not a binary one against one
-sampled title. And positions count from a row's start, not from its end: counted from the end, they would tell an
-earlier position how many interactions are still to come.
+Where the paper's text and the authors' code differ, this follows the code, which made the published figures. Only
+queries are normalised, not keys and values. The residual path carries the normalised input. Heads are concatenated
+without a projection. Item embeddings start small, by Glorot's rule for the whole table: a rarely seen title would keep
+much of a larger start, which is noise in its score.
+
+Two things differ from both. The loss is the softmax over all titles, as for every model here, instead of a binary loss
+against one sampled title. Positions count from the start of a row: counted from the end, they would tell an earlier
+position how many interactions follow.
 
 Shape suffixes: B rows, L positions, D width.
 """
@@ -44,7 +45,7 @@ class SASRecBlock(nn.Module):
 
 
 class SASRec(Baseline):
-    """Next item only; the title vectors are met without a layer in between."""
+    """Next item only, without a layer between the encoder and the title vectors."""
 
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
         super().__init__(spec, vocabulary, positions=True)

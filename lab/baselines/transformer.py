@@ -1,9 +1,9 @@
-"""The Transformer with intent heads (Vaswani et al., "Attention is all you need", 2017): its decoder side alone.
+"""The Transformer decoder with intent heads (Vaswani et al., "Attention is all you need", 2017).
 
-As there: embeddings times sqrt(dim), post-norm blocks, ReLU, an inner layer four times as wide. Positions are learned,
-which the paper found to do as well as sinusoids.
+From the paper: embeddings times sqrt(dim), post-norm blocks with dropout on the attention weights too, ReLU, and an
+inner layer four times as wide. Positions are learned; the paper found no difference to sinusoids.
 
-SASRec, BERT4Rec and TransAct use its attention or its blocks, too.
+SASRec, BERT4Rec and TransAct use the attention or the blocks of this module, too.
 
 Shape suffixes: B rows, L positions, D width, H heads (or 1: all alike), K width of a head.
 """

@@ -1,4 +1,4 @@
-"""What every baseline keeps to: no future, no padding, tied titles, titles alone where it is id-only, and it learns."""
+"""Every baseline: no future, no padding, tied titles, no facts if it is id-only, and it learns."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -53,7 +53,9 @@ def slow_vectors(model, one: Batch, hidden: list[int]) -> Tensor:  # type: ignor
 @forms
 @pytest.mark.parametrize("length", [6, 20])
 @torch.no_grad()
-def test_answers_are_a_mask_behind_each_cut_row(id_only: bool, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predicts_with_a_mask_behind_each_cut_row(
+    id_only: bool, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rows cut in the table itself, one by one. With 6 positions, the 5 latest interactions and the mask."""
     monkeypatch.setattr(bert4rec, "CELLS", 50)  # several chunks
     sequences = world.random_sequences(5, users=3, longest=15)
@@ -140,7 +142,7 @@ def test_attention_looks_to_both_sides() -> None:
 @forms
 @torch.no_grad()
 def test_a_hidden_line_sees_no_other_of_its_basket(id_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when it is judged: what else ended at that moment changes neither the one answer nor the other."""
+    """As at prediction: another interaction of the same moment changes neither encoding."""
     (row,) = world.random_sequences(6, users=1, longest=12).to_pylist()
     length = len(row["title_id"])
     row["end_ts"][-3:] = [row["end_ts"][-1]] * 3
@@ -148,14 +150,14 @@ def test_a_hidden_line_sees_no_other_of_its_basket(id_only: bool, monkeypatch: p
     row["n_new"] = 3
     model, encoder, _ = made(spec("bert4rec", id_only), world.table([row]))
     monkeypatch.setattr(torch, "rand", torch.zeros)  # the last moment alone
-    answers = []
+    found = []
     for mate in ("t001", "t002"):
         row["title_id"][-2] = mate
         batch = all_rows(encoder.encode(world.table([row])))
         hidden_BL = draw_hidden(batch.target_BL, batch.time_BL, 0.2)
         assert hidden_BL[0].tolist() == [False] * (length - 3) + [True] * 3
-        answers.append(torch.stack([model.encode(batch, hidden_BL)[0, -1], model.encode(batch, hidden_BL)[0, -3]]))
-    torch.testing.assert_close(*answers, **CLOSE)
+        found.append(torch.stack([model.encode(batch, hidden_BL)[0, -1], model.encode(batch, hidden_BL)[0, -3]]))
+    torch.testing.assert_close(*found, **CLOSE)
 
 
 @settings(max_examples=50)

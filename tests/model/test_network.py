@@ -96,18 +96,18 @@ def test_nothing_that_counts_is_a_loss_of_zero() -> None:
 
 @pytest.mark.parametrize("history", [False, True])
 def test_a_large_sample_trains_like_the_whole_catalogue(history: bool) -> None:
-    """By title vectors of the drawn and the true titles alone."""
+    """It computes vectors of the drawn and the true titles only."""
     sequences = world.random_sequences(9)
     model, encoder, encoded = world.model_of(replace(world.spec(), history_path=history), sequences)
     catalog, batch = world.catalog_of(encoder), encoded.pad(torch.arange(len(encoded)))
     torch.manual_seed(1)
     n = 300_000
     proposal = torch.rand(len(catalog.title_I)) + 0.2
-    asked: list[Items] = []
+    seen: list[Items] = []
     whole_of = model.item_vectors
-    model.item_vectors = lambda items: asked.append(items) or whole_of(items)  # type: ignore[func-returns-value,method-assign]
+    model.item_vectors = lambda items: seen.append(items) or whole_of(items)  # type: ignore[func-returns-value,method-assign]
     sampled = model.loss(batch, catalog, LossSettings(sampled=n, proposal=proposal))
-    known = sum(len(items.title_I) for items in asked)
+    known = sum(len(items.title_I) for items in seen)
     model.item_vectors = whole_of  # type: ignore[method-assign]
     whole = model.loss(batch, catalog, LossSettings())
     assert known <= len(catalog.title_I) + int(batch.target_BL.sum())

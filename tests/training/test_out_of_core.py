@@ -25,7 +25,7 @@ def test_every_row_once_and_a_users_rows_together(
     found = []
     for table in buckets(ds.dataset(sequences), tmp_path / "spilled"):
         assert table.schema == SCHEMA
-        assert len(table) <= max(2 * rows, 4), "about as many rows as were asked for, and all of a user"
+        assert len(table) <= max(2 * rows, 4), "about ROWS rows, and all of a user"
         found.append(table.to_pylist())
     users = Counter(user for part in found for user in {row["user_id"] for row in part})
     assert set(users.values()) == {1}
