@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +31,9 @@ def put(profile: Profile, domain: Domain, table: str, rows: list[dict], partitio
     )
 
 
-def profiles(warehouse: Path | str, *weeks: date, rows: int = 1, mode: str = "append") -> None:
+def profiles(
+    warehouse: Path | str, *weeks: date, rows: int = 1, mode: Literal["append", "overwrite"] = "append"
+) -> None:
     """Write a row of `feature_profiles` for each week."""
     content = [
         {"week": week, "table_name": "interactions", "feature": "kind", "kind": "value", "value": "film", "rows": rows}
