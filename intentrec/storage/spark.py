@@ -3,7 +3,7 @@
 `python -m intentrec.storage.spark` sets an environment up, once. It fetches the Delta jars through Spark's own Ivy, so
 that later sessions need no network. Then it writes the archive of the classes that Spark loads, which later JVMs map
 into memory instead of reading, checking and linking them again. Most of a short job is that: on two cores a session
-that writes and reads a small Delta table takes 13 CPU seconds with the archive and 20 without. Java 19 makes such an
+that writes and reads a small Delta table takes 12.5 CPU seconds with the archive and 19 without. Java 19 makes such an
 archive by itself (`-XX:+AutoCreateSharedArchive`), Java 17 does not.
 """
 
