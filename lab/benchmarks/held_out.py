@@ -1,8 +1,8 @@
 """Leave-one-out as the published figures have it: raw files to rows of `sequences`, without Spark.
 
-Of each user with at least three interactions the last is held out for the test and the one before it for validation.
-The data sets say in which order a user did things and, in part, when; the protocol knows the order alone, so times are
-made up: every training interaction lies before `VALIDATION`, every one that validates behind it.
+Of each user with at least three interactions the last is held out for the test, and the one before it for validation.
+The data sets give the order of a user's interactions and only some of the times. The protocol uses the order alone, so
+times are made up: training interactions lie before `VALIDATION`, validation interactions after it.
 """
 
 import gzip
@@ -25,18 +25,18 @@ from intentrec.errors import PipelineError
 Histories: TypeAlias = dict[str, list[str]]  # user -> items, oldest first
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
-CUTOFF = date(2020, 2, 1)  # behind every interaction but the test's
+CUTOFF = date(2020, 2, 1)  # after every interaction but the test's
 VALIDATION_DAYS = 10
 VALIDATION = START + timedelta(days=25)
-FEWEST = 3  # of a user with less, everything is for training
+FEWEST = 3  # interactions; users with fewer are only for training
 _TEXTS = {"action_type": "play", "kind": "", "creator": "", "language": "", "surface": "", "device": ""}
 
 
 @dataclass(frozen=True)
 class Split:
-    """A data set taken apart."""
+    """A data set in its parts."""
 
-    train: pa.Table  # rows of `sequences`: training targets before VALIDATION, validation targets behind it
+    train: pa.Table  # rows of `sequences`: training targets before VALIDATION, validation targets after it
     before: pa.Table  # one row per tested user: everything before the held-out interaction
     held_out: pa.Array  # its title, in the rows' order
     catalog: pa.Table  # every title, without facts
@@ -56,8 +56,8 @@ def read_games(folder: Path) -> Histories:
 def read_movielens(folder: Path) -> Histories:
     """`u.data` of MovieLens 100K: user, film, rating, second; every rating is an interaction.
 
-    Many ratings of a user share a second. They stay in the order of the file, which was shuffled when it was published,
-    so that the order says nothing about the film.
+    Many ratings of a user share a second. They keep the order of the file, which was shuffled before publication, so
+    that it says nothing about the film.
 
     Raises:
         PipelineError: the file is not there.
@@ -68,7 +68,7 @@ def read_movielens(folder: Path) -> Histories:
 
 
 def split(histories: Histories, length: int, stride: int) -> Split:
-    """Take a data set apart.
+    """Split a data set.
 
     Args:
         histories: what each user did.
@@ -95,7 +95,7 @@ def split(histories: Histories, length: int, stride: int) -> Split:
 
 @dataclass(frozen=True)
 class _Span:
-    """Interactions [begin, end) of a user as one row, of which the last `targets` are asked for."""
+    """Interactions [begin, end) of a user as one row, of which the last `targets` are targets."""
 
     user: str
     begin: int
@@ -130,7 +130,7 @@ def _rows(histories: Histories, spans: Sequence[_Span]) -> pa.Table:
 
 
 def _seconds(span: _Span, events: int) -> np.ndarray:
-    """When each interaction of the span happened: a minute apart, and what validates a month later."""
+    """When each interaction of the span happened: a minute apart, and the validation interaction a month later."""
     k = np.arange(span.begin, span.end)
     validates = (k == events - 2) & (events >= FEWEST)
     return int(START.timestamp()) + 60 * k + np.where(validates, int((VALIDATION - START).total_seconds()), 0)

@@ -99,7 +99,9 @@ def skills(rows: pd.DataFrame, names: list[str], cut: date) -> list[dict[str, An
         baseline = max(accuracy([most] * judged.sum()), accuracy(_of_last_target(rows, name)[judged]))
         line: dict[str, Any] = {"intent": name, "targets": int(judged.sum()), "baseline": baseline}
         for what, columns in sets.items():
-            trees = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=ITERATIONS, random_state=0)
+            trees = HistGradientBoostingClassifier(
+                categorical_features="from_dtype", max_iter=ITERATIONS, random_state=0
+            )
             trees.fit(known.loc[learned, columns], rows.loc[learned, name])
             found = accuracy(trees.predict(known.loc[judged, columns]))
             line[what] = {"accuracy": found, "skill": (found - baseline) / (1 - baseline)}

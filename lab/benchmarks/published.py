@@ -74,9 +74,9 @@ def main(
             row = train(domain_of(name, published, chosen, number), parts, folder)
             scorer = ModelSystem(Predictor.load(folder / "model"), parts.catalog, CUTOFF, titles)
             row |= {"system": chosen, "seed": number, "threads": threads, "commit": code_version()}
-            row["metrics"] = judge(published, parts, titles, scorer)
-            typer.echo(f"{chosen}, seed {number}: {row['metrics'][next(iter(published.candidates))]}")
-            write(results, name, row)
+            metrics = judge(published, parts, titles, scorer)
+            typer.echo(f"{chosen}, seed {number}: {metrics[next(iter(published.candidates))]}")
+            write(results, name, {**row, "metrics": metrics})
 
 
 def domain_of(name: str, published: PublishedSet, system: str, seed: int) -> Domain:
@@ -169,7 +169,7 @@ def _table(published: PublishedSet, systems: dict[str, Rows], against: str) -> s
         trained = [row for row in rows if "epochs" in row]
         cells = [_spread([row["metrics"][against][name] for row in rows]) for name in names]
         seconds = f"{mean(row['seconds_per_epoch'] for row in trained):.1f}" if trained else ""
-        lines.append([system, len(rows), *cells, " / ".join(str(row["epochs"]) for row in trained), seconds])
+        lines.append([system, str(len(rows)), *cells, " / ".join(str(row["epochs"]) for row in trained), seconds])
     return table([against, "seeds", *names, "epochs", "seconds per epoch"], lines, "lr")
 
 

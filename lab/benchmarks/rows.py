@@ -1,4 +1,4 @@
-"""Rows of `sequences` and of the catalogue, made from arrays: what a benchmark trains on needs no pipeline."""
+"""Rows of `sequences` and of the catalogue from arrays, so that a benchmark needs no pipeline."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -21,15 +21,15 @@ def sequences(
     facts: Mapping[str, pa.Array] | None = None,
     windows: Mapping[str, np.ndarray] | None = None,
 ) -> pa.Table:
-    """A row per user, in which every interaction is new and a target.
+    """One row per user, in which every interaction is new and a target.
 
     Args:
-        offsets: where each user's interactions begin, (users + 1,).
-        title_N: titles, all users in a line.
+        offsets: positions where the interactions of each user begin: (users + 1,).
+        title_N: titles of all users, one user after another.
         second_N: when each interaction ended, in seconds from START.
         as_of: of all rows.
-        facts: what is known of the interactions, (N,) by column; the others say nothing.
-        windows: where each interaction's window begins, (N,) by its width, as positions of the row.
+        facts: columns (N,) of facts; the other columns get empty values.
+        windows: by width, the position in its row where the window of each interaction begins: (N,).
     """
     n, users = int(offsets[-1]), len(offsets) - 1
     micros_N = (int(START.timestamp()) + second_N.astype(np.int64)) * 1_000_000

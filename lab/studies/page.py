@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from intentrec.reports.plots import SHOWN
 from intentrec.reports.markdown import table
+from intentrec.reports.plots import SHOWN
 from lab.studies.study import System
 from lab.studies.summary import FEW, METRICS, OURS, REFERENCE, SURE, verdict
 

@@ -1,4 +1,4 @@
-"""A system that does nothing but say when its turns were, in a file that all share."""
+"""A system that only writes the times of its turns, to a file that all systems share."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ def main() -> None:
     task = turns.task()
     if task.titles == 0:
         sys.exit("this system fails")
-    print("noise that is no answer")
+    print("noise that is no message")
     name = Path(task.folder).name
     for _ in range(task.epochs + task.scorings):
         time.sleep(0.02)  # what is prepared between turns

@@ -1,4 +1,4 @@
-"""Intents beside recommendations and outcomes: by hand, and against the predictor's own answers."""
+"""Intents beside recommendations and outcomes: by hand, and against the predictor's own output."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every interaction is asked for once and by one part alone; the files read as published."""
+"""Every interaction is a target once, in one part alone; the files read as published."""
 
 import gzip
 from collections import Counter
@@ -18,10 +18,10 @@ HISTORIES = st.dictionaries(st.text("uv", min_size=1), st.lists(st.sampled_from(
 
 @settings(max_examples=60)
 @given(HISTORIES.filter(bool), st.integers(2, 6), st.data())
-def test_every_interaction_is_asked_for_once(histories: dict[str, list[str]], length: int, data: st.DataObject) -> None:
+def test_every_interaction_is_a_target_once(histories: dict[str, list[str]], length: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(1, length - 1))
     parts = split(histories, length, stride)
-    asked: Counter[tuple[str, str]] = Counter()
+    targets_of: Counter[tuple[str, str]] = Counter()
     late: Counter[tuple[str, str]] = Counter()
     keys = set()
     for row in parts.train.to_pylist():
@@ -29,11 +29,11 @@ def test_every_interaction_is_asked_for_once(histories: dict[str, list[str]], le
         titles, user = row["title_id"], row["user_id"]
         assert len(titles) <= length
         for k in range(max(1, len(titles) - row["n_new"]), len(titles)):
-            (late if row["end_ts"][k] >= VALIDATION else asked)[user, titles[k]] += 1
+            (late if row["end_ts"][k] >= VALIDATION else targets_of)[user, titles[k]] += 1
     assert len(keys) == len(parts.train)  # the key of `sequences`
     tested = {user: items for user, items in histories.items() if len(items) >= 3}
     train = {user: items[1:-2] if user in tested else items[1:] for user, items in histories.items()}
-    assert asked == Counter((user, item) for user, items in train.items() for item in items)
+    assert targets_of == Counter((user, item) for user, items in train.items() for item in items)
     assert late == Counter((user, items[-2]) for user, items in tested.items())
     before = dict(zip(parts.before["user_id"].to_pylist(), parts.before["title_id"].to_pylist(), strict=True))
     assert before == {user: items[:-1][1 - length :] for user, items in tested.items()}

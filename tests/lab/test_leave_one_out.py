@@ -1,4 +1,4 @@
-"""The held-out title against what it competes with: by hand, by plain loops, and where chance is the answer."""
+"""The held-out title against what it competes with: by hand, by plain loops, and against chance."""
 
 from dataclasses import dataclass
 

@@ -54,9 +54,7 @@ def test_nothing_of_now_or_later_is_known(rows: pd.DataFrame) -> None:
     assert facts(changed, ["kind"])[0].loc[at + 1, "latent.1"] == "a"
 
 
-def test_only_the_latent_intents_predict_what_they_decide(
-    rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_latent_intents_predict_what_they_decide(rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictability, "ITERATIONS", 10)
     (line,) = skills(rows, ["kind"], date(2026, 8, 14))
     assert line["targets"] == 60 * (30 - 22)

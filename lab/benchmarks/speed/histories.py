@@ -1,4 +1,4 @@
-"""Made-up histories, the same for every system. Numpy alone, so that every environment can read them."""
+"""Made-up histories, the same for every system. Uses only numpy, so that every environment can read them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class Histories:
-    """What each user did, oldest first, all users in a line."""
+    """The interactions of all users, one user after another, oldest first."""
 
     offsets: np.ndarray  # where a user begins, (users + 1,)
     title_N: np.ndarray  # 0 to titles - 1
@@ -24,7 +24,7 @@ class Histories:
         return Histories(offsets, self.title_N[index_N], self.second_N[index_N])
 
     def users(self) -> np.ndarray:
-        """Whose interaction each is."""
+        """The user of each interaction."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
     def save(self, path: Path) -> None:
@@ -39,7 +39,7 @@ def load(path: str) -> Histories:
 
 
 def make(users: int, titles: int, longest: int, mixed: bool, seed: int = 7) -> Histories:
-    """Users who half of the time go on to the title's successor and otherwise to any.
+    """Users who continue with the title's successor half of the time, and with any title otherwise.
 
     Args:
         users: how many.

@@ -1,4 +1,4 @@
-"""This project's SASRec at the task: the training loop and the predictor that the pipeline runs."""
+"""This project's SASRec in the task, with the pipeline's training loop and predictor."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,9 +19,7 @@ from lab.benchmarks import rows
 from lab.benchmarks.speed import turns
 from lab.benchmarks.speed.histories import HOUR, Histories, load
 
-VALIDATING = (
-    8  # users whose last interaction is for validation: the loop wants some, and the others want no time for it
-)
+VALIDATING = 8  # users whose last interaction is for validation: the loop needs some, and few cost no time
 
 
 def main() -> None:
@@ -61,7 +59,7 @@ def main() -> None:
 
 
 class _Turns:
-    """Takes the loop's lines: one before the first epoch, and one after each. A turn is all between two of them."""
+    """Receives the loop's lines: one before the first epoch and one after each. A turn lies between two of them."""
 
     def __init__(self, epochs: int) -> None:
         self._left = epochs
@@ -83,7 +81,7 @@ def _with_validation(histories: Histories, task: turns.Task) -> Histories:
 
 
 def _domain(task: turns.Task, train: Histories) -> Domain:
-    """The shipped domain, but for the sizes of the task: SASRec on titles alone."""
+    """The shipped domain with the sizes of the task: SASRec on titles alone."""
     domain = load_domain(ROOT / "conf" / "streaming.yaml").model_dump(mode="json")
     domain["calendar"] |= {"zone": "UTC", "day_start": "00:00"}
     domain["sequences"] |= {"length": task.length + 1}
@@ -94,7 +92,7 @@ def _domain(task: turns.Task, train: Histories) -> Domain:
         "validation_days": 1,
         "learning_rate": task.rate,
         "weight_decay": 0.0,
-        # As many sequences a step as the others have, however long they are.
+        # As many sequences per step as the others have, however long they are.
         "tokens": round(task.batch * float(np.diff(train.offsets).mean())),
     }
     return with_variant(Domain.model_validate(domain), "sasrec", id_only=True)

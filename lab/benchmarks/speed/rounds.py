@@ -22,7 +22,7 @@ TAIL = 2000  # characters of a system's output that are shown when it fails
 
 @dataclass(frozen=True)
 class Timing:
-    """What a system took for each turn, warm-up excluded, and what it was."""
+    """Seconds of a system's turns without the warm-up, and facts about it."""
 
     train: list[float]  # seconds of an epoch
     score: list[float]  # seconds for all users
@@ -43,7 +43,7 @@ def measure(pythons: Mapping[str, Path], task: Task, folder: Path, warmup: int) 
     """
     systems = {name: _System(name, python, task, folder / name) for name, python in pythons.items()}
     try:
-        # What a system prepares between two turns must not be in another one's turn, so each is waited for.
+        # A system must not prepare its next turn during the turn of another one, so each is waited for.
         waiting = {name: system.start() for name, system in systems.items()}
         assert set(waiting.values()) == {"ready"}
         seconds: dict[str, list[float]] = {name: [] for name in systems}
@@ -52,7 +52,7 @@ def measure(pythons: Mapping[str, Path], task: Task, folder: Path, warmup: int) 
             for name, system in systems.items():
                 seconds[name].append(system.turn())
                 print(f"{name}: {seconds[name][-1]:.2f} s", flush=True)
-                abouts[name] = system.answer()
+                abouts[name] = system.message()
     finally:
         for system in systems.values():
             system.stop()
@@ -87,19 +87,19 @@ def python_of(system: str, root: Path) -> Path:
 
 
 def program_of(system: str) -> str:
-    """The module that does the task with a system."""
+    """The module that runs the task with a system."""
     return f"lab.benchmarks.speed.{PEERS.get(system, OURS)}"
 
 
 class _System:
-    """A system's process, told by a line that it may go on."""
+    """The process of a system; a line on its input starts a turn."""
 
     def __init__(self, name: str, python: Path, task: Task, folder: Path) -> None:
         self.name = name
         folder.mkdir(parents=True)
         self._log = folder / "output.txt"
         arguments = json.dumps({**asdict(task), "folder": str(folder)})
-        # Standard libraries other than torch's must not take more threads than torch.
+        # Other libraries must not take more threads than torch.
         environment = os.environ | {"OMP_NUM_THREADS": str(task.threads), "MKL_NUM_THREADS": str(task.threads)}
         self._begin = lambda output: subprocess.Popen(
             [python, "-W", "ignore", "-m", program_of(name), arguments],
@@ -116,21 +116,21 @@ class _System:
         """Start it and wait until it is ready for its first turn."""
         with self._log.open("w") as output:
             self._process = self._begin(output)
-        return self.answer()
+        return self.message()
 
     def turn(self) -> float:
-        """Let it take its turn: seconds."""
+        """Let it take its turn; the seconds it took."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return float(self.answer())
+        return float(self.message())
 
-    def answer(self) -> Any:
-        """What it says next.
+    def message(self) -> Any:
+        """Its next message.
 
         Raises:
-            PipelineError: it ended without a word.
+            PipelineError: it ended without a message.
         """
         assert self._process is not None
         assert self._process.stdout is not None
@@ -140,7 +140,7 @@ class _System:
         return json.loads(line)
 
     def stop(self) -> None:
-        """End it, if it has not."""
+        """End the process."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()

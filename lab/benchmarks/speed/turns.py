@@ -1,6 +1,6 @@
-"""How a system at work takes turns with the others, so that all meet the same machine: it waits to be told to begin.
+"""The side of a measured system: it waits for its turn, so that all systems meet the same machine.
 
-The standard library alone: this runs in every system's own environment.
+Uses only the standard library, because it runs in the environment of every system.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Task:
-    """What every system does alike."""
+    """The task, the same for every system."""
 
     data: str  # a file of `histories`
     folder: str  # for what the system writes
@@ -33,8 +33,8 @@ class Task:
     threads: int
 
 
-# What the systems print goes to stderr; the answers have stdout for themselves.
-_answers = os.fdopen(os.dup(1), "w")
+# What the systems print goes to stderr; stdout is for the messages alone.
+_messages = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 _begun = 0.0
 
@@ -47,20 +47,20 @@ def task() -> Task:
 def begin() -> None:
     """Wait for this system's turn."""
     global _begun
-    _say("ready")
+    _send("ready")
     sys.stdin.readline()
     _begun = time.perf_counter()
 
 
 def end() -> None:
-    """Say how long the turn took."""
-    _say(time.perf_counter() - _begun)
+    """Send how long the turn took."""
+    _send(time.perf_counter() - _begun)
 
 
 def about(**facts: Any) -> None:
-    """Say what the system was, when all is done."""
+    """Send facts about the system, at the end."""
     # Linux counts in KiB.
-    _say({**facts, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+    _send({**facts, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
 
 
 def epochs(base: type) -> Any:
@@ -76,5 +76,5 @@ def epochs(base: type) -> Any:
     return Epochs()
 
 
-def _say(what: object) -> None:
-    print(json.dumps(what), file=_answers, flush=True)
+def _send(what: object) -> None:
+    print(json.dumps(what), file=_messages, flush=True)

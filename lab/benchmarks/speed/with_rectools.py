@@ -1,4 +1,4 @@
-"""RecTools' SASRec at the task, through its public interface. Runs in its own environment."""
+"""RecTools' SASRec in the task, through its public interface. Runs in its own environment."""
 
 from importlib.metadata import version
 

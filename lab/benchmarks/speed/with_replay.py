@@ -1,4 +1,4 @@
-"""RePlay's SasRec at the task, through its public interface. Runs in its own environment."""
+"""RePlay's SasRec in the task, through its public interface. Runs in its own environment."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -85,7 +85,7 @@ def schema_of(task: turns.Task) -> TensorSchema:
 
 
 def with_trimming(transforms: dict[str, list]) -> dict[str, list]:
-    """RePlay's transforms and those of its own that cut off padding which a whole batch has in common."""
+    """RePlay's transforms, and its own transforms that cut padding shared by a whole batch."""
     trims = {
         "train": TargetAwareAdaptiveTrimTransform([ITEM, "positive_labels"]),
         "predict": AdaptiveTrimTransform(ITEM),
@@ -98,7 +98,7 @@ def with_trimming(transforms: dict[str, list]) -> dict[str, list]:
 
 
 def trainer(callback: lightning.Callback, epochs: int | None = None) -> lightning.Trainer:
-    """A trainer that does nothing on the side."""
+    """A trainer without logs, checkpoints and progress."""
     return lightning.Trainer(
         max_epochs=epochs,
         limit_val_batches=0,
