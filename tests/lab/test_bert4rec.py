@@ -53,9 +53,7 @@ def slow_vectors(model, one: Batch, hidden: list[int]) -> Tensor:  # type: ignor
 @forms
 @pytest.mark.parametrize("length", [6, 20])
 @torch.no_grad()
-def test_predicts_with_a_mask_behind_each_cut_row(
-    id_only: bool, length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predicts_with_a_mask_behind_each_cut_row(id_only: bool, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows cut in the table itself, one by one. With 6 positions, the 5 latest interactions and the mask."""
     monkeypatch.setattr(bert4rec, "CELLS", 50)  # several chunks
     sequences = world.random_sequences(5, users=3, longest=15)

@@ -158,7 +158,7 @@ def model_of(chosen: ModelSpec, sequences: pa.Table, seed: int = 0) -> tuple[Int
     model = IntentRec(chosen, vocabulary).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter.add_(0.1 * torch.randn_like(parameter))
     encoder = FeatureEncoder(chosen, vocabulary)
     return model, encoder, encoder.encode(sequences)
 
