@@ -3,7 +3,8 @@
 Three parts can be written by hand: dropout with fewer random bits, attention under a mask with a gradient, and the
 softmax over the catalogue. The model keeps such a part only if torch's own makes a step more than 10 % longer. The
 first two save less, so the model uses torch's; their code is here to be measured again. The softmax by hand stays in
-`loss.item_loss`. On a shared machine with two cores and the settings of conf/streaming.yaml, torch's own took longer by:
+`loss.item_loss`. On a shared machine with two cores and the settings of conf/streaming.yaml, torch's own took longer
+by:
 
     part               1 thread, 1,000 titles   2 threads, 1,000   1 thread, 3,000   1 thread, long rows
     dropout                    2 to 4 %               3 %                4 %                3 %
