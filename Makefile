@@ -22,7 +22,7 @@ RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
 
 .PHONY: help setup demo backfill rollback study status crash up down tour docs test test-fast test-all lint
 
-help:  ## this list
+help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(READY): requirements.lock pyproject.toml intentrec/storage/spark.py
@@ -35,33 +35,33 @@ $(READY): requirements.lock pyproject.toml intentrec/storage/spark.py
 	$(BIN)/python -m intentrec.storage.spark
 	touch $(READY)
 
-setup: $(READY)  ## environment and Delta jars under .venv, once
+setup: $(READY)  ## install the environment and the Delta jars under .venv, once
 
-demo: $(READY)  ## weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of real data, else simulated]
+demo: $(READY)  ## run the weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of real data, else simulated]
 	$(BIN)/intentrec demo --config $(CONFIG) $(if $(DATA),--data "$(INTENTREC_DATA)")
 
-backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1 only lists] [CASCADE=1] [OPTIONS=]
+backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1: only the plan] [CASCADE=1: also later weeks] [OPTIONS=]
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo "make backfill FROM=2026-08-17 TO=2026-08-31: first service date, and the one after the last" >&2; exit 2; }
 	$(BIN)/intentrec $(if $(DRY),plan,backfill) $(RANGE) $(if $(CASCADE),--cascade) $(OPTIONS)
 
 rollback: $(READY)  ## make the release before the active one active again: REASON="why" [DOMAIN=] [TO=release]
 	@$(BIN)/intentrec rollback --config $(CONFIG) --reason "$$INTENTREC_REASON" $(if $(TO),--to "$(TO)")
 
-study: $(READY)  ## the paper's tables: DATASET=kuairand (a file of conf/studies) [DATA=its folder] [OPTIONS=]
+study: $(READY)  ## run a study of the paper's tables: DATASET=kuairand (a file of conf/studies) [DATA=its folder] [OPTIONS=]
 	@test -n "$(DATASET)" || { echo "make study DATASET=kuairand: a file of conf/studies, without its ending" >&2; exit 2; }
 	$(BIN)/python -m lab.studies $(DATASET) $(OPTIONS)
 
-status: $(READY)  ## rows by week and table, what is stale, the active release: [DOMAIN=]
+status: $(READY)  ## show rows by week and table, what is stale, the active release: [DOMAIN=]
 	$(BIN)/intentrec status --config $(CONFIG)
 
-crash: $(READY)  ## a hundred faults in three weeks, then kills of the scheduler: tables as without them [OPTIONS=]
+crash: $(READY)  ## inject a hundred faults into three weeks, then kill the scheduler; compare all tables [OPTIONS=]
 	$(BIN)/python -m tests.chaos crash $(OPTIONS)
 	$(BIN)/python -m tests.chaos outages
 
 up: $(READY)  ## serve Airflow and MLflow on 127.0.0.1: [AIRFLOW_PORT=8080] [MLFLOW_PORT=5000]
 	$(BIN)/intentrec up
 
-down: $(READY)  ## stop them
+down: $(READY)  ## stop Airflow and MLflow
 	$(BIN)/intentrec down
 
 # A browser's driver is no dependency of the project: uv lays it over the environment for this one command.
@@ -73,16 +73,16 @@ tour: $(READY)  ## take the pictures of the documentation again, after `make dem
 docs: $(READY)  ## build the documentation site in var/site; fails on a broken link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-test: $(READY)  ## every test that continuous integration runs
+test: $(READY)  ## run every test that continuous integration runs
 	$(PYTEST) -m "not extended"
 
-test-fast: $(READY)  ## the inner loop, under two minutes
+test-fast: $(READY)  ## run the tests of the inner loop, under two minutes
 	$(PYTEST) -m "not slow and not extended"
 
-test-all: $(READY)  ## every test, also fault injection and whole real files
+test-all: $(READY)  ## run every test, also fault injection and whole real files
 	$(PYTEST)
 
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

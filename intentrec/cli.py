@@ -1,4 +1,4 @@
-"""The commands that people type: `intentrec --help`. The jobs of the pipeline are `python -m jobs.NAME`."""
+"""Run the demo, look at weeks, backfill, review and roll back. A single job is `python -m jobs.NAME --help`."""
 
 import os
 import signal
@@ -25,13 +25,13 @@ From = Annotated[
 To = Annotated[
     date, typer.Option("--to", parser=date.fromisoformat, metavar="YYYY-MM-DD", help="service date after the last")
 ]
-Train = Annotated[bool, typer.Option("--train", help="also train a challenger in each week, and judge it")]
+Train = Annotated[bool, typer.Option("--train", help="also train a challenger in each week and judge it")]
 Publish = Annotated[bool, typer.Option("--publish", help="also score each week's snapshot with the champion")]
-Activate = Annotated[bool, typer.Option("--activate", help="also let a published release become the active one")]
-IncludeLate = Annotated[bool, typer.Option("--include-late", help="take in rows that arrived after the lateness")]
+Activate = Annotated[bool, typer.Option("--activate", help="with --publish: make the published release the active one")]
+IncludeLate = Annotated[bool, typer.Option("--include-late", help="also accept rows that arrived after the lateness")]
 Cascade = Annotated[
     bool,
-    typer.Option("--cascade", help="go on to the last built week, so that no table before publication is stale"),
+    typer.Option("--cascade", help="also rebuild the later weeks, so that no table before publication is stale"),
 ]
 
 
@@ -47,8 +47,8 @@ def _interruptible() -> None:
 def demo(
     config: Config = STREAMING,
     data: Annotated[Path | None, typer.Option(help="folder of real data; without it, data is simulated")] = None,
-    history: Annotated[int | None, typer.Option(help="weeks loaded as one range; default 6 simulated, 0 real")] = None,
-    weeks: Annotated[int, typer.Option(help="weekly runs after them")] = 2,
+    history: Annotated[int | None, typer.Option(help="weeks loaded first; default: 6 simulated, 0 real")] = None,
+    weeks: Annotated[int, typer.Option(help="ordinary weekly runs after these weeks")] = 2,
 ) -> None:
     """Run the weekly DAG through Airflow, on simulated data or on a folder of real data."""
     from intentrec.local import demo as demos
@@ -73,7 +73,7 @@ def plan(
     include_late: IncludeLate = False,
     cascade: Cascade = False,
 ) -> None:
-    """List what the same backfill would rebuild, make stale, take and leave unpublished. Changes nothing, no Spark."""
+    """Show what a backfill with these options would replace and make stale, and how long it takes. Starts no Spark."""
     from intentrec.local import backfill as backfills
     from intentrec.local import terminal
 
@@ -93,7 +93,7 @@ def backfill(
     include_late: IncludeLate = False,
     cascade: Cascade = False,
 ) -> None:
-    """Rebuild whole weeks through Airflow's backfill, oldest first, and follow it to its end."""
+    """Rebuild whole weeks through Airflow's backfill, oldest first, and wait until it has ended."""
     from intentrec.local import backfill as backfills
     from intentrec.local import dags_test, terminal
     from intentrec.local.progress import Progress
@@ -110,7 +110,7 @@ def backfill(
 
 @app.command()
 def status(config: Config = STREAMING) -> None:
-    """Weeks by tables: rows, what is stale, and the active release. Starts no Spark."""
+    """Show rows by week and table, what is stale, and the active release. Starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import staleness
     from intentrec.storage import delta
@@ -130,7 +130,7 @@ def week(
     ],
     config: Config = STREAMING,
 ) -> None:
-    """What a week cost, read, wrote and refused, attempt by attempt. From the ledger, starts no Spark."""
+    """Show every run over a week: seconds, versions read and written, refused rows. Starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import costs
     from intentrec.storage.runs import ledger
@@ -141,12 +141,12 @@ def week(
 
 @app.command()
 def review(
-    verdict: Annotated[str, typer.Argument(help="approve, reject, or settle: act on tags and aliases set by hand")],
-    version: Annotated[str, typer.Argument(help="number of the registered version; none for settle")] = "",
-    reason: Annotated[str, typer.Option(help="why; kept with the version")] = "",
+    verdict: Annotated[str, typer.Argument(help="approve, reject, or settle: record what was set by hand in MLflow")],
+    version: Annotated[str, typer.Argument(help="number of the version; not for settle")] = "",
+    reason: Annotated[str, typer.Option(help="why; kept with the version; needed to approve or reject")] = "",
     config: Config = STREAMING,
 ) -> None:
-    """Decide about a model, as the review page in Airflow does. Publishes nothing by itself."""
+    """Approve or reject a model. Publishes nothing; prints the command that does."""
     from intentrec.local import review_cli
 
     review_cli.review(config, verdict, version, reason)
@@ -154,11 +154,11 @@ def review(
 
 @app.command()
 def rollback(
-    reason: Annotated[str, typer.Option(help="why; kept with the version and in the ledger")] = "",
-    to: Annotated[str, typer.Option(help="release to go to; default: the one before the active one")] = "",
+    reason: Annotated[str, typer.Option(help="why; kept with the version and in the ledger; needed")] = "",
+    to: Annotated[str, typer.Option(help="id of the release to go to; default: the one before the active one")] = "",
     config: Config = STREAMING,
 ) -> None:
-    """Make the release before the active one active again, in seconds. Starts no Spark."""
+    """Make the release before the active one active again. Starts no Spark."""
     from intentrec.local import review_cli
 
     review_cli.rollback(config, reason, to)
@@ -166,7 +166,7 @@ def rollback(
 
 @app.command()
 def checksums(config: Config = STREAMING) -> None:
-    """Rows and checksum of every table. Starts Spark."""
+    """Print rows and checksum of every table but the ledger. Starts Spark."""
     from intentrec.storage import spark
     from intentrec.storage.runs import Run
     from intentrec.storage.warehouse import Warehouse
@@ -180,7 +180,7 @@ def checksums(config: Config = STREAMING) -> None:
 
 @app.command()
 def migrate(config: Config = STREAMING) -> None:
-    """Give existing tables the column names of this version. A second call changes nothing. Starts Spark."""
+    """Rename columns of existing tables to the names of this version. A second call changes nothing. Starts Spark."""
     from intentrec.calendar import WEEK
     from intentrec.registry import migration
     from intentrec.storage import delta
@@ -197,7 +197,7 @@ def migrate(config: Config = STREAMING) -> None:
 
 @rules_app.command()
 def preview(start: From, end: To, config: Config = STREAMING) -> None:
-    """Show how the rules of this file would shift the labels of stored interactions. Writes nothing."""
+    """Show how the rules of this file would change the labels of stored interactions. Writes nothing. Starts Spark."""
     from intentrec.interactions.preview import preview as compare
     from intentrec.local import terminal
     from intentrec.storage.runs import Run
@@ -209,7 +209,7 @@ def preview(start: From, end: To, config: Config = STREAMING) -> None:
 
 @app.command()
 def up() -> None:
-    """Serve Airflow and MLflow on 127.0.0.1 (AIRFLOW_PORT, MLFLOW_PORT) with generated passwords."""
+    """Serve Airflow and MLflow on 127.0.0.1 (AIRFLOW_PORT, MLFLOW_PORT) with a generated password."""
     from intentrec.local import services
 
     services.up(Home.here(), load_profile())
@@ -217,7 +217,7 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop them, and every task that they started."""
+    """Stop Airflow and MLflow, and every task that they started."""
     from intentrec.local import services
 
     services.down(Home.here())

@@ -106,19 +106,21 @@ S = TypeVar("S", bound=Strict)
 class Source(Strict):
     """Where raw rows come from: a module of `intentrec.sources` and its own options."""
 
-    reader: Name
-    options: dict[str, str | int | float | bool] = {}
+    reader: Name = Field(description="module of `intentrec.sources` that reads the files, such as `jsonl`")
+    options: dict[str, str | int | float | bool] = Field(
+        {}, description="`data`: folder of the raw files, else INTENTREC_DATA, else the landing zone"
+    )
 
 
 class Calendar(Strict):
     """The service's days and weeks."""
 
-    zone: str = "UTC"
-    day_start: Clock = time(4)
-    session_gap: Duration = "30m"
-    lateness: Duration = "2d"
+    zone: str = Field("UTC", description="time zone of the service, such as `Europe/London`")
+    day_start: Clock = Field(time(4), description="time in `zone` at which a service day starts; write it in quotes")
+    session_gap: Duration = Field("30m", description="a session ends after so long without an event")
+    lateness: Duration = Field("2d", description="how long after a week's end its rows may still arrive")
     history_start: date = Field(description="first service date of the data, a Monday: weeks begin on it")
-    censored_weeks: int = Field(0, ge=0, description="weeks from history_start that train no target")
+    censored_weeks: int = Field(0, ge=0, description="weeks from `history_start` on that have no targets")
 
     @field_validator("zone")
     @classmethod
@@ -139,15 +141,17 @@ class Calendar(Strict):
 
 
 class Events(Strict):
-    """What a raw row may be."""
+    """Which raw rows are accepted."""
 
-    types: list[Name] = Field(min_length=1)
-    play_types: list[Name] = Field(description="types that play an item; the others only touch it")
-    list_add: Name | None = None
-    list_remove: Name | None = None
+    types: list[Name] = Field(min_length=1, description="values of `event_type` that are accepted")
+    play_types: list[Name] = Field(description="types that play (or buy) an item; the others only touch it")
+    list_add: Name | None = Field(None, description="type that puts a title on the user's list")
+    list_remove: Name | None = Field(None, description="type that takes a title off the list")
     signals: list[Name] = Field([], description="numeric fields of `extra`, summed over a visit")
-    max_duration: Duration = "12h"
-    max_hours_per_day: PositiveFloat = Field(20.0, description="a user beyond this on one service day is not a person")
+    max_duration: Duration = Field("12h", description="a longer event is refused")
+    max_hours_per_day: PositiveFloat = Field(
+        20.0, description="a user with more hours on one service day is taken for a bot: that day is refused"
+    )
     max_clock_skew: Duration = Field("1d", description="how far an event may lie after its arrival")
     max_age: Duration = Field("60d", description="how far an event may lie before its arrival")
 
@@ -169,19 +173,23 @@ class Events(Strict):
 
 
 class ActionType(Strict):
-    """One rule: a label, and a Spark SQL condition over r (the visit), s (user x title before) and u (user before)."""
+    """One rule: a label, and a Spark SQL condition over r (the visit), s (this user and title before) and u (this user before)."""
 
-    name: Name
-    when: str
+    name: Name = Field(description="the label")
+    when: str = Field(description="Spark SQL condition over `r`, `s` and `u`; the first rule that matches wins")
 
 
 class Interactions(Strict):
     """How visits are labelled."""
 
-    state_weeks: PositiveInt = 52
-    finished_fraction: float = Field(0.9, gt=0, le=1)
-    target_when: str = "true"
-    action_types: list[ActionType] = Field(min_length=1)
+    state_weeks: PositiveInt = Field(52, description="weeks after which a fact of the title state expires")
+    finished_fraction: float = Field(
+        0.9, gt=0, le=1, description="an item counts as finished from this share of its runtime on"
+    )
+    target_when: str = Field(
+        "true", description="Spark SQL condition over the columns of `interactions`: which of them are targets"
+    )
+    action_types: list[ActionType] = Field(min_length=1, description="ordered rules, see below")
 
     @model_validator(mode="after")
     def _distinct(self) -> "Interactions":
@@ -198,21 +206,27 @@ class Interactions(Strict):
 
 
 class DurationWeight(Strict):
-    """d_k of Eq. 3: transform, clip, normalise to [floor, 1]."""
+    """d_k of Eq. 3: the duration is clipped, transformed and scaled to [floor, 1]."""
 
-    transform: Literal["log1p", "linear", "none"] = "log1p"
-    clip: Duration = "4h"
-    floor: float = Field(0.0, ge=0, le=1)
-    side: Literal["k", "k+1"] = Field("k", description="whose duration weighs the prediction made at position k")
+    transform: Literal["log1p", "linear", "none"] = Field(
+        "log1p", description="how the clipped duration becomes a weight; `none`: every weight is 1"
+    )
+    clip: Duration = Field("4h", description="this duration and longer ones have weight 1")
+    floor: float = Field(0.0, ge=0, le=1, description="smallest weight")
+    side: Literal["k", "k+1"] = Field(
+        "k", description="whose duration weighs the prediction of interaction k+1: that of k or of k+1"
+    )
 
 
 class Sequences(Strict):
     """The latest n interactions of each active user."""
 
-    length: PositiveInt = 50
-    lookback: Duration = "52w"
-    windows: list[Duration] = Field(["1d", "7d", "30d"], min_length=1)
-    weight: DurationWeight = DurationWeight()
+    length: PositiveInt = Field(50, description="n: interactions of a user that are kept, the latest")
+    lookback: Duration = Field("52w", description="older interactions are left out; whole days, at least a week")
+    windows: list[Duration] = Field(
+        ["1d", "7d", "30d"], min_length=1, description="short-term windows H whose starts are stored"
+    )
+    weight: DurationWeight = Field(DurationWeight(), description="duration weight d_k, see below")
 
     @model_validator(mode="after")
     def _whole_days(self) -> "Sequences":
@@ -228,10 +242,12 @@ class Sequences(Strict):
 class Intent(Strict):
     """One intent head: predicts `column` of the next interaction."""
 
-    name: Name
-    column: str
-    bins: list[float] = Field([], description="upper bounds that cut a numeric column into classes, ascending")
-    labels: list[str] = Field([], description="names of the classes that bins make: one more than bins")
+    name: Name = Field(description="name of the intent in all tables")
+    column: str = Field(
+        description=f"what it predicts: one of {', '.join(CATEGORICAL + MULTI_LABEL + NUMERIC)}",
+    )
+    bins: list[float] = Field([], description="for a numeric column: inclusive upper bounds of its classes, ascending")
+    labels: list[str] = Field([], description="for a numeric column: names of its classes, one more than bins")
 
     @model_validator(mode="after")
     def _column(self) -> "Intent":
@@ -251,26 +267,39 @@ class Intent(Strict):
 
 
 class Model(Strict):
-    """Sizes and variant of IntentRec (Tables 2 and 3 of the paper)."""
+    """Variant, inputs and sizes of IntentRec."""
 
-    variant: str = Field("v3", description="v0 to v3")
-    intents: list[Name] = Field([], description="which of the domain's intents to predict; empty means all")
-    windows: list[Duration] = Field(["7d"], description="H of S_k, V3 only; each must be one of sequences.windows")
-    categorical: list[str] = Field(["action_type", "kind", "surface"])
-    multi_label: list[str] = Field(["genres"])
-    numeric: list[str] = Field(["duration_s", "release_age_days"])
-    item_features: list[str] = Field(["kind", "genres"], description="facts that enter the item tower")
-    dim: PositiveInt = 64
-    dim_intent: PositiveInt = 32
-    heads: PositiveInt = 2
-    layers: PositiveInt = 2
-    dropout: float = Field(0.1, ge=0, lt=1)
-    intent_weight: float = Field(0.2, ge=0, description="lambda of Eq. 4")
-    history_path: bool = Field(False, description="not in the paper: see intentrec.model.logit_bias")
-    compatibility: bool = Field(False, description="not in the paper: see intentrec.model.logit_bias")
-    neighbours: int = Field(0, ge=0, description="not in the paper: see intentrec.model.logit_bias; neighbours of a title")
-    mask_share: float = Field(0.2, gt=0, lt=1, description="for comparison, BERT4Rec: targets hidden in training")
-    recent: PositiveInt = Field(100, description="for comparison, TransAct: interactions of its short-term window")
+    variant: str = Field("v3", description="`v0` to `v3`; publication needs `v2` or `v3`")
+    intents: list[Name] = Field([], description="which of the domain's intents to predict; empty: all")
+    windows: list[Duration] = Field(["7d"], description="H of S_k, V3 only; each must be one of `sequences.windows`")
+    categorical: list[str] = Field(
+        ["action_type", "kind", "surface"], description=f"inputs with one label, of {', '.join(CATEGORICAL)}"
+    )
+    multi_label: list[str] = Field(["genres"], description=f"inputs with several labels, of {', '.join(MULTI_LABEL)}")
+    numeric: list[str] = Field(
+        ["duration_s", "release_age_days"], description=f"numeric inputs, of {', '.join(NUMERIC)}"
+    )
+    item_features: list[str] = Field(
+        ["kind", "genres"],
+        description=f"catalogue facts in a title's vector, of {', '.join(ITEM_CATEGORICAL + MULTI_LABEL)}",
+    )
+    dim: PositiveInt = Field(64, description="width of both encoders and of the vectors; a multiple of `heads`")
+    dim_intent: PositiveInt = Field(32, description="width of the intent embedding Z_k")
+    heads: PositiveInt = Field(2, description="attention heads of a Transformer layer")
+    layers: PositiveInt = Field(2, description="layers of each Transformer")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of activations that training drops")
+    intent_weight: float = Field(0.2, ge=0, description="λ of Eq. 4: weight of the intent losses")
+    history_path: bool = Field(False, description="not in the paper: logit bias for titles of the user's own history")
+    compatibility: bool = Field(
+        False, description="not in the paper: logit bias for titles that fit the predicted intents"
+    )
+    neighbours: int = Field(
+        0,
+        ge=0,
+        description="not in the paper: logit bias for so many neighbours of each of the user's last titles; 0: none",
+    )
+    mask_share: float = Field(0.2, gt=0, lt=1, description="only for the baseline BERT4Rec: share of targets hidden")
+    recent: PositiveInt = Field(100, description="only for the baseline TransAct: length of its short-term window")
 
     @field_validator("variant")
     @classmethod
@@ -299,25 +328,29 @@ class Model(Strict):
 class Training(Strict):
     """The weekly training run."""
 
-    weeks: PositiveInt = Field(26, description="stacked weekly snapshots it reads at most")
-    validation_days: PositiveInt = Field(2, description="the last ones before the cut-off; they choose the epoch")
+    weeks: PositiveInt = Field(26, description="weekly snapshots that are read at most")
+    validation_days: PositiveInt = Field(2, description="last days before the cut-off, which choose the best epoch")
     refit: bool = Field(
-        False, description="once the epoch is chosen, train anew up to it with the validation days learned, too"
+        False, description="train again for the chosen number of epochs, now also on the validation days"
     )
-    epochs: PositiveInt = 30
-    patience: PositiveInt = 3
-    tokens: PositiveInt = Field(4096, description="positions of a step at most, padding included, of all processes")
-    learning_rate: PositiveFloat = 1e-3
-    weight_decay: float = Field(0.01, ge=0)
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of steps before the cosine falls")
-    sampled: int = Field(0, ge=0, description="titles drawn for the softmax of a step; 0: the whole catalogue")
-    bf16: bool | Literal["auto"] = Field("auto", description="multiply matrices in bfloat16; auto: on a GPU")
-    compile: bool | Literal["auto"] = Field("auto", description="compile the model; auto: on a GPU")
+    epochs: PositiveInt = Field(30, description="epochs at most")
+    patience: PositiveInt = Field(3, description="epochs without a better validation MRR before training stops")
+    tokens: PositiveInt = Field(
+        4096, description="batch size in positions, padding included, of all processes together"
+    )
+    learning_rate: PositiveFloat = Field(1e-3, description="highest learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="weight decay of AdamW")
+    warmup: float = Field(
+        0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises; then it falls as a cosine"
+    )
+    sampled: int = Field(0, ge=0, description="titles sampled for the softmax of a step; 0: the whole catalogue")
+    bf16: bool | Literal["auto"] = Field("auto", description="bfloat16 matrix products; `auto`: on a GPU")
+    compile: bool | Literal["auto"] = Field("auto", description="compile the model; `auto`: on a GPU")
     title_start: Literal["random", "covisitation"] = Field(
-        "random", description="where id embeddings begin; covisitation: see intentrec.training.cooccurrence"
+        "random", description="initial id embeddings; `covisitation`: factors of the titles' co-occurrence"
     )
-    permute_intents: bool = Field(False, description="for comparison: the intent labels of another user")
-    seed: int = 7
+    permute_intents: bool = Field(False, description="only for studies: the permuted-intent control")
+    seed: int = Field(7, description="seed of initial weights, batches and dropout")
 
     @field_validator("permute_intents")
     @classmethod
@@ -348,40 +381,51 @@ class Gate(Strict):
     """When a challenger becomes champion."""
 
     promotion: Literal["automatic", "reviewed"] = Field(
-        "automatic", description="reviewed: the gate only recommends, a person approves or rejects"
+        "automatic", description="`reviewed`: the gate only recommends, a person approves or rejects"
     )
-    metric: Name = "ndcg_at_10"
-    threshold: float = Field(0.0, description="the paired bootstrap's lower bound of the relative lift must exceed it")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    bootstrap: PositiveInt = 1000
-    naive_baselines: list[NaiveBaseline] = ["popularity_7d", "repeat_last"]
-    item_knn: ItemKnn = ItemKnn()
-    guardrails: dict[Name, float] = Field({}, description="metric: largest relative loss against the champion")
+    metric: Name = Field("ndcg_at_10", description="metric per user that decides, week ahead")
+    threshold: float = Field(
+        0.0, description="the lower bound of the relative lift over the champion must exceed it (0.01: 1 %)"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of the bootstrap interval")
+    bootstrap: PositiveInt = Field(1000, description="resamples of the paired bootstrap over users")
+    naive_baselines: list[NaiveBaseline] = Field(
+        ["popularity_7d", "repeat_last"],
+        description="baselines that the challenger must beat",
+    )
+    item_knn: ItemKnn = Field(ItemKnn(), description="settings of the baseline item-kNN, see below")
+    guardrails: dict[Name, float] = Field(
+        {}, description="metric: largest relative loss against the champion (`coverage_at_10: 0.5`: half of it)"
+    )
 
 
 class Publishing(Strict):
-    """What consumers get."""
+    """What `publish` writes."""
 
-    top_k: PositiveInt = 20
-    top_labels: PositiveInt = 3
-    clusters: PositiveInt = 10
+    top_k: PositiveInt = Field(20, description="titles recommended to a user")
+    top_labels: PositiveInt = Field(3, description="labels published per intent, the most probable ones")
+    clusters: PositiveInt = Field(10, description="k-means clusters of the intent embeddings")
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
 
 
 class Quality(Strict):
-    """When a report warns of drift, and when there may be nothing at all."""
+    """When drift is a warning, and which weeks may lack events."""
 
     drift_bound: PositiveFloat = Field(
-        0.25, description="population stability index of a model input against the training window"
+        0.25, description="a model input drifts where its population stability index exceeds this"
     )
-    min_rows: PositiveInt = Field(1000, description="rows that a week and its training window need to be compared")
-    closed_weeks: list[date] = Field([], description="first days of the weeks in which nobody could use the service")
+    min_rows: PositiveInt = Field(
+        1000, description="rows that a week and its training window each need, or drift is not measured"
+    )
+    closed_weeks: list[date] = Field(
+        [], description="Mondays of the weeks in which the service was closed and has no events"
+    )
 
 
 class Domain(Strict):
     """One domain file."""
 
-    domain: Name
+    domain: Name = Field(description="name of the domain; take the file's name without `.yaml`")
     source: Source
     calendar: Calendar
     events: Events
@@ -424,20 +468,20 @@ class Domain(Strict):
 class Spark(Strict):
     """Spark's master and extra settings."""
 
-    master: str = "local[2]"
-    conf: dict[str, str] = {}
+    master: str = Field("local[2]", description="Spark's master")
+    conf: dict[str, str] = Field({}, description="further Spark settings")
 
 
 class Profile(Strict):
     """Where the pipeline runs. `{home}` in a value stands for INTENTREC_HOME (default: var/ in the project)."""
 
-    name: Name
-    warehouse: str
-    landing: str
-    reports: str
-    work: str = Field(description="checkpoints and other scratch of this machine")
-    mlflow: str
-    mlflow_artifacts: str
+    name: Name = Field(description="name of the place")
+    warehouse: str = Field(description="folder or Hadoop URI of the tables, which lie in a folder per domain")
+    landing: str = Field(description="folder of the landing zones, one per domain")
+    reports: str = Field(description="folder of run pages and trend pages")
+    work: str = Field(description="folder of checkpoints and other scratch of this machine")
+    mlflow: str = Field(description="MLflow's tracking URI")
+    mlflow_artifacts: str = Field(description="folder or URI of MLflow's artifacts")
     spark: Spark = Spark()
     threads: PositiveInt | None = Field(None, description="torch threads of a process; default: its share of the cores")
     processes: PositiveInt = Field(1, description="processes that train together, such as one per GPU of the machine")

@@ -1,4 +1,4 @@
-"""Turn the accepted events of whole weeks [start, end) into interactions, and fold the weekly state behind them.
+"""Turn the accepted events of whole weeks [start, end) into interactions, and bring the title state up to date.
 
 Writes interactions and feature_profiles of [start, end), and title_state as of each week's end in (start, end]. Reads
 title_state as of start, which the weeks before it must have written.

@@ -1,4 +1,4 @@
-"""Cut the sequences as of the end of every week in (start, end] from the interactions before it."""
+"""Build the sequences as of the end of every week in (start, end] from the interactions before it."""
 
 from intentrec.calendar import DAY, WEEK, weeks
 from intentrec.contracts import INTERACTIONS, SEQUENCES

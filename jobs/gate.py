@@ -1,8 +1,8 @@
 """Judge the challenger against the champion and the naive baselines, on the week that neither has seen.
 
 The winner becomes champion. Where the domain file says `gate.promotion: reviewed` the job only recommends, and a
-person decides. Writes gate.json beside the interval's report. A model that was judged is not judged again on the same
-evidence.
+person decides. Writes gate.json beside the interval's report. On the same evidence a model is judged once only.
+Starts no Spark.
 """
 
 from intentrec.entry import Config, End, ProfileFile, Start, job, main

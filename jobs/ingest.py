@@ -1,7 +1,7 @@
-"""Read the raw rows of whole weeks [start, end): catalogue snapshots, accepted events, and everything refused.
+"""Read the raw rows of whole weeks [start, end) into catalog, engagement_events and quarantine.
 
-A row counts if it arrived before the end of its week plus the domain's lateness; --include-late also accepts later
-ones.
+An event is late if it arrived after the end of its week plus the domain's lateness. --include-late also accepts late
+events.
 """
 
 from datetime import date
@@ -23,9 +23,7 @@ from intentrec.sources import load
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 
-IncludeLate = Annotated[
-    bool, typer.Option("--include-late", help="take in rows that arrived after the lateness allowed")
-]
+IncludeLate = Annotated[bool, typer.Option("--include-late", help="also accept rows that arrived after the lateness")]
 
 
 def ingest(

@@ -1,4 +1,4 @@
-"""Score the snapshot as of --end with the champion and publish intents, recommendations, vectors and their release."""
+"""Score the snapshot as of --end with the champion, and publish intents, recommendations, vectors and a release."""
 
 from typing import Annotated
 
@@ -11,10 +11,12 @@ from intentrec.storage.warehouse import Warehouse
 Activate = Annotated[
     bool,
     typer.Option(
-        "--activate/--no-activate", help="make it the active release, unless the active one is of a later date"
+        "--activate/--no-activate", help="make the new release the active one, unless the active one has a later date"
     ),
 ]
-EvenIfOlder = Annotated[bool, typer.Option("--even-if-older", help="activate it although a later one is active")]
+EvenIfOlder = Annotated[
+    bool, typer.Option("--even-if-older", help="activate it although the active one has a later date")
+]
 
 
 def publish(

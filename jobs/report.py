@@ -1,6 +1,6 @@
 """Write the run page of an interval and the domain's trend page, and print a summary. Changes no table.
 
-Audits the run ledger, and warns where the interval's last week drifted from its training window. Needs no Spark.
+Audits the run ledger, and warns where the interval's last week drifted from its training window. Starts no Spark.
 """
 
 from pathlib import Path

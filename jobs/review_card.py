@@ -1,6 +1,6 @@
 """Write the page that a reviewer decides on, about the version trained for --end that awaits a decision.
 
-Needs no Spark. Its last line is JSON, for the task that asks: the version, and the page as Markdown.
+Starts no Spark. Its last line is JSON, for the task that asks: the version, and the page as Markdown.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Record what a person decided about a version: who, when and why as its tags. An approved one becomes champion.
 
-Needs no Spark, publishes nothing.
+Starts no Spark and publishes nothing.
 """
 
 from datetime import datetime

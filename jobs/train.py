@@ -1,7 +1,7 @@
-"""Train the challenger of the week that ends at --end, on what was known a week before, and register it.
+"""Train the challenger of the week that ends at --end, and register it.
 
-The week [end - 7d, end) stays unseen, for the gate. Needs no Spark. The same inputs are never trained twice.
-Several processes train together where the profile says so, or where torchrun starts this job.
+It learns from the time before [end - 7d, end) only: the gate judges it on that week. Starts no Spark. The same inputs
+are never trained twice. Several processes train together where the profile says so, or where torchrun starts this job.
 """
 
 from contextlib import suppress

@@ -1,10 +1,17 @@
 """The documentation: links lead somewhere, commands exist, and pages stay short enough to be read."""
 
 import re
+import runpy
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
+
+from intentrec.config import Domain, Profile
+from intentrec.interactions.rules import TITLE_SCOPE, USER_SCOPE
+from intentrec.interactions.visits import BEFORE_LABELS
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
@@ -67,3 +74,29 @@ def test_pages_stay_short(name: str, lines: int) -> None:
 
 def test_results_stay_few() -> None:
     assert len(tracked("docs", "lab/results")) < 60
+
+
+def test_pages_of_keys_and_tables_are_those_of_the_code() -> None:
+    made, why = runpy.run_path(str(ROOT / "docs" / "tables.py")), "run `python docs/tables.py`"
+    assert (ROOT / "docs/configuration.md").read_text("utf-8") == made["configuration"](), why
+    assert (ROOT / "docs/tables.md").read_text("utf-8") == made["tables"](), why
+
+
+@pytest.mark.parametrize("schema", [Domain, Profile])
+def test_every_key_says_what_it_means(schema: type[BaseModel]) -> None:
+    for name, field in schema.model_fields.items():
+        inside = [each for each in (field.annotation, *get_args(field.annotation)) if issubclass_of(each, BaseModel)]
+        for section in inside:
+            test_every_key_says_what_it_means(section)
+        assert field.description or inside, f"{schema.__name__}.{name} has no description"
+
+
+def issubclass_of(found: object, base: type) -> bool:
+    return isinstance(found, type) and issubclass(found, base)
+
+
+def test_the_columns_that_rules_see_are_listed() -> None:
+    page = (ROOT / "docs/bring-your-own-data.md").read_text("utf-8")
+    listed = set(re.findall(r"`([rsu]\.[a-z_]+)`", page))
+    seen = {"r": (*BEFORE_LABELS, "first_item_id"), "s": TITLE_SCOPE.names, "u": USER_SCOPE.names}
+    assert {f"{scope}.{name}" for scope, names in seen.items() for name in names} == listed - {"r.n_", "r.n_play"}
