@@ -83,7 +83,7 @@ class Table:
 
 _EVENT = (
     Column("event_id", TEXT, "the source's id of this event"),
-    Column("user_id", TEXT, "the user: a profile, whose taste the row is about"),
+    Column("user_id", TEXT, "the user: whose taste the row is about"),
     Column("account_id", TEXT, "the account that a request for erasure names"),
     Column("item_id", TEXT, "what was played or touched (an episode, a video, a product)"),
     Column("event_ts", TS, "when the event began, UTC"),
