@@ -1,8 +1,8 @@
-"""Take the README's pictures of the pages in a real browser: `make demo`, then `make tour`.
+"""Take the pictures of the documentation in a browser: `make demo`, then `make tour`.
 
-Needs Debian's chromium (`apt-get install chromium`; CHROMIUM names another one), the services up, and playwright,
-which `make tour` installs apart from the project's environment. So that there is a review to look at, it trains the
-last week once more with another short-term window and leaves the decision to a person.
+Needs Debian's chromium (`apt-get install chromium`; CHROMIUM names another one), running services, and playwright, which
+`make tour` installs apart from the project's environment. To have a review to show, this script trains the last week
+once more with another short-term window and leaves the decision to a person.
 """
 
 import json
@@ -33,21 +33,21 @@ CONFIG = ROOT / "conf" / "streaming.yaml"
 PICTURES = ROOT / "docs" / "img"
 WIDTH, HEIGHT = 1400, 900
 COLOURS = 256
-SETTLED = 4000  # milliseconds until what moves has come to rest
-PATIENCE = 300  # seconds until a person is asked
+SETTLED = 4000  # milliseconds until animations have ended
+PATIENCE = 300  # seconds until the review must ask a person
 WEEK = timedelta(days=7)
-ASSISTANT = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # else a chat opens beside the first page
+ASSISTANT = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # otherwise a chat opens beside the first page
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 def main() -> None:
-    """Take them all."""
+    """Take all pictures."""
     home, profile, domain = Home.here(), load_profile(), load_domain(CONFIG)
     airflow, registry = Airflow(home), Registry(profile, domain)
     if registry.champion() is None:
         raise PipelineError(f"{home.path} holds no champion: `make demo` first")
     if not airflow.healthy():
-        raise PipelineError(f"nothing answers at {home.airflow_url}: `make up` first")
+        raise PipelineError(f"Airflow does not answer at {home.airflow_url}: `make up` first")
     end = max(version.trained_for for version in registry.versions())
     PICTURES.mkdir(exist_ok=True)
     with browser() as opened:
@@ -74,11 +74,11 @@ def browser() -> Iterator[Browser]:
     """Chromium without a window.
 
     Raises:
-        PipelineError: there is none.
+        PipelineError: chromium is not installed.
     """
     found = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not found:
-        raise PipelineError("no chromium: `apt-get install chromium`, or name a browser of its kind in CHROMIUM")
+        raise PipelineError("no chromium: `apt-get install chromium`, or set CHROMIUM to a browser of its kind")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found, args=FLAGS)
 
@@ -106,7 +106,7 @@ def weekly(page: Page, home: Home, airflow: Airflow, dag: str) -> None:
     page.get_by_role("button", name="Dag Docs").click()
     text = page.locator("[role=dialog] .chakra-dialog__body, [role=dialog] [data-part=body]").first.bounding_box()
     assert text is not None
-    page.mouse.move(text["x"] + text["width"] - 5, text["y"] + text["height"] - 5)  # the corner that makes it larger
+    page.mouse.move(text["x"] + text["width"] - 5, text["y"] + text["height"] - 5)  # the corner that resizes it
     page.mouse.down()
     page.mouse.move(WIDTH - 200, 480, steps=10)
     page.mouse.up()
@@ -130,7 +130,7 @@ def review(page: Page, home: Home, airflow: Airflow, dag: str, end: date) -> Non
     until = time.monotonic() + PATIENCE
     while airflow.call("GET", f"/dags/{dag}/dagRuns/{quote(run)}/taskInstances/review")["state"] != "awaiting_input":
         if time.monotonic() > until:
-            raise PipelineError(f"{dag} asked nobody within {PATIENCE} s: look at its run {run}")
+            raise PipelineError(f"{dag} did not ask within {PATIENCE} s: look at its run {run}")
         time.sleep(2)
     page.goto(f"{home.airflow_url}/dags/{dag}/runs/{quote(run)}/tasks/review/required_actions")
     page.get_by_role("button", name="Approve").wait_for()
@@ -154,13 +154,13 @@ def models(page: Page, home: Home, experiment: str, version: Version) -> None:
 
 
 def choose(page: Page, settings: Mapping[str, str | bool]) -> None:
-    """Set what a person's own browser remembers of earlier visits."""
+    """Store settings in the browser, as after an earlier visit of a person."""
     for name, value in settings.items():
         page.add_init_script(f"localStorage.setItem({json.dumps(name)}, {json.dumps(json.dumps(value))})")
 
 
 def shoot(page: Page, name: str, height: int = HEIGHT) -> None:
-    """Keep what the window shows, in as many colours as a small file holds."""
+    """Save what the window shows as PNG, with few colours, so that the file is small."""
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.wait_for_timeout(SETTLED)
     file = PICTURES / f"{name}.png"
