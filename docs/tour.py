@@ -1,8 +1,8 @@
 """Take the pictures of the documentation in a browser: `make demo`, then `make tour`.
 
-Needs Debian's chromium (`apt-get install chromium`; CHROMIUM names another one), running services, and playwright, which
-`make tour` installs apart from the project's environment. To have a review to show, this script trains the last week
-once more with another short-term window and leaves the decision to a person.
+Needs Debian's chromium (`apt-get install chromium`; CHROMIUM names another one), running services, and playwright.
+`make tour` installs playwright apart from the project's environment. To have a review to show, this script trains the
+last week once more with another short-term window and leaves the decision to a person.
 """
 
 import json

@@ -34,10 +34,10 @@ def plan(
     found: Plan, partitions: Mapping[str, Mapping[date, int]], cost: Estimate, publish: bool, activate: bool
 ) -> None:
     """Print a backfill's plan: what it replaces, what is stale after it, what it takes, what it leaves unpublished."""
-    console.print(f"{len(found.intervals)} weekly runs, oldest first:")
+    console.print(f"Weeks to rebuild: {len(found.intervals)}, oldest first")
     for start, end in found.intervals:
         console.print(f"  [{start}, {end})", markup=False)
-    console.print(_partitions("Replaced (what exists of it)", found.rebuilt, partitions))
+    console.print(_partitions("Replaced (what exists now)", found.rebuilt, partitions))
     if found.stale:
         console.print(_partitions("Stale afterwards, where rows change", found.stale, partitions))
     else:
@@ -51,11 +51,11 @@ def plan(
     if cost.unknown:
         console.print(f"Not in the estimate, because they never succeeded here: {', '.join(cost.unknown)}.")
     if publish:
-        unless = "unless a later one is active" if activate else "as the backfill is not told to (--activate)"
-        console.print(f"Published, and {'' if activate else 'not '}made the active release, {unless}.")
+        active = "becomes the active one, unless one of a later date is active" if activate else "stays inactive"
+        console.print(f"Each week is published. Its release {active}{'' if activate else ' (see --activate)'}.")
     else:
         held = ", ".join(str(day) for day in found.stale.get("releases", [])) or "none later"
-        console.print(f"Nothing is published: releases keep the rows they name (stale ones as of: {held}).")
+        console.print(f"Nothing is published: the releases keep the rows that they name. Stale releases as of: {held}.")
     for warning in found.warnings:
         console.print(f"Warning: {warning}")
 
@@ -174,7 +174,7 @@ def _partitions(
     return table
 
 
-WIDTH = 160  # of output that is no terminal: a log must not cut columns
+WIDTH = 200  # of output that is no terminal: a log must not cut columns
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 
 
