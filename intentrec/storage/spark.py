@@ -9,6 +9,7 @@ archive by itself (`-XX:+AutoCreateSharedArchive`), Java 17 does not.
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -132,7 +133,9 @@ def set_up() -> None:
     try:
         delta_jars()
     except FileNotFoundError:
-        fetch_jars()
+        # In a process of its own: a JVM keeps the settings of its first session, here those that fetch.
+        code = "from intentrec.storage.spark import fetch_jars; fetch_jars()"
+        subprocess.run([sys.executable, "-c", code], check=True)
     print(f"Delta jars: {JAR_DIR}")
     if not CLASS_ARCHIVE.exists():
         archive_classes()
