@@ -173,7 +173,7 @@ class Events(Strict):
 
 
 class ActionType(Strict):
-    """One rule: a label, and a Spark SQL condition over r (the visit), s (this user and title before) and u (this user before)."""
+    """A rule: a label, and a condition over r (the visit), s (user and title before it) and u (user before it)."""
 
     name: Name = Field(description="the label")
     when: str = Field(description="Spark SQL condition over `r`, `s` and `u`; the first rule that matches wins")
