@@ -3,8 +3,8 @@
 A service day begins at `calendar.day_start` by the wall clock of `calendar.zone`. Weeks are counted from
 `calendar.history_start`. Intervals are half open, [start, end).
 
-The column functions assume that the Spark session's time zone is UTC, which `intentrec.storage.spark.start` sets. They
-import pyspark when they are called, so that code which only needs dates does not load it.
+The column functions need a Spark session whose time zone is UTC; `intentrec.storage.spark.start` makes one. They import
+pyspark when they are called, so that code which only needs dates does not load it.
 
 Choose a `day_start` that daylight saving time never skips or repeats. With 01:30 in New York, for example, the start of
 two days a year is ambiguous by an hour.
@@ -30,30 +30,35 @@ def day_start_of(day: date, calendar: Calendar) -> datetime:
 
 
 def due_at(end: date, calendar: Calendar) -> datetime:
-    """The moment (aware, UTC) until which rows of the service dates before `end` may arrive: `calendar.lateness` later.
+    """The moment (aware, UTC) until which rows of a week may arrive: the end of the week plus `calendar.lateness`.
 
     Args:
-        end: the service date after the last, the end of a week.
+        end: the end of the week: the service date after its last.
         calendar: the service's calendar.
     """
     return day_start_of(end, calendar) + timedelta(seconds=seconds(calendar.lateness))
 
 
 def week_start_of(day: date, calendar: Calendar) -> date:
-    """First service date of the week that `day` falls into. Weeks also run before `history_start`."""
+    """First service date of the week that `day` falls into, also for a day before `history_start`."""
     return day - (day - calendar.history_start) % WEEK
 
 
 def weeks_between(start: date, end: date) -> list[date]:
-    """First dates of the whole weeks that fit into [start, end), counted from `start`."""
+    """First dates of the whole weeks in [start, end), counted from `start`. A rest of less than a week is left out."""
     return [start + WEEK * number for number in range(max((end - start) // WEEK, 0))]
 
 
 def weeks(start: date, end: date, calendar: Calendar) -> list[date]:
     """First service dates of the weeks that make up [start, end).
 
+    Args:
+        start: first service date.
+        end: service date after the last.
+        calendar: the service's calendar.
+
     Raises:
-        PipelineError: the interval is empty, begins before the calendar, or is not made of whole weeks of it.
+        PipelineError: the interval is empty, begins before `history_start`, or is not made of whole weeks.
     """
     begin = calendar.history_start
     if not begin <= start < end:

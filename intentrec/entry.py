@@ -44,7 +44,7 @@ def job(name: str, start: date, end: date, config: Path, profile: Path | None = 
         profile: the profile file; None for the default.
 
     Raises:
-        SystemExit: status 99 where the job had nothing to do, status 1 where it failed. The error is printed before.
+        SystemExit: status 99 if the job had nothing to do, status 1 if it failed. The error is printed before.
     """
     log, run = logging.JobLog(name, start, end), None
     try:
@@ -67,15 +67,15 @@ def job(name: str, start: date, end: date, config: Path, profile: Path | None = 
 
 
 def _write_page(run: Run | None) -> None:
-    """Write the page of the run's interval and print where it is.
+    """Write the page of the run's interval and print its path.
 
-    The tables and the ledger are complete at this point, so a page that cannot be written is a warning. It changes
-    neither the job's exit status nor the job's own error.
+    The tables and the ledger are complete at this point. So if the page cannot be written, the job prints a warning and
+    keeps its exit status and its own error.
     """
     if run is None or run.job == "report":  # that job writes the page itself
         return
     try:
-        from intentrec.reports import run_page  # late: a job's start does not wait for it
+        from intentrec.reports import run_page  # imported late, so that a job starts sooner
 
         page = run_page.render(run.profile, run.domain, run.start, run.end)
     except Exception as error:

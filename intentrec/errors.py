@@ -38,16 +38,16 @@ def lost_file(error: BaseException) -> str | None:
     found = _DATA_FILE.search(text) if _ABSENT.search(text) else None
     if found is None:
         return None
-    return f"data file {found[0]} is lost; run the job that wrote it again over its week, which writes the rows anew"
+    return f"data file {found[0]} is lost: run the job that wrote it again over its week"
 
 
 def explained(error: BaseException) -> str | None:
-    """A message for an error that the machine or a service caused; None for other errors, which are bugs of the job."""
+    """A message for an error that the machine or a service caused; None for every other error, which is a bug."""
     message = lost_file(error)
     if message is not None:
         return message
     text = "".join(traceback.format_exception(error))
-    for pattern, what in _ENVIRONMENT.items():
+    for pattern, cause in _ENVIRONMENT.items():
         if re.search(pattern, text, re.DOTALL):
-            return f"{what}, then run the job again; nothing is half committed"
+            return f"{cause}, then run the job again; nothing is half committed"
     return None

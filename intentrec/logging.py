@@ -1,8 +1,10 @@
 """The lines that a job prints. Each names the job, its interval and its run.
 
-A line is text, `[ingest 2026-09-14..2026-09-21 3f9a1c04] started`, with the first eight letters of the run's id. With
-INTENTREC_LOG=json it is a JSON object. The lines are the output of a job, so they are printed: handlers of Python's
-logging belong to the program that loads a job, and lines would differ under Airflow, under spark-submit and by hand.
+A line is text, such as `[ingest 2026-09-14..2026-09-21 3f9a1c04] started`, with the first eight characters of the run's
+id. With INTENTREC_LOG=json it is a JSON object.
+
+The lines are printed and do not pass through Python's logging. Its handlers belong to the program that loads the job,
+so the lines would differ between Airflow, spark-submit and a terminal.
 """
 
 import json
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 INFO, WARNING, ERROR = "info", "warning", "error"
-SHORT = 8  # letters of a run id in a line of text
+SHORT_ID = 8  # characters of a run id in a line of text
 UNEXPECTED = "unexpected error; its traceback is printed above"
 _MARKS = {INFO: "", WARNING: "warning: ", ERROR: "FAILED: "}
 # A line has no run where the ledger has none: the job failed before its attempt began, or a DAG skipped it.
@@ -32,13 +34,19 @@ class JobLog:
     run_id: str | None = None
 
     def write(self, message: str, level: str = INFO, trace: str | None = None) -> None:
-        """Print a line; errors go to stderr. `trace` is the traceback of an unexpected error."""
+        """Print a line; errors go to stderr.
+
+        Args:
+            message: what happened.
+            level: INFO, WARNING or ERROR.
+            trace: the traceback of an unexpected error, printed before the line.
+        """
         line = (self._json if as_json() else self.text)(message, level, trace)
         print(line, file=sys.stderr if level == ERROR else None, flush=True)
 
     def text(self, message: str, level: str, trace: str | None) -> str:
-        """The line as text."""
-        run = f" {self.run_id[:SHORT]}" if self.run_id else ""
+        """The line of `write` as text."""
+        run = f" {self.run_id[:SHORT_ID]}" if self.run_id else ""
         return f"{trace or ''}[{self.job} {self.start}..{self.end}{run}] {_MARKS[level]}{message}"
 
     def _json(self, message: str, level: str, trace: str | None) -> str:
@@ -62,13 +70,13 @@ def as_json() -> bool:
 
 
 def airflow_task() -> str | None:
-    """The attempt of the Airflow task that runs this process, named like its log; None outside Airflow."""
+    """Airflow's attempt of the task that runs this process, named like its log; None outside Airflow."""
     found = {name: os.environ.get(f"AIRFLOW_CTX_{key}") for name, key in _AIRFLOW.items()}
     return "/".join(f"{name}={value}" for name, value in found.items()) if all(found.values()) else None
 
 
 def text_of(line: str) -> str | None:
-    """A job's line as text, whichever form it has; None for every other line."""
+    """A job's line as text, whether it was printed as text or as JSON; None for a line that is not a job's."""
     if _TEXT.match(line):
         return line
     try:

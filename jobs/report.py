@@ -37,7 +37,7 @@ def body(run: Run) -> Path:
     Raises:
         AuditFailed: the ledger failed its audit.
     """
-    audit.get_ready()
+    audit.preload()
     audit_drift(run)
     try:
         audit.enforce(audit.audit(RUN_LEDGER, pd.DataFrame(ledger(run.profile, run.domain)), run), run)

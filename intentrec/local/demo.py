@@ -21,8 +21,9 @@ from intentrec.local.home import Home
 from intentrec.local.progress import Progress
 from intentrec.local.terminal import console, grid
 from intentrec.monitoring.costs import REFUSED
-from intentrec.reports import run_facts, trend_page
-from intentrec.reports.run_facts import WRITES, Facts
+from intentrec.monitoring.staleness import WRITES
+from intentrec.reports import run_facts, run_page, trend_page
+from intentrec.reports.run_facts import Facts
 from intentrec.reports.run_page import METRICS
 from intentrec.storage.runs import ledger, write_text
 from intentrec.storage.warehouse import Fingerprint
@@ -148,8 +149,8 @@ def show(
         console.print(f"\nAgainst the run before: {same}.")
     console.print("\nWhere to look next")
     for each in facts:
-        folder = run_facts.report_dir(profile, domain, each.start, each.end)
-        console.print(f"  report {each.start}..{each.end}  {folder}/report.html")
+        page = run_page.path(profile, domain, each.start, each.end)
+        console.print(f"  report {each.start}..{each.end}  {page}")
     console.print(f"  trend           {trend_page.path(profile, domain)}")
     console.print(f"  tables          {profile.warehouse}/{domain.domain}; begin with `releases`")
     console.print(f"  pages           make up, then Airflow {home.airflow_url} and MLflow {home.mlflow_url}")

@@ -11,7 +11,7 @@ from rich.table import Table
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import Domain
 from intentrec.interactions.preview import Shift
-from intentrec.logging import SHORT
+from intentrec.logging import SHORT_ID
 from intentrec.monitoring.costs import Cost, Estimate
 from intentrec.monitoring.staleness import Plan
 from intentrec.storage.runs import Run
@@ -71,7 +71,7 @@ def week_costs(domain: Domain, week: date, costs: Sequence[Cost]) -> None:
     for cost in costs:
         table.add_row(
             cost.job,
-            cost.run_id[:SHORT],
+            cost.run_id[:SHORT_ID],
             f"{cost.start}..{cost.end}",
             cost.status,
             "" if cost.seconds is None else f"{cost.seconds:.1f}",
@@ -82,7 +82,7 @@ def week_costs(domain: Domain, week: date, costs: Sequence[Cost]) -> None:
     console.print(table)
     for cost in costs:
         if cost.airflow_task:
-            console.print(f"{cost.job} {cost.run_id[:SHORT]}: Airflow's {cost.airflow_task}", markup=False)
+            console.print(f"{cost.job} {cost.run_id[:SHORT_ID]}: Airflow's {cost.airflow_task}", markup=False)
         if cost.message:
             console.print(f"{cost.job} {cost.status}: {cost.message.splitlines()[0]}", markup=False)
 

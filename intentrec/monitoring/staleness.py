@@ -14,13 +14,23 @@ from datetime import date, timedelta
 from intentrec import calendar
 from intentrec.calendar import DAY, WEEK, week_start_of, weeks_between
 from intentrec.config import Domain, seconds
+from intentrec.contracts import TABLES
 from intentrec.errors import AuditFailed
 from intentrec.registry.releases import PUBLISHED as PUBLISHED_TABLES
 from intentrec.sequences.arrays import read_from
 from intentrec.storage.delta import Commit
 
 PUBLISHED = tuple(table.name for table in PUBLISHED_TABLES)
-JOBS = ("ingest", "build_interactions", "build_sequences", "publish")
+# The jobs of a week in their order, and the tables that each writes.
+WRITES: dict[str, tuple[str, ...]] = {
+    "ingest": ("engagement_events", "quarantine", "catalog"),
+    "build_interactions": ("interactions", "title_state", "feature_profiles"),
+    "build_sequences": ("sequences",),
+    "train": (),
+    "gate": (),
+    "publish": (*PUBLISHED, "releases"),
+}
+JOBS = tuple(job for job, tables in WRITES.items() if tables)
 
 
 @dataclass(frozen=True)
@@ -51,15 +61,17 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
 
 
 def writes(job: str, start: date, end: date) -> list[Span]:
-    """The partitions that a job writes for [start, end): event dates inside it, snapshots as of its week ends."""
-    inside: dict[str, tuple[str, ...]] = {
-        "ingest": ("engagement_events", "quarantine", "catalog"),
-        "build_interactions": ("interactions", "feature_profiles"),
-    }
-    after = {"build_interactions": ("title_state",), "build_sequences": ("sequences",)}
-    spans = [Span(table, start, end) for table in inside.get(job, ())]
-    spans += [Span(table, start + DAY, end + DAY) for table in after.get(job, ())]
-    spans += [Span(table, end, end + DAY) for table in PUBLISHED if job == "publish"]
+    """The partitions that a job writes for [start, end): the dates in it, and for snapshots the ends of its weeks.
+
+    A publication writes the snapshot as of `end` only.
+    """
+    spans = []
+    for name in WRITES.get(job, ()):
+        partition = TABLES[name].partition
+        if partition == "as_of":
+            spans.append(Span(name, end if job == "publish" else start + DAY, end + DAY))
+        elif partition is not None:
+            spans.append(Span(name, start, end))
     return spans
 
 

@@ -17,7 +17,7 @@ from intentrec.config import Domain, Profile
 from intentrec.contracts import INTERACTIONS, TABLES
 from intentrec.monitoring.drift import Drift, Profiles, drift, read_profiles
 from intentrec.storage import delta
-from intentrec.storage.runs import ledger
+from intentrec.storage.runs import REPORT_PAGE, ledger
 
 SHOWN = 52  # weeks of a trend, at most
 EVENTS, REASON = "events.", "quarantine.reason."  # how the counts of an ingestion begin
@@ -95,7 +95,7 @@ def collect(profile: Profile, domain: Domain) -> list[Week]:
                 failed=failed,
                 warned=warned,
                 drift=drift(start, of_interactions, domain) if start in profiles else (),
-                page=f"{folder.name}/report.html" if folder and (folder / "report.html").exists() else None,
+                page=f"{folder.name}/{REPORT_PAGE}" if folder and (folder / REPORT_PAGE).exists() else None,
             )
         )
     return weeks

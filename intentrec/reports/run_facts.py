@@ -13,19 +13,11 @@ from intentrec.config import Domain, Profile
 from intentrec.contracts import RUN_LEDGER, TABLES
 from intentrec.monitoring.costs import REFUSED
 from intentrec.monitoring.drift import DRIFT_FILE
+from intentrec.monitoring.staleness import WRITES
 from intentrec.monitoring.weeks import REASON
 from intentrec.sources import simulated
-from intentrec.storage.runs import ledger
+from intentrec.storage.runs import ledger, report_dir
 
-# The jobs of a week in their order, and the tables that each writes.
-WRITES = {
-    "ingest": ("engagement_events", "quarantine", "catalog"),
-    "build_interactions": ("interactions", "title_state", "feature_profiles"),
-    "build_sequences": ("sequences",),
-    "train": (),
-    "gate": (),
-    "publish": ("user_intents", "recommendations", "item_vectors", "user_vectors", "releases"),
-}
 TREND = "trend.html"  # beside the domain's report folders
 
 
@@ -120,11 +112,6 @@ class Facts:
         """The worst status of the jobs, from bad to good: failed, running, skipped, succeeded; else unknown."""
         states = {job.status for job in self.jobs}
         return next((state for state in ("failed", "running", "skipped", "succeeded") if state in states), "unknown")
-
-
-def report_dir(profile: Profile, domain: Domain, start: date, end: date) -> Path:
-    """Folder of the interval's audits, plots and page. It is the same as `Run.report_dir`."""
-    return Path(profile.reports) / domain.domain / f"{start}_{end}"
 
 
 def collect(profile: Profile, domain: Domain, start: date, end: date) -> Facts:

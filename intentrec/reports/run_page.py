@@ -13,8 +13,8 @@ from intentrec.events.reasons import advice
 from intentrec.monitoring.costs import REFUSED
 from intentrec.reports import charts, templates
 from intentrec.reports.charts import Bar
-from intentrec.reports.run_facts import Facts, TableAudit, collect, report_dir
-from intentrec.storage.runs import write_text
+from intentrec.reports.run_facts import Facts, TableAudit, collect
+from intentrec.storage.runs import REPORT_PAGE, report_dir, write_text
 
 METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")  # shown first
 NARROW = 6  # columns of the gate's table that fit beside the lift
@@ -28,7 +28,7 @@ def render(profile: Profile, domain: Domain, start: date, end: date) -> Path:
 
 def path(profile: Profile, domain: Domain, start: date, end: date) -> Path:
     """Path of the interval's page, written or not."""
-    return report_dir(profile, domain, start, end) / "report.html"
+    return report_dir(profile, domain, start, end) / REPORT_PAGE
 
 
 def html(facts: Facts) -> str:

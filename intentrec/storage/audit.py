@@ -11,7 +11,7 @@ failed run again and return the keys of offending rows.
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 SUITES = PACKAGE / "expectations"
 SAMPLE = 20  # offending rows that a report shows
-LONGEST = 120  # characters of one value in a report
-# Counts of an ingest run that make up the raw rows of its own weeks. It also reads rows of other weeks.
-TAKEN = ("events.accepted", "events.quarantined", "events.duplicates", "catalog.read")
-IDENTITY = {"quarantine": ("source_file", "source_line", "record")}  # names a row where a table has no key
+MAX_CHARACTERS = 120  # of one value in a report
+# Counts of an ingest run that add up to the raw rows of its own weeks. (It also reads rows of other weeks.)
+RAW_ROW_COUNTS = ("events.accepted", "events.quarantined", "events.duplicates", "catalog.read")
+ROW_IDS = {"quarantine": ("source_file", "source_line", "record")}  # columns that name a row of a table without a key
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Audit:
         return [finding for finding in self.findings if not finding.success and not finding.critical]
 
 
-def get_ready() -> None:
-    """Import Great Expectations in a thread. It takes seconds, in which a job mostly waits for Spark."""
+def preload() -> None:
+    """Import Great Expectations in a thread. The import takes seconds, in which a job mostly waits for Spark."""
     Thread(target=import_module, args=("great_expectations",), daemon=True).start()
 
 
 def parameters(run: Run) -> dict[str, Any]:
-    """Values that suites may name as `$PARAMETER`: settings of the domain, and counts of the run so far."""
+    """Values that a suite may name as `$PARAMETER`: settings of the domain, and counts of the run so far."""
     domain = run.domain
     return {
         "event_types": list(domain.events.types),
@@ -109,19 +109,19 @@ def parameters(run: Run) -> dict[str, Any]:
         "intents": [intent.name for intent in domain.intents],
         "top_k": domain.publishing.top_k,
         "least_rows": int(not closed(run)),
-        "raw_rows": sum(run.counts.get(name, 0) for name in TAKEN),
+        "raw_rows": sum(run.counts.get(name, 0) for name in RAW_ROW_COUNTS),
     }
 
 
 def closed(run: Run) -> bool:
     """Whether the service was closed in the whole interval of the run, so that there are no rows."""
     weeks = run.domain.quality.closed_weeks
-    closed = {week + DAY * number for week in weeks for number in range(7)}
-    return all(run.start + DAY * number in closed for number in range((run.end - run.start).days))
+    closed_days = {week + DAY * number for week in weeks for number in range(7)}
+    return all(run.start + DAY * number in closed_days for number in range((run.end - run.start).days))
 
 
 def load_suite(table: Table, folder: Path = SUITES) -> "ExpectationSuite":
-    """The table's suite.
+    """The table's suite, read from `folder`.
 
     Raises:
         PipelineError: it is missing, not JSON, or holds something that is not an expectation.
@@ -137,7 +137,8 @@ def load_suite(table: Table, folder: Path = SUITES) -> "ExpectationSuite":
     # Great Expectations logs an invalid expectation and goes on without it.
     if not suite.expectations or len(suite.expectations) != len(content["expectations"]):
         raise PipelineError(
-            f"{path}: {len(content['expectations'])} expectations written, {len(suite.expectations)} valid"
+            f"{path}: {len(content['expectations'])} expectations written, {len(suite.expectations)} valid: correct "
+            "the others"
         )
     return suite
 
@@ -149,9 +150,9 @@ def audit_frame(
 
     Args:
         table: whose rows they are.
-        frame: of Spark, or of pandas where a few rows are no reason to start Spark.
+        frame: of Spark; or of pandas, for a few rows in a process without Spark.
         values: what the suite names as `$PARAMETER`, see `parameters`.
-        folder: where the suites lie.
+        folder: the folder of the suites.
 
     Raises:
         PipelineError: the table has no usable suite.
@@ -174,21 +175,26 @@ def _findings(
 ) -> list[Finding]:
     """The results of all expectations, in the suite's order."""
     batch = _batch(frame)
-    # Zero sample rows: Spark plans `limit 0` away, while BOOLEAN_ONLY would lose the counts.
+    # BASIC keeps the counts, which BOOLEAN_ONLY drops. Its zero sample rows cost nothing: Spark removes a `limit 0`.
     counts = {"result_format": "BASIC", "partial_unexpected_count": 0}
     for order, expectation in enumerate(suite.expectations):
         expectation.meta = {**(expectation.meta or {}), "order": order}
     results = batch.validate(suite, result_format=counts, expectation_parameters=values).results
-    findings = [_finding(result) for result in sorted(results, key=_order)]  # they come back in any order
+    findings = [_finding(result) for result in sorted(results, key=_order)]  # they come back in no fixed order
     for order, finding in enumerate(findings):
         if not finding.success and finding.raised is None:
             sample = _sample(batch, suite.expectations[order], table, values)
-            findings[order] = Finding(**{**vars(finding), "rows": sample})
+            findings[order] = replace(finding, rows=sample)
     return findings
 
 
 def audit(table: Table, frame: "DataFrame | pd.DataFrame", run: Run) -> Audit:
     """Run the table's suite on rows of a run, with the run's `parameters`; writes nothing.
+
+    Args:
+        table: whose rows they are.
+        frame: the rows, as for `audit_frame`.
+        run: the attempt that is about to write them.
 
     Raises:
         PipelineError: the table has no usable suite.
@@ -197,7 +203,7 @@ def audit(table: Table, frame: "DataFrame | pd.DataFrame", run: Run) -> Audit:
 
 
 def enforce(result: Audit, run: Run) -> None:
-    """Keep an audit in the interval's report folder, print its warnings, and stop the run where it failed.
+    """Write an audit to the interval's report folder, print its warnings, and stop the run if the audit failed.
 
     Raises:
         AuditFailed: a critical expectation failed or could not be evaluated. The message says which ones and shows
@@ -211,7 +217,7 @@ def enforce(result: Audit, run: Run) -> None:
 
 
 def record(result: Audit, run: Run, path: Path) -> None:
-    """Write an audit as JSON, as the run page reads it."""
+    """Write an audit of a run to `path`, as the JSON that the run page reads."""
     about = {"job": run.job, "run_id": run.run_id, "start": str(run.start), "end": str(run.end)}
     findings = [{**asdict(finding), "critical": finding.critical} for finding in result.findings]
     content = {**about, "table": result.table, "rows": result.rows, "seconds": round(result.seconds, 3)}
@@ -220,7 +226,7 @@ def record(result: Audit, run: Run, path: Path) -> None:
 
 
 def describe(finding: Finding) -> str:
-    """One line: the expectation, its columns, what it wanted and what it found."""
+    """One line: the expectation, its columns, the wanted and the observed values."""
     wanted = ", ".join(f"{key} {_short(value)}" for key, value in finding.wanted.items())
     text = f"{finding.kind} on {finding.on}" + (f" ({wanted})" if wanted else "")
     if finding.raised is not None:
@@ -295,8 +301,8 @@ def _raised(info: dict[str, Any]) -> str | None:
 
 def _sample(batch: "Batch", expectation: Any, table: Table, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Keys and offending values of at most SAMPLE rows, sorted."""
-    keys = list(table.key or IDENTITY[table.name])
-    # A query's rows come back with COMPLETE only, a bounded number of them; a column's would all be collected.
+    keys = list(table.key or ROW_IDS[table.name])
+    # Only COMPLETE returns the rows of a query, and it bounds their number. For a column it would collect all rows.
     by_query = expectation.expectation_type == "unexpected_rows_expectation"
     detail: dict[str, Any] = {"result_format": "COMPLETE" if by_query else "SUMMARY"}
     detail |= {"partial_unexpected_count": SAMPLE, "unexpected_index_column_names": keys}
@@ -316,4 +322,4 @@ def _plain(value: Any) -> Any:
 
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

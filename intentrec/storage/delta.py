@@ -1,10 +1,11 @@
 """Read and write Delta tables without Spark. This is the only module that uses delta-rs (the package `deltalake`).
 
-Spark writes all tables but one and is the only writer of partitions (`intentrec.storage.warehouse`). Through delta-rs
-go the reads of training, evaluation and monitoring, the rows of the run ledger, and the flag that a rollback moves.
+Spark is the only writer of partitions (`intentrec.storage.warehouse`). Training, evaluation and monitoring read through
+delta-rs. It also writes the rows of the run ledger, the active flag of a release when a rollback moves it, and renamed
+columns in a migration.
 
-A warehouse is the root of one domain's tables: a local path, or a URI that delta-rs knows. Dates of partitions are
-given as half-open intervals [start, end), where None leaves an end open.
+A warehouse is the root of one domain's tables: a local path, or a URI that delta-rs knows. Partition dates are given as
+a half-open interval [start, end); None leaves that end open.
 """
 
 import json
@@ -44,7 +45,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Commit:
-    """A version of a table and the id of the run that made it; None where no job did."""
+    """A version of a table and the id of the run that made it; None if no job made it."""
 
     table: str
     version: int
@@ -56,7 +57,7 @@ class Snapshot:
 
     Args:
         warehouse: root of the domain's tables.
-        table: which one.
+        table: the table to read.
         version: None for the latest.
 
     Raises:
@@ -66,32 +67,32 @@ class Snapshot:
     def __init__(self, warehouse: str, table: Table, version: int | None = None) -> None:
         self.warehouse = warehouse
         self.table = table
-        self._place = _place(warehouse, table)
+        self._path = _path(warehouse, table)
         try:
-            self._delta = DeltaTable(self._place, version=version)
+            self._delta = DeltaTable(self._path, version=version)
         except TableNotFoundError as error:
             if version is None:
                 raise PipelineError(
                     f"table {table.name} does not exist in {warehouse}: run the jobs before this one first"
                 ) from error
-            raise PipelineError(self._unreadable(version, error)) from error
+            raise self._unreadable(version, error) from error
         except DeltaError as error:
-            raise PipelineError(self._unreadable(version, error)) from error
+            raise self._unreadable(version, error) from error
 
     @property
     def version(self) -> int:
-        """The version that is read."""
+        """The version of this snapshot."""
         return self._delta.version()
 
     def dataset(self, start: date | None = None, end: date | None = None) -> ds.Dataset:
-        """The data files of the partitions in [start, end), to be read in record batches; rows come in no order.
+        """The data files of the partitions in [start, end), to be read in record batches. The rows have no order.
 
-        Whole files are chosen and no row is filtered, so a reader holds one row group at a time. Types are delta-rs's
-        own: text may be string_view. `rows` casts them to the contract's.
+        Files are chosen whole and rows are not filtered, so a reader holds one row group at a time. The types are those
+        of delta-rs: text may be string_view. `rows` casts them to the types of the contract.
         """
-        # An Arrow thread may drop a file after the interpreter is gone. A file opened through Python, as delta-rs does
-        # by default, then aborts the process. Local files are opened by Arrow itself.
-        found = self._delta.to_pyarrow_dataset(filesystem=_local(self._place))
+        # An Arrow thread may close a file after the interpreter has ended. If the file was opened through Python, which
+        # is the default of delta-rs, this aborts the process. So Arrow itself opens local files.
+        found = self._delta.to_pyarrow_dataset(filesystem=_local_filesystem(self._path))
         if start is None and end is None:
             return found
         chosen = found.get_fragments(filter=_inside(ds.field(_partition(self.table)), start, end))
@@ -104,12 +105,12 @@ class Snapshot:
         columns: Sequence[str] | None = None,
         where: pc.Expression | None = None,
     ) -> pa.Table:
-        """The rows of [start, end) in memory, in no order, with the contract's types.
+        """The rows of [start, end) in memory, without an order, with the contract's types.
 
         Args:
             start: first partition date.
-            end: the date after the last.
-            columns: of the contract; None for all that the table has. (It may be older than a column.)
+            end: partition date after the last.
+            columns: of the contract; None for all that the table has, which may lack a new column.
             where: further condition on the rows.
         """
         found = self.dataset(start, end)
@@ -117,11 +118,11 @@ class Snapshot:
         return found.to_table(columns=names, filter=where).cast(arrow_schema(self.table, names))
 
     def count(self, start: date | None = None, end: date | None = None, where: pc.Expression | None = None) -> int:
-        """How many rows [start, end) has, of those that meet `where`."""
+        """Number of rows of [start, end) that meet `where`."""
         return self.dataset(start, end).count_rows(filter=where)
 
     def files(self, start: date | None = None, end: date | None = None) -> list[DataFile]:
-        """The data files of the partitions in [start, end), from the log alone."""
+        """The data files of the partitions in [start, end). Reads the log only."""
         log = pa.table(self._delta.get_add_actions(flatten=True))
         if self.table.partition:
             day = log[f"partition.{self.table.partition}"].cast(pa.date32())
@@ -132,7 +133,7 @@ class Snapshot:
         return [each for each in found if each.day is None or (start or date.min) <= each.day < (end or date.max)]
 
     def history(self) -> list[Commit]:
-        """The commits of the table that its log still holds, newest first."""
+        """The commits that the table's log still holds, newest first."""
         return [Commit(self.table.name, entry["version"], _run_id(entry)) for entry in self._delta.history()]
 
     def update(self, values: Mapping[str, str], where: str, about: Mapping[str, Any]) -> int:
@@ -141,37 +142,33 @@ class Snapshot:
         Args:
             values: column -> SQL expression.
             where: SQL condition that chooses the rows.
-            about: is kept as JSON with the commit.
+            about: metadata of the commit, stored as JSON.
 
         Raises:
-            PipelineError: another writer's commit came first, or the table cannot be written. It is as it was.
+            PipelineError: another writer's commit came first, or the table cannot be written. It is unchanged.
         """
-        told = CommitProperties(custom_metadata={"userMetadata": json.dumps(about)}, max_commit_retries=0)
         try:
-            self._delta.update(updates=dict(values), predicate=where, commit_properties=told)
+            self._delta.update(updates=dict(values), predicate=where, commit_properties=_properties(about))
         except DeltaError as error:
-            raise PipelineError(
-                f"{self.table.name} was not changed, perhaps because another run wrote it at the same time: run it "
-                f"again. ({error})"
-            ) from error
+            raise self._unchanged(error) from error
         return self._delta.version()
 
     @property
     def former_columns(self) -> dict[str, str]:
         """Columns that this version still has under a former name: former name -> name in the contract."""
-        there = {field.name for field in self._delta.schema().fields}
-        return {old: new for old, new in self.table.former_names.items() if old in there}
+        present = {field.name for field in self._delta.schema().fields}
+        return {old: new for old, new in self.table.former_names.items() if old in present}
 
     def rename_columns(self, about: Mapping[str, Any]) -> int:
-        """Write all rows anew under the contract's column names, in one commit, and return the new version.
+        """Rewrite all rows under the contract's column names, in one commit, and return the new version.
 
-        Rows, properties, comment and NOT NULL stay. (Spark would drop NOT NULL where it overwrites a schema.)
+        Rows, properties, comment and NOT NULL stay. (Spark would drop NOT NULL when it overwrites a schema.)
 
         Args:
-            about: is kept as JSON with the commit.
+            about: metadata of the commit, stored as JSON.
 
         Raises:
-            PipelineError: another writer's commit came first, or the table cannot be written. It is as it was.
+            PipelineError: another writer's commit came first, or the table cannot be written. It is unchanged.
         """
         old = {new: former for former, new in self.former_columns.items()}
         found, schema = self.dataset(), arrow_schema(self.table)
@@ -189,51 +186,54 @@ class Snapshot:
                 mode="overwrite",
                 schema_mode="overwrite",
                 partition_by=[self.table.partition] if self.table.partition else None,
-                commit_properties=CommitProperties({"userMetadata": json.dumps(about)}, max_commit_retries=0),
+                commit_properties=_properties(about),
             )
         except DeltaError as error:
-            raise PipelineError(
-                f"{self.table.name} was not changed, perhaps because another run wrote it at the same time: run it "
-                f"again. ({error})"
-            ) from error
-        return DeltaTable(self._place).version()
+            raise self._unchanged(error) from error
+        return DeltaTable(self._path).version()
 
-    def _unreadable(self, version: int | None, error: DeltaError) -> str:
+    def _unreadable(self, version: int | None, error: DeltaError) -> PipelineError:
         at = "" if version is None else f" at version {version}"
-        return f"{self.table.name}{at} cannot be read from {self.warehouse}: {error}"
+        return PipelineError(f"{self.table.name}{at} cannot be read from {self.warehouse}: {error}")
+
+    def _unchanged(self, error: DeltaError) -> PipelineError:
+        return PipelineError(
+            f"{self.table.name} was not changed, perhaps because another run wrote it at the same time: run it again. "
+            f"({error})"
+        )
 
 
 def exists(warehouse: str, table: Table) -> bool:
     """Whether the table was ever written."""
-    return DeltaTable.is_deltatable(_place(warehouse, table))
+    return DeltaTable.is_deltatable(_path(warehouse, table))
 
 
 def append(warehouse: str, table: Table, rows: pa.Table) -> None:
-    """Add rows in one commit. Makes the table if it does not exist; adds the columns that it is older than.
+    """Add rows in one commit. Creates the table if it does not exist, and columns of the rows that it lacks.
 
     Raises:
         WriteConflict: another writer's commit came first.
     """
     try:
-        write_deltalake(_place(warehouse, table), rows, mode="append", schema_mode="merge", name=table.name)
+        write_deltalake(_path(warehouse, table), rows, mode="append", schema_mode="merge", name=table.name)
     except CommitFailedError as error:
         raise WriteConflict(str(error)) from error
 
 
 def replace_where(warehouse: str, table: Table, rows: pa.Table, where: str) -> None:
-    """Put rows in the place of those that meet the SQL condition `where`, in one commit.
+    """Replace the rows that meet the SQL condition `where` by `rows`, in one commit.
 
     Raises:
         WriteConflict: another writer's commit came first.
     """
     try:
-        write_deltalake(_place(warehouse, table), rows, mode="overwrite", predicate=where)
+        write_deltalake(_path(warehouse, table), rows, mode="overwrite", predicate=where)
     except CommitFailedError as error:
         raise WriteConflict(str(error)) from error
 
 
 def arrow_schema(table: Table, columns: Sequence[str] | None = None) -> pa.Schema:
-    """The contract's Arrow schema of some columns, in their order; None for all."""
+    """The contract's Arrow schema of `columns`, in their order; of all columns if it is None."""
     schema = to_arrow_schema(table.schema)
     return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
@@ -246,7 +246,7 @@ def warehouse_of(profile: Profile, domain: Domain) -> str:
 def rows_by_partition(profile: Profile, domain: Domain) -> dict[str, dict[date, int]]:
     """Rows of every partitioned table by partition date; a table that does not exist yet has none."""
     warehouse = warehouse_of(profile, domain)
-    return {table.name: _counted(warehouse, table) for table in TABLES.values() if table.partition}
+    return {table.name: _rows_by_day(warehouse, table) for table in TABLES.values() if table.partition}
 
 
 def releases(profile: Profile, domain: Domain) -> list[dict]:
@@ -265,7 +265,7 @@ def commits(profile: Profile, domain: Domain) -> list[Commit]:
     return [commit for table in tables for commit in Snapshot(warehouse, table).history()]
 
 
-def _counted(warehouse: str, table: Table) -> dict[date, int]:
+def _rows_by_day(warehouse: str, table: Table) -> dict[date, int]:
     if not exists(warehouse, table):
         return {}
     rows: dict[date, int] = {}
@@ -275,22 +275,27 @@ def _counted(warehouse: str, table: Table) -> dict[date, int]:
     return dict(sorted(rows.items()))
 
 
-def _place(warehouse: str, table: Table) -> str:
+def _path(warehouse: str, table: Table) -> str:
     return f"{warehouse}/{table.name}"
 
 
-def _local(place: str) -> FileSystem | None:
+def _properties(about: Mapping[str, Any]) -> CommitProperties:
+    """Metadata of a commit that fails if another commit came first."""
+    return CommitProperties(custom_metadata={"userMetadata": json.dumps(about)}, max_commit_retries=0)
+
+
+def _local_filesystem(uri: str) -> FileSystem | None:
     """The file system of a table in a local folder; None elsewhere."""
-    scheme = urlparse(place).scheme if "://" in place else ""
+    scheme = urlparse(uri).scheme if "://" in uri else ""
     if scheme not in ("", "file"):
         return None
-    path = unquote(urlparse(place).path) if scheme else os.path.abspath(place)
+    path = unquote(urlparse(uri).path) if scheme else os.path.abspath(uri)
     return SubTreeFileSystem(path, LocalFileSystem())
 
 
 def _partition(table: Table) -> str:
     if table.partition is None:
-        raise ValueError(f"{table.name} has no partition dates to choose by")
+        raise ValueError(f"{table.name} has no partitions, so it cannot be read by date")
     return table.partition
 
 

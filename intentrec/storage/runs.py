@@ -1,6 +1,6 @@
-"""One attempt of one job, and its row in the run ledger.
+"""A run, which is one attempt of one job, and its row in the run ledger.
 
-Jobs write the ledger without Spark (`intentrec.storage.delta`): training and gate do not need Spark for anything else,
+Jobs write the ledger through `intentrec.storage.delta`, without Spark: training and gate do not need Spark otherwise,
 and a session takes seconds to start.
 """
 
@@ -26,7 +26,8 @@ from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip
 from intentrec.storage import delta
 
-ATTEMPTS = 20  # tries to write a row of the ledger while other runs write theirs; one takes milliseconds
+MAX_TRIES = 20  # of writing a row of the ledger while other runs write theirs; a try takes milliseconds
+REPORT_PAGE = "report.html"  # the run page, in the report folder of its interval
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Run:
         inputs: table -> version that was read.
         outputs: table -> version after the write.
         counts: what was counted, as TABLE_OR_STEP.what.
-        note: what a person decided; kept as the attempt's message.
+        note: what a person decided; it becomes the attempt's message.
         started: when it began.
         clock: monotonic clock at the same moment, for durations.
     """
@@ -68,13 +69,13 @@ class Run:
 
     @property
     def report_dir(self) -> Path:
-        """Folder of the interval's audits and report page."""
-        return Path(self.profile.reports) / self.domain.domain / f"{self.start}_{self.end}"
+        """Report folder of the interval."""
+        return report_dir(self.profile, self.domain, self.start, self.end)
 
     @property
     def report_page(self) -> Path:
-        """Path of the interval's report page, which is written when a job of the interval ends."""
-        return self.report_dir / "report.html"
+        """Path of the interval's run page, which is written when a job of the interval ends."""
+        return self.report_dir / REPORT_PAGE
 
     def say(self, message: str) -> None:
         """Print a line of progress."""
@@ -90,8 +91,13 @@ class Run:
         return logging.JobLog(self.job, self.start, self.end, self.run_id)
 
 
-# Files that `code_version` looks at. Pages are not among them: a study writes pages while it runs.
+# Files that `code_version` looks at. Pages are left out, because a study writes pages.
 CODE = ("intentrec", "jobs", "dags", "conf", "expectations", "pyproject.toml", "requirements.lock")
+
+
+def report_dir(profile: Profile, domain: Domain, start: date, end: date) -> Path:
+    """Folder of the audits, plots and run page of [start, end), written or not."""
+    return Path(profile.reports) / domain.domain / f"{start}_{end}"
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -121,7 +127,7 @@ def code_version() -> str:
         return commit + "+" * bool(git("status", "--porcelain", "--", *CODE))
     try:
         return version("intentrec")
-    except PackageNotFoundError:  # a copy of the sources that nobody installed
+    except PackageNotFoundError:  # the sources were copied, not installed
         return "unknown"
 
 
@@ -148,21 +154,21 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         _write(run.warehouse, rows, run.run_id, first=status == "running")
     except delta.WriteConflict as error:
         raise PipelineError(
-            f"{run.warehouse}/{RUN_LEDGER.name}: {ATTEMPTS} times another run's row came first, so this run's row "
-            f"({status}) is not written: run it again. ({error})"
+            f"{run.warehouse}/{RUN_LEDGER.name}: other runs wrote at the same time in {MAX_TRIES} tries, so the row "
+            f"of this run ({status}) is not written: run it again. ({error})"
         ) from error
 
 
 @retry(
     retry=retry_if_exception_type(delta.WriteConflict),
-    stop=stop_after_attempt(ATTEMPTS),
+    stop=stop_after_attempt(MAX_TRIES),
     wait=wait_random(0.05, 0.5),
     reraise=True,
 )
 def _write(warehouse: str, row: pa.Table, run_id: str, first: bool) -> None:
     """Add an attempt's first row, or replace it.
 
-    Attempts touch no row but their own. But Delta compares files, so it refuses two of them at the same time.
+    Each attempt writes only its own row. But Delta detects conflicts by file, so it refuses two writes at once.
     """
     if first:
         delta.append(warehouse, RUN_LEDGER, row)
@@ -171,7 +177,7 @@ def _write(warehouse: str, row: pa.Table, run_id: str, first: bool) -> None:
 
 
 def ledger(profile: Profile, domain: Domain) -> list[dict]:
-    """The rows of the ledger, oldest attempt first, with maps as dictionaries; none where the table does not exist."""
+    """The rows of the ledger, oldest attempt first, with maps as dictionaries; none if the table does not exist."""
     warehouse = delta.warehouse_of(profile, domain)
     if not delta.exists(warehouse, RUN_LEDGER):
         return []
@@ -193,8 +199,9 @@ def attempt(job: str, start: date, end: date, config: Path, profile: Path | None
         profile: the profile file; None for the default.
 
     Raises:
-        PipelineError: the interval is empty or a file cannot be read; then nothing is recorded. Whatever the body
-            raised, after it was recorded.
+        PipelineError: the interval is empty or a file cannot be read. Then nothing is recorded.
+
+    Any error of the body is recorded and raised again.
     """
     domain = load_domain(config)
     if end <= start:

@@ -1,10 +1,10 @@
 """The only module that starts Spark: session settings, the two Delta jars, and the archive of classes.
 
 `python -m intentrec.storage.spark` sets an environment up, once. It fetches the Delta jars through Spark's own Ivy, so
-that later sessions need no network. Then it writes the archive of the classes that Spark loads, which later JVMs map
-into memory instead of reading, checking and linking them again. Most of a short job is that: on two cores a session
-that writes and reads a small Delta table takes 12.5 CPU seconds with the archive and 19 without. Java 19 makes such an
-archive by itself (`-XX:+AutoCreateSharedArchive`), Java 17 does not.
+that later sessions need no network. Then it writes an archive of the classes that Spark loads. Later JVMs map it into
+memory and need not read, check and link the classes again, which takes a large part of a short job: on two cores a
+session that writes and reads a small Delta table takes 12.5 CPU seconds with the archive and 19 without. Java 17 needs
+this step; Java 19 can make such an archive by itself (`-XX:+AutoCreateSharedArchive`).
 """
 
 import os
@@ -45,7 +45,7 @@ def delta_jars() -> list[Path]:
     """Paths of the two Delta jars.
 
     Raises:
-        FileNotFoundError: they were not fetched yet.
+        FileNotFoundError: they have not been fetched yet.
     """
     paths = [JAR_DIR / name for name in JARS]
     missing = [path.name for path in paths if not path.exists()]
@@ -55,7 +55,15 @@ def delta_jars() -> list[Path]:
 
 
 def start(profile: Profile, app: str) -> "SparkSession":
-    """The Spark session of this process, made from the profile on first use."""
+    """The Spark session of this process, made from the profile on first use.
+
+    Args:
+        profile: the master and extra settings.
+        app: name of the Spark application.
+
+    Raises:
+        FileNotFoundError: the Delta jars have not been fetched yet.
+    """
     # pyspark reads the interpreter from the environment only; the configuration key is ignored under plain python.
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
@@ -89,10 +97,10 @@ def fetch_jars() -> None:
 
 
 def archive_classes() -> None:
-    """Run one session over the kinds of work that jobs do, and leave the classes that it loaded in CLASS_ARCHIVE.
+    """Do in one session each kind of work that jobs do, and write the classes that it loaded to CLASS_ARCHIVE.
 
     Raises:
-        RuntimeError: the JVM left no archive. Jobs work without it, but start more slowly.
+        RuntimeError: the JVM wrote no archive. Jobs work without it, but start more slowly.
     """
     profile = load_profile()
     options = f"{profile.spark.conf.get(JAVA_OPTIONS, '')} -XX:ArchiveClassesAtExit={CLASS_ARCHIVE} -Xlog:cds=off"
@@ -106,11 +114,13 @@ def archive_classes() -> None:
     gateway.shutdown()
     gateway.proc.stdin.close()  # the JVM ends with its standard input, and writes the archive as it ends
     if gateway.proc.wait() or not CLASS_ARCHIVE.exists():
-        raise RuntimeError(f"the JVM left no class archive at {CLASS_ARCHIVE}")
+        raise RuntimeError(
+            f"the JVM wrote no class archive to {CLASS_ARCHIVE}; jobs work without it, but start more slowly"
+        )
 
 
 def _exercise(spark: "SparkSession", folder: str) -> None:
-    """JSON, Delta by interval, windows, joins, maps and arrays, Arrow."""
+    """A small example of each kind of work: JSON, Delta by interval, windows, joins, maps and arrays, Arrow."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -129,11 +139,11 @@ def _exercise(spark: "SparkSession", folder: str) -> None:
 
 
 def set_up() -> None:
-    """Fetch the jars and archive the classes, where that was not done yet."""
+    """Fetch the jars and archive the classes, unless that was done before."""
     try:
         delta_jars()
     except FileNotFoundError:
-        # In a process of its own: a JVM keeps the settings of its first session, here those that fetch.
+        # In a separate process: a JVM keeps the settings of its first session, and fetching needs other settings.
         code = "from intentrec.storage.spark import fetch_jars; fetch_jars()"
         subprocess.run([sys.executable, "-c", code], check=True)
     print(f"Delta jars: {JAR_DIR}")

@@ -1,8 +1,8 @@
 """Read and write tables with Spark: stage, audit and commit exactly one interval; read at a pinned version.
 
 A row that failed a critical expectation is never visible. A writer that is killed leaves the old rows or the new ones.
-Rows that equal those that the interval already holds are not committed: the table's version stays, and so does
-everything that was derived from it.
+If the interval already holds equal rows, nothing is committed: the table keeps its version, and tables derived from it
+do not become stale.
 """
 
 import json
@@ -27,7 +27,7 @@ from intentrec.storage import audit, spark
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 
-# What Delta raises where another commit came first. The classes have no base class of their own in common.
+# What Delta raises if another commit came first. These classes share no base class of their own.
 CONFLICTS = (
     captured.ConcurrentAppendException,
     captured.ConcurrentDeleteDeleteException,
@@ -39,8 +39,11 @@ CONFLICTS = (
     captured.ProtocolChangedException,
 )
 # How long old versions can be read. Releases name versions, and a rollback may return to one.
-KEPT = {"delta.deletedFileRetentionDuration": "interval 400 days", "delta.logRetentionDuration": "interval 400 days"}
-# JSON text by default ends at milliseconds, and rows a microsecond apart would be equal.
+RETENTION = {
+    "delta.deletedFileRetentionDuration": "interval 400 days",
+    "delta.logRetentionDuration": "interval 400 days",
+}
+# By default, timestamps in JSON end at milliseconds, and rows a microsecond apart would have equal texts.
 _MICROSECONDS = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
 STRAY_ROWS = "DELTA_REPLACE_WHERE_MISMATCH"  # Delta's error for rows outside the replaced interval
 
@@ -62,7 +65,7 @@ def fingerprint(frame: DataFrame) -> Fingerprint:
 
 
 def _as_text(schema: StructType, alias: str = "") -> Column:
-    """A row as text, the same for equal rows; `alias` is the frame's, with a dot."""
+    """A row as text, the same for equal rows; `alias` is the frame's alias with a dot."""
     return row_text([_without_maps(alias, field.name, field.dataType) for field in schema])
 
 
@@ -74,13 +77,19 @@ def _without_maps(alias: str, name: str, of: DataType) -> Column:
 def row_text(columns: Sequence[str | Column]) -> Column:
     """The columns as one JSON text: equal rows have equal texts, and different rows have different texts.
 
-    A map has no order of its own, so pass its sorted entries instead.
+    A map has no fixed order, so pass its sorted entries instead.
     """
     return F.to_json(F.struct(*columns), _MICROSECONDS)
 
 
 class Warehouse:
-    """One domain's Delta tables."""
+    """One domain's Delta tables, read and written by one run.
+
+    Attributes:
+        spark: the session.
+        run: the attempt; it records the versions that are read and written.
+        root: folder or URI of the tables.
+    """
 
     def __init__(self, spark: SparkSession, run: Run) -> None:
         self.spark = spark
@@ -90,7 +99,7 @@ class Warehouse:
     @classmethod
     def open(cls, run: Run) -> "Warehouse":
         """Start Spark for a run that is going to write."""
-        audit.get_ready()
+        audit.preload()
         return cls(spark.start(run.profile, run.job), run)
 
     def path(self, table: Table) -> str:
@@ -106,7 +115,12 @@ class Warehouse:
         return Snapshot(self.root, table).version  # without a Spark job
 
     def read(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
-        """Rows of [start, end) at the latest version, which the run records as an input. Either end may be open.
+        """Rows of [start, end). The run reads one version, the latest at its first read, and records it as an input.
+
+        Args:
+            table: the table to read.
+            start: first partition date; None for no lower bound.
+            end: partition date after the last; None for no upper bound.
 
         Raises:
             PipelineError: the table does not exist yet.
@@ -118,12 +132,21 @@ class Warehouse:
         return _between(frame, table, start, end)
 
     def replace(self, table: Table, frame: DataFrame, start: date, end: date) -> int:
-        """Stage `frame`, audit it, and make it the content of [start, end). Returns the table's version after it.
+        """Stage `frame`, audit it, and make it the content of [start, end).
+
+        Args:
+            table: the table to write.
+            frame: rows with the columns of the contract.
+            start: first partition date.
+            end: partition date after the last.
+
+        Returns:
+            The table's version afterwards.
 
         Raises:
             PipelineError: the frame does not fit the contract, has rows outside the interval, or another run wrote the
-                same interval meanwhile. The table is as it was.
-            AuditFailed: a critical expectation failed. The table is as it was.
+                same interval meanwhile. The table is unchanged.
+            AuditFailed: a critical expectation failed. The table is unchanged.
         """
         _require_contract(table, frame)
         self._require_migrated(table)
@@ -132,7 +155,7 @@ class Warehouse:
             audit.enforce(audit.audit(table, staged, self.run), self.run)
             new = fingerprint(staged)
             self.run.counts[f"{table.name}.rows"] = new.rows
-            if self.exists(table) and self._held(table, start, end) == new:
+            if self.exists(table) and self._current_fingerprint(table, start, end) == new:
                 self.run.say(f"{table.name} [{start}, {end}): {new.rows:,} rows, unchanged")
             else:
                 self._commit(table, staged, start, end)
@@ -147,18 +170,18 @@ class Warehouse:
         For small tables whose readers may follow the change feed.
 
         Args:
-            table: which one.
+            table: the table to write.
             frame: rows with the columns of the contract.
-            since: the version that the rows were made from. A later version is another run's, whose rows they would
-                undo.
+            since: the version that the rows were made from; None to skip this check. If the table has a later version,
+                another run wrote it, and the merge would undo its rows.
 
         Returns:
-            The table's version after it.
+            The table's version afterwards.
 
         Raises:
-            PipelineError: the frame does not fit the contract, or another run wrote at the same time. The table is as
-                it was.
-            AuditFailed: a critical expectation failed. The table is as it was.
+            PipelineError: the frame does not fit the contract, or another run wrote at the same time. The table is
+                unchanged.
+            AuditFailed: a critical expectation failed. The table is unchanged.
         """
         _require_contract(table, frame)
         self._require_migrated(table)
@@ -187,7 +210,13 @@ class Warehouse:
 
     @contextmanager
     def scratch(self, name: str, frame: DataFrame, schema: StructType | None = None) -> Iterator[DataFrame]:
-        """Compute `frame` once and keep it in the staging area while the block runs; `schema` defaults to its own."""
+        """Compute `frame` once and keep its rows in the staging area until the block ends.
+
+        Args:
+            name: part of the folder's name, unique among the open blocks of the run.
+            frame: the rows.
+            schema: schema of the frame that is read back; None for that of `frame`.
+        """
         folder = f"{self.root}/_staging/{self.run.run_id}-{name}"
         try:
             frame.write.format("parquet").mode("overwrite").save(folder)
@@ -196,18 +225,18 @@ class Warehouse:
             self._delete(folder)
 
     def current(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
-        """Rows of [start, end) at the latest version, which the run does not record as an input."""
+        """Rows of [start, end) at the latest version. Unlike `read`, it records no input."""
         return _between(self.spark.read.format("delta").load(self.path(table)), table, start, end)
 
     def checksums(self) -> dict[str, Fingerprint]:
         """Fingerprint of every existing table but the ledger, which grows with each attempt."""
         tables = [table for table in TABLES.values() if table.name != "run_ledger" and self.exists(table)]
-        with ThreadPoolExecutor(2) as beside:  # one is planned while another one computes
-            found = beside.map(lambda table: fingerprint(self.current(table)), tables)
+        with ThreadPoolExecutor(2) as pool:  # Spark plans one table while it computes another
+            found = pool.map(lambda table: fingerprint(self.current(table)), tables)
             return {table.name: each for table, each in zip(tables, found, strict=True)}
 
-    def _held(self, table: Table, start: date, end: date) -> Fingerprint | None:
-        """Fingerprint of the interval; None where one of its data files is lost, which writing the interval repairs."""
+    def _current_fingerprint(self, table: Table, start: date, end: date) -> Fingerprint | None:
+        """Fingerprint of the interval; None if one of its data files is lost. Writing the interval repairs that."""
         try:
             return fingerprint(self.current(table, start, end))
         except Exception as error:
@@ -237,7 +266,7 @@ class Warehouse:
     def _create(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(f"one row is {table.row}")
         builder = builder.addColumns(table.schema)
-        for name, value in KEPT.items():
+        for name, value in RETENTION.items():
             builder = builder.property(name, value)
         if table.partition:
             builder = builder.partitionedBy(table.partition)
@@ -259,15 +288,15 @@ class Warehouse:
             yield
         except CONFLICTS as error:
             raise PipelineError(
-                f"{table.name} {what}: another run wrote this at the same time and won; "
+                f"{table.name} {what}: another run wrote this at the same time; "
                 f"this run changed nothing. Run it again. ({str(error).splitlines()[0]})"
             ) from error
         except AnalysisException as error:
             if error.getCondition() != STRAY_ROWS:
                 raise
             raise PipelineError(
-                f"{table.name} {what}: the job made rows with {table.partition} outside the interval it owns; "
-                f"nothing was changed. Check --start and --end of what the rows were made from"
+                f"{table.name} {what}: the job made rows with {table.partition} outside its interval; "
+                f"nothing was changed. Check --start and --end of the runs that wrote its inputs"
             ) from error
 
 
@@ -288,16 +317,16 @@ def _require_contract(table: Table, frame: DataFrame) -> None:
     problems += [
         f"{name} is {have[name].simpleString()}, not {want[name].simpleString()}"
         for name in want.keys() & have.keys()
-        if _loose(have[name]) != _loose(want[name])
+        if _type_text(have[name]) != _type_text(want[name])
     ]
     if problems:
         raise PipelineError(f"frame for {table.name} does not fit its contract: {'; '.join(sorted(problems))}")
 
 
-def _loose(of: DataType) -> str:
-    """The type without nullability, which Spark infers. Delta itself refuses a null where the schema allows none."""
+def _type_text(of: DataType) -> str:
+    """The type without nullability, which Spark infers. Delta itself refuses a null in a column that allows none."""
     if isinstance(of, ArrayType):
-        return f"array<{_loose(of.elementType)}>"
+        return f"array<{_type_text(of.elementType)}>"
     if isinstance(of, MapType):
-        return f"map<{_loose(of.keyType)},{_loose(of.valueType)}>"
+        return f"map<{_type_text(of.keyType)},{_type_text(of.valueType)}>"
     return of.simpleString()

@@ -164,7 +164,7 @@ def test_of_two_writers_one_wins(warehouse: Warehouse, tmp_path: Path) -> None:
             other.replace(INTERACTIONS, on_days(spark, START, duration=2.0), START, END)
         finally:
             go.touch()
-        with pytest.raises(PipelineError, match=r"interactions \[2026-08-10, 2026-08-17\): another run wrote .*won"):
+        with pytest.raises(PipelineError, match=r"interactions \[2026-08-10, 2026-08-17\): another run wrote this"):
             first.result(60)
     assert found(warehouse) == [(START, 2.0)]
 
