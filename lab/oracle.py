@@ -1,5 +1,4 @@
-"""The oracle control: V3 that gets the true labels of the next interaction. An upper bound of what intents can be
-worth.
+"""The oracle control: V3 given the true labels of the next interaction, an upper bound of the use of intents.
 
 Shape suffixes: B rows, L positions, G labels of one interaction, C classes of an intent.
 """

@@ -1,6 +1,8 @@
 """Candidate titles in one fixed order, users' histories as indices into them, and prefixes of those histories.
 
 Every system of a comparison ranks the same candidates.
+
+Shape suffixes: B rows, E prefixes.
 """
 
 from collections.abc import Iterable
@@ -13,19 +15,19 @@ from numpy.typing import NDArray
 
 from intentrec.evaluation.metrics import Ints
 from intentrec.model.arrow import Rows
-from intentrec.model.titles import without_meaning
+from intentrec.model.titles import in_hash_order
 
 
 @dataclass(frozen=True)
 class Titles:
-    """N candidate titles, ordered by hash: the order carries no meaning, so ties between scores favour nobody."""
+    """N candidate titles, ordered by hash, so that ties between scores favour no title by its id or popularity."""
 
     ids: pa.Array
 
     @classmethod
     def of(cls, title_ids: Iterable[str]) -> "Titles":
         """The distinct `title_ids`."""
-        return cls(pa.array(without_meaning(title_ids), pa.string()))
+        return cls(pa.array(in_hash_order(title_ids), pa.string()))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,14 +83,14 @@ class Histories:
         return cls(rows, positions, titles.index(flat), lengths)
 
     def prefixes(self, rows: Ints, ends: Ints) -> "Histories":
-        """New rows: row j is what was at positions before `ends[j]` of row `rows[j]`."""
+        """A row per prefix: row j holds the first `ends[j]` interactions of row `rows[j]`; both are int64 (E,)."""
         starts = (np.cumsum(self.lengths) - self.lengths)[rows]
         new_rows = np.repeat(np.arange(len(rows)), ends)
         positions = np.arange(len(new_rows)) - np.repeat(np.cumsum(ends) - ends, ends)
         return Histories(new_rows, positions, self.titles[np.repeat(starts, ends) + positions], ends)
 
     def between(self, start: int, end: int) -> "Histories":
-        """Rows start to end; `rows` then counts from 0."""
+        """Rows `start` to `end`, not including `end`; `rows` then counts from 0."""
         inside = slice(*np.searchsorted(self.rows, [start, end]))
         return Histories(
             self.rows[inside] - start, self.positions[inside], self.titles[inside], self.lengths[start:end]

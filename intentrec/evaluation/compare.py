@@ -1,10 +1,12 @@
-"""Both protocols over one week's evidence, for any number of models and all naive baselines."""
+"""Both protocols over one week's evidence, for any number of models and all naive baselines.
+
+Shape suffixes: N candidate titles.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from intentrec.calendar import day_start_of
 from intentrec.config import Domain
@@ -26,7 +28,7 @@ from intentrec.evaluation.systems import System, TitleScorer
 from intentrec.evaluation.targets import targets_ended
 from intentrec.evaluation.week_ahead import week_ahead
 from intentrec.inference.predictor import Predictor
-from intentrec.model.titles import titles_of
+from intentrec.model.titles import available, titles_of
 from intentrec.training.splits import learned_until
 
 ROWS = 256  # users encoded at once
@@ -44,7 +46,14 @@ def compare(evidence: Evidence, domain: Domain, models: Mapping[str, Predictor])
 def protocols(
     evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], naive_baselines: bool
 ) -> tuple[dict[str, Result], dict[str, Result]]:
-    """Week ahead and next event, each with its own values per user; with or without the baselines that rank titles."""
+    """Results by system of the week ahead and of the next event, each with its own values per user.
+
+    Args:
+        evidence: the judged week.
+        domain: its settings.
+        models: by name.
+        naive_baselines: whether the naive baselines that rank titles are judged, too.
+    """
     everything = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
     neighbours = None
     if naive_baselines:  # they learn from the targets that models learn from
@@ -90,10 +99,7 @@ def _next_event(
 def offered(catalog: pa.Table, moment: datetime) -> Sequence[str]:
     """Titles that may be offered at a moment."""
     titles = titles_of(catalog)
-    now = pa.scalar(moment, pa.timestamp("us", "UTC"))
-    begun = pc.fill_null(pc.less_equal(titles["available_from"], now), True)
-    not_over = pc.fill_null(pc.greater(titles["available_to"], now), True)
-    return titles.filter(pc.and_(begun, not_over))["title_id"].to_pylist()
+    return titles.filter(available(titles, moment))["title_id"].to_pylist()
 
 
 def _naive_baselines(

@@ -141,6 +141,6 @@ def guardrails(ours: Mapping[str, float], theirs: Mapping[str, float], gate: Gat
         least = champions * (1.0 - loss)
         holds = mine >= least  # false for NaN
         found.append(
-            (holds, f"guardrail {name} {'holds' if holds else 'breaks'}: {mine:.4f}, at least {least:.4f} is asked")
+            (holds, f"guardrail {name} {'holds' if holds else 'breaks'}: {mine:.4f}, at least {least:.4f} is required")
         )
     return found

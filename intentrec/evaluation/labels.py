@@ -1,7 +1,7 @@
 """Intent labels of interactions as the domain file defines them, read from the columns of `sequences`.
 
-This is independent of the model's own encoder on purpose: an encoder that mislabels must lose accuracy here. The same
-labels give clusters of users their names.
+They do not use the model's encoder: if it mislabels, accuracy must fall. Clusters of users are named by the same
+labels.
 
 Shape suffixes: U users, K clusters, C labels.
 """
@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intentrec.config import Intent
+from intentrec.evaluation.candidates import row_lengths
 from intentrec.evaluation.metrics import Ints
 
 RECENT = 10  # last interactions of a user that describe the user
-SHARE = 0.1  # of a cluster's interactions: rarer labels do not name a cluster
-LIFT = 1.2  # a label hardly more frequent than among everyone does not name a cluster either
+SHARE = 0.1  # least share of a cluster's interactions of a label that names it
+LIFT = 1.2  # least lift of a label that names a cluster
+NAMED = 3  # labels in a cluster's name
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ def common_labels(
         cluster_U: number of each user's cluster, from 0.
         intents: whose labels are compared.
     """
-    lengths = pc.list_value_length(sequences.column(sequences.schema.get_field_index("title_id")))
-    lengths_U = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths_U = row_lengths(sequences)
     user_of = np.repeat(np.arange(len(lengths_U)), lengths_U)
     to_end = np.cumsum(lengths_U)[user_of] - np.arange(len(user_of))
     count = int(cluster_U.max(initial=-1)) + 1
@@ -108,6 +109,6 @@ def common_labels(
     return [sorted(each, key=lambda common: -common.lift) for each in found]
 
 
-def cluster_name(common: Iterable[CommonLabel], words: int = 3) -> str:
-    """A cluster's name: its first labels."""
-    return ", ".join(str(each) for each in list(common)[:words]) or "like everyone"
+def cluster_name(common: Iterable[CommonLabel]) -> str:
+    """A cluster's name: its first NAMED labels."""
+    return ", ".join(str(each) for each in list(common)[:NAMED]) or "like everyone"

@@ -2,7 +2,7 @@
 
 Ranks begin at 1, the best; infinity means that the title was not on offer.
 
-Shapes: U users, P (user, relevant title) pairs, E events, B rows scored at once, N titles.
+Shape suffixes: B rows scored at once, N titles, E events.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,8 @@ def per_user(users: Ints, ranks: Floats, count: int) -> dict[str, Floats]:
     """Metrics of several relevant titles per user, each an array over `count` users.
 
     `users[i]` is the user of pair i. `ndcg_at_k` is normalised by the best order of that user's titles, `recall_at_k`
-    divides by all of them, `hit_at_k` asks for any, `mrr` is of the best. A user without a pair gets 0.
+    divides by their number, `hit_at_k` is 1 if any of them is within k, and `mrr` takes the best rank. A user without a
+    pair gets 0.
     """
     total = np.bincount(users, minlength=count)
     best = np.full(count, np.inf)

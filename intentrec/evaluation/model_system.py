@@ -1,6 +1,7 @@
 """A trained model as a system of the protocols: scores of titles and probabilities of labels after any prefixes.
 
-Shape suffixes: E prefixes, D width of vectors, N candidate titles, L positions of a batch, M intents, P width of Z.
+Shape suffixes: B rows, E prefixes, D width of vectors, N candidate titles, I titles of the vocabulary, L positions of a
+batch, C classes of an intent, M intents, P width of Z.
 """
 
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class ModelSystem:
         return found
 
     def _output(self, prefixes: Prefixes) -> _Output:
-        """The model's output after `prefixes`. The last one is kept: titles and intents are asked one after another."""
+        """The model's output after `prefixes`. The last one is kept for requests of titles and then of intents."""
         if self._last is None or not _same(prefixes, self._last[0]):
             self._last = (prefixes, self._forward(prefixes))
         return self._last[1]

@@ -1,4 +1,4 @@
-"""Naive baselines: systems that count. Every trained model must beat them.
+"""Naive baselines: systems that only count. Every trained model is compared with them.
 
 Titles: popularity, the user's own titles by recency or frequency, a first-order Markov chain and item-kNN. Each orders
 all candidates strictly: what a baseline knows nothing about follows by popularity, and equal popularity by the

@@ -191,7 +191,7 @@ def hits(truth: Labels, guess: pa.Array) -> NDArray[np.bool_]:
 
 
 def _means(of_events: Mapping[str, Floats], users: Ints, count: int) -> dict[str, Floats]:
-    """The mean over each user's events."""
+    """The mean over each of `count` users' events; `users` holds the user of each event."""
     events = np.bincount(users, minlength=count)
     return {name: np.bincount(users, weights=values, minlength=count) / events for name, values in of_events.items()}
 

@@ -1,8 +1,8 @@
 """Significance of a difference: paired per-user bootstrap of the relative lift, and the paper's t-test (section 4.2).
 
-There are two questions. Do two given models differ for other users? Then users are the only sample. Do two kinds of
-model differ, whatever the seed? Then the seeds are a sample as well: trained again, each would be another model. A
-difference that is significant for two models need not be significant for their kinds.
+Two questions are possible. Do two given models differ, for other users? Then only the users are a sample. Do two kinds
+of model differ, for other users and other seeds? Then the seeds are a sample, too. A difference that is significant for
+two models need not be significant for their kinds.
 
 Shape suffixes: U users, S seeds of one system, R resamples.
 """
@@ -65,22 +65,18 @@ def resampled_means(values_US: NDArray, resamples: int = 1000, seed: int = 0) ->
     )
 
 
-def mean_intervals(
-    values_US: NDArray, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> tuple[NDArray, NDArray]:
-    """Bootstrap intervals of each column's mean: lower and upper bounds, one per column.
+def mean_intervals(values_US: NDArray, resamples: int = 1000, confidence: float = 0.95) -> tuple[NDArray, NDArray]:
+    """Bootstrap intervals of each column's mean: lower and upper bounds, (S,) each.
 
     Raises:
         ValueError: no user.
     """
     tail = (1.0 - confidence) / 2.0
-    lower, upper = np.quantile(resampled_means(values_US, resamples, seed), [tail, 1.0 - tail], axis=0)
+    lower, upper = np.quantile(resampled_means(values_US, resamples), [tail, 1.0 - tail], axis=0)
     return lower, upper
 
 
-def paired_lift(
-    ours_U: NDArray, theirs_U: NDArray, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Lift:
+def paired_lift(ours_U: NDArray, theirs_U: NDArray, resamples: int = 1000, confidence: float = 0.95) -> Lift:
     """Bootstrap the relative lift of `ours_U` over `theirs_U`, one value of each per user.
 
     Users are drawn with replacement, with the values of both systems, so what is common to both cancels. The interval
@@ -91,7 +87,7 @@ def paired_lift(
     """
     if ours_U.shape != theirs_U.shape or len(ours_U) == 0:
         raise ValueError(f"paired values of the same users are needed, got {ours_U.shape} and {theirs_U.shape}")
-    ours_R, theirs_R = resampled_means(np.stack([ours_U, theirs_U], axis=1).astype(float), resamples, seed).T
+    ours_R, theirs_R = resampled_means(np.stack([ours_U, theirs_U], axis=1).astype(float), resamples).T
     lower, upper = _bounds(ours_R, theirs_R, confidence)
     estimate = relative(float(ours_U.mean(dtype=float)), float(theirs_U.mean(dtype=float)))
     return Lift(estimate, lower, upper, confidence, p_of_users(ours_U[None], theirs_U[None]), len(ours_U))

@@ -2,7 +2,7 @@
 
 Ranks are computed in slices, so that memory grows neither with users nor with events.
 
-Shape suffixes: E prefixes, N candidate titles, C classes of an intent.
+Shape suffixes: E prefixes, P pairs of a prefix and a relevant title, N candidate titles, C classes of an intent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Targets that have a prefix: the events of the next-event protocol, and what item-kNN learns from."""
+"""Targets that have a prefix: the events of the next-event protocol, and what item-kNN learns from.
+
+Shape suffixes: E targets.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +19,7 @@ from intentrec.model.features import known_before
 class Targets:
     """E targets of a batch of `sequences` rows. All arrays are int64 (E,).
 
-    Interactions that ended at the same moment, such as the lines of a basket, do not know each other.
+    Interactions that ended at the same moment, such as the lines of a basket, are not in each other's prefixes.
 
     Attributes:
         rows: row of each target.

@@ -8,7 +8,7 @@ It stays in the denominators, because a weekly batch does miss it. `reachable` i
 Where the domain recommends unseen titles only, relevant and candidate titles are the unseen ones. Elsewhere that
 stricter task is reported as `..._unseen`.
 
-Shapes: U users, P (user, relevant title) pairs.
+Shapes: U users, P pairs of a user and a relevant title.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,7 +84,7 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is the same for every system: users, whether each is cold, and of each pair its user and properties."""
+    """Facts that all systems share: users, whether each is cold, and the user and properties of each pair."""
 
     users: pa.Array
     cold: NDArray[np.bool_]
@@ -144,7 +144,7 @@ def week_ahead(
             served = rank(scores, histories, rows, wanted, len(titles)) if seen_titles else unseen
             tallies[name].add(served, unseen)
     if not facts:
-        raise ValueError("nobody of the snapshot engaged a target in the week after it")
+        raise ValueError("no user of the snapshot has a target in the week after it")
     everyone = _Facts.joined(facts)
     return {name: _result(tally, everyone, seen_titles) for name, tally in tallies.items()}
 

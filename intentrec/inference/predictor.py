@@ -1,6 +1,7 @@
 """Predictions of a trained model: intents, vectors and the best titles of users. No Spark, no MLflow.
 
-Shape suffixes: B users, L positions, D width, I titles, N targets, C classes of an intent.
+Shape suffixes: B users, L positions or titles with a logit bias, D width, I titles, N interactions or users, C classes
+of an intent, K length of a list, M intents or pairs of user and title, P width of the intent embedding.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.logit_bias import SOURCES, LogitBias
 from intentrec.model.network import Prediction
 from intentrec.model.scores import logits, top
-from intentrec.model.titles import in_order, titles_of, without_meaning
+from intentrec.model.titles import available, in_hash_order, in_order, titles_of
 from intentrec.training.batches import batches
 from intentrec.training.checkpoint import model_from, read_model
 
@@ -94,11 +95,8 @@ class Predictor:
     def items(self, catalog: Rows, as_of: date) -> ItemIndex:
         """Every title of the catalogue; eligible are those available when the service day `as_of` begins."""
         titles = titles_of(catalog)
-        titles = in_order(titles, without_meaning(titles["title_id"].to_pylist()))
-        moment = pa.scalar(day_start_of(as_of, self._calendar()), pa.timestamp("us", "UTC"))
-        begun = pc.fill_null(pc.less_equal(titles["available_from"], moment), True)
-        open_ = pc.fill_null(pc.greater(titles["available_to"], moment), True)
-        eligible = pc.and_(begun, open_).to_numpy()
+        titles = in_order(titles, in_hash_order(titles["title_id"].to_pylist()))
+        eligible = available(titles, day_start_of(as_of, self._calendar())).to_numpy()
         vectors_ID = self.model.item_vectors(self.encoder.items(titles))
         return ItemIndex(column(titles, "title_id"), vectors_ID, torch.tensor(eligible))
 
@@ -191,7 +189,10 @@ class Predictor:
 
 
 def _by_name(prediction: Prediction) -> dict[str, Tensor]:
-    """user (B, D), z, attention, `p.INTENT` (B, C)."""
+    """`user` (B, D), `z` (B, P), `attention` (B, M) and, for each intent, `p.INTENT` (B, C).
+
+    A variant without an intent mixture has P = M = 0.
+    """
     nothing = prediction.h_ND[:, :0]
     return {
         "user": prediction.h_ND,

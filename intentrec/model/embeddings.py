@@ -4,7 +4,8 @@ A title is an id embedding plus a tower over its catalogue facts, the same at th
 was released after training has no id embedding. Its vector is the tower's alone, so it can still be read and
 recommended.
 
-Shape suffixes: ... any leading shape, N rows of a lookup, B rows, L positions, D width, G labels, I titles.
+Shape suffixes: ... any leading shape, N rows of a lookup, B rows, L positions, F numeric features, D width, G labels of
+one interaction, I titles.
 """
 
 import torch
@@ -42,7 +43,7 @@ class TitleEmbedding(nn.Module):
         super().__init__()
         self.features = spec.item_features
         self.id = nn.Parameter(torch.randn(vocabulary.size("title_id"), spec.dim) * spec.dim**-0.5)
-        # A title that training does not learn from starts from its facts alone, not from a random direction.
+        # The vector of a title without training targets starts as that of its facts, without a random part.
         with torch.no_grad():
             self.id[:FIRST] = 0
             self.id[FIRST + vocabulary.n_seen :] = 0
@@ -56,7 +57,7 @@ class TitleEmbedding(nn.Module):
 
     @torch.no_grad()
     def start_at(self, start_ID: Tensor) -> None:
-        """Start the id embeddings of the vocabulary's titles there, plus some noise that tells equal ones apart."""
+        """Set the id embeddings of the vocabulary's titles to `start_ID` plus some noise, so that equal rows differ."""
         self.id[FIRST:] = start_ID + NOISE * self.id[FIRST:]
 
     def forward(self, title: Tensor, tokens: dict[str, Tensor]) -> Tensor:
@@ -80,6 +81,11 @@ class InputFeatures(nn.Module):
         self.dim = spec.dim + len(self.several) * spec.dim_token + 2 * len(spec.numeric)
 
     def forward(self, title_BLD: Tensor, batch: Batch) -> Tensor:
-        """(B, L, self.dim)."""
+        """F_k of every position: (B, L, self.dim).
+
+        Args:
+            title_BLD: vectors of the titles.
+            batch: the rows.
+        """
         facts = [self.embed[name](batch.tokens[name], several) for name, several in self.several.items()]
         return torch.cat([title_BLD, *facts, batch.numeric_BLF], -1)

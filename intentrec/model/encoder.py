@@ -1,11 +1,11 @@
 """The Transformer encoder, with timestamps as positions (§3.3).
 
 Two things carry the time. An additive embedding says when an interaction was. A bias on the attention scores, by
-T_k - T_i, says how long ago it was as seen from k. Both use nothing later than T_k. Neither is a table of dates, so
-weeks that training never saw work as well: hour and weekday are periodic, and durations are logarithmic.
+T_k - T_i, says how long before k it was. Both use nothing later than T_k. Neither is a table of dates, so they also
+work for weeks that training never saw: hour and weekday are periodic, and durations are logarithmic.
 
-Shape suffixes: B rows, L positions, I width of the input, D width, H heads (in a mask, or 1: all alike), K width of a
-head, T rows of a table, J numbers to look up.
+Shape suffixes: B rows, L positions, C channels, I width of the input, D width, H heads (in a mask, 1 stands for all
+heads), K width of a head, T rows of a table, J numbers to look up.
 """
 
 import torch
@@ -49,17 +49,21 @@ class _Lookup(torch.autograd.Function):
         return torch.stack(rows).to(grad_HJ.dtype), None
 
 
-class AgoBias(nn.Module):
-    """A learned score per head for "i lies about 2^b seconds before k"."""
+class RelativeTimeBias(nn.Module):
+    """A learned attention bias per head and per bucket of the time between key i and query k."""
 
     def __init__(self, heads: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.zeros(TIME_BUCKETS, heads))
 
-    def forward(self, seen_BLL: Tensor) -> Tensor:
-        """Additive attention mask (H, B, L, L) of what `seen` returns: the bias, and minus infinity where not seen."""
+    def forward(self, bucket_BLL: Tensor) -> Tensor:
+        """Additive attention mask (H, B, L, L): the bias of each bucket, minus infinity where attention is not allowed.
+
+        Args:
+            bucket_BLL: as `masked_buckets` returns it.
+        """
         table_HT = F.pad(self.table.t(), (0, 1), value=float("-inf"))
-        return _Lookup.apply(table_HT, seen_BLL.flatten()).unflatten(1, seen_BLL.shape)
+        return _Lookup.apply(table_HT, bucket_BLL.flatten()).unflatten(1, bucket_BLL.shape)
 
 
 def ago_buckets(time_BL: Tensor) -> Tensor:
@@ -72,8 +76,13 @@ def ago_buckets(time_BL: Tensor) -> Tensor:
     return torch.log2(1 + ago_BLL.float()).long().clamp(max=TIME_BUCKETS - 1)
 
 
-def seen(ago_BLL: Tensor, allowed_BLL: Tensor) -> Tensor:
-    """The bucket of `ago_buckets` where attention is allowed, else TIME_BUCKETS: (B, L, L) int32."""
+def masked_buckets(ago_BLL: Tensor, allowed_BLL: Tensor) -> Tensor:
+    """`ago_buckets` where attention is allowed, TIME_BUCKETS elsewhere: (B, L, L) int32.
+
+    Args:
+        ago_BLL: as `ago_buckets` returns it.
+        allowed_BLL: bool, whether query k (second) may attend to key i (third).
+    """
     return torch.where(allowed_BLL, ago_BLL, TIME_BUCKETS).int()
 
 
@@ -129,15 +138,21 @@ class Encoder(nn.Module):
         super().__init__()
         self.reduce = nn.Sequential(nn.Linear(dim_in, spec.dim), nn.LayerNorm(spec.dim))
         self.time = TimeEmbedding(spec.dim, gap)
-        self.ago = AgoBias(spec.heads)
+        self.ago = RelativeTimeBias(spec.heads)
         self.dropout = nn.Dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec.dim, spec.heads, spec.dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(spec.dim)
 
-    def forward(self, x_BLI: Tensor, batch: Batch, seen_BLL: Tensor) -> Tensor:
-        """Encode input features (B, L, I) into (B, L, D). `seen` tells what each position attends to."""
+    def forward(self, x_BLI: Tensor, batch: Batch, bucket_BLL: Tensor) -> Tensor:
+        """Encode input features (B, L, I) into (B, L, D).
+
+        Args:
+            x_BLI: input features.
+            batch: the rows, for their times.
+            bucket_BLL: what each position attends to, as `masked_buckets` returns it.
+        """
         x_BLD = self.dropout(self.reduce(x_BLI) + self.time(batch))
-        mask_HBLL = self.ago(seen_BLL)
+        mask_HBLL = self.ago(bucket_BLL)
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_HBLL)
         return self.norm(x_BLD)

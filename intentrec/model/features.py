@@ -2,8 +2,8 @@
 
 Rows are padded on the right. Under a causal mask a real position never attends to padding, so padding changes nothing.
 
-Shape suffixes: N interactions of all rows in a line, or targets; B rows, L positions, G labels of one interaction, C
-channels, F numeric features, I titles.
+Shape suffixes: N interactions of all rows in a line, or targets; B rows, L positions, G labels of one interaction,
+C channels, F numeric features, I titles.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Batch:
 
     valid_BL: Tensor  # bool: not padding
     title_BL: Tensor  # index of the vocabulary
-    first_BL: Tensor  # position where the title occurs first in its row; also tells titles the vocabulary lacks apart
+    first_BL: Tensor  # position where the title occurs first in its row; it differs between unknown titles, too
     tokens: dict[str, Tensor]  # column -> indices (B, L), or (B, L, G) where an interaction has several
     numeric_BLF: Tensor
     time_BL: Tensor  # T_k in seconds since 1970, UTC
@@ -54,12 +54,6 @@ class Batch:
         row_N, j_N = self.target_BL.nonzero(as_tuple=True)
         return TargetPositions(row_N, self.known_BL[row_N, j_N] - 1, j_N)
 
-    def tensors(self) -> list[Tensor]:
-        """Every tensor, in a fixed order."""
-        found: list[Tensor] = []
-        self.map(lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
-        return found
-
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """Apply a function to every tensor."""
         mapped: dict[str, Any] = {}
@@ -74,8 +68,8 @@ class Batch:
 class TargetPositions:
     """Interaction j of a row of a batch is to be predicted after position k of that row; int64 each.
 
-    j is k + 1 unless several interactions ended at one moment, such as the lines of a basket. None of those knows the
-    others.
+    j is k + 1 unless several interactions ended at one moment, such as the lines of a basket. Each of those is
+    predicted without the others.
     """
 
     row_N: Tensor

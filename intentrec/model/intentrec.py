@@ -4,7 +4,7 @@ Read it beside §3 of the paper; names follow its symbols. One code path serves 
 windows: what a variant lacks is not built. Eq. 3 and 4 are in `network` and `loss`, which the baselines share.
 
 Shape suffixes: B rows, L positions, F width of F_k, X width of F_k (+) S_k, D width (dim), E width of user and item
-vectors, P width of Z (dim_intent), M intents, C classes of an intent, W last interactions, I titles. Position k, from
+vectors, P width of the intent embedding Z (dim_intent), M intents, C classes of an intent, I titles. Position k, from
 0, predicts interaction k + 1.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from intentrec.model.embeddings import InputFeatures, TitleEmbedding
-from intentrec.model.encoder import Encoder, ago_buckets, causal_mask, seen, window_mask
+from intentrec.model.encoder import Encoder, ago_buckets, causal_mask, masked_buckets, window_mask
 from intentrec.model.features import Batch, Items
 from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath
 from intentrec.model.network import BUILDERS, Network, Output
@@ -64,37 +64,40 @@ class IntentRec(Network):
     def forward(self, batch: Batch) -> Output:
         """Predict the next intents and the next item at every position."""
         ago_BLL = ago_buckets(batch.time_BL)
-        past_BLL = seen(ago_BLL, causal_mask(batch))
+        bucket_BLL = masked_buckets(ago_BLL, causal_mask(batch))
         # §3.2: F_k (+) S_k
         f_BLF = self.features(self.titles(batch.title_BL, batch.tokens), batch)
-        s = [encode(f_BLF, batch, seen(ago_BLL, window_mask(batch, h))) for h, encode in self.short_term.items()]
+        s = [
+            encode(f_BLF, batch, masked_buckets(ago_BLL, window_mask(batch, h)))
+            for h, encode in self.short_term.items()
+        ]
         x_BLX = torch.cat([f_BLF, *s], -1)
         if not self.spec.hierarchical:
-            shared_BLD = self.item_encoder(x_BLX, batch, past_BLL)
+            shared_BLD = self.item_encoder(x_BLX, batch, bucket_BLL)
             logits = self._intents(shared_BLD)
             p = self.distributions(logits, batch)
-            user_BLE, bias_BLL = self._user(shared_BLD, p, batch, ago_BLL, past_BLL)
+            user_BLE, bias_BLL = self._user(shared_BLD, p, batch, ago_BLL, bucket_BLL)
             return Output(user_BLE, logits, None, None, bias_BLL, self._neighbour_weight(shared_BLD))
         # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
-        intent_BLD = self.intent_encoder(x_BLX, batch, past_BLL)
+        intent_BLD = self.intent_encoder(x_BLX, batch, bucket_BLL)
         logits = self._intents(intent_BLD)
         p = self.distributions(logits, batch)
         z_BLP, attention_BLM = self.mixture(list(p.values()))
         # §3.4: F_k (+) S_k (+) Z_k, E^item
-        encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, past_BLL)
-        user_BLE, bias_BLL = self._user(encoded_BLD, p, batch, ago_BLL, past_BLL)
+        encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, bucket_BLL)
+        user_BLE, bias_BLL = self._user(encoded_BLD, p, batch, ago_BLL, bucket_BLL)
         return Output(user_BLE, logits, z_BLP, attention_BLM, bias_BLL, self._neighbour_weight(encoded_BLD))
 
     def distributions(self, logits: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """p^intent (B, L, C) by intent, of the heads' logits. A control may put others in their place."""
+        """p^intent (B, L, C) by intent, from the heads' logits. The oracle control overrides this."""
         return {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
 
     def _user(
-        self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, past_BLL: Tensor
+        self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, bucket_BLL: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """User vectors (B, L, E), and the logit biases (B, L, L) of the history's titles."""
         user_BLE = self.to_item(item_BLD)
-        bias_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, past_BLL)
+        bias_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, bucket_BLL)
         if self.compatible is not None:
             user_BLE = torch.cat([user_BLE, *self.compatible.user(p)], -1)
             own_BLL = self.compatible.logit_bias(p, batch, ago_BLL)

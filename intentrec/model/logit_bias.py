@@ -1,15 +1,16 @@
-"""What some titles' logits have on top of the dot product: a few numbers per user, never one per title.
+"""Logit biases: numbers that are added to the logits of a few titles of each user. They are not in the paper.
 
-None of it is in the paper. Three parts of a model give logit biases where its spec asks for them:
+Three parts of a model give logit biases, each if the model's spec turns it on:
 
 - `HistoryPath`: titles of the user's own history.
 - `NeighbourPath`: titles that are engaged near those of the history.
-- `Compatibility`: titles that would realise a predicted intent.
+- `Compatibility`: titles that fit a predicted intent.
 
-Each of them also says why a title was recommended, and works for a title released after training.
+All three work for titles released after training, and a bias shows why a title was recommended.
 
 Shape suffixes: B rows, L positions, N users or positions, D width of E^item, H heads, K width of a head or neighbours
-of a title, W last interactions, J = W x K candidates, C classes of an intent, V tokens of a column, I titles.
+of a title, W last interactions, J = W x K candidates, C classes of an intent or interactions that count as near, G
+labels of a title, V tokens of a column, I titles.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intentrec.model.encoder import AgoBias
+from intentrec.model.encoder import RelativeTimeBias
 from intentrec.model.features import TIME_BUCKETS, Batch, Items, TargetPositions
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import FIRST, Vocabulary
@@ -78,15 +79,15 @@ class LogitBias:
 
 
 class HistoryPath(nn.Module):
-    """Titles that come back: a logit bias for each title of the user's history.
+    """A logit bias for each title of the user's history.
 
-    People return to titles. A user vector as wide as the encoder cannot hold which thirty of a thousand titles a user
+    Users return to titles. A user vector as wide as the encoder cannot hold which thirty of a thousand titles a user
     knows. So head h adds gate_h(E^item_k) x log(1 + sum of exp(score_h(k, i)) over the interactions i <= k with the
     title).
 
     There is no softmax over the history: knowing one title does not make another one less likely. The logarithm is
-    there because a title touched ten times is not ten times as likely as one touched once. A negative gate means
-    "something new".
+    there because a title touched ten times is not ten times as likely as one touched once. A negative gate
+    favours titles that are new to the user.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -94,21 +95,21 @@ class HistoryPath(nn.Module):
         self.heads = heads
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
-        self.ago = AgoBias(heads)
+        self.ago = RelativeTimeBias(heads)
         self.gate = nn.Linear(dim, heads)
 
-    def forward(self, item_BLD: Tensor, first_BL: Tensor, seen_BLL: Tensor) -> Tensor:
-        """Logit biases (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last.
+    def forward(self, item_BLD: Tensor, first_BL: Tensor, bucket_BLL: Tensor) -> Tensor:
+        """Logit biases (B, L, L) at k (second) of the title at i (third); 0 unless i is its last position up to k.
 
         Args:
             item_BLD: E^item.
             first_BL: where each position's title occurs first in its row.
-            seen_BLL: what `encoder.seen` returns for everything up to k.
+            bucket_BLL: what `encoder.masked_buckets` returns for everything up to k.
         """
         q_HBLK, k_HBLK = (
             side(item_BLD).unflatten(-1, (self.heads, -1)).permute(2, 0, 1, 3) for side in (self.query, self.key)
         )
-        score_HBLL = q_HBLK @ k_HBLK.mT * q_HBLK.shape[-1] ** -0.5 + self.ago(seen_BLL)
+        score_HBLL = q_HBLK @ k_HBLK.mT * q_HBLK.shape[-1] ** -0.5 + self.ago(bucket_BLL)
         same_BLL = first_BL[:, :, None] == first_BL[:, None, :]
         with torch.autocast(item_BLD.device.type, enabled=False):  # sums of exponentials need float32
             strength_HBLL = score_HBLL.float().clamp(max=MAX_SCORE).exp() @ same_BLL.float()
@@ -118,7 +119,7 @@ class HistoryPath(nn.Module):
 
 
 def last_touch(first_BL: Tensor) -> Tensor:
-    """Whether, as seen from k (second), position i <= k (third) is the last up to k that has its title: (B, L, L)."""
+    """Whether i (third) is the last position up to k (second) that has its title: bool (B, L, L)."""
     same_BLL = first_BL[:, :, None] == first_BL[:, None, :]
     length = same_BLL.shape[-1]
     position_L = torch.arange(length, device=same_BLL.device)
@@ -143,8 +144,8 @@ class NeighbourPath(nn.Module):
     Which titles are engaged near one another is counted exactly, pair by pair. Embeddings hold it only in outline. So
     each of the user's last interactions adds a logit bias to the titles most similar to its own.
 
-    The counts are made of the training targets, and a target would find itself in them. So in training each target is
-    judged as if it had not been counted (`without_target`).
+    The counts include every training target. So in training, the part that a target itself has in the counts is taken
+    out of its logit bias (`without_target`).
     """
 
     title_VK: Tensor  # as in `NeighbourCounts`, of all tokens of titles
@@ -184,7 +185,13 @@ class NeighbourPath(nn.Module):
         return LogitBias(self.title_VK[title_NW].flatten(1).long(), value_NWK.flatten(1))
 
     def without_target(self, logit_bias: LogitBias, title_BL: Tensor, targets: TargetPositions) -> LogitBias:
-        """The same logit biases, but each target's title as if the target had not been counted."""
+        """The same logit biases, without the part that each target has in the counts of its own title.
+
+        Args:
+            logit_bias: as `logit_bias` returns it after position k of each target.
+            title_BL: titles of the batch, as indices of the vocabulary.
+            targets: of the batch.
+        """
         source_NW = _latest(title_BL, targets.row_N, targets.k_N, SOURCES)
         decay_C = DECAY ** torch.arange(COUNTED, device=title_BL.device)
         same_NWC = source_NW.unsqueeze(-1) == _latest(title_BL, targets.row_N, targets.j_N - 1, COUNTED).unsqueeze(1)
@@ -207,14 +214,13 @@ def _latest(title_BL: Tensor, row_N: Tensor, k_N: Tensor, count: int) -> Tensor:
 
 
 class Compatibility(nn.Module):
-    """Titles that would realise a predicted intent: the logit of a title gets sum_c p(c) w(c, title) on top.
+    """Logit bias of titles that fit a predicted intent: sum_c p(c) w(c, title) is added to the logit of a title.
 
     In the paper an intent acts through Z alone: the item encoder has to learn which titles a mixture of projections
     stands for. Here w depends on what the title is, and on what it is to this user:
 
-    - A class that is also a fact of the title (a genre, a kind) adds scale_c x p(c) to every title that has it. These
-      are
-      further channels of user and item vectors. A logit stays a dot product, and the catalogue costs no more memory.
+    - A class that is also a fact of the title (a genre, a kind) adds scale_c x p(c) to every title that has it.
+      These are additional channels of user and item vectors, so a logit stays a dot product.
     - A class of the interaction's own facts (an action type) adds a number to every title of the user's history: by
       class, by the fact with which the title was touched last ("next_episode" favours what was begun), and by how long
       ago that was. These are logit biases, as those of the history path.
@@ -239,7 +245,7 @@ class Compatibility(nn.Module):
         self.by_ago = nn.ParameterDict({name: zeros(name, TIME_BUCKETS) for name in self.act})
 
     def user(self, p: Mapping[str, Tensor]) -> list[Tensor]:
-        """Further channels (B, L, C) of user vectors, of predicted distributions (B, L, C) by intent."""
+        """Additional channels (B, L, C) of user vectors, from predicted distributions (B, L, C) by intent."""
         return [p[name] * scale_C for name, scale_C in self.scale.items()]
 
     def item(self, items: Items) -> list[Tensor]:
@@ -247,7 +253,7 @@ class Compatibility(nn.Module):
         return [_has(items.tokens[column], FIRST + len(self.scale[name])) for name, column in self.fact.items()]
 
     def logit_bias(self, p: Mapping[str, Tensor], batch: Batch, ago_BLL: Tensor) -> Tensor:
-        """Logit biases (B, L, L): as seen from k, of the title at i; 0 unless i <= k is where it was touched last."""
+        """Logit biases (B, L, L) at k (second) of the title at i (third); 0 unless i is its last position up to k."""
         bias_BLL = torch.zeros(ago_BLL.shape, device=ago_BLL.device)
         for name, column in self.act.items():
             act_BLL = batch.tokens[column][:, None, :].expand(ago_BLL.shape)

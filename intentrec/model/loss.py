@@ -4,7 +4,7 @@ The softmax over the catalogue takes memory that does not grow as positions x ti
 sample of it. It computes in float32 at least, also where the vectors come from a half-precision model.
 
 Shape suffixes: N predicted positions, D width, I titles, J titles of a tile, L titles with a logit bias, S titles
-drawn, U the same, each once; C classes of an intent, G true labels of one position.
+drawn, U distinct titles drawn, C classes of an intent, G true labels of one position.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +20,10 @@ from intentrec.model.features import Items
 from intentrec.model.logit_bias import LogitBias
 from intentrec.model.scores import logits
 
-# Logits at once: what the cache of a CPU holds, and enough work for each kernel of a GPU.
+# Logits computed at once: on a CPU as many as its cache holds, on a GPU enough work for each kernel.
 CELLS = {"cpu": 2**19, "cuda": 2**27}
-# A tile has whole rows of logits while FEW positions or more fit. Otherwise it has ROWS positions and some of the
-# titles.
-FEW, ROWS = 16, 256
+# A tile has all titles if that leaves room for MIN_ROWS positions, else ROWS positions and some of the titles.
+MIN_ROWS, ROWS = 16, 256
 BLOCK = 2**17  # titles whose tower is computed at once
 
 
@@ -41,9 +40,9 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class LossParts:
-    """Eq. 3 per task ("item", and each intent) before the division: scalar sums, and the sums of the weights in them.
+    """Numerator (weighted losses) and denominator (weights) of Eq. 3 per task: "item" and each intent.
 
-    Sums and weights of several batches or processes may be added up. The result is the loss of all of them as one
+    All are scalars. Those of several batches or processes may be added up; the result is the loss of all of them as one
     batch. The weights have no gradient.
     """
 
@@ -51,16 +50,11 @@ class LossParts:
     weights: dict[str, Tensor]
     intent_weight: float  # lambda of Eq. 4
 
-    def __add__(self, other: "LossParts") -> "LossParts":
-        """The parts of both batches together."""
-        return LossParts(
-            {name: value + other.sums[name] for name, value in self.sums.items()},
-            {name: value + other.weights[name] for name, value in self.weights.items()},
-            self.intent_weight,
-        )
-
     def means(self, totals: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Eq. 3 per task: each sum divided by its weight or by that of `totals`, of all processes; 0 for weight 0."""
+        """Eq. 3 per task: each sum divided by its weight, or by the weight of all processes in `totals`.
+
+        A task with weight 0 has the loss 0.
+        """
         by = totals or self.weights
         return {
             name: value / by[name].to(value).clamp(min=torch.finfo(value.dtype).tiny)
@@ -68,14 +62,14 @@ class LossParts:
         }
 
     def loss(self, totals: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Eq. 4. With `totals`, this process's share of it: gradients are then to be summed over processes."""
+        """Eq. 4. With `totals` it is this process's share, and the gradients must be summed over processes."""
         means = self.means(totals)
         item = means.pop("item")
         return item + self.intent_weight * sum(means.values(), torch.zeros_like(item))
 
 
 def intent_loss(logit_NC: Tensor, label_NG: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Eq. 3 for an intent: the weighted sum of - sum of log p over the true labels, and the sum of the weights in it.
+    """Eq. 3 for an intent: the weighted sum of minus log p over all true labels, and the sum of the weights.
 
     All true labels are positives, and there are no negatives (§3.4). With a softmax the labels compete, so positives
     are enough; sigmoids would all go to 1. A position without a label (all -1) does not count.
@@ -235,7 +229,13 @@ def sampled_item_loss(
 
 
 def in_blocks(vectors: Callable[[Items], Tensor], items: Items, titles: int = BLOCK) -> Tensor:
-    """`vectors(items)`, some titles at a time and again for the gradient, so that only the result takes memory."""
+    """`vectors(items)`, computed some titles at a time, and again for the gradient, to save memory: (I, D).
+
+    Args:
+        vectors: output vectors of titles.
+        items: the titles.
+        titles: computed at once.
+    """
     if len(items.title_I) <= titles:
         return vectors(items)
     blocks = [items.map(itemgetter(block)) for block in _slices(len(items.title_I), titles)]
@@ -243,9 +243,9 @@ def in_blocks(vectors: Callable[[Items], Tensor], items: Items, titles: int = BL
 
 
 def _tiles(titles: int, cells: int) -> tuple[int, list[slice]]:
-    """Positions of a tile, and the titles of each tile (see FEW)."""
+    """Positions of a tile, and the titles of each tile (see MIN_ROWS)."""
     rows = cells // titles
-    if rows < FEW:
+    if rows < MIN_ROWS:
         rows = min(ROWS, cells)
     return rows, list(_slices(titles, cells // rows))
 

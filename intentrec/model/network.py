@@ -1,4 +1,4 @@
-"""What training, evaluation and serving need of any model. IntentRec and its baselines have these calls.
+"""The interface of every model: predictions, item vectors and losses. IntentRec and the baselines implement it.
 
 Shape suffixes: B rows, L positions, N targets or positions, D width of user and item vectors, P width of Z, M intents,
 C classes of an intent, W last interactions, I titles. Position k, from 0, predicts interaction k + 1.
@@ -29,7 +29,7 @@ class Output:
     z_BLP: Tensor | None = None  # Eq. 2; V2 and V3
     attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent; V2 and V3
     bias_BLL: Tensor | None = None  # logit bias at position k (second), of the title at position i (third)
-    neighbour_weight_BLW: Tensor | None = None  # how much each of the last interactions raises its title's neighbours
+    neighbour_weight_BLW: Tensor | None = None  # neighbour weight of each of the last interactions, the latest first
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Prediction:
 
 
 class Network(nn.Module, ABC):
-    """A model that predicts the next interaction. A causal one has `forward` and `item_vectors`; the rest follows."""
+    """A model that predicts the next interaction. A causal model implements `forward` and `item_vectors` only."""
 
     titles: TitleEmbedding  # at the input and, tied, at the output
 
@@ -74,10 +74,16 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def item_vectors(self, items: Items) -> Tensor:
-        """Output vectors (I, D) of titles, known to the vocabulary or not. Dot products with user vectors: logits."""
+        """Output vectors (I, D) of titles, known to the vocabulary or not; times user vectors they give logits."""
 
     def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Prediction:
-        """The predictions after position k of a row, from interactions up to k alone."""
+        """The predictions after positions of a batch, each from the interactions up to its position alone.
+
+        Args:
+            batch: the rows.
+            row_N: row of each position.
+            k_N: the position in its row.
+        """
         output = self(batch)
         at = row_N, k_N
         neighbours = None
@@ -93,7 +99,13 @@ class Network(nn.Module, ABC):
         )
 
     def loss(self, batch: Batch, catalog: Items, settings: LossSettings) -> LossParts:
-        """The loss to minimise in training: here that of the batch's targets, of those with a weight above 0."""
+        """The training loss of the batch's targets with a weight above 0.
+
+        Args:
+            batch: the rows.
+            catalog: the vocabulary's titles in the order of their indices.
+            settings: of the item loss.
+        """
         targets = batch.targets()
         targets = targets.part(self.weight(batch, targets) > 0)
         prediction = self.at(batch, targets.row_N, targets.k_N)
@@ -132,7 +144,7 @@ class Network(nn.Module, ABC):
         catalog: Items,
         settings: LossSettings,
     ) -> Tensor:
-        """The weighted sum of Eq. 3 for the next item, over all titles of the catalogue or a sample of them."""
+        """The weighted sum of Eq. 3 for the next item, over the catalogue or a sample; arguments as of `item_loss`."""
         if not settings.sampled:
             item_ID = in_blocks(self.item_vectors, catalog)
             return item_loss(h_ND, item_ID, title_N, weight_N, settings.cells, logit_bias)
@@ -162,10 +174,10 @@ BUILDERS: dict[str, NetworkBuilder] = {}  # of the registered variants
 
 
 def register(variant: Variant, builder: NetworkBuilder) -> None:
-    """Let specs have another variant, for comparison with the paper's own, and `intentrec.build` make its networks.
+    """Make a variant known to specs, and its networks to `intentrec.model.intentrec.build`.
 
-    Call this when the module that defines the network is imported. Whoever loads a saved network of the variant, in
-    whatever process, imports that module first.
+    Call this when the module that defines the network is imported. A process that loads a saved network of the variant
+    must import that module first.
 
     Raises:
         ValueError: another variant has this name.

@@ -1,6 +1,7 @@
 """From vectors and logit biases to logits, ranks and top lists.
 
-Shape suffixes: N users or positions, C those of them with too many equals, D width, I titles, K length of a list.
+Shape suffixes: N users or positions, C those of them whose ties do not all fit into the list, D width, I titles,
+K length of a list.
 """
 
 import torch
@@ -10,16 +11,22 @@ from intentrec.model.logit_bias import LogitBias
 
 
 def logits(h_ND: Tensor, item_ID: Tensor, logit_bias: LogitBias | None) -> Tensor:
-    """The logits of all candidates: (N, I)."""
+    """The logits of all candidates: (N, I).
+
+    Args:
+        h_ND: user vectors.
+        item_ID: output vectors of the candidates.
+        logit_bias: of candidates, as rows of `item_ID`.
+    """
     logit_NI = h_ND @ item_ID.T
     return logit_NI if logit_bias is None else logit_bias.add_to(logit_NI)
 
 
 def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, logit_bias: LogitBias | None = None) -> Tensor:
-    """Rank of row `title_N` of `item_ID` among all of them: (N,) float64, 1 is best.
+    """Rank of each true title among all titles: (N,) float64, 1 is best.
 
     Ties share the mean of the ranks they span, so a model that gives all titles one score gets the mean rank, not the
-    best one. NaN beats the target, so a model that diverged does not look perfect.
+    best one. A NaN counts as better than the target, so a model that diverged does not look perfect.
 
     Args:
         h_ND: user vectors.
@@ -46,7 +53,7 @@ def top(score_NI: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     best_NK, column_NK = score_NI.topk(min(k, score_NI.shape[-1]), dim=-1)
     last_N1 = best_NK[:, -1:]
-    # Where more scores are equal than there is room for, `topk` takes any of them.
+    # If ties do not all fit into the list, `topk` takes any of them; take those in the first columns.
     room_N1 = (best_NK == last_N1).sum(-1, keepdim=True)
     crowded_N = ((score_NI == last_N1).sum(-1, keepdim=True) > room_N1).squeeze(-1)
     if crowded_N.any():

@@ -89,7 +89,7 @@ class ModelSpec:
     history_path: bool = False
     compatibility: bool = False
     neighbours: int = 0  # nearest titles per title that get a logit bias; 0: none
-    length: int = 50  # of a row at most; only learned positions need to know it
+    length: int = 50  # longest row; only learned positions need it
     mask_share: float = 0.2  # BERT4Rec: share of the targets that training hides
     recent: int = 100  # TransAct: interactions of its short-term window
 

@@ -1,7 +1,11 @@
-"""The catalogue per title: what the item tower needs, and when the title may be offered."""
+"""The catalogue per title: what the item tower needs, and when the title may be offered.
+
+Shape suffixes: N rows.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +27,7 @@ def titles_of(catalog: Rows) -> pa.Table:
     items = pa.table({name: column(catalog, name) for name in catalog.schema.names})
     items = items.sort_by([("title_id", "ascending"), ("item_id", "ascending"), ("snapshot_date", "descending")])
     items = items.filter(pa.array(_starts_group(items["item_id"]) | _starts_group(items["title_id"])))
-    moved = _latest_title(items)
-    items = items.filter(pa.array(moved))
+    items = items.filter(pa.array(_latest_title(items)))
     first = items.filter(pa.array(_starts_group(items["title_id"])))
     listed = pc.equal(items["snapshot_date"], newest)
     going = pc.or_(listed, pc.invert(pc.is_in(items["title_id"], value_set=items.filter(listed)["title_id"])))
@@ -41,7 +44,7 @@ def titles_of(catalog: Rows) -> pa.Table:
 
 
 def latest_rows(catalog: pa.Table) -> pa.Table:
-    """The latest row of each item, by item_id: all rows that `titles_of` needs.
+    """The latest row of each item, sorted by item_id. `titles_of` needs no other rows.
 
     Args:
         catalog: one row of an item per snapshot.
@@ -49,6 +52,19 @@ def latest_rows(catalog: pa.Table) -> pa.Table:
     order = [("item_id", "ascending"), ("snapshot_date", "descending")]
     rows = catalog.take(pc.sort_indices(catalog.select(["item_id", "snapshot_date"]), sort_keys=order))
     return rows.filter(pa.array(_starts_group(rows["item_id"])))
+
+
+def available(titles: pa.Table, moment: datetime) -> pa.ChunkedArray:
+    """Whether each title may be offered at a moment: bool (N,).
+
+    Args:
+        titles: as `titles_of` gives them.
+        moment: with a time zone.
+    """
+    now = pa.scalar(moment, pa.timestamp("us", "UTC"))
+    begun = pc.fill_null(pc.less_equal(titles["available_from"], now), True)
+    not_over = pc.fill_null(pc.greater(titles["available_to"], now), True)
+    return pc.and_(begun, not_over)
 
 
 def last_played(titles: pa.Table, sequences: Rows, others: pa.Table | None = None) -> pa.Table:
@@ -70,7 +86,7 @@ def last_played(titles: pa.Table, sequences: Rows, others: pa.Table | None = Non
 
 
 def with_titles(titles: pa.Table, played: pa.Table) -> pa.Table:
-    """Titles and those of `last_played`, sorted."""
+    """The rows of `titles` and those of `last_played`, sorted by title; titles that were only played have no dates."""
     for name, _ in _ENDS:
         played = played.append_column(name, pa.nulls(len(played), titles[name].type))
     return pa.concat_tables([titles, played.select(titles.column_names).cast(titles.schema)]).sort_by("title_id")
@@ -89,7 +105,7 @@ def in_order(titles: pa.Table, title_ids: Sequence[str]) -> pa.Table:
     return titles.take(found)
 
 
-def without_meaning(title_ids: Iterable[str]) -> list[str]:
+def in_hash_order(title_ids: Iterable[str]) -> list[str]:
     """Distinct titles in the order of a hash, so that ties favour no title by its id or popularity."""
     return sorted(set(title_ids), key=lambda title: (hashlib.blake2b(title.encode()).digest(), title))
 
@@ -104,7 +120,7 @@ def _starts_group(values: pa.ChunkedArray) -> np.ndarray:
 
 
 def _latest_title(items: pa.Table) -> np.ndarray:
-    """Whether a row is of its item's latest date: an item that changed its title stays under the latest title only."""
+    """Whether each row has its item's latest date, bool (N,): an item counts for its latest title only."""
     item = pc.dictionary_encode(items["item_id"].combine_chunks()).indices.to_numpy(zero_copy_only=False)
     date = items["snapshot_date"].cast(pa.int32()).to_numpy()
     latest = np.full(item.max(initial=-1) + 1, np.iinfo(np.int32).min, np.int32)

@@ -1,4 +1,7 @@
-"""Token to index, and statistics of numeric columns. Fitted on training data only, and saved with the model."""
+"""Token to index, and statistics of numeric columns. Fitted on training data only, and saved with the model.
+
+Shape suffixes: N interactions of all rows in a line.
+"""
 
 import math
 from dataclasses import dataclass
@@ -73,8 +76,8 @@ class Tally:
 
         Args:
             sequences: rows of the table.
-            learned: whether training learns from an interaction, (N,) bool, all rows in a line; default: all. Of the
-                others only the titles count, which get an index.
+            learned: whether training learns from each interaction, bool (N,), all rows in a line; default: all. From
+                the other interactions only titles are taken, so that they get an index.
 
         Raises:
             ValueError: a column that the spec names is missing.
@@ -91,9 +94,9 @@ class Tally:
             numbers = values(name).to_numpy(zero_copy_only=False)
             logs = np.log1p(numbers[numbers >= 0])  # negative means unknown
             if len(logs):
-                total, apart = count + len(logs), float(logs.mean()) - mean
-                squares += float(logs.var()) * len(logs) + apart**2 * count * len(logs) / total
-                self._logs[name] = total, mean + apart * len(logs) / total, squares
+                total, difference = count + len(logs), float(logs.mean()) - mean
+                squares += float(logs.var()) * len(logs) + difference**2 * count * len(logs) / total
+                self._logs[name] = total, mean + difference * len(logs) / total, squares
 
     def vocabulary(self, titles: Rows) -> Vocabulary:
         """The vocabulary of all added rows and of the catalogue's titles."""

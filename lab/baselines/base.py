@@ -1,9 +1,9 @@
-"""What the baselines share: the input, the tied titles at the output, and the intent heads.
+"""The parts that baselines share: inputs, tied title vectors at the output, and intent heads.
 
 In their papers the baselines see titles only (an id-only spec): the title's vector times sqrt(dim), and a learned
-position where the paper has one. With facts among its inputs a baseline sees what IntentRec-V0 sees, in the same form:
-F_k through a fully connected layer and normalisation, and the time in place of the position. A title's vector then has
-the tower's part, too, at the input and at the output.
+position where the paper has one. With facts, a baseline has the inputs of IntentRec-V0 in the same form: F_k through a
+fully connected layer and normalisation, and the time in place of the position. A title's vector then includes the
+metadata tower, at the input and at the output.
 
 Shape suffixes: B rows, L positions, D width (dim), I titles. Position k, from 0, predicts interaction k + 1.
 """
@@ -13,7 +13,7 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from intentrec.model.embeddings import InputFeatures, TitleEmbedding
-from intentrec.model.encoder import AgoBias, TimeEmbedding, ago_buckets, causal_mask, seen
+from intentrec.model.encoder import RelativeTimeBias, TimeEmbedding, ago_buckets, causal_mask, masked_buckets
 from intentrec.model.features import Batch, Items
 from intentrec.model.network import Network, Output
 from intentrec.model.spec import ModelSpec
@@ -21,7 +21,7 @@ from intentrec.model.vocabulary import Vocabulary
 
 
 class Inputs(nn.Module):
-    """The embedding of an interaction: what it was, and when."""
+    """The embedding of an interaction: its content, and its position or time."""
 
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary, positions: bool) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class Inputs(nn.Module):
             self.position = nn.Embedding(spec.length, spec.dim)
             nn.init.normal_(self.position.weight, std=0.02)
 
-    def what(self, title_BLD: Tensor, batch: Batch) -> Tensor:
-        """(B, L, D)."""
+    def content(self, title_BLD: Tensor, batch: Batch) -> Tensor:
+        """The embedding of title and facts: (B, L, D)."""
         if self.features is None:
             return title_BLD * self.scale
         return self.reduce(self.features(title_BLD, batch))
 
-    def when(self, batch: Batch) -> Tensor | float:
-        """(B, L, D) or (L, D), counted from the row's start; 0 for a baseline without time and position.
+    def position_or_time(self, batch: Batch) -> Tensor | float:
+        """The embedding of the time (B, L, D) or of the position from the row's start (L, D); 0 if there is neither.
 
         Raises:
             ValueError: rows are longer than the spec says.
@@ -60,17 +60,23 @@ class Inputs(nn.Module):
 
 
 class CausalMask(nn.Module):
-    """What attention sees: what it is given, or everything up to k. With facts, by how long ago it was, as in V0."""
+    """Attention masks of causal baselines; with facts among the inputs they include V0's bias by time."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.ago = None if spec.id_only else AgoBias(spec.heads)
+        self.ago = None if spec.id_only else RelativeTimeBias(spec.heads)
 
     def forward(self, batch: Batch, allowed_BLL: Tensor | None = None) -> Tensor | None:
-        """A mask for `transformer.Attention`."""
+        """A mask for `transformer.Attention`.
+
+        Args:
+            batch: the rows.
+            allowed_BLL: bool, whether query k (second) may attend to key i (third); None: to every i <= k.
+        """
         if self.ago is None:
             return None if allowed_BLL is None else allowed_BLL.unsqueeze(0)
-        return self.ago(seen(ago_buckets(batch.time_BL), causal_mask(batch) if allowed_BLL is None else allowed_BLL))
+        allowed_BLL = causal_mask(batch) if allowed_BLL is None else allowed_BLL
+        return self.ago(masked_buckets(ago_buckets(batch.time_BL), allowed_BLL))
 
 
 class Baseline(Network):
@@ -91,7 +97,7 @@ class Baseline(Network):
     def embed(self, batch: Batch) -> Tensor:
         """Interactions as the encoder reads them: (B, L, D)."""
         title_BLD = self.titles(batch.title_BL, batch.tokens)
-        return self.dropout(self.inputs.what(title_BLD, batch) + self.inputs.when(batch))
+        return self.dropout(self.inputs.content(title_BLD, batch) + self.inputs.position_or_time(batch))
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next item and, where the spec has intents, each of them, at every position."""

@@ -8,16 +8,17 @@ item embeddings of the input and a bias per item. Two details come from the auth
 embeddings and after the output layer, and besides every ten random masks of a row it has one that hides the last item
 alone, which is the task at prediction.
 
-To predict after position k, the row is cut there, and a mask is appended. A row that is full loses its first
+To predict after position k, the row is cut there, and a mask is appended. A row of full length loses its first
 interaction.
 
-Training predicts targets only, so only targets are hidden. Whatever ended at the same moment (such as the lines of an
-invoice) is hidden together, and a mask does not attend to the others of its moment, because the mask at prediction does
-not know them either. A mask hides the facts and the time of its interaction. With facts among the inputs, it has the
-time of the latest interaction before it that is not hidden, as at prediction. How long ago another interaction was has
-separate scores for what came before and what comes after.
+Training predicts targets only, so only targets are hidden. Interactions that ended at the same moment (such as the
+lines of an invoice) are hidden together, and none of their masks attends to another one, as at prediction. A mask hides
+the facts and the time of its interaction. With facts among the inputs, it has the time of the latest interaction before
+it that is not hidden, as at prediction. How long ago another interaction was has separate scores for what came before
+and what comes after.
 
-Shape suffixes: B rows, L positions, N targets or positions, D width, W positions of a cut row, I titles.
+Shape suffixes: B rows, L positions, N targets or positions, C channels, D width, H heads, W positions of a cut row,
+I titles.
 """
 
 from dataclasses import replace
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from intentrec.model.embeddings import TitleEmbedding
-from intentrec.model.encoder import AgoBias, ago_buckets, seen
+from intentrec.model.encoder import RelativeTimeBias, ago_buckets, masked_buckets
 from intentrec.model.features import Batch, Items
 from intentrec.model.loss import LossParts, LossSettings
 from intentrec.model.network import Network, Output, Prediction
@@ -40,19 +41,19 @@ CELLS = 2**16  # positions of cut rows encoded at once
 
 
 class BothSides(nn.Module):
-    """The attention mask: everything that is allowed and, with facts, a score by the distance in time."""
+    """Bidirectional attention masks; with facts among the inputs they include a bias by the distance in time."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.before = None if spec.id_only else AgoBias(spec.heads)
-        self.after = None if spec.id_only else AgoBias(spec.heads)
+        self.before = None if spec.id_only else RelativeTimeBias(spec.heads)
+        self.after = None if spec.id_only else RelativeTimeBias(spec.heads)
 
     def forward(self, time_BL: Tensor, allowed_BLL: Tensor) -> Tensor:
         """A mask for `transformer.Attention`."""
         if self.before is None or self.after is None:
             return allowed_BLL.unsqueeze(0)
-        before_HBLL = self.before(seen(ago_buckets(time_BL), allowed_BLL.tril()))
-        after_HBLL = self.after(seen(ago_buckets(-time_BL), allowed_BLL.triu(1)))
+        before_HBLL = self.before(masked_buckets(ago_buckets(time_BL), allowed_BLL.tril()))
+        after_HBLL = self.after(masked_buckets(ago_buckets(-time_BL), allowed_BLL.triu(1)))
         return torch.maximum(before_HBLL, after_HBLL)  # one of the two is minus infinity
 
 
@@ -103,9 +104,9 @@ class Bert4Rec(Network):
         """(B, L, D) from rows whose `hidden_BL` interactions are replaced by the mask."""
         allowed_BLL = _visible(batch, hidden_BL)
         batch = _untimed(batch, hidden_BL)
-        what_BLD = self.inputs.what(self.titles(batch.title_BL, batch.tokens), batch)
-        what_BLD = torch.where(hidden_BL.unsqueeze(-1), self.hidden.to(what_BLD), what_BLD)
-        x_BLD = self.dropout(self.norm(what_BLD + self.inputs.when(batch)))
+        content_BLD = self.inputs.content(self.titles(batch.title_BL, batch.tokens), batch)
+        content_BLD = torch.where(hidden_BL.unsqueeze(-1), self.hidden.to(content_BLD), content_BLD)
+        x_BLD = self.dropout(self.norm(content_BLD + self.inputs.position_or_time(batch)))
         mask_HBLL = self.mask(batch.time_BL, allowed_BLL)
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_HBLL)

@@ -12,7 +12,7 @@ Two things differ from both. The loss is the softmax over all titles, as for eve
 against one sampled title. Positions count from the start of a row: counted from the end, they would tell an earlier
 position how many interactions follow.
 
-Shape suffixes: B rows, L positions, D width.
+Shape suffixes: B rows, L positions, D width, H heads.
 """
 
 import torch

@@ -13,12 +13,12 @@ From the paper:
 
 Adapted as IntentRec's authors had to (§4.1.2). The original gets a candidate item and predicts the action; here the
 model predicts next item and action together. So the candidate is not an input of every action but meets the user's
-vector at the end, as in the other models, and each position in turn is "now". Attention is causal, so that one pass
+vector at the end, as in the other models, and every position is "now" once. Attention is causal, so that one pass
 predicts at all positions: the output of an earlier action does not know later ones. In rows longer than the window, an
 output inside the window may know of actions before it, through the first block.
 
-Shape suffixes: B rows, L positions, N targets or positions, D width, K latest outputs, X width of all features, G
-blocks of W positions.
+Shape suffixes: B rows, L positions, N targets or positions, D width, H heads, K latest outputs, X width of all
+features, G blocks of W positions.
 """
 
 import torch
@@ -70,7 +70,7 @@ class TransAct(Baseline):
         return self.cross(*self.window(batch))
 
     def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Prediction:
-        """The predictions after position k of a row. Crossing the features is most of the work, so only here."""
+        """The predictions after position k of a row. Only these positions are crossed, which is most of the work."""
         return Prediction(*self.predict(self.cross(*(value[row_N, k_N] for value in self.window(batch)))))
 
     def window(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ class TransAct(Baseline):
         x_BLD, mask_HBLL = self.embed(batch), self.mask(batch, self.visible(batch))
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_HBLL)
-        return F.pad(x_BLD, (0, 0, LATEST - 1, 0)).unfold(1, LATEST, 1), greatest(x_BLD, self.spec.recent)
+        return F.pad(x_BLD, (0, 0, LATEST - 1, 0)).unfold(1, LATEST, 1), sliding_maximum(x_BLD, self.spec.recent)
 
     def cross(self, latest: Tensor, most: Tensor) -> Tensor:
         """The crossed features: (..., D) from (..., D, K) and (..., D)."""
@@ -99,10 +99,10 @@ class TransAct(Baseline):
         return window_LL & ((ago_BLL >= late_B11) | (back_LL == 0))
 
 
-def greatest(x_BLD: Tensor, width: int) -> Tensor:
-    """The maximum of the latest `width` positions up to each: (B, L, D). Its time does not grow with `width`.
+def sliding_maximum(x_BLD: Tensor, width: int) -> Tensor:
+    """The maximum over the latest `width` positions up to each one: (B, L, D). The time does not depend on `width`.
 
-    In blocks of `width`, a window is the end of one block and the beginning of the next (van Herk, 1992).
+    Of blocks of `width` positions, a window is the end of one and the beginning of the next (van Herk, 1992).
     """
     length = x_BLD.shape[1]
     width = min(width, length)

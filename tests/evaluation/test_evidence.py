@@ -40,7 +40,7 @@ def written(run: Run, snapshots: list[date]) -> None:
     world.put(run.warehouse, INTERACTIONS, pa.Table.from_pylist(interactions, world.interactions_of(sequences).schema))
 
 
-def test_what_is_judged_and_what_was_known_before(new_run: Callable[..., Run]) -> None:
+def test_evidence_holds_the_judged_week_and_what_was_known_before(new_run: Callable[..., Run]) -> None:
     run = new_run("gate", CUT, END)
     written(run, [world.FIRST, CUT - DAY, CUT, END - DAY, END])
     found = read_evidence(run)
@@ -55,7 +55,7 @@ def test_what_is_judged_and_what_was_known_before(new_run: Callable[..., Run]) -
     assert sorted(set(learned)) == [world.FIRST + week * 7 * DAY for week in (1, 2, 3)]
 
 
-def test_a_week_of_which_nothing_is_known_is_skipped(new_run: Callable[..., Run]) -> None:
+def test_a_week_without_evidence_is_skipped(new_run: Callable[..., Run]) -> None:
     run = new_run("gate", world.FIRST, world.FIRST + 7 * DAY)
     written(run, [world.FIRST])
     with pytest.raises(Skip, match=f"no snapshot as of {world.FIRST}"):

@@ -48,7 +48,7 @@ def test_markov_chain_orders_by_how_often_a_title_followed_the_last_one() -> Non
     assert best(baseline, "g") == by_popularity()  # nothing ever followed it
 
 
-def test_only_new_targets_teach_but_anything_may_come_before_them() -> None:
+def test_only_new_targets_are_learned_but_any_interaction_may_precede_them() -> None:
     rows = sequences({"u": list("abcd")}, n_new=2, targets={"u": [True, True, False, True]})
     assert best(learned(MARKOV, rows), "b") == by_popularity()  # c is no target
     assert best(learned(MARKOV, rows), "a") == by_popularity()  # b is not new
@@ -101,7 +101,7 @@ def test_tables_and_scores_equal_a_plain_loop(method: NeighbourMethod) -> None:
             assert found[j] == pytest.approx(1 + score if score else POPULAR[j], abs=2e-6)
 
 
-def test_each_title_keeps_its_nearest_neighbours_however_small_the_memory() -> None:
+def test_each_title_keeps_its_nearest_neighbours_also_with_little_memory() -> None:
     histories, targets = random_rows(6)
     rows = sequences(histories, n_new=20, targets=targets)
     whole = learned(MARKOV, rows, kept=2)
@@ -114,6 +114,6 @@ def test_each_title_keeps_its_nearest_neighbours_however_small_the_memory() -> N
     assert (tight.similarity_KK != whole.similarity_KK).nnz == 0
 
 
-def test_without_anything_to_learn_from_both_are_popularity() -> None:
+def test_without_training_rows_both_are_popularity() -> None:
     for baseline in learn_neighbours([], TITLES, {"markov": MARKOV, "item_knn": ITEM_KNN}).values():
         assert best(baseline, "abc") == by_popularity()

@@ -66,7 +66,7 @@ def targets(**wanted: str) -> pa.Table:
     )
 
 
-def test_titles_are_in_an_order_without_meaning_and_found_again() -> None:
+def test_titles_are_in_hash_order_and_found_again() -> None:
     assert sorted(TITLES.ids.to_pylist()) == list("abcdef") != TITLES.ids.to_pylist()
     assert Titles.of("fedcba").ids == TITLES.ids
     assert TITLES.index(TITLES.ids).tolist() == list(range(6))
@@ -108,7 +108,7 @@ def test_week_ahead_by_hand() -> None:
     assert (found.metrics["users"], found.metrics["users_cold"]) == (2, 1)
 
 
-def test_only_unseen_titles_are_wanted_and_offered_where_the_domain_says_so() -> None:
+def test_only_unseen_titles_are_relevant_and_ranked_if_the_domain_says_so() -> None:
     snapshot = sequences({"u": list("ab"), "v": list("ab")})
     systems = {"repeat_last": baseline("repeat_last", popular("ccd"))}
     found = week_ahead([snapshot], targets(u="bc", v="a"), TITLES, systems, seen_titles=False)["repeat_last"]
@@ -129,8 +129,8 @@ def test_results_do_not_depend_on_how_users_are_cut_into_batches() -> None:
     assert whole.users == cut.users
 
 
-def test_nobody_to_judge_is_an_error() -> None:
-    with pytest.raises(ValueError, match="nobody"):
+def test_week_ahead_without_users_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no user of the snapshot"):
         week_ahead([sequences({"u": ["a"]})], targets(v="a"), TITLES, {})
 
 
@@ -141,8 +141,8 @@ def test_events_are_new_targets_with_a_prefix() -> None:
     assert found == [(0, 1, 1, 0), (0, 3, 3, 2), (1, 1, 5, 4)]
 
 
-def test_the_lines_of_a_basket_do_not_know_one_another() -> None:
-    """b and c ended together: both are asked after a; the first basket, a alone, is not asked at all."""
+def test_the_lines_of_a_basket_are_not_in_each_others_prefixes() -> None:
+    """b and c ended together: both are predicted after a; the first basket, a alone, has no prefix."""
     hours = [world.START + timedelta(hours=h) for h in (0, 1, 1, 2)]
     events = Targets.of(sequences({"u": list("abcd")}, n_new=4, end_ts={"u": hours}))
     assert list(zip(events.ends, events.flat, events.last, strict=True)) == [(1, 1, 0), (1, 2, 0), (3, 3, 2)]
@@ -201,7 +201,7 @@ def test_all_lines_of_a_basket_have_the_same_last_intent() -> None:
     assert found["intent_age_accuracy"] == pytest.approx(2 / 5)
 
 
-def test_what_no_target_can_be_is_not_repeated() -> None:
+def test_repeat_last_intent_takes_the_label_of_the_last_target() -> None:
     """u's last target before y is x, whatever was skipped since; v had none, so that its last interaction counts."""
     batch = sequences(
         {"u": list("abcd"), "v": list("ab")},
@@ -213,7 +213,7 @@ def test_what_no_target_can_be_is_not_repeated() -> None:
     assert found["intent_action_type_accuracy"] == 1.0
 
 
-def test_events_of_a_slow_loop() -> None:
+def test_targets_equal_those_of_a_plain_loop() -> None:
     """Targets, what is known before each, the last of it and the last target of it; then only those of some hours."""
     dice = random.Random(8)
     for _ in range(20):

@@ -74,7 +74,7 @@ def lift_between(ours_SU: np.ndarray, theirs_SU: np.ndarray, resamples: int = 10
     return lift_over_seeds(ours_SU, theirs_SU, ours_RS, theirs_RS)
 
 
-def test_of_single_trainings_users_alone_decide() -> None:
+def test_with_one_seed_each_the_test_is_over_users() -> None:
     ours, theirs = kinds(np.random.default_rng(5), users=60, seeds=1, of_seed=0.1)
     wanted = stats.ttest_rel(ours[0], theirs[0]).pvalue
     assert p_of_users(ours, theirs) == pytest.approx(wanted)
@@ -83,7 +83,7 @@ def test_of_single_trainings_users_alone_decide() -> None:
     assert (lift.lower, lift.upper) == pytest.approx((paired.lower, paired.upper))
 
 
-def test_of_equal_users_seeds_alone_decide() -> None:
+def test_without_variance_over_users_the_test_is_welchs() -> None:
     """Welch's test of the means of three trainings and of five."""
     rng = np.random.default_rng(6)
     ours, theirs = (np.repeat(rng.normal(1, 0.1, (seeds, 1)), 40, axis=1) for seeds in (3, 5))
@@ -92,7 +92,7 @@ def test_of_equal_users_seeds_alone_decide() -> None:
     assert p_of_users(ours, theirs) == 0.0, "every user says the same of these very models"
 
 
-def test_trainings_that_differ_make_nothing_sure_of_their_kinds() -> None:
+def test_differences_between_seeds_alone_are_rarely_significant() -> None:
     """Kinds that are equally good: users alone tell them apart nearly always, users and seeds as rarely as they say."""
     rng, tries = np.random.default_rng(7), 300
     users, both, covered = 0, 0, 0

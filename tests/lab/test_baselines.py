@@ -58,7 +58,7 @@ def test_the_future_and_the_padding_change_nothing(variant: str, id_only: bool) 
 @forms
 @baselines
 @torch.no_grad()
-def test_facts_and_time_matter_to_those_that_see_them_alone(variant: str, id_only: bool) -> None:
+def test_only_baselines_with_facts_depend_on_facts_and_time(variant: str, id_only: bool) -> None:
     model, _, encoded = made(spec(variant, id_only), world.random_sequences(12, users=3))
     batch = all_rows(encoded)
     facts = replace(

@@ -21,17 +21,17 @@ forms = pytest.mark.parametrize("id_only", [True, False], ids=["id-only", "facts
 
 def slow_vectors(model, one: Batch, hidden: list[int]) -> Tensor:  # type: ignore[no-untyped-def]
     """User vectors (L, D) of one unpadded row with some interactions hidden, by torch's layers."""
-    what_LD = model.inputs.what(model.titles(one.title_BL, one.tokens), one)[0]
-    length, seconds = len(what_LD), one.time_BL[0].tolist()
-    what_LD = torch.stack([model.hidden if k in hidden else what_LD[k] for k in range(length)])
+    content_LD = model.inputs.content(model.titles(one.title_BL, one.tokens), one)[0]
+    length, seconds = len(content_LD), one.time_BL[0].tolist()
+    content_LD = torch.stack([model.hidden if k in hidden else content_LD[k] for k in range(length)])
     bias_HLL = torch.zeros(model.spec.heads, length, length)
     if model.spec.id_only:
-        x_LD = what_LD + model.inputs.position.weight[:length]
+        x_LD = content_LD + model.inputs.position.weight[:length]
     else:
         known = [max(i for i in range(k + 1) if i not in hidden) for k in range(length)]
         gaps = [0 if k in hidden else int(one.gap_BL[0, k]) for k in range(length)]
         time = model.inputs.time
-        x_LD = what_LD + time.periodic(one.periodic_BLC[0, known]) + time.gap.weight[gaps]
+        x_LD = content_LD + time.periodic(one.periodic_BLC[0, known]) + time.gap.weight[gaps]
         seconds = [seconds[i] for i in known]
         before, after = (torch.zeros_like(bias_HLL) for _ in range(2))
         ago(model.mask.before.table, seconds, before)
@@ -108,7 +108,7 @@ def test_loss_is_that_of_the_hidden_targets(id_only: bool, monkeypatch: pytest.M
 
 @forms
 @torch.no_grad()
-def test_what_is_hidden_tells_nothing(id_only: bool) -> None:
+def test_hidden_interactions_do_not_change_predictions(id_only: bool) -> None:
     model, _, encoded = made(spec("bert4rec", id_only), world.random_sequences(6, users=3))
     batch = all_rows(encoded)
     hidden_BL = torch.zeros_like(batch.target_BL)
@@ -188,7 +188,7 @@ def test_a_share_is_hidden_or_the_last_target_alone() -> None:
     assert float(hidden_BL[~last_alone_B, :39].double().mean()) == pytest.approx(0.2, abs=0.01)
 
 
-def test_cutting_nothing() -> None:
+def test_cut_rows_without_positions() -> None:
     _, _, encoded = made(spec("bert4rec"), world.random_sequences(6, users=2))
     nothing = torch.empty(0, dtype=torch.long)
     cut, behind_N = cut_rows(all_rows(encoded), nothing, nothing, 20)

@@ -161,18 +161,18 @@ def slow_features(model: Network, x_LD: Tensor) -> Tensor:
 
 
 @given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 99))
-def test_the_greatest_of_a_sliding_window_and_whom_it_teaches(length: int, width: int, seed: int) -> None:
+def test_sliding_maximum_and_its_gradient(length: int, width: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     x_BLD = torch.randn(2, length, 3, generator=generator).requires_grad_()
     told_BLD = torch.randn(2, length, 3, generator=generator)
     wanted_BLD = torch.stack([x_BLD[:, max(0, k + 1 - width) : k + 1].amax(1) for k in range(length)], 1)
-    found_BLD = transact.greatest(x_BLD, width)
+    found_BLD = transact.sliding_maximum(x_BLD, width)
     assert torch.equal(found_BLD, wanted_BLD)
     found, wanted = (torch.autograd.grad(y_BLD, x_BLD, told_BLD)[0] for y_BLD in (found_BLD, wanted_BLD))
     torch.testing.assert_close(found, wanted)
 
 
-def test_transact_does_not_lean_on_the_last_hours_in_training() -> None:
+def test_transact_hides_a_random_recent_window_in_training() -> None:
     """A window of random length is hidden, the same for a row; the interaction itself never is."""
     model, _, encoded = made(spec("transact"), world.random_sequences(3, users=200, longest=20))
     batch = all_rows(encoded)

@@ -79,20 +79,20 @@ def labels(label_G: torch.Tensor) -> list[int]:
     return [value for value in label_G.tolist() if value >= 0]
 
 
-def test_batches_slices_and_chunks_encode_alike() -> None:
+def test_record_batches_slices_and_chunks_give_equal_tensors() -> None:
     """Spark hands over slices and batches; delta-rs a table of several chunks."""
     sequences = world.random_sequences(4, users=9)
     encoder = FeatureEncoder(world.spec(), world.vocabulary_of(sequences, world.catalog(5), world.spec()))
     whole = encoder.encode(sequences)
     chunked = pa.concat_tables([sequences.slice(0, 4), sequences.slice(4)])
-    assert all(map(torch.equal, encoder.encode(chunked).flat.tensors(), whole.flat.tensors()))
+    assert all(map(torch.equal, world.tensors(encoder.encode(chunked).flat), world.tensors(whole.flat)))
     part = encoder.encode(sequences.slice(3, 4).combine_chunks().to_batches()[0]).pad(torch.arange(4))
     expected = whole.pad(torch.arange(3, 7))
-    for ours, theirs in zip(part.tensors(), expected.tensors(), strict=True):
+    for ours, theirs in zip(world.tensors(part), world.tensors(expected), strict=True):
         assert torch.equal(ours, theirs[:, :, : ours.shape[2]] if ours.dim() == 3 else theirs)
 
 
-def test_vocabulary_is_fitted_on_what_it_is_given_and_on_nothing_else() -> None:
+def test_vocabulary_is_fitted_on_the_learned_interactions_only() -> None:
     spec = world.spec()
     sequences = world.random_sequences(2, titles=6)
     vocabulary = world.vocabulary_of(sequences, world.catalog(9), spec)
@@ -108,7 +108,7 @@ def test_vocabulary_is_fitted_on_what_it_is_given_and_on_nothing_else() -> None:
     assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
-def test_rows_that_do_not_fit_are_refused() -> None:
+def test_invalid_rows_are_refused() -> None:
     sequences = world.random_sequences(6)
     encoder = FeatureEncoder(world.spec(), world.vocabulary_of(sequences, world.catalog(5), world.spec()))
     with pytest.raises(ValueError, match="'surface' is missing"):
@@ -144,7 +144,7 @@ def test_title_table_takes_the_latest_snapshot_and_the_first_item() -> None:
     assert found["t009"]["kind"] == found["t002"]["kind"]
 
 
-def test_what_the_newest_snapshot_does_not_list_is_available_no_longer() -> None:
+def test_items_that_the_newest_snapshot_lacks_are_no_longer_available() -> None:
     """Of t000 nothing is left, of t001 its second item, which comes later; facts stay."""
     day, late = world.START.date(), datetime(2026, 9, 1, tzinfo=UTC)
     old = world.catalog(3).to_pylist()

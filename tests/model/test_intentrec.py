@@ -1,4 +1,4 @@
-"""The model against the paper's equations, by plain loops over rows and positions (`slow`) and by definitions."""
+"""The model against the paper's equations, by plain loops over rows and positions (`reference`) and by definitions."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from intentrec.model.network import register
 from intentrec.model.spec import VARIANTS, ModelSpec, Variant
 from intentrec.model.titles import titles_of
 from tests.model import world
-from tests.model.slow import Slow
+from tests.model.reference import Reference
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 LOOPS = {"rtol": 1e-3, "atol": 1e-4}
@@ -49,10 +49,10 @@ def test_every_position_of_every_row(spec: ModelSpec) -> None:
     rows = world.random_sequences(6, users=5, titles=40)
     encoded = encoder.encode(rows)
     output = model(encoded.pad(torch.arange(len(encoded))))
-    slow = Slow(model, encoder.vocabulary)
+    reference = Reference(model, encoder.vocabulary)
     for b, row in enumerate(rows.to_pylist()):
         n = len(row["title_id"])
-        expected = slow.forward(row)
+        expected = reference.forward(row)
         np.testing.assert_allclose(output.item_BLD[b, :n], np.stack(expected["item"]), **LOOPS)
         for name, logit_BLC in output.intent_logit.items():
             np.testing.assert_allclose(logit_BLC[b, :n], np.stack(expected["intents"][name]), **LOOPS)
@@ -77,7 +77,7 @@ def short_term(model: IntentRec, encoded: Encoded, h: str) -> Tensor:
 
 
 @pytest.mark.parametrize("h", ["1h", "1d", "7d"])
-def test_short_term_moves_with_its_window_and_nothing_else(h: str) -> None:
+def test_short_term_interest_depends_on_its_window_only(h: str) -> None:
     """Change one interaction: S_k moves if and only if T_k - T_i <= H and i <= k (ties and gaps of exactly H too)."""
     rows = world.random_sequences(11, users=30).to_pylist()
     model, encoder, encoded = world.model_of(world.spec(windows=(h,)), world.table(rows))
@@ -99,7 +99,7 @@ def test_short_term_moves_with_its_window_and_nothing_else(h: str) -> None:
     assert min(count.values()) > 20, "both cases occur"
 
 
-def test_short_term_does_not_know_what_time_passed_before_its_window() -> None:
+def test_short_term_interest_ignores_the_gap_before_its_window() -> None:
     rng = np.random.default_rng(1)
     ends = [world.START + timedelta(days=d) for d in (0, 3, 20, 20.5)]
     found = [world.interaction(rng, i, end) for i, end in enumerate(ends)]
@@ -238,14 +238,14 @@ def test_one_intent_at_a_time(intent) -> None:  # type: ignore[no-untyped-def]
     assert torch.equal(output.attention_BLM, torch.ones_like(output.attention_BLM))
 
 
-def test_variants_that_are_none() -> None:
+def test_invalid_variants_are_refused() -> None:
     for changed in ({"variant": "v4"}, {"variant": "v0"}, {"intents": ()}, {"windows": ()}, {"dim": 15}):
         with pytest.raises(ValueError, match=r"variant|v0|v3|multiple"):
             type(world.spec())(**{**vars(world.spec()), **changed})
     assert VARIANTS == config.VARIANTS, "the ground knows the same names"
 
 
-def test_a_registered_variant_is_built_by_its_builder_and_takes_no_other_ones_name() -> None:
+def test_a_registered_variant_is_built_by_its_builder_and_needs_a_free_name() -> None:
     class Other(IntentRec):
         pass
 
@@ -259,7 +259,7 @@ def test_a_registered_variant_is_built_by_its_builder_and_takes_no_other_ones_na
         register(Variant("v3", "none"), Other)
 
 
-def test_model_runs_where_torch_numpy_and_pyarrow_are() -> None:
+def test_model_needs_torch_numpy_and_pyarrow_only() -> None:
     blocked = ["pyspark", "delta", "deltalake", "mlflow", "airflow", "pydantic", "pandas", "sklearn", "scipy"]
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked})); import pkgutil, importlib, intentrec.model as m; "

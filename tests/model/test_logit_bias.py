@@ -22,7 +22,7 @@ SPEC = replace(world.spec("v3"), neighbours=KEPT)
 
 
 @torch.no_grad()
-def test_a_known_title_stands_out_whether_or_not_training_knew_it() -> None:
+def test_history_path_raises_titles_of_the_history_known_to_training_or_not() -> None:
     """With nothing learnt a title that was touched n times gets a head's log(1 + n); others get nothing."""
     spec = replace(world.spec("v2"), history_path=True)
     model, encoder, _ = world.model_of(spec, world.random_sequences(1, titles=10))
@@ -88,7 +88,7 @@ def test_the_last_ten_interactions_raise_the_neighbours_of_their_titles() -> Non
 
 
 @torch.no_grad()
-def test_a_target_is_judged_as_if_it_had_not_been_counted() -> None:
+def test_a_targets_own_part_in_the_counts_is_taken_out() -> None:
     """Count once more without the target: only how often its title met those before it differs, and what that adds."""
     _, encoder, encoded = world.model_of(SPEC, world.random_sequences(5, users=6, titles=8, longest=30))
     model = IntentRec(SPEC, encoder.vocabulary).eval()
@@ -121,7 +121,7 @@ def test_a_target_is_judged_as_if_it_had_not_been_counted() -> None:
 
 
 @torch.no_grad()
-def test_a_genre_that_is_wanted_raises_every_title_that_has_it_released_since_or_not() -> None:
+def test_compatibility_raises_titles_of_a_predicted_genre_also_new_ones() -> None:
     """With everything else at 0, a title's logit is twice the probability of its genres, added up."""
     spec = replace(world.spec("v3"), compatibility=True)
     model, encoder, encoded = world.model_of(spec, world.random_sequences(1, titles=10))
@@ -141,7 +141,7 @@ def test_a_genre_that_is_wanted_raises_every_title_that_has_it_released_since_or
         )
 
 
-def test_it_learns_what_an_action_does_to_a_title() -> None:
+def test_compatibility_of_actions_is_learned() -> None:
     """The item loss reaches both tables, which begin at 0 and know no other teacher."""
     spec = replace(world.spec("v2"), compatibility=True)
     model, encoder, encoded = world.model_of(spec, world.random_sequences(1, titles=10))
@@ -151,7 +151,7 @@ def test_it_learns_what_an_action_does_to_a_title() -> None:
     assert all(bool(parameter.grad.abs().sum() > 0) for parameter in tables)
 
 
-def test_a_model_without_intents_has_nothing_to_be_compatible_with() -> None:
+def test_compatibility_needs_intents() -> None:
     with pytest.raises(ValueError, match="v0 has no intents"):
         replace(world.spec("v0"), compatibility=True)
 

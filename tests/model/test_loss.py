@@ -103,7 +103,7 @@ def test_zero_weight_gives_zero_gradient(cells: int) -> None:
     assert not items.grad.any()
 
 
-def test_no_position_at_all_is_a_loss_of_zero() -> None:
+def test_no_positions_give_loss_zero() -> None:
     h, items, title, weight = problem(2, 5, 9, torch.float32)
     loss = item_loss(h[:0], items, title[:0], weight[:0])
     loss.backward()

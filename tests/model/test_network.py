@@ -49,7 +49,13 @@ def test_targets_are_predicted_after_the_last_interaction_that_ended_before() ->
     assert any(j > k + 1 for _, k, j in expected), "there are ties"
 
 
-def grown(model: torch.nn.Module, parts: LossParts, totals: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+def _added(parts: list[LossParts], name: str) -> dict[str, Tensor]:
+    return {task: sum(getattr(each, name)[task] for each in parts) for task in getattr(parts[0], name)}
+
+
+def gradients_of(
+    model: torch.nn.Module, parts: LossParts, totals: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     model.zero_grad()
     parts.loss(totals).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -60,12 +66,12 @@ def test_sums_of_two_batches_are_the_loss_of_both() -> None:
     settings = LossSettings()
     whole = model.loss(encoded.pad(torch.arange(len(encoded))), catalog, settings)
     halves = [model.loss(encoded.pad(torch.arange(r, len(encoded), 2)), catalog, settings) for r in (0, 1)]
-    both = halves[0] + halves[1]
+    both = LossParts(*(_added(halves, part) for part in ("sums", "weights")), whole.intent_weight)
     torch.testing.assert_close(both.loss(), whole.loss())
     for name, value in whole.means().items():
         torch.testing.assert_close(both.means()[name], value)
-    expected = grown(model, whole)
-    by_hand = [grown(model, half, whole.weights) for half in halves]
+    expected = gradients_of(model, whole)
+    by_hand = [gradients_of(model, half, whole.weights) for half in halves]
     for name, gradient in expected.items():
         torch.testing.assert_close(by_hand[0][name] + by_hand[1][name], gradient, rtol=1e-4, atol=1e-6)
 
@@ -78,11 +84,11 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one(tmp_path: Path) ->
     model, encoded, catalog = two_processes.problem()
     whole = model.loss(encoded.pad(torch.arange(len(encoded))), catalog, LossSettings())
     torch.testing.assert_close(loss, whole.loss().detach())
-    for name, gradient in grown(model, whole).items():
+    for name, gradient in gradients_of(model, whole).items():
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_nothing_that_counts_is_a_loss_of_zero() -> None:
+def test_a_batch_without_weighted_targets_has_loss_zero() -> None:
     model, encoded, catalog = two_processes.problem()
     batch = encoded.pad(torch.arange(len(encoded)))
     for changed in (
@@ -91,7 +97,7 @@ def test_nothing_that_counts_is_a_loss_of_zero() -> None:
     ):
         parts = model.loss(changed, catalog, LossSettings())
         assert float(parts.loss().detach()) == 0
-        assert not any(value.any() for value in grown(model, parts).values())
+        assert not any(value.any() for value in gradients_of(model, parts).values())
 
 
 @pytest.mark.parametrize("history", [False, True])
@@ -115,7 +121,7 @@ def test_a_large_sample_trains_like_the_whole_catalogue(history: bool) -> None:
     assert sampled.weights == whole.weights
     few = model.loss(batch, catalog, LossSettings(sampled=3))
     assert 0 < float(few.sums["item"].detach()) < float("inf")
-    ours, theirs = grown(model, sampled), grown(model, whole)
+    ours, theirs = gradients_of(model, sampled), gradients_of(model, whole)
     for name, gradient in theirs.items():
         assert float((ours[name] - gradient).norm()) < 0.03 * float(gradient.norm()) + 1e-4, name
 
@@ -131,6 +137,6 @@ def test_half_precision_trains_like_float32(variant: str) -> None:
     for name, value in parts.sums.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, expected.sums[name], rtol=0.03, atol=0)
-    ours, theirs = grown(model, parts), grown(model, expected)
+    ours, theirs = gradients_of(model, parts), gradients_of(model, expected)
     flat = [torch.cat([each[name].flatten() for name in theirs]) for each in (ours, theirs)]
     assert torch.nn.functional.cosine_similarity(*flat, dim=0) > 0.99

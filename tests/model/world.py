@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyspark.sql.pandas.types import to_arrow_schema
+from torch import Tensor
 
 from intentrec.contracts import CATALOG, SEQUENCES
-from intentrec.model.features import Encoded, FeatureEncoder, Items
+from intentrec.model.features import Batch, Encoded, FeatureEncoder, Items
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.spec import IntentSpec, ModelSpec
 from intentrec.model.titles import in_order, last_played, titles_of, with_titles
@@ -18,6 +19,12 @@ START = datetime(2026, 8, 3, 11, tzinfo=UTC)  # Monday 04:00 in Los Angeles
 HOURS = {"1h": 3_600, "1d": 86_400, "7d": 604_800, "30d": 2_592_000}
 ACTIONS = ("discover", "next_episode", "resume")
 GENRES = ("comedy", "crime", "drama", "kids")
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    """Every tensor of a batch, in a fixed order."""
+    values = vars(batch).values()
+    return [tensor for value in values for tensor in (value.values() if isinstance(value, dict) else [value])]
 
 
 def title(i: int) -> str:

@@ -157,7 +157,7 @@ def test_every_row_has_the_labels_of_one_other_row_and_nothing_else_moves() -> N
     assert {d for fits in donors.values() for d in fits} == set(with_targets), "every row gives"
     for old, new in label.values():
         assert torch.equal(old[~encoded.flat.target_BL], new[~encoded.flat.target_BL])
-    for ours, theirs in zip(encoded.flat.tensors(), changed.flat.tensors(), strict=True):
+    for ours, theirs in zip(world.tensors(encoded.flat), world.tensors(changed.flat), strict=True):
         is_label = any(ours is old for old, _ in label.values())
         assert is_label or ours is theirs
     again, other = permute_intents(encoded, seed=3), permute_intents(encoded, seed=4)

@@ -13,7 +13,7 @@ from intentrec.model.vocabulary import Vocabulary
 PERIODS = ((86_400, 2), (604_800, 3))
 
 
-class Slow:
+class Reference:
     """Plain-loop IntentRec over rows as Python dicts."""
 
     def __init__(self, model: IntentRec, vocabulary: Vocabulary) -> None:
