@@ -1,7 +1,7 @@
 """Train the challenger of the week that ends at --end, and register it.
 
-It learns from the time before [end - 7d, end) only: the gate judges it on that week. Starts no Spark. The same inputs
-are never trained twice. Several processes train together where the profile says so, or where torchrun starts this job.
+It is trained on the data before [end - 7d, end), because the gate judges it on that week. Starts no Spark. The same
+inputs are never trained twice. Several processes train together if the profile says so, or if torchrun starts this job.
 """
 
 from contextlib import suppress
@@ -13,7 +13,7 @@ from intentrec.errors import PipelineError
 from intentrec.registry.challenger import make_challenger
 from intentrec.reports.training_report import training_report
 from intentrec.training import loop
-from intentrec.training.distributed import launch, launched, together
+from intentrec.training.distributed import launch, launched, run_processes
 
 
 def train(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
@@ -26,11 +26,11 @@ def train(start: Start, end: End, config: Config, profile: ProfileFile = None) -
     if not launched() and processes(profile) > 1:
         launch(processes(profile))
     else:
-        together(first, follow=loop.train)
+        run_processes(first, follow=loop.train)
 
 
 def processes(profile: Path | None) -> int:
-    """How many processes the profile asks for; 1 where it cannot be read, which the job then reports."""
+    """Number of processes in the profile; 1 if it cannot be read. Then the job reports the error."""
     with suppress(PipelineError):
         return load_profile(profile).processes
     return 1

@@ -40,10 +40,10 @@ def batches(
 
 
 def _sizes(ascending: torch.Tensor, tokens: int, rows: int, even: bool) -> list[int]:
-    """How many rows, shortest first, make each batch: as few batches as possible.
+    """Number of rows of each batch, the shortest rows first: as few batches as possible.
 
-    With `even`, the largest batch is then as small as this number of batches allows. Otherwise a last batch of a few
-    rows would move the weights as far as any other.
+    With `even`, batches are then made as equal as this number allows. A last batch of a few rows would otherwise move
+    the weights as far as any other.
     """
     found = _greedy(ascending, tokens, rows)
     if even and len(found) > 1:

@@ -1,4 +1,4 @@
-"""Co-occurrence: which titles are engaged near one another, as the start of id embeddings and for `NeighbourPath`.
+"""Co-occurrence of titles in histories. It gives the start of id embeddings and the neighbours of `NeighbourPath`.
 
 A network needs many interactions to learn which titles go together; counts show it at once. Word embeddings converge to
 factors of the positive pointwise mutual information (Levy and Goldberg, NeurIPS 2014), so training starts from these.
@@ -20,7 +20,7 @@ ROWS = 5_000  # rows of sequences counted at once
 
 
 def factors(count_II: sparse.csr_array, dim: int, seed: int) -> Tensor:
-    """Vectors (I, D) whose dot products come closest to the mutual information of titles; their mean square norm is 1.
+    """Vectors (I, D) whose dot products approximate the mutual information of titles; their mean square norm is 1.
 
     A title without co-occurrences has a vector of zeros.
 
@@ -63,10 +63,10 @@ def neighbours(count_II: sparse.csr_array, kept: int) -> NeighbourCounts:
 
 
 def cooccurrence(encoded: Encoded, titles: int) -> sparse.csr_array:
-    """How often, and how near, each title was engaged before or after each other: symmetric (I, I).
+    """Co-occurrence counts of titles, weighted by how near the two interactions were: symmetric (I, I).
 
     Args:
-        encoded: rows; each target counts with the interactions before it in its row.
+        encoded: rows; each target is counted with the COUNTED interactions before it in its row.
         titles: I.
     """
     found = sparse.csr_array((titles, titles))

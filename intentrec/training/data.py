@@ -11,26 +11,23 @@ from intentrec.storage.delta import Snapshot
 
 
 def open_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -> ds.Dataset:
-    """Rows of `sequences` with as_of in (cutoff - weeks, cutoff], to be read in record batches, in no order.
+    """Rows of `sequences` of the last `weeks` weekly snapshots up to the cut-off, in no order.
 
-    Nothing after the cut-off is read.
-
-    Raises:
-        PipelineError: the table or the version does not exist.
-    """
-    return Snapshot(warehouse, SEQUENCES, version).dataset(*_as_ofs(cutoff, weeks))
-
-
-def read_sequences(warehouse: str, version: int, cutoff: date, weeks: int = 1) -> pa.Table:
-    """The rows of `open_sequences`, sorted by as_of and user.
-
-    One week is one snapshot: the users to score or to judge.
+    They are those with as_of in (cutoff - `weeks` weeks, cutoff]. The caller reads them in record batches.
 
     Raises:
         PipelineError: the table or the version does not exist.
     """
-    rows = Snapshot(warehouse, SEQUENCES, version).rows(*_as_ofs(cutoff, weeks))
-    return rows.sort_by([("as_of", "ascending"), ("user_id", "ascending")])
+    return Snapshot(warehouse, SEQUENCES, version).dataset(cutoff - WEEK * weeks + DAY, cutoff + DAY)
+
+
+def read_sequences(warehouse: str, version: int, as_of: date) -> pa.Table:
+    """The snapshot of `sequences` as of a date, sorted by user: the users to score or to judge.
+
+    Raises:
+        PipelineError: the table or the version does not exist.
+    """
+    return Snapshot(warehouse, SEQUENCES, version).rows(as_of, as_of + DAY).sort_by("user_id")
 
 
 def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:
@@ -41,8 +38,3 @@ def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:
     """
     rows = Snapshot(warehouse, CATALOG, version).rows(end=before)
     return rows.sort_by([("snapshot_date", "ascending"), ("item_id", "ascending")])
-
-
-def _as_ofs(cutoff: date, weeks: int) -> tuple[date, date]:
-    """The half-open interval of the weekly snapshots as of (cutoff - weeks, cutoff]."""
-    return cutoff - WEEK * weeks + DAY, cutoff + DAY

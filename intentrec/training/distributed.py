@@ -1,8 +1,9 @@
 """Processes and threads of a training.
 
 Torchrun starts the processes of one training, and each takes a share of every batch. All have the same weights and make
-the same step. The result is that of one process, up to the order of floating-point sums. The first process decides and
-writes; the others follow it. The number of threads is set once per process, before anything is computed.
+the same step. The result is that of one process, up to the order of floating-point sums. The first process prepares the
+data and writes the files; the others receive tasks from it. The number of threads is set once per process, before
+anything is computed.
 """
 
 import os
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from intentrec.errors import PipelineError
 
-PATIENCE = timedelta(hours=12)  # how long the others wait while the first one prepares the data
+TIMEOUT = timedelta(hours=12)  # how long the others wait while the first one prepares the data
 
 
 def launched() -> bool:
@@ -51,12 +52,12 @@ def launch(processes: int) -> None:
         sys.exit(error.get_first_failure()[1].exitcode)
 
 
-def together(first: Callable[[], None], follow: Callable[..., object]) -> None:
-    """Run `first` in the first process while the others follow it; without torchrun, just run it.
+def run_processes(first: Callable[[], None], follow: Callable[..., object]) -> None:
+    """Call `first` in the first process; the others wait for its tasks (`leading`). Without torchrun, just call it.
 
     Args:
         first: the program of the first process.
-        follow: what the others call with the arguments of `leading`.
+        follow: what the other processes call for each task, with the arguments of `leading`.
     """
     if not launched():
         first()
@@ -64,7 +65,7 @@ def together(first: Callable[[], None], follow: Callable[..., object]) -> None:
     hardware = device()
     if hardware.type == "cuda":
         torch.cuda.set_device(hardware)
-    dist.init_process_group("nccl" if hardware.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if hardware.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         if rank() > 0:
             _listen(follow)
@@ -79,7 +80,7 @@ def together(first: Callable[[], None], follow: Callable[..., object]) -> None:
 
 @contextmanager
 def leading(*task: Any) -> Iterator[None]:
-    """In the first process: have the others follow with these arguments while the body does the same here."""
+    """Make the other processes call `follow(*task)` while the first one executes the body, which must do the same."""
     global _listening
     _tell(*task)
     _listening = False
@@ -115,7 +116,7 @@ def _listen(follow: Callable[..., object]) -> None:
 
 
 def add_up(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, in place."""
+    """Replace each tensor in place by its sum over all processes (all-reduce)."""
     if count() > 1:
         for waiting in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
             waiting.wait()
@@ -144,7 +145,7 @@ def hardware_name() -> str:
 
 
 def device() -> torch.device:
-    """A GPU where there is one; of several, this process's own."""
+    """This process's GPU, or the CPU where there is none."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")

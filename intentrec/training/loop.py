@@ -74,7 +74,7 @@ class _Loop:
     state: _State
     out_dir: Path
     half: bool  # whether matrices are multiplied in bfloat16
-    last: int | None  # the epoch whose weights to keep; None: the best on the validation days
+    last: int | None  # the epoch whose weights are kept; None: the best epoch on the validation days
     saved: float  # when the last checkpoint was written
 
 
@@ -98,9 +98,8 @@ def fit(
         sequences: rows as `data.open_sequences` or `data.read_sequences` gives them, none after the cut-off.
         catalog: rows as `data.read_catalog` gives them, none after the cut-off.
         cutoff: service date from which on nothing is known.
-        out_dir: receives `model/` and, while training, the encoded rows and a checkpoint from which an interrupted
-        training
-            goes on.
+        out_dir: receives `model/` and, during training, the encoded rows and a checkpoint, from which an interrupted
+            training continues.
         progress: takes a line per epoch.
 
     Raises:
@@ -115,7 +114,7 @@ def fit(
         if not domain.training.refit:
             return found
         again = out_dir / REFIT
-        progress(f"training anew for {found.best_epoch} epochs, with the validation days")
+        progress(f"training again for {found.best_epoch} epochs, with the validation days")
         prepare(domain, sequences, catalog, cutoff, again / DATA, held_out=False)
         with distributed.leading(domain, again, found.best_epoch):
             return replace(found, directory=train(domain, again, found.best_epoch, progress).directory)
@@ -193,12 +192,14 @@ def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, prog
         model.load_state_dict(stored.pop("model"))
         loop.optimizer.load_state_dict(stored.pop("optimizer"))
         loop.state = _State(**stored)
-        progress(f"going on after epoch {loop.state.epoch}" + (f", step {loop.state.step}" if loop.state.step else ""))
+        progress(
+            f"continuing after epoch {loop.state.epoch}" + (f", step {loop.state.step}" if loop.state.step else "")
+        )
     return loop
 
 
 def _wanted(setting: bool | str, hardware: torch.device) -> bool:
-    """A setting of true, false or auto on this device; auto means on a GPU."""
+    """The value of a setting that may be `auto`, which means true on a GPU."""
     return hardware.type == "cuda" if setting == "auto" else bool(setting)
 
 

@@ -1,9 +1,9 @@
 """Rows on disk, for more users than memory holds: all rows of a user together, and encoded rows mapped from files.
 
-`buckets` writes record batches to files by a hash of the user. Reading the files one after the other shows all rows of
-a user at once, and never more than a bucket of them. `Writer` and `read` keep encoded rows: a raw file per tensor, and
-`shapes.json`. A batch takes from the disk what it needs and nothing else. One machine writes and reads these files
-within one training run.
+`buckets` writes record batches to files by a hash of the user, and reads one file after the other. So all rows of a
+user come together, and memory holds one bucket. `Writer` and `read` keep encoded rows: a raw file per tensor, and
+`shapes.json`. A batch reads only its own rows from the disk. One machine writes and reads these files within one
+training.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def buckets(sequences: ds.Dataset, folder: Path) -> Iterator[pa.Table]:
 
     Args:
         sequences: read once, a few record batches at a time.
-        folder: for files, which are gone when the iteration is over.
+        folder: for temporary files; each is removed after its bucket.
     """
     folder.mkdir(parents=True, exist_ok=True)
     yield from _split(_batches(sequences), sequences.count_rows(), folder, 0)
@@ -107,7 +107,8 @@ class Writer:
 
     Args:
         folder: is made.
-        widths: name of a tensor -> its second dimension, where some of the rows may have fewer labels.
+        widths: by name, the second dimension of each tensor with several labels per interaction. Narrower rows are
+            filled.
     """
 
     def __init__(self, folder: Path, widths: Mapping[str, int]) -> None:

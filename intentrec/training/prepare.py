@@ -1,4 +1,4 @@
-"""From rows of `sequences` to what the training loop reads, in memory that grows with the titles but not the users.
+"""Prepare rows of `sequences` for the training loop, in memory that grows with the titles and not with the users.
 
 Three passes. The first chains the weekly rows of each user, a bucket of users at a time, and gathers the vocabulary.
 The second writes the encoded rows to files, bucket by bucket. In the third the loop maps these files into memory.
@@ -127,7 +127,7 @@ def _encode(
 
 
 def _counted(domain: Domain, spec: ModelSpec, train: Encoded, titles: int) -> dict[str, Tensor]:
-    """The start of the id embeddings and the neighbours, by co-occurrence, as far as the domain asks for them."""
+    """The start of the id embeddings and the neighbours, from co-occurrence; only what domain and spec turn on."""
     start = domain.training.title_start == "covisitation"
     if not (start or spec.neighbours):
         return {}

@@ -1,4 +1,4 @@
-"""What training learns from: rows without repetition, and which of their interactions are targets of what.
+"""Rows without repetition, and the split of their targets into training and validation.
 
 Shape suffixes: N interactions of all rows in a line, B rows, R rows with targets, T targets of all rows.
 """
@@ -20,11 +20,11 @@ from intentrec.model.vocabulary import FIRST
 
 
 class NothingToTrain(Skip):
-    """The stacked weeks hold no target to learn from, or none to validate on. The run is skipped."""
+    """The stacked weeks hold no training target or no validation target. The run is skipped."""
 
 
 def chained(sequences: pa.Table) -> pa.Table:
-    """Stacked weekly rows without the repetition: where a later row only continues a row, the later one is kept.
+    """Stacked weekly rows without repetition: a row that a later one only continues is dropped.
 
     While a user's history fits into n positions, next week's row is this week's row plus the new interactions. Under a
     causal mask every target then has the same prefix in both. So the later row takes the targets of both (`n_new`
@@ -75,7 +75,7 @@ def permute_intents(encoded: Encoded, seed: int) -> Encoded:
 
     Longer or shorter lists of labels are stretched to fit. How often a target has each label stays about the same, but
     a label no longer says anything about its interaction. A lift that a model keeps with these labels is not due to
-    intents. Labels of all positions would not do: some actions are never a target, and a target would get their labels.
+    intents. Only labels of targets are exchanged, because some actions are never a target.
     """
     generator = torch.Generator().manual_seed(seed)
     at_T = encoded.flat.target_BL.nonzero().squeeze(1)

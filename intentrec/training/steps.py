@@ -76,7 +76,7 @@ def step(
         catalog: the vocabulary's titles.
         settings: of the loss.
         half: whether matrices are multiplied in bfloat16.
-        seed: of all random numbers of this step.
+        seed: text that decides all random numbers of this step, with the process's rank.
 
     Returns:
         The loss and its parts, in the order of `tasks`, as float64.
@@ -110,7 +110,17 @@ def step(
 
 @torch.inference_mode()
 def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.device) -> dict[str, float]:
-    """Losses (Eq. 3 and 4) and unweighted next-event MRR over the encoded targets, full catalogue."""
+    """Losses (Eq. 3 and 4) and unweighted next-event MRR over the encoded targets, full catalogue.
+
+    Args:
+        model: is set to evaluation mode.
+        encoded: rows with targets.
+        catalog: the vocabulary's titles.
+        hardware: device of the model.
+
+    Returns:
+        `loss`, a loss per task, and `mrr`.
+    """
     model.eval()
     names = tasks(model)
     item_ID = model.item_vectors(catalog)
@@ -129,7 +139,7 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
         found += torch.stack(values)
     add_up([found])
     reciprocal, n, *values = found
-    sums, weights = (dict(zip(names, half, strict=True)) for half in (values[: len(names)], values[len(names) :]))
+    sums, weights = (dict(zip(names, part, strict=True)) for part in (values[: len(names)], values[len(names) :]))
     whole = LossParts(sums, weights, model.spec.intent_weight)
     losses = {name: float(value) for name, value in {"loss": whole.loss(), **whole.means()}.items()}
     return {**losses, "mrr": float(reciprocal / n)}

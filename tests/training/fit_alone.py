@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from intentrec.config import ROOT, load_domain
-from intentrec.training.distributed import set_threads, together
+from intentrec.training.distributed import run_processes, set_threads
 from intentrec.training.loop import fit, train
 from tests.model import world
 from tests.registry.world import domain_of
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
         (folder / "history.json").write_text(json.dumps(history))
 
     set_threads(1)
-    together(first, follow=train)
+    run_processes(first, follow=train)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,15 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.errors import PipelineError
-from intentrec.training.data import read_catalog, read_sequences
+from intentrec.training.data import open_sequences, read_catalog, read_sequences
 from tests.model import world
 
 WEEK = timedelta(weeks=1)
 FIRST = (world.START + WEEK).date()
+
+
+def place(row: dict) -> tuple:
+    return row["as_of"], row["user_id"]
 
 
 def test_sequences_at_a_version_up_to_a_cutoff(tmp_path: Path) -> None:
@@ -21,11 +25,13 @@ def test_sequences_at_a_version_up_to_a_cutoff(tmp_path: Path) -> None:
     path = f"{tmp_path}/{SEQUENCES.name}"
     write_deltalake(path, rows.take(list(reversed(range(len(rows))))), partition_by=["as_of"])
     write_deltalake(path, rows.slice(0, 0), mode="overwrite")
-    found = read_sequences(str(tmp_path), 0, FIRST + 2 * WEEK, weeks=2)
+    cutoff = FIRST + 2 * WEEK
+    expected = [row for row in rows.to_pylist() if FIRST < row["as_of"] <= cutoff]
+    opened = open_sequences(str(tmp_path), 0, cutoff, weeks=2).to_table().to_pylist()
+    assert sorted(opened, key=place) == sorted(expected, key=place)
+    found = read_sequences(str(tmp_path), 0, cutoff)
     assert found.schema == to_arrow_schema(SEQUENCES.schema)
-    expected = [row for row in rows.to_pylist() if FIRST < row["as_of"] <= FIRST + 2 * WEEK]
-    assert found.to_pylist() == sorted(expected, key=lambda row: (row["as_of"], row["user_id"]))
-    assert set(read_sequences(str(tmp_path), 0, FIRST)["as_of"].to_pylist()) == {FIRST}
+    assert found.to_pylist() == sorted((row for row in expected if row["as_of"] == cutoff), key=place)
     assert len(read_sequences(str(tmp_path), DeltaTable(path).version(), FIRST)) == 0
     with pytest.raises(PipelineError, match="sequences at version 7 cannot be read"):
         read_sequences(str(tmp_path), 7, FIRST)
