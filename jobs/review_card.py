@@ -1,18 +1,18 @@
-"""Write the page that a reviewer decides on, about the version trained for --end that awaits a decision.
+"""Write the review page of the version that was trained for --end and awaits a decision.
 
-Starts no Spark. Its last line is JSON, for the task that asks: the version, and the page as Markdown.
+Starts no Spark. The last line that it prints is JSON for the next task: the version, and the page as Markdown.
 """
 
 import json
 
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
-from intentrec.reports.review_page import ask
+from intentrec.reports.review_page import request_review
 
 
 def review_card(start: Start, end: End, config: Config, profile: ProfileFile = None) -> None:
     """Write the review page."""
     with job("review_card", start, end, config, profile) as run:
-        page = ask(run)
+        page = request_review(run)
     print(json.dumps({"version": page.version.number, "page": page.text}), flush=True)
 
 

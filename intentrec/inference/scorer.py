@@ -6,7 +6,7 @@ Clusters of users by predicted intent (section 4.4 of the paper) come from k-mea
 fitted once per model, on users of its training data, and stored with it. A cluster number therefore means the same in
 every release of that model.
 
-Shape suffixes: U users, P width of the intent embedding, K clusters.
+Shape suffixes: U users, P width of the intent embedding, M intents, K clusters.
 """
 
 import hashlib
@@ -64,6 +64,12 @@ def embeddings(predictions: pa.RecordBatch) -> NDArray[np.float32]:
     """The intent embeddings (U, P) of U > 0 predictions."""
     column = predictions.column(predictions.schema.get_field_index("intent_embedding"))
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(predictions), -1)
+
+
+def attention_weights(predictions: pa.RecordBatch) -> NDArray[np.float32]:
+    """The attention weights (U, M) of U > 0 predictions, in the order of the model's intents."""
+    maps = predictions.column(predictions.schema.get_field_index("attention"))
+    return maps.items.to_numpy(zero_copy_only=False).reshape(len(predictions), -1)
 
 
 def sample_users(sequences: pa.Table, limit: int = SAMPLE) -> pa.Table:

@@ -1,4 +1,4 @@
-"""What the registered model takes and gives, as MLflow records it, and the packages that it needs."""
+"""MLflow's signature of the registered model (inputs, outputs, parameters), and the packages that it needs."""
 
 from importlib.metadata import version
 from typing import Any

@@ -1,4 +1,4 @@
-"""What weeks cost in seconds and rows, from the run ledger. Pure: ledger rows in, figures out."""
+"""Seconds and rows of each week's attempts, and estimates for other weeks, from rows of the run ledger. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

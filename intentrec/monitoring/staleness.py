@@ -1,4 +1,4 @@
-"""Which weeks a rebuild makes stale, and which are stale now. Pure: facts in, facts out.
+"""Which weeks a rebuild makes stale, and which are stale now. Pure.
 
 The chain of tables, for a week W:
 
@@ -215,7 +215,7 @@ def _week_starts(start: date, end: date, domain: Domain) -> list[date]:
 
 
 def _known(row: Mapping, table: str) -> float:
-    """The version of the table that the attempt knew: the one it read, else the one it wrote.
+    """The version of the table that the attempt read or, if it did not read it, wrote.
 
     Infinity for a table that it never opened: no version of it is newer for this attempt.
     """

@@ -1,4 +1,4 @@
-"""Make this week's challenger: train it, compare it, record it, register it. Nothing is done twice for the same inputs.
+"""Make this week's challenger: train, compare, record and register it. The same inputs are never trained twice.
 
 The caller gives a `TrainingReport`, which draws and describes the training.
 
@@ -117,14 +117,14 @@ def _train(run: Run, inputs: Inputs, work: Path) -> TrainedChallenger:
 def _fit_clusters(
     predictor: Predictor, evidence: Evidence, catalog: pa.Table, domain: Domain, path: Path
 ) -> IntentClusters:
-    """Fit the clusters on the last snapshot that the model may know, and write them to `path`."""
+    """Fit the clusters on the snapshot as of the cut-off, and write them to `path`."""
     items = predictor.items(catalog, evidence.cut)
     users = scorer.sample_users(evidence.before).combine_chunks().to_batches()[0]
     predictions = predictor.predict(users, items, top_k=1, exclude_seen=False)
     embedding_UP = scorer.embeddings(predictions)
     centres_KP = scorer.fit_clusters(embedding_UP, domain.publishing.clusters, domain.training.seed)
     scorer.save_clusters(centres_KP, path)
-    attention_UM = predictions["attention"].items.to_numpy(zero_copy_only=False).reshape(len(predictions), -1)
+    attention_UM = scorer.attention_weights(predictions)
     return IntentClusters(users, embedding_UP, attention_UM, scorer.assign_clusters(embedding_UP, centres_KP))
 
 

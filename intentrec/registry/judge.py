@@ -1,6 +1,8 @@
 """The gate: read the evidence, compare challenger, champion, V0 and naive baselines, decide, record, move the alias.
 
 Where promotion is reviewed, the decision is a recommendation, and a person moves the alias.
+
+Shape suffixes: U users, S pairs of a system and a metric.
 """
 
 import json
@@ -37,7 +39,7 @@ SHOWN = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_ne
 def judge_challenger(run: Run) -> Decision:
     """Judge the version that was trained for the run's end.
 
-    A decision on the same evidence stands, so a rerun moves nothing, even if a person moved the alias meanwhile.
+    The same evidence is not judged again. So a second run changes nothing, even if a person moved the alias meanwhile.
 
     Raises:
         Skip: there is no evidence for that week.

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 
 def publication_order(release: Row) -> tuple[Any, int]:
-    """Sorts releases by date, and by the commit of their rows where several have the same date.
+    """Sort key of a release: its date, then the commit of its rows.
 
     Every release rewrites the rows of its date, because they carry its id. The table versions that releases name are
     therefore in the order of publication.
@@ -59,8 +59,8 @@ def previous(releases: Sequence[Row], used: Collection[str], left: Collection[st
 
     Args:
         releases: rows of `releases`.
-        used: ids of the releases that once were active; no other is gone back to.
-        left: ids of the releases that an earlier rollback left; none of them is gone back to.
+        used: ids of the releases that were active at some time; only these qualify.
+        left: ids of the releases that an earlier rollback left; these do not qualify.
 
     Raises:
         PipelineError: there is no such release, or none is active.
@@ -84,9 +84,9 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     If the two releases come from different model versions and the newer one is champion, the older one becomes champion
     again. Otherwise the next weekly run would publish the newer version again.
 
-    Who, when, why, from and to are recorded in the commit of `releases`, as the run's note, and as a tag of the version
-    whose release is left (with `to` a later release: of the version that is chosen). The registry is changed first. A
-    rollback that is killed in between can be run again: it changes the same two releases.
+    Who rolled back, when, why, and between which releases is recorded in the commit of `releases`, in the run's note,
+    and in a tag of the version whose release is left (of the chosen version, if `to` is a later release). The registry
+    is changed first. A rollback that was killed can be repeated: it changes the same two releases.
 
     Args:
         run: the attempt; its note and outputs are filled in.

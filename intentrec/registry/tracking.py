@@ -111,7 +111,7 @@ def experiment(profile: Profile, domain: Domain) -> str:
 
 
 def finished_run(profile: Profile, domain: Domain, fingerprint: str) -> LoggedRun | None:
-    """The finished run with exactly these inputs, if there is one."""
+    """The finished MLflow run with this fingerprint of inputs, or None."""
     client = client_of(profile)
     wanted = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
     found = client.search_runs([experiment(profile, domain)], wanted, max_results=1)
@@ -121,7 +121,10 @@ def finished_run(profile: Profile, domain: Domain, fingerprint: str) -> LoggedRu
 
 
 def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
-    """Log a training. The run is finished only when everything was written; unfinished ones of it are deleted first."""
+    """Log a training as an MLflow run, which is finished only when everything was written.
+
+    Unfinished MLflow runs with the same fingerprint are deleted first.
+    """
     import mlflow
     from mlflow.tracking.context.registry import resolve_tags
 
@@ -160,14 +163,17 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
 
 
 def read_text(run_id: str, name: str) -> str:
-    """A text that a run keeps."""
+    """A text artifact of an MLflow run, by its name."""
     from mlflow.artifacts import load_text
 
     return load_text(f"runs:/{run_id}/{name}")
 
 
 def fetch(run_id: str, name: str, folder: Path) -> Path:
-    """Copy a file or folder that a run of the store last given by `client_of` keeps to `folder`; its path there."""
+    """Copy an artifact (file or folder) of an MLflow run into `folder`, and return its path there.
+
+    The store is the one that `client_of` opened last.
+    """
     import mlflow
     from mlflow.artifacts import download_artifacts
 

@@ -209,7 +209,9 @@ class Registry:
         for version in self.versions():
             if version.number == number:
                 return version
-        raise PipelineError(f"{self.name} has no version {number}; it has {[v.number for v in self.versions()]}")
+        raise PipelineError(
+            f"{self.name} has no version {number}; it has {', '.join(v.number for v in self.versions()) or 'none'}"
+        )
 
     def artifacts(self, version: Version, folder: Path) -> Path:
         """Download the version's files below `folder`; the result holds `model/`, `catalog.parquet`, ..."""
@@ -219,7 +221,7 @@ class Registry:
         return local / "artifacts"
 
     def gate_metrics(self, version: Version) -> dict[str, float]:
-        """The metrics of a version in the gate's table; empty where it was never judged."""
+        """The metrics of a version in the gate's table, by name; empty if it was never judged."""
         for row in (self.decision(version) or {}).get("rows", []):
             if row["system"] == "challenger":
                 return {name: value for name, value in row.items() if isinstance(value, int | float)}

@@ -1,4 +1,4 @@
-"""The folder in which a training works: one process at a time, and none left behind.
+"""The working folder of a training: its lock, and the removal of abandoned ones.
 
 Locks are the operating system's, so the lock of a killed process is free again.
 """

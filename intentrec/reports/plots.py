@@ -51,7 +51,6 @@ def draw_profiles(
     names: Sequence[str],
     intents: Sequence[Intent],
     folder: Path,
-    prefix: str = "",
 ) -> None:
     """Write `intent_clusters.png` (Figure 6 of the paper) and `attention.png` (Figure 7); nothing for under 3 users.
 
@@ -63,15 +62,14 @@ def draw_profiles(
         names: of the model's intents.
         intents: of the domain; their labels name the clusters.
         folder: exists.
-        prefix: of the files' names.
     """
     if len(embedding_UP) < 3:  # t-SNE needs three
         return
     commons = common_labels(sequences, cluster_U, intents)
     sizes = np.bincount(cluster_U, minlength=len(commons))
     labels = [f"{k}: {cluster_name(common)} ({sizes[k]} users)" for k, common in enumerate(commons)]
-    _save(clusters(embedding_UP[:SHOWN], cluster_U[:SHOWN], labels), folder / f"{prefix}intent_clusters.png")
-    _save(attention(attention_UM, cluster_U, names, labels), folder / f"{prefix}attention.png")
+    _save(clusters(embedding_UP[:SHOWN], cluster_U[:SHOWN], labels), folder / "intent_clusters.png")
+    _save(attention(attention_UM, cluster_U, names, labels), folder / "attention.png")
 
 
 def curves(history: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":

@@ -1,7 +1,7 @@
 """The page that a reviewer decides on: what the gate measured, what changed, and how some users would be served.
 
-`review_page` is pure; `ask` reads the registry and keeps the page where each way of reviewing finds it. The Airflow UI
-and MLflow render the page as Markdown. Texts from outside (titles, labels, settings) are code spans there.
+`review_page` is pure. `request_review` reads the registry, and writes the page to the report folder and to MLflow. The
+Airflow UI and MLflow render the page as Markdown. Texts from outside (titles, labels, settings) are code spans there.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ INTENT_SYSTEMS = {
     "majority": "majority",
     "repeat_last_intent": "repeat last",
 }
-COUNT = 5  # example users
-LAST = 5  # titles of their histories and lists
+EXAMPLES = 5  # example users
+TITLES = 5  # latest and recommended titles of an example user
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Example:
     recommended: list[str]
 
 
-def ask(run: Run) -> ReviewRequest:
+def request_review(run: Run) -> ReviewRequest:
     """Write the page about the newest version that was trained for the run's end and awaits a decision.
 
     Raises:
-        Skip: no version awaits a decision, also where someone decided by hand in the registry.
+        Skip: no version awaits a decision; also if a person has decided in the registry.
     """
     registry = Registry(run.profile, run.domain)
     for line in settle(registry):
@@ -151,21 +151,21 @@ def examples(run: Run, registry: Registry, version: Version, salt: str | None = 
     Args:
         run: its end is the snapshot's date.
         registry: of the version.
-        version: the model to ask.
-        salt: of the pseudonyms and of the choice of users. Without one, a salt is drawn and thrown away, so that nobody
-            who has a list of user ids can find a user of the page.
+        version: the model that scores them.
+        salt: of the pseudonyms and of the choice of users. By default it is random and not kept, so that a list of user
+            ids does not tell who a user of the page is.
     """
     salt = salt or secrets.token_hex(16)
     snapshot = read_sequences(run.warehouse, pin(run, SEQUENCES), run.end)
     catalog = read_catalog(run.warehouse, pin(run, CATALOG), run.end)
     names = [pseudonym(salt, user) for user in snapshot["user_id"].to_pylist()]
-    chosen = sorted(range(len(names)), key=names.__getitem__)[:COUNT]
+    chosen = sorted(range(len(names)), key=names.__getitem__)[:EXAMPLES]
     if not chosen:
         return []
     users = snapshot.take(pa.array(chosen)).combine_chunks().to_batches()[0]
     with tempfile.TemporaryDirectory() as folder:
         scorer = Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, run.end)
-    scored = scorer.score(users, LAST, run.domain.publishing.seen_titles, top_labels=1)
+    scored = scorer.score(users, TITLES, run.domain.publishing.seen_titles, top_labels=1)
     predictions = scored.to_pylist(maps_as_pydicts="strict")
     titles = title_names(catalog)
     histories = users.column(users.schema.get_field_index("title_id")).to_pylist()
@@ -190,7 +190,7 @@ def _example(name: str, history: list[str], prediction: dict[str, Any], titles: 
     labels, probabilities = prediction["top_labels"], prediction["top_probabilities"]
     return Example(
         name,
-        [titles.get(title, title) for title in history[-LAST:]],
+        [titles.get(title, title) for title in history[-TITLES:]],
         {intent: (found[0], probabilities[intent][0]) for intent, found in labels.items() if found},
         prediction["primary_intent"],
         [titles.get(title, title) for title in prediction["title_ids"]],
@@ -219,8 +219,11 @@ def _slices(decision: Decision) -> str:
 
 
 def _intents(measured: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
-    """Two tables, empty texts where nothing was measured: accuracy of every intent beside champion and naive
-    baselines; share found per class, the class that lost most against the champion first."""
+    """Two tables, empty texts where nothing was measured.
+
+    The first holds the accuracy of every intent beside champion and naive baselines. The second holds the share found
+    per class, the class that lost most against the champion first.
+    """
     ours, theirs = measured.get(CHALLENGER, {}), measured.get(CHAMPION, {})
     accuracies = [name for name in ours if name.endswith("_accuracy")]
     if not accuracies:

@@ -1,4 +1,4 @@
-"""What the MLflow run of a training keeps for people: its pictures and the model card."""
+"""The pictures and the model card of a training, which its MLflow run keeps."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -161,7 +161,7 @@ def test_an_older_date_does_not_become_active(released: Warehouse) -> None:
     }
 
 
-def test_only_what_is_to_be_activated_is(spark: SparkSession, judged: Judged, tmp_path: Path) -> None:
+def test_a_release_becomes_active_only_if_told(spark: SparkSession, judged: Judged, tmp_path: Path) -> None:
     """A backfill writes history, and an older date becomes active only if a person insists."""
     mine = copied(judged, tmp_path)
     warehouse = published(spark, mine.run("publish"))
@@ -185,7 +185,7 @@ def test_publishing_again_changes_no_table(spark: SparkSession, here: Judged, re
     assert versions(released) == before
 
 
-def test_what_a_rollback_left_stays_left(spark: SparkSession, here: Judged, released: Warehouse) -> None:
+def test_a_release_that_was_rolled_back_stays_inactive(spark: SparkSession, here: Judged, released: Warehouse) -> None:
     """Published again it is not active, until a person takes it again."""
     active, other = ({row.as_of: row.release_id for row in released.current(RELEASES).collect()}[day] for day in DAYS)
     with pytest.raises(PipelineError, match=f"no release before {active}.*that was active"):
@@ -223,7 +223,7 @@ def test_a_rollback_meanwhile_is_not_undone(
     published(spark, here.run("publish", active.as_of))
 
 
-def test_later_facts_are_not_published(spark: SparkSession, here: Judged, released: Warehouse) -> None:
+def test_facts_of_the_date_and_later_are_not_published(spark: SparkSession, here: Judged, released: Warehouse) -> None:
     """A snapshot of the date itself, or a later one, makes no other release of it."""
     before = versions(released)
     catalog = released.current(CATALOG).withColumn("snapshot_date", F.lit(world.END))

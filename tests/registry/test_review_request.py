@@ -15,7 +15,7 @@ from intentrec.registry.judge import judge_challenger
 from intentrec.registry.tracking import read_text
 from intentrec.registry.verdicts import record
 from intentrec.registry.versions import Registry, Version
-from intentrec.reports.review_page import ask, examples, pseudonym
+from intentrec.reports.review_page import examples, pseudonym, request_review
 from intentrec.training.inputs import Inputs
 from tests.local.warm import do
 from tests.registry import world
@@ -48,12 +48,14 @@ def reviewed(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Review
     judge_challenger(home.run("gate"))
     registry = Registry(profile, domain)
     assert registry.champion() is None
-    first = ask(home.run("review_card"))
+    first = request_review(home.run("review_card"))
     record(registry, first.version, "approved", "the first", "ada", NOW)
     changed = world.domain_of(domain, training={"epochs": 2}, calendar={"lateness": "3d"})
     second = train(home.run("train", world.LATER, changed))
     judge_challenger(home.run("gate", world.LATER, changed))
-    return Reviewed(home, registry, first.text, second, ask(home.run("review_card", world.LATER, changed)).text)
+    return Reviewed(
+        home, registry, first.text, second, request_review(home.run("review_card", world.LATER, changed)).text
+    )
 
 
 def test_the_gate_recommends_and_leaves_the_alias(reviewed: Reviewed) -> None:
@@ -147,11 +149,11 @@ def test_the_jobs_ask_and_record(
     assert reviewed.registry.champion().number == reviewed.home.version.number
 
 
-def test_a_decision_by_hand_leaves_nothing_to_ask(reviewed: Reviewed) -> None:
+def test_a_decision_by_hand_leaves_nothing_to_review(reviewed: Reviewed) -> None:
     with pytest.raises(Skip, match="trained for 2026-08-31 awaits"):
-        ask(reviewed.home.run("review_card"))
+        request_review(reviewed.home.run("review_card"))
     registry = reviewed.registry
     registry.client.set_model_version_tag(registry.name, reviewed.second.number, "review", "approved")
     with pytest.raises(Skip, match="awaits a review"):
-        ask(reviewed.home.run("review_card", world.LATER))
+        request_review(reviewed.home.run("review_card", world.LATER))
     assert registry.champion().number == reviewed.second.number

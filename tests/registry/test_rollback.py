@@ -54,12 +54,12 @@ def release(name: str, as_of: date, written: int, active: bool = False, version:
         ([release("a", T1, 0), release("b", T2, 1, True), release("c", T3, 2)], {"c"}, "a"),
     ],
 )
-def test_the_release_before(rows: list[dict[str, Any]], left: set[str], wanted: str) -> None:
+def test_previous_release(rows: list[dict[str, Any]], left: set[str], wanted: str) -> None:
     assert previous(rows, set("abc"), left)["release_id"] == wanted
     assert previous(rows[::-1], set("abc"), left)["release_id"] == wanted
 
 
-def test_what_never_was_active_is_not_gone_back_to() -> None:
+def test_releases_that_were_never_active_are_passed_over() -> None:
     """A week that was published again, later, by another version: only the first one of it was used."""
     rows = [release("a", T1, 0), release("b", T2, 1), release("again", T2, 3), release("c", T3, 2, True)]
     assert previous(rows, {"a", "b", "c"})["release_id"] == "b"
@@ -170,7 +170,7 @@ def test_one_commit_moves_the_flag_and_a_trail_is_left(make: Registering, publis
 
 
 @pytest.mark.slow
-def test_killed_after_the_alias_moved_the_rest_is_said_again(
+def test_a_rollback_killed_after_the_alias_moved_is_completed_by_the_next(
     make: Registering, published: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the version that was left would still count as promoted, and publish its week again."""
@@ -193,7 +193,7 @@ def test_killed_after_the_alias_moved_the_rest_is_said_again(
 
 
 @pytest.mark.slow
-def test_again_goes_further_back_and_never_forth(make: Registering, published: Warehouse) -> None:
+def test_a_second_rollback_goes_further_back(make: Registering, published: Warehouse) -> None:
     rolled(make)
     rolled(make)
     assert states(published) == {"a": True, "b": False, "c": False}

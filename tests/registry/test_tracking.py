@@ -5,7 +5,7 @@ from mlflow.utils.validation import _validate_metric_name
 from intentrec.registry.tracking import metric_names
 
 
-def test_no_metric_takes_the_place_of_another() -> None:
+def test_names_of_metrics_stay_distinct() -> None:
     """Labels are the domain's own: in any script, and with what MLflow refuses."""
     labels = ["Sci-Fi & Fantasy", "Sci-Fi / Fantasy", "Sci-Fi | Fantasy", "电影", "动作", "драма"]
     found = metric_names(f"accuracy_of_{label}" for label in labels)

@@ -32,7 +32,7 @@ def trail(make: Registering, version: Version) -> dict[str, str]:
     return {name: tags[name] for name in ("review", "review_reason", "reviewed_by", "reviewed_at", "gate")}
 
 
-def test_asking_leaves_the_alias_and_approving_moves_it(make: Registering) -> None:
+def test_a_request_leaves_the_alias_and_an_approval_moves_it(make: Registering) -> None:
     registry = make.registry
     first = challenger(make, "a", T1)
     assert registry.champion() is None
@@ -71,7 +71,7 @@ def test_the_same_verdict_again_keeps_the_first_trail(make: Registering) -> None
     assert make.registry.tags(version) == before
 
 
-def test_killed_before_the_alias_moved_it_is_still_who_decided(
+def test_an_approval_killed_before_the_alias_moved_keeps_its_reviewer(
     make: Registering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next weekly run finds nothing that a person would have done by hand, and the retry ends what was begun."""
@@ -89,7 +89,7 @@ def test_killed_before_the_alias_moved_it_is_still_who_decided(
     assert trail(make, second)["reviewed_by"] == "ada"
 
 
-def test_what_is_refused(make: Registering) -> None:
+def test_invalid_verdicts_are_refused(make: Registering) -> None:
     first, second = challenger(make, "a", T1), challenger(make, "b", T2)
     with pytest.raises(PipelineError, match="without a reason"):
         decided(make, first, "approved", " \n")
@@ -139,7 +139,7 @@ def test_an_alias_moved_by_hand_is_an_approval(make: Registering) -> None:
     assert settle(registry) == []
 
 
-def test_what_cannot_be_honoured_is_said_and_left(make: Registering) -> None:
+def test_a_refused_decision_by_hand_is_reported_and_left(make: Registering) -> None:
     registry = make.registry
     first, second = challenger(make, "a", T1), challenger(make, "b", T2)
     decided(make, second, "approved")
@@ -150,7 +150,7 @@ def test_what_cannot_be_honoured_is_said_and_left(make: Registering) -> None:
     assert registry.champion().number == second.number
 
 
-def test_a_version_that_was_rolled_back_stays_back(make: Registering) -> None:
+def test_a_version_that_was_rolled_back_is_not_promoted_again(make: Registering) -> None:
     registry = make.registry
     first, second = challenger(make, "a", T1), challenger(make, "b", T2)
     decided(make, first, "approved")

@@ -78,7 +78,7 @@ def test_the_newest_version_is_the_challenger_and_a_fingerprint_is_registered_on
         registry.version("9")
 
 
-def test_promotion_and_its_undoing_move_one_alias(make: Registering) -> None:
+def test_promotion_and_rollback_move_one_alias(make: Registering) -> None:
     registry = make.registry
     first, second = make("a", T1), make("b", T2)
     registry.promote(first)
@@ -102,7 +102,7 @@ def test_an_old_week_is_published_by_the_champion_of_then(make: Registering) -> 
     assert numbers == {date(2026, 8, 24): None, T1: first.number, T2: first.number, T3: third.number}
 
 
-def test_another_judgement_moves_only_what_nothing_was_decided_about(judged: Judged, make: Registering) -> None:
+def test_another_judgement_moves_only_undecided_versions(judged: Judged, make: Registering) -> None:
     registry, better = make.registry, judged.decision
     worse = replace(better, promote=False)
 
@@ -147,7 +147,7 @@ def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
     assert registry.versions() == versions
 
 
-def test_what_a_killed_training_left_goes_with_the_next_of_its_week(judged: Judged) -> None:
+def test_folders_of_killed_trainings_are_removed_by_the_next_of_the_week(judged: Judged) -> None:
     week = trainings(judged) / str(judged.version.trained_for)
     left, at_work, other = week / "left", week / "at-work", trainings(judged) / "2026-01-05" / "left"
     for folder in (left, at_work, other):
@@ -213,7 +213,7 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
     ]
 
 
-def test_the_judged_week_teaches_nothing(judged: Judged, make: Registering, tmp_path: Path) -> None:
+def test_training_does_not_depend_on_the_judged_week(judged: Judged, make: Registering, tmp_path: Path) -> None:
     """With other interactions, and other facts of the titles, from the cut-off on, the same model comes out."""
     cutoff = world.END - timedelta(days=7)
     home = Path(judged.run("train").warehouse)
