@@ -1,13 +1,12 @@
-"""What a model's intents have to do with what it recommends (§5 of the paper) and with what happens next (Figure 7).
+"""Predicted intents beside the recommended titles (§5 of the paper) and beside the next interactions (Figure 7).
 
-Over the same events as `next_event`, for a model that has an intent mixture. A title contradicts a predicted intent if
+The events are those of `next_event`; the model has an intent mixture. A title contradicts a predicted intent if
 
 - the intent is a fact of titles (kind, genre) and the title has another value, or
 - users with the predicted label nearly always return to a known title (or nearly never do), and the recommended title
-  is new to this user (or is not). So an action type, which no title has, can be contradicted too.
+  is new to this user (or is not). This covers action types, which are no facts of titles.
 
-Where neither can be decided, such as the age of an episode that a recommended title does not name, the event is left
-out.
+If neither rule applies, as for the age of an episode, the event is left out.
 
 Shape suffixes: E events, M intents, C classes of an intent, N titles, P width of Z.
 """

@@ -1,8 +1,8 @@
-"""Leave-one-out, to compare with published figures: each user's last interaction from all of the user's others.
+"""Leave-one-out, to compare with published figures: predict each user's last interaction from all earlier ones.
 
 Training sees other users' futures, so this protocol serves only to check that a system reaches what its own paper or
-others report. What the held-out title competes with is a choice, and figures of different choices cannot be compared:
-the full catalogue, the titles that the user has not touched, or (the SASRec paper) a sample of these.
+others report. The held-out title is ranked among candidates: the full catalogue, the titles that the user has not
+touched, or a sample of these (the SASRec paper). Figures with different candidates cannot be compared.
 
 Shape suffixes: B users, N titles.
 """
@@ -23,11 +23,11 @@ from intentrec.evaluation.systems import TitleScorer, slices
 ROWS = 512  # users encoded at once
 
 
-class Competition(Protocol):
-    """Which titles the held-out one competes with."""
+class CandidateRule(Protocol):
+    """Which titles the held-out one is ranked among."""
 
     def __call__(self, histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
-        """Allowed titles of B users: bool (B, count).
+        """Candidates of B users: bool (B, count).
 
         Args:
             histories: what the users touched before.
@@ -59,7 +59,7 @@ class Sampled:
     seed: int = 0
 
     def __call__(self, histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
-        """Allowed titles."""
+        """Candidates of B users: bool (B, count)."""
         own = _one_hot(held_out, count)
         allowed_BN = ~histories.seen(count) & ~own
         for allowed_N, user in zip(allowed_BN, users.to_pylist(), strict=True):
@@ -77,7 +77,7 @@ def leave_one_out(
     held_out: pa.Array,
     titles: Titles,
     systems: Mapping[str, TitleScorer],
-    competition: Competition,
+    candidates: CandidateRule,
 ) -> dict[str, Result]:
     """`mrr`, `recall_at_k` (one title is held out, so it is the hit rate) and `ndcg_at_k` of every system.
 
@@ -86,7 +86,7 @@ def leave_one_out(
         held_out: the title of each row's held-out interaction.
         titles: the catalogue.
         systems: that rank `titles`.
-        competition: which titles each held-out one competes with.
+        candidates: which titles each held-out one is ranked among.
 
     Raises:
         ValueError: there is no user, or not one held-out title for each.
@@ -102,7 +102,7 @@ def leave_one_out(
         histories, users = Histories.of(batch, titles), user_ids(batch)
         scores = {name: system.title_scores(Prefixes.whole(batch)) for name, system in systems.items()}
         for i, j in slices(len(batch), len(titles)):
-            allowed_BN = competition(histories.between(i, j), own[i:j], users.slice(i, j - i), len(titles))
+            allowed_BN = candidates(histories.between(i, j), own[i:j], users.slice(i, j - i), len(titles))
             for name, of_system in scores.items():
                 scores_BN = np.where(allowed_BN, of_system(i, j), -np.inf)
                 ranks[name].append(pair_ranks(scores_BN, np.arange(j - i), own[i:j]))

@@ -1,9 +1,9 @@
-"""What IntentRec and its baselines cost to train: seconds per epoch and memory, on the tables of the last jobs.
+"""The cost of training IntentRec and its baselines: seconds per epoch and memory, on the tables that the jobs left.
 
     python -m lab.benchmarks.cost --cutoff 2026-09-21
 
-All see the same rows, facts, batches, loss and width. Each has its own process, one after the other. How well they
-predict is not measured: a few epochs say nothing about it.
+All have the same rows, facts, batches, loss and width. Each has its own process, one after the other. Accuracy is not
+measured, because a few epochs are too few for it.
 """
 
 import json

@@ -3,7 +3,7 @@
 Each width and catalogue has its own process, so that memory is measured apart. A step is that of the training loop, on
 rows without padding.
 
-Shape suffixes: L positions, D width, I titles, N targets.
+Shape suffixes: I titles, N interactions.
 """
 
 import json
@@ -65,10 +65,10 @@ def spec_of(dim: int) -> ModelSpec:
 
 
 def flops(model: Network, tokens: int, targets: int, titles: int) -> float:
-    """Floating-point operations that a step has to make, forward and backward: multiplications of matrices alone.
+    """Floating-point operations that a step needs, forward and backward: matrix multiplications only.
 
-    Backward costs twice the forward pass, and what is computed again to save memory does not count. Attention counts
-    as whole rows, although a causal one needs half of them.
+    The backward pass costs twice the forward pass. What is computed again to save memory does not count. Attention
+    counts with whole rows, although causal attention needs half of them.
     """
     tower = sum(each.weight.numel() for each in model.titles.modules() if isinstance(each, nn.Linear))
     linear = sum(each.weight.numel() for each in model.modules() if isinstance(each, nn.Linear)) - tower
@@ -204,14 +204,14 @@ def main(
     results: dict[str, Any] = {"code": code(), "machine": machine(), "runs": []}
     for count in titles:
         for dim in dims:
-            results["runs"].append(_apart(dim, count, settings))
+            results["runs"].append(_in_own_process(dim, count, settings))
             # After each, so that an interrupted measurement still leaves a page.
             page = publish("gpu", results, out)
     print(page)
 
 
-def _apart(dim: int, titles: int, settings: Sequence[str]) -> dict[str, Any]:
-    """A measurement in a process of its own; one that fails, for lack of memory perhaps, says so in the table."""
+def _in_own_process(dim: int, titles: int, settings: Sequence[str]) -> dict[str, Any]:
+    """A measurement in a process of its own. If it fails, the table shows the last line of its error."""
     program = [sys.executable, "-m", "lab.benchmarks.gpu", "--only", f"--dim={dim}", f"--titles={titles}", *settings]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
     lines = done.stderr.strip().splitlines() or [""]

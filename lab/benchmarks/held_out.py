@@ -1,4 +1,4 @@
-"""Leave-one-out as the published figures have it: raw files to rows of `sequences`, without Spark.
+"""The split of leave-one-out as in the published figures: raw files to rows of `sequences`, without Spark.
 
 Of each user with at least three interactions the last is held out for the test, and the one before it for validation.
 The data sets give the order of a user's interactions and only some of the times. The protocol uses the order alone, so
@@ -68,7 +68,7 @@ def read_movielens(folder: Path) -> Histories:
 
 
 def split(histories: Histories, length: int, stride: int) -> Split:
-    """Split a data set.
+    """Split a data set into training, prefixes to test and held-out titles.
 
     Args:
         histories: what each user did.

@@ -1,9 +1,9 @@
-"""How far the next labels of a simulated study can be predicted at all: `python -m lab.benchmarks.predictability`.
+"""Upper bounds of predicting the next labels in a simulated study: `python -m lab.benchmarks.predictability`.
 
-Gradient-boosted trees of scikit-learn share nothing with the models. They learn the label of each next target from what
-the rows say; then also from the latent intents of all interactions before it, which no model sees; then also from the
-latent intent of the predicted interaction itself. Beside them stand two oracles on the judged week: one knows all that
-happened before a session, the other also the session's intent. The study must have been made before (`make study`).
+Gradient-boosted trees of scikit-learn predict the label of each next target from three sets of features: the rows; also
+the latent intents of all earlier interactions, which no model sees; also the latent intent of the predicted interaction
+itself. Two oracles rank the titles of the judged week: one knows all that happened before a session, the other also the
+session's intent. The study must exist (`make study`).
 """
 
 import json

@@ -111,7 +111,7 @@ def train(domain: Domain, parts: Split, folder: Path) -> dict[str, Any]:
 
 
 def judge(published: PublishedSet, parts: Split, titles: Titles, scorer: TitleScorer) -> dict[str, dict[str, float]]:
-    """Metrics, by what the held-out title competes with."""
+    """Metrics, by the candidates that the held-out title is ranked among."""
     return {
         against: leave_one_out(parts.before, parts.held_out, titles, {"it": scorer}, candidates)["it"].metrics
         for against, candidates in published.candidates.items()
@@ -159,7 +159,7 @@ def _by_system(rows: Rows) -> dict[str, Rows]:
 
 
 def _table(published: PublishedSet, systems: dict[str, Rows], against: str) -> str:
-    """One line per system, the best first; above them the published figures, where the competition is theirs."""
+    """One line per system, the best first; above them the published figures, if these are their candidates."""
     names = list(published.published)
     lines = []
     if against == next(iter(published.candidates)):
@@ -174,7 +174,7 @@ def _table(published: PublishedSet, systems: dict[str, Rows], against: str) -> s
 
 
 def _verdict(published: PublishedSet, systems: dict[str, Rows]) -> str:
-    """Whether the published figures were reached, and by how much not."""
+    """Whether the published figures were reached, with the differences."""
     against = next(iter(published.candidates))
     trained = {name: rows for name, rows in systems.items() if "epochs" in rows[0]}
     if published.system != "best":

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from lab.benchmarks.held_out import Histories, read_games, read_movielens
-from lab.leave_one_out import Competition, Sampled, everything, unseen
+from lab.leave_one_out import CandidateRule, Sampled, everything, unseen
 
 
 @dataclass(frozen=True)
 class PublishedSet:
     """A data set with figures that others published.
 
-    `candidates` says what the held-out title competes with; the first is that of the published figures. `length` is the
-    number of interactions that a model sees, `stride` the number of targets of a row where a history is longer. `own`
-    holds settings of single systems: system -> section -> values.
+    `candidates` says which titles the held-out one is ranked among; the first are those of the published figures.
+    `length` is the number of interactions that a model sees, `stride` the number of targets of a row where a history is
+    longer. `own` holds settings of single systems: system -> section -> values.
     """
 
     title: str
@@ -23,7 +23,7 @@ class PublishedSet:
     system: str  # the system of the figures; "best": the best one
     published: Mapping[str, float]
     read: Callable[[Path], Histories]
-    candidates: Mapping[str, Competition]
+    candidates: Mapping[str, CandidateRule]
     length: int
     stride: int
     systems: tuple[str, ...]

@@ -1,4 +1,7 @@
-"""Rows of `sequences` and of the catalogue from arrays, so that a benchmark needs no pipeline."""
+"""Rows of `sequences` and of the catalogue from arrays, so that a benchmark needs no pipeline.
+
+Shape suffixes: N interactions of all users in a line.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime

@@ -53,8 +53,6 @@ from intentrec.training.steps import optimizer_of, step
 from lab.benchmarks import rows
 
 CHUNKED = torch.nn.LinearCrossEntropyOptions()
-
-
 _ATTENTION = F.scaled_dot_product_attention
 
 

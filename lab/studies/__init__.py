@@ -1,1 +1,1 @@
-"""The paper's tables on other data: one search for every system, training to convergence, a held-out week."""
+"""Studies: the paper's tables on other data, with one search for every system and a held-out week."""

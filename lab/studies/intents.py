@@ -1,4 +1,7 @@
-"""Predicted intents beside the recommendations, beside what happened, and beside the simulator's true intents."""
+"""Predicted intents beside recommendations, next interactions, and the simulator's true intents.
+
+Shape suffixes: E events, U users, M intents, P width of Z.
+"""
 
 from pathlib import Path
 
@@ -14,10 +17,12 @@ from intentrec.evaluation.compare import ROWS
 from intentrec.evaluation.evidence import Evidence
 from intentrec.evaluation.model_system import ModelSystem
 from intentrec.inference.predictor import Predictor
-from intentrec.inference.scorer import assign_clusters, fit_clusters, sample_users
+from intentrec.inference.scorer import assign_clusters, attention_weights, embeddings, fit_clusters, sample_users
 from intentrec.model.titles import titles_of
 from intentrec.reports.plots import draw_profiles
 from lab.alignment import Aligned, align, returns
+
+CLUSTERS = 10
 
 
 def aligned_on(evidence: Evidence, domain: Domain, predictor: Predictor) -> Aligned:
@@ -60,9 +65,9 @@ def against_truth(found: Aligned, truth: Path) -> dict[str, float]:
     }
 
 
-def cluster_of(embedding_EP: NDArray, count: int = 10, seed: int = 0) -> NDArray[np.int32]:
-    """Number of each embedding's k-means++ cluster, the largest first."""
-    return assign_clusters(embedding_EP, fit_clusters(embedding_EP, count, seed))
+def cluster_of(embedding_EP: NDArray) -> NDArray[np.int32]:
+    """Number of each embedding's k-means++ cluster, the largest first: (E,)."""
+    return assign_clusters(embedding_EP, fit_clusters(embedding_EP, CLUSTERS, seed=0))
 
 
 def figures(evidence: Evidence, domain: Domain, predictor: Predictor, folder: Path) -> None:
@@ -70,9 +75,6 @@ def figures(evidence: Evidence, domain: Domain, predictor: Predictor, folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     users = sample_users(evidence.before).combine_chunks().to_batches()[0]
     found = predictor.predict(users, predictor.items(evidence.catalog_before, evidence.cut), 1, exclude_seen=False)
-    embedding_UP, attention_UM = (
-        values.to_numpy(zero_copy_only=False).reshape(len(found), -1)
-        for values in (found["intent_embedding"].flatten(), found["attention"].items)
-    )
+    embedding_UP, attention_UM = embeddings(found), attention_weights(found)
     cluster_U, names = cluster_of(embedding_UP), list(predictor.labels)
     draw_profiles(users, embedding_UP, attention_UM, cluster_U, names, domain.intents, folder)

@@ -1,4 +1,4 @@
-"""A whole study, in an order in which every finished part is worth having. After an interruption it continues."""
+"""Carry out a study: tables, searches, trainings, timing, page. After an interruption it continues."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def only_page(name: str) -> None:
 def carry_out(
     study: Study, data: Data, place: Place, progress: Progress, only: Sequence[str] = (), workers: int = 1
 ) -> None:
-    """The part of a study that needs no Spark.
+    """Search, train, judge and write the page, from tables that exist; no Spark.
 
     Models this small gain little from a second thread: `workers` of one thread each finish 1.6 times as many trainings
     on two cores. With one thread the order of sums is also the same on every machine.

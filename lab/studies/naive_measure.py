@@ -1,4 +1,4 @@
-"""The naive baselines of a study: they count instead of being trained, and are judged as the systems are.
+"""Measure the naive baselines of a study, judged as the trained systems are.
 
 The settings of item-kNN are searched as those of every system: on the validation days alone, by the same metric, from
 the same learned targets. The search tries all points of a small grid, because a try trains nothing.

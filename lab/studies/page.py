@@ -13,7 +13,7 @@ from scipy import stats
 from intentrec.reports.markdown import table
 from intentrec.reports.plots import SHOWN
 from lab.studies.study import System
-from lab.studies.summary import FEW, METRICS, OURS, REFERENCE, SURE, verdict
+from lab.studies.summary import METRICS, MIN_COLD_USERS, OURS, REFERENCE, SIGNIFICANCE, verdict
 
 Line: TypeAlias = Mapping[str, Any]
 Lift: TypeAlias = Mapping[str, float]
@@ -73,8 +73,8 @@ def page_of(name: str, summary: Line, known: Mapping[str, System], figures: Mapp
     values: dict[str, Any] = {
         **summary,
         "name": name,
-        "few": FEW,
-        "sure": f"{SURE:g}",
+        "few": MIN_COLD_USERS,
+        "sure": f"{SIGNIFICANCE:g}",
         "headings": HEADINGS,
         "figures": figures,
         "missing_labels": [known[system].label for system in summary["missing"]],
@@ -187,7 +187,7 @@ def _contradictions(lines: Sequence[Line], intents: Sequence[str]) -> str:
 
 
 def _curves(curves: Mapping[str, Line], known: Mapping[str, System], path: Path) -> None:
-    """Validation MRR by epoch and by time. The upper bounds are left out: beside them all others look alike."""
+    """Draw validation MRR by epoch and by time, without the upper bounds, whose scale would hide the differences."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -232,30 +232,30 @@ def write_outcomes(folder: Path) -> None:
     by_claim = dict(sorted(claims.items(), key=lambda item: item[0][0]))
     tables = {system: _outcome_table(["over"], over, studies) for system, over in shipped.items()}
     tables["claims"] = _outcome_table(["claim", "system", "over"], by_claim, studies)
-    values = {"sure": f"{SURE:g}", "counted": _counted(claims, studies), **tables}
+    values = {"sure": f"{SIGNIFICANCE:g}", "counted": _counted(claims, studies), **tables}
     text = TEMPLATES.get_template("outcomes.md.jinja").render(values)
     (folder / "outcomes.md").write_text(text, encoding="utf-8")
 
 
 def _counted(claims: Outcomes, studies: Mapping[str, Line]) -> dict[str, int]:
-    """How many comparisons are sure, by this rule and by others."""
+    """How many comparisons are significant, by this rule and by others."""
     of_claims = [lift for row in claims.values() for _, lift in row.values()]
     beside = [lift for study in studies.values() for line in study["margins"] for lift in line.values()]
     of_margins = [lift for lift in beside if isinstance(lift, dict)]
     adjusted = _adjusted([lift["p_value"] for lift in of_claims])
     return {
         "claims": len(of_claims),
-        "sure": sum(lift["p_value"] < SURE for lift in of_claims),
-        "adjusted": int(sum(adjusted < SURE)),
+        "sure": sum(lift["p_value"] < SIGNIFICANCE for lift in of_claims),
+        "adjusted": int(sum(adjusted < SIGNIFICANCE)),
         "at_5": int(sum(adjusted < 0.05)),
-        "turned_claims": _sure_of_users_only(of_claims),
-        "turned_margins": _sure_of_users_only(of_margins),
+        "turned_claims": _significant_over_users_only(of_claims),
+        "turned_margins": _significant_over_users_only(of_margins),
         "margins": len(of_margins),
     }
 
 
-def _sure_of_users_only(lifts: Sequence[Lift]) -> int:
-    return sum(lift["p_users"] < SURE <= lift["p_value"] for lift in lifts)
+def _significant_over_users_only(lifts: Sequence[Lift]) -> int:
+    return sum(lift["p_users"] < SIGNIFICANCE <= lift["p_value"] for lift in lifts)
 
 
 def _adjusted(p_values: Sequence[float]) -> NDArray:

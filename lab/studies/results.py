@@ -1,8 +1,9 @@
 """The stored results of a study, loaded for comparison user by user and seed by seed.
 
-A difference counts where other users and other trainings of the same two systems would show it, too (`p_value`). Beside
-it stands the paper's test over users alone (`p_users`), which is about these very models. Shape suffixes as in
-`evaluation.significance`.
+The p-value of a difference is over users and seeds (`p_value`), so it is about the kinds of model. The paper's test
+over users alone (`p_users`) is about these trained models.
+
+Shape suffixes: U users, S seeds of one system, R resamples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def read(folder: Path, study: Study, facts: DataFacts, known: Mapping[str, Syste
     mark, found = facts.mark(study), {}
     for name, system in known.items():
         paths = [folder / f"{name}-{seed}.json" for seed in study.seeds]
-        kept = [(path, about) for path in paths if (about := stored(path, mark)) and _as_now(about, study, system)]
+        kept = [(path, about) for path in paths if (about := stored(path, mark)) and _is_current(about, study, system)]
         if kept:
             found[name] = _measured(name, system.label, kept)
     for name in (*NAIVE_BASELINES, *INTENT_NAIVE_BASELINES):
@@ -96,7 +97,7 @@ def compared(ours: Measured, theirs: Measured, protocol: str = ITEM[0], metric: 
     return {**lift.to_dict(), "p_users": p_of_users(*pair)}
 
 
-def _as_now(about: Mapping[str, Any], study: Study, system: System) -> bool:
+def _is_current(about: Mapping[str, Any], study: Study, system: System) -> bool:
     """Whether the system would be trained with the same settings today."""
     return about["settings"] == settings(domain_of(study, system, about["tuned"], about["seed"]))
 

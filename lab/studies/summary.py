@@ -1,7 +1,7 @@
 """The summary of a study: everything that its page shows, computed from the stored results.
 
-Means and spread over seeds, relative to the paper's reference, with significance. Beyond the paper's tables: what the
-intents are worth, equal budgets, and intents beside recommendations.
+It holds means and spread over seeds, lifts over the paper's reference, and their significance. Beyond the paper's
+tables it holds the skill of the intents, equal budgets, and intents beside recommendations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from lab.studies.results import ITEM, Measured, compared, epoch_seconds
 from lab.studies.study import Study, System
 
 Lines = list[dict[str, Any]]
-SURE = 0.01  # p-value below which a difference counts
+SIGNIFICANCE = 0.01  # a difference is significant if its p-value is below this
 REFERENCE = {"1": "transact", "2": "v1", "3": "v0"}  # what the paper's tables are relative to
 OURS = ("v3", "shipped", "shippedrefit")  # the systems whose margins are listed
 MARGINS = (ITEM, ("week_ahead", "ndcg_at_10"))
 COLD = "ndcg_at_10_cold"
-FEW = 30  # users; a mean over fewer says nothing
+MIN_COLD_USERS = 30  # a mean over fewer is not shown
 METRICS = (
     ("next_event", "next_mrr"),
     ("next_event", "next_ndcg_at_10"),
@@ -89,19 +89,13 @@ def summary_of(
         "budgets": budgets(measured, seconds),
         "timed_on": timed_on,
         "alignment": alignment(measured),
-        "curves": {
-            system: {
-                "seconds": seconds.get(system),
-                "val_mrr": [[row["val_mrr"] for row in result["history"]] for result in results],
-            }
-            for system, results in trained.items()
-        },
+        "curves": _curves(trained, seconds),
     }
 
 
 def verdict(lift: Mapping[str, float]) -> str:
     """Above, below or level."""
-    if not lift["p_value"] < SURE:
+    if not lift["p_value"] < SIGNIFICANCE:
         return "level"
     return "above" if lift["estimate"] > 0 else "below"
 
@@ -228,6 +222,19 @@ def alignment(measured: Mapping[str, Measured]) -> Lines:
     return lines
 
 
+def _curves(
+    trained: Mapping[str, Sequence[Mapping[str, Any]]], seconds: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """By system the seconds of an epoch, if it was timed, and per seed the validation MRR by epoch."""
+    return {
+        system: {
+            "seconds": seconds.get(system),
+            "val_mrr": [[row["val_mrr"] for row in result["history"]] for result in results],
+        }
+        for system, results in trained.items()
+    }
+
+
 def _hours(measured: Mapping[str, Measured]) -> dict[str, float]:
     """Hours of training and judging with the study's seeds, by hardware."""
     found: dict[str, float] = {}
@@ -251,7 +258,7 @@ def _line(system: Measured, reference: Measured | None, intent_names: Sequence[s
     line: dict[str, Any] = {"system": system.name, "label": system.label, "seeds": len(system.results)}
     for protocol, metric in METRICS:
         line[f"{protocol}.{metric}"] = _spread(system.values(protocol, metric))
-    if system.values("week_ahead", "users_cold").min() < FEW:
+    if system.values("week_ahead", "users_cold").min() < MIN_COLD_USERS:
         line[f"week_ahead.{COLD}"] = None
     accuracies = {intent: system.values("next_event", f"intent_{intent}_accuracy") for intent in intent_names}
     for intent, accuracy in accuracies.items():

@@ -1,4 +1,4 @@
-"""The held-out title against what it competes with: by hand, by plain loops, and against chance."""
+"""The rank of the held-out title among its candidates: by hand, by plain loops, and against chance."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ class Scored:
         return lambda start, end: np.tile(self.scores_N, (end - start, 1))
 
 
-class Coin:
-    """A system that knows nothing about `count` titles."""
+class RandomScores:
+    """A system with random scores of `count` titles."""
 
     def __init__(self, count: int) -> None:
         self.rng, self.count = np.random.default_rng(4), count
@@ -44,7 +44,7 @@ def test_ranks_by_hand() -> None:
     held_out = pa.array(["e", "b", "z"])
     systems = {"alphabet": fixed("abcdefgh")}
     full = leave_one_out(rows, held_out, TITLES, systems, everything)["alphabet"]
-    assert full.per_user["mrr"] == pytest.approx([1 / 5, 1 / 2, 0])  # nobody can rank z
+    assert full.per_user["mrr"] == pytest.approx([1 / 5, 1 / 2, 0])  # z is no candidate
     assert full.per_user["ndcg_at_10"] == pytest.approx([1 / np.log2(6), 1 / np.log2(3), 0])
     assert full.metrics["recall_at_10"] == pytest.approx(2 / 3)
     assert full.users.to_pylist() == ["u", "v", "w"]
@@ -52,7 +52,7 @@ def test_ranks_by_hand() -> None:
     assert fresh.per_user["mrr"] == pytest.approx([1 / 3, 1 / 2, 0])
 
 
-def test_a_held_out_title_that_the_user_knows_competes_too() -> None:
+def test_a_held_out_title_of_the_history_is_a_candidate() -> None:
     rows = pa.Table.from_batches([sequences({"u": list("ab")})])
     found = leave_one_out(rows, pa.array(["b"]), TITLES, {"it": fixed("abcdefgh")}, unseen)["it"]
     assert found.per_user["mrr"] == [1.0]  # a is seen and out
@@ -73,12 +73,12 @@ def test_sampled_titles_are_other_unseen_ones_and_the_same_in_any_order() -> Non
     assert (Sampled(99)(histories, held_out, users, len(TITLES)).sum(1) == 6).all()  # all that there are
 
 
-def test_a_system_that_knows_nothing_hits_as_often_as_chance() -> None:
+def test_random_scores_hit_as_often_as_chance() -> None:
     titles = Titles.of([f"t{i}" for i in range(400)])
     n = 3000
     rows = pa.Table.from_batches([sequences({f"u{i}": [f"t{i % 400}"] for i in range(n)})])
     held_out = pa.array([f"t{(7 * i + 1) % 400}" for i in range(n)])
-    systems = {"coin": Coin(len(titles))}
+    systems = {"coin": RandomScores(len(titles))}
     found = leave_one_out(rows, held_out, titles, systems, Sampled(100))["coin"].metrics
     assert found["recall_at_10"] == pytest.approx(10 / 101, abs=4 * (0.1 * 0.9 / n) ** 0.5)
 

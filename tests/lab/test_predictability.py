@@ -38,7 +38,7 @@ def rows() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def test_nothing_of_now_or_later_is_known(rows: pd.DataFrame) -> None:
+def test_features_use_nothing_of_the_present_or_later(rows: pd.DataFrame) -> None:
     known, sets = facts(rows, ["kind"])
     at = 12  # of the first user
     before = rows.iloc[:at]

@@ -55,7 +55,7 @@ def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["music", "--data", str(tmp_path)]).exit_code == 2
 
 
-def test_the_page_says_what_was_reached_and_by_how_much_not() -> None:
+def test_the_page_compares_with_the_published_figures() -> None:
     metrics = {"recall_at_10": 0.75, "ndcg_at_10": 0.5}
     row = {"system": "sasrec", "seed": 1, "epochs": 3, "seconds_per_epoch": 2.0}
     row["metrics"] = dict.fromkeys(published_sets.GAMES.candidates, metrics)

@@ -170,7 +170,9 @@ def test_an_interrupted_search_tries_what_it_would_have_tried(
     assert len({trial["learning_rate"] for trial in found["trials"]}) == 3
 
 
-def test_a_result_is_of_its_rows_and_not_of_its_files(data: Data, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_mark_of_the_data_depends_on_rows_and_not_on_files(
+    data: Data, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Tables that were built again hold the same; another user's history, another week do not."""
 
     def content(users: int, seed: int = 3) -> str:

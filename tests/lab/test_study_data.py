@@ -11,7 +11,7 @@ from lab.studies.data import JOBS, tables
 from lab.studies.study import Study, load_study
 
 
-def test_tables_are_of_their_data_settings_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_rebuilt_if_data_settings_or_code_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = tmp_path / "given" / "u.data"
     given.parent.mkdir()
     given.write_text("1")

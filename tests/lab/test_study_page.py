@@ -178,7 +178,7 @@ def test_a_claim_is_decided_below_one_percent(
     assert (line["claim"][:2], line["ours"], line["theirs"], line["found"]) == ("3.", "V2", "V1", found)
 
 
-def test_only_what_was_timed_has_times() -> None:
+def test_only_timed_systems_have_times() -> None:
     def trained(name: str) -> Measured:
         history = [{"val_mrr": 0.1}, {"val_mrr": 0.2}, {"val_mrr": 0.3}]
         return Measured(name, name.upper(), [{"history": history, "best_epoch": 3, "parameters": 5}], {}, {})

@@ -13,7 +13,7 @@ from tests.lab.made_up import TUNED, study_of
 from tests.registry import world
 
 
-def test_systems_differ_in_what_they_say_and_in_nothing_else() -> None:
+def test_systems_differ_in_their_own_settings_only() -> None:
     study = study_of()
     known = systems(study)
     domains = {name: domain_of(study, system, TUNED, 5) for name, system in known.items()}
@@ -51,7 +51,7 @@ def test_studies_of_the_repository_are_valid() -> None:
         assert systems(load_study(name))
 
 
-def test_what_cannot_be_studied_is_refused(tmp_path: Path) -> None:
+def test_invalid_studies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"nothing\.yaml: no such study; there are .*kuairand"):
         load_study("nothing")
     (tmp_path / "bad.yaml").write_text("title: x\n")
@@ -65,7 +65,7 @@ def test_controls_are_not_for_the_weekly_run(tmp_path: Path) -> None:
     text = (FOLDER.parent / "streaming.yaml").read_text()
     for changed, message in (
         (text.replace("variant: v3", "variant: v0s"), "which the weekly run can train"),
-        (text.replace("  weeks: 26", "  weeks: 26\n  permute_intents: true"), "for comparison only"),
+        (text.replace("  weeks: 26", "  weeks: 26\n  permute_intents: true"), "only for studies"),
     ):
         path = tmp_path / "domain.yaml"
         path.write_text(changed)

@@ -1,11 +1,15 @@
-"""Made-up histories, the same for every system. Uses only numpy, so that every environment can read them."""
+"""Random histories, the same for every system. Needs numpy only, so that every environment can read them.
+
+Shape suffixes: N interactions of all users in a line, U users, L positions.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-HOUR = 3600
+HOUR = 3600  # seconds
+SEED = 7
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def load(path: str) -> Histories:
         return Histories(file["offsets"], file["title_N"], file["second_N"])
 
 
-def make(users: int, titles: int, longest: int, mixed: bool, seed: int = 7) -> Histories:
+def make(users: int, titles: int, longest: int, mixed: bool) -> Histories:
     """Users who continue with the title's successor half of the time, and with any title otherwise.
 
     Args:
@@ -46,9 +50,8 @@ def make(users: int, titles: int, longest: int, mixed: bool, seed: int = 7) -> H
         titles: how many there are; every one occurs, where there are enough interactions.
         longest: interactions of a user at most.
         mixed: whether lengths differ (log-normal, median a third of the longest, at least 3) or all are the longest.
-        seed: of everything.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     lengths = np.full(users, longest)
     if mixed:
         lengths = rng.lognormal(np.log(longest / 3), 0.8, users).round().astype(int).clip(3, longest)

@@ -1,4 +1,4 @@
-"""The side of a measured system: it waits for its turn, so that all systems meet the same machine.
+"""The measured system's part of the protocol: it waits for its turn, so that systems never work at the same time.
 
 Uses only the standard library, because it runs in the environment of every system.
 """

@@ -12,7 +12,7 @@ from rectools.models import SASRecModel
 from rectools.models.nn.item_net import IdEmbeddingsItemNet
 
 from lab.benchmarks.speed import turns
-from lab.benchmarks.speed.histories import load
+from lab.benchmarks.speed.histories import Histories, load
 
 
 def main() -> None:
@@ -20,15 +20,7 @@ def main() -> None:
     task = turns.task()
     torch.set_num_threads(task.threads)
     histories = load(task.data)
-    interactions = pd.DataFrame(
-        {
-            Columns.User: histories.users(),
-            Columns.Item: histories.title_N,
-            Columns.Weight: 1.0,
-            Columns.Datetime: pd.to_datetime(histories.second_N, unit="s"),
-        }
-    )
-    dataset = Dataset.construct(interactions)
+    dataset = dataset_of(histories)
 
     def trainer() -> Trainer:
         return Trainer(
@@ -67,6 +59,19 @@ def main() -> None:
         parameters=sum(p.numel() for p in model.torch_model.parameters()),
         loss=float(model.fit_trainer.callback_metrics["train_loss"]),
     )
+
+
+def dataset_of(histories: Histories) -> Dataset:
+    """The histories as RecTools reads them."""
+    interactions = pd.DataFrame(
+        {
+            Columns.User: histories.users(),
+            Columns.Item: histories.title_N,
+            Columns.Weight: 1.0,
+            Columns.Datetime: pd.to_datetime(histories.second_N, unit="s"),
+        }
+    )
+    return Dataset.construct(interactions)
 
 
 if __name__ == "__main__":
