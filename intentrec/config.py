@@ -1,8 +1,8 @@
-"""Strict, typed schema of `conf/`: one domain file per data set, one profile per place where the pipeline runs.
+"""Strict, typed schema of `conf/`: one domain file per data set, one profile per place where the pipeline is used.
 
 The file is long because it is one schema: each section of the YAML is a class here, in the order of the YAML. Unknown
-keys are refused. Rules and conditions in Spark SQL need Spark to be checked: `intentrec.interactions.rules.check`
-analyses them before a job writes anything.
+keys are refused. Conditions in Spark SQL can be checked only by Spark: `intentrec.interactions.rules.check` analyses
+them before a job writes anything.
 """
 
 import hashlib
@@ -32,18 +32,18 @@ from pydantic import (
 
 from intentrec.errors import PipelineError
 
-PACKAGE = Path(__file__).resolve().parent  # also holds what is shipped: expectations/ and profiles/
+PACKAGE = Path(__file__).resolve().parent  # with the files of the wheel: expectations/ and profiles/
 
 
 def checkout() -> Path | None:
-    """The checkout that this package is imported from; None where it is installed as a wheel."""
+    """The checkout from which this package is imported; None if it is installed as a wheel."""
     return PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
 
 
-# The project folder, with conf/, dags/, jobs/ and var/: the checkout, or the folder in which an installed package runs.
+# The project folder, with conf/, dags/, jobs/ and var/: the checkout, or for an installed package the current folder.
 ROOT = checkout() or Path.cwd()
 
-# Columns of a `sequences` row that a model can take in or predict, by what they hold.
+# Columns of a `sequences` row that can be inputs or intents of a model, by type.
 CATEGORICAL = ("action_type", "kind", "creator", "language", "surface", "device")
 MULTI_LABEL = ("genres",)
 NUMERIC = ("duration_s", "release_age_days")
@@ -51,7 +51,7 @@ NUMERIC = ("duration_s", "release_age_days")
 ITEM_CATEGORICAL = ("kind", "creator", "language")
 SIMULATED_MANIFEST = "_simulated.json"  # file of a landing zone that the simulator wrote
 VARIANTS = ("v0", "v1", "v2", "v3")  # of the paper; see intentrec.model.spec
-# Context of validation for studies: the model may be one that is never published, whose name its builder checks.
+# Validation context of studies: `model.variant` may name a comparison model, and its builder checks the name.
 COMPARISON = "comparison"
 
 
@@ -128,7 +128,7 @@ class Calendar(Strict):
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{zone!r} is no time zone, such as Europe/London") from error
+            raise ValueError(f"{zone!r} is not a time zone; take a name such as Europe/London") from error
         return zone
 
     @field_validator("history_start")
@@ -159,16 +159,16 @@ class Events(Strict):
     def _known(self) -> "Events":
         twice = sorted({name for name in self.types if self.types.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is in types twice")
+            raise ValueError(f"{', '.join(twice)} is in events.types twice")
         named = [*self.play_types, *filter(None, (self.list_add, self.list_remove))]
         unknown = sorted(set(named) - set(self.types))
         if unknown:
-            raise ValueError(f"{', '.join(unknown)} not in types")
+            raise ValueError(f"{', '.join(unknown)} is not in events.types: add it there")
         return self
 
     @property
     def longest_visit(self) -> timedelta:
-        """Whole days after its own date on which a visit may end, because its last event may be long."""
+        """How long after its service date a visit may end, in whole days, because its last event may be long."""
         return timedelta(days=math.ceil(seconds(self.max_duration) / 86_400))
 
 
@@ -201,7 +201,7 @@ class Interactions(Strict):
 
     @property
     def rules_version(self) -> str:
-        """Hash of this section, the rules and their settings. Events and days do not enter it."""
+        """Hash of this section: the rules and their settings."""
         return fingerprint(self.model_dump())
 
 
@@ -233,9 +233,7 @@ class Sequences(Strict):
         if seconds(self.lookback) % 86400:
             raise ValueError(f"lookback {self.lookback!r} is not whole days: interactions are kept by service date")
         if seconds(self.lookback) < 7 * 86400:
-            raise ValueError(
-                f"lookback {self.lookback!r} is less than a week: what is older would be new in no sequence"
-            )
+            raise ValueError(f"lookback {self.lookback!r} is less than a week: sequences would miss new interactions")
         return self
 
 
@@ -354,9 +352,9 @@ class Training(Strict):
 
     @field_validator("permute_intents")
     @classmethod
-    def _own(cls, permute: bool, info: ValidationInfo) -> bool:
+    def _only_in_studies(cls, permute: bool, info: ValidationInfo) -> bool:
         if permute and info.context != COMPARISON:
-            raise ValueError("for comparison only: the weekly model learns from each user's own intents")
+            raise ValueError("only for studies: the weekly model is trained with each user's own intents")
         return permute
 
 
@@ -442,13 +440,13 @@ class Domain(Strict):
     def _consistent(self) -> "Domain":
         missing = sorted(set(self.model.windows) - set(self.sequences.windows))
         if missing:
-            raise ValueError(f"model.windows {', '.join(missing)} not in sequences.windows")
+            raise ValueError(f"model.windows: {', '.join(missing)} is not in sequences.windows: add it there")
         names = [intent.name for intent in self.intents]
         if len(set(names)) < len(names):
-            raise ValueError("intents: two have the same name")
+            raise ValueError("intents: two have the same name: rename one")
         unknown = sorted(set(self.model.intents) - set(names))
         if unknown:
-            raise ValueError(f"model.intents {', '.join(unknown)} not in intents")
+            raise ValueError(f"model.intents: {', '.join(unknown)} is not in intents: define it there")
         for day in self.quality.closed_weeks:
             if (day - self.calendar.history_start).days % 7:
                 raise ValueError(f"quality.closed_weeks: no week counted from calendar.history_start begins on {day}")
@@ -456,7 +454,7 @@ class Domain(Strict):
 
     @property
     def hash(self) -> str:
-        """Fingerprint of everything in the file."""
+        """Fingerprint of all settings of the file."""
         return fingerprint(self.model_dump(mode="json"))
 
     @property
@@ -498,7 +496,12 @@ def home() -> Path:
 
 
 def load_file(path: str | Path, schema: type[S], substitute: dict[str, str]) -> S:
-    """Read a YAML file into a schema; `{key}` in its text is replaced by the value of `substitute`.
+    """Read a YAML file into a schema.
+
+    Args:
+        path: the file.
+        schema: the class to read it into.
+        substitute: key -> text that replaces `{key}` in the file.
 
     Raises:
         ConfigError: names the file and every wrong key.
@@ -534,7 +537,7 @@ def load_domain(path: str | Path) -> Domain:
 
 
 def load_profile(path: str | Path | None = None) -> Profile:
-    """Read a profile: `path`, else INTENTREC_PROFILE, else conf/profiles/local.yaml, else the one that is shipped.
+    """Read a profile: `path`, else INTENTREC_PROFILE, else conf/profiles/local.yaml, else that of the package.
 
     Raises:
         ConfigError: names the file and every wrong key.

@@ -1,7 +1,7 @@
-"""The tables: columns, types, keys and partition. Spark, delta-rs, the audits and the docs derive from this module.
+"""The tables: columns, types, keys and partitions. Spark, delta-rs, the audits and the docs derive from this module.
 
-The file is long because it is the only place where a table is described. The raw rows that `intentrec.sources` deliver
-are described at the end: every value is text, because nothing is checked yet.
+The file is long because it is the only place where a table is described. At its end are the raw rows that
+`intentrec.sources` reads. Their values are text, because they are not checked yet.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,15 @@ def text_map(of: DataType) -> MapType:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, Spark type, meaning, whether it may be null, and its former name if it was renamed."""
+    """One column of a table.
+
+    Attributes:
+        name: its name.
+        type: its Spark type.
+        doc: its meaning, with the unit.
+        nullable: whether it may be null.
+        former: its former name, if it was renamed; None otherwise.
+    """
 
     name: str
     type: DataType
@@ -54,9 +62,10 @@ class Table:
     Attributes:
         name: of the table and of its folder.
         row: what one row is.
-        partition: the date column by which it is partitioned. A run replaces the dates it owns and no others.
-        key: columns that are unique together; empty where rows have no identity.
-        columns: in order.
+        partition: the date column by which it is partitioned; None for a small table. A run replaces only its own
+        dates.
+        key: columns that are unique together; empty if rows have no key.
+        columns: its columns, in order.
     """
 
     name: str
@@ -77,7 +86,7 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        """Column names in contract order: the `select` at the end of a transform."""
+        """Column names in contract order, such as for the `select` at the end of a transform."""
         return [column.name for column in self.columns]
 
 
@@ -222,6 +231,7 @@ FEATURE_PROFILES = Table(
 
 
 def _each(name: str, of: DataType, doc: str) -> Column:
+    """A column with an array of one value per position."""
     return Column(name, array(of), doc)
 
 
@@ -396,8 +406,8 @@ TABLES: dict[str, Table] = {
     )
 }
 
-# What a source delivers. Every value is text, so that a bad value reaches the quarantine with its reason instead of
-# failing the read. `read_error` says why a line could not be parsed; then only raw, source_* and arrived_at are filled.
+# Raw rows of a source. Values are text, so that a bad value reaches the quarantine with its reason instead of failing
+# the read. `read_error` says why a line could not be parsed; then only raw, source_* and arrived_at are filled.
 RAW_EVENT = StructType(
     [
         StructField("raw", TEXT, False),
