@@ -1,7 +1,6 @@
-"""Run the demo, look at weeks, backfill, review and roll back. A single job is `python -m jobs.NAME --help`."""
+"""Run the demo, look at weeks, backfill, review and roll back. For a single job see `python -m jobs.NAME --help`."""
 
 import os
-import signal
 import sys
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 
 from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
+from intentrec.local import processes
 from intentrec.local.home import Home
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -36,11 +36,8 @@ Cascade = Annotated[
 
 
 @app.callback(help=__doc__)
-def _interruptible() -> None:
-    """End a command as Ctrl-C does when its terminal is closed or it is terminated: it stops what it started."""
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(name) is signal.SIG_DFL:  # nohup has it ignored
-            signal.signal(name, signal.default_int_handler)
+def _callback() -> None:
+    processes.interruptible()
 
 
 @app.command()
@@ -93,7 +90,7 @@ def backfill(
     include_late: IncludeLate = False,
     cascade: Cascade = False,
 ) -> None:
-    """Rebuild whole weeks through Airflow's backfill, oldest first, and wait until it has ended."""
+    """Rebuild whole weeks through Airflow's backfill, oldest first, and wait for the end."""
     from intentrec.local import backfill as backfills
     from intentrec.local import dags_test, terminal
     from intentrec.local.progress import Progress

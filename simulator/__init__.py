@@ -7,13 +7,13 @@ row, and the rankings of an oracle.
 Random numbers come from streams that are keyed by (seed, purpose, user, week). More users or more weeks therefore leave
 every row of the smaller world as it was.
 
-There are two worlds. What must come out of each was written down before any model was trained on it:
+There are two worlds. The results to expect in each were written down before any model was trained on it:
 
 intent (the default)
     Sessions follow a latent chain of eight intents: continue, finish_film, comfort, genre_mood, new_release, explore,
     kids, background. The next intent depends on the last session, on a genre mood of about a week and on stable tastes.
-    In 15 % of the sessions the intent changes midway. Popularity and repeat-last are real naive baselines; models beat
-    both. Intent heads beat the majority class and repeat-last. V3 > V0. The oracle of the truth folder is the ceiling.
+    In 15 % of the sessions the intent changes midway. Popularity and repeat-last have skill, and models beat both.
+    Intent heads beat the majority class and repeat-last. V3 > V0. The oracle of the truth folder is the upper bound.
 null
     A title is drawn from its popularity of the week alone. Intent, history and taste have no effect.
     V3 - V1 = 0 and V1 - V0 = 0 within noise. No model beats popularity over seven days. Intent heads do not beat the

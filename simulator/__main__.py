@@ -1,4 +1,4 @@
-"""Simulate a streaming service: write landing files, and the truth behind them where no job reads it."""
+"""Simulate a streaming service: write landing files, and the truth behind them to a folder that no job reads."""
 
 import sys
 from datetime import datetime

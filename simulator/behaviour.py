@@ -1,4 +1,4 @@
-"""One week of one user, in the intent world (`live_intent`) and in the null world (`live_null`)."""
+"""One week of one user, in the intent world (`week_of_intents`) and in the null world (`week_of_popularity`)."""
 
 import random
 from dataclasses import dataclass, field
@@ -18,12 +18,13 @@ ORACLE_TOP = 20  # titles of an oracle's ranking
 _CHAIN_DAYS = 10  # time constant with which the chain and the mood fade
 _NULL_SURFACES = ("home", "genre_row", "new_releases", "search")
 
-# By intent: chance to look around first, to choose another title, to give up within two minutes, to use the search, to
-# take a title of the list. The last two and the next episode are factors of the user's own bent.
+# Chances by intent: to look around before the choice, to choose another title afterwards, to give up within two
+# minutes.
 _LOOKS = (0.06, 0.04, 0.10, 0.38, 0.42, 0.50, 0.12, 0.08)
 _AGAIN = (0.18, 0.12, 0.25, 0.28, 0.25, 0.30, 0.40, 0.35)
-_NEXT_EPISODE = (1.15, 0.0, 1.0, 0.8, 1.0, 0.6, 1.0, 1.4)
 _QUITS = (0.02, 0.02, 0.03, 0.09, 0.09, 0.14, 0.08, 0.04)
+# Factors by intent of a user's own chances: to play the next episode, to use the search, to take a title of the list.
+_NEXT_EPISODE = (1.15, 0.0, 1.0, 0.8, 1.0, 0.6, 1.0, 1.4)
 _SEARCHES = (0.02, 0.02, 0.15, 0.12, 0.14, 0.22, 0.05, 0.04)
 _LISTS = (0.0, 0.0, 0.0, 0.30, 0.25, 0.25, 0.0, 0.05)
 
@@ -45,8 +46,16 @@ class _Streams:
     vector: np.random.Generator
 
 
-def live_intent(settings: Settings, viewer: Viewer, view: View, week: date, slots: list[Slot]) -> Week:
-    """Simulate the planned sessions of a week in the intent world; changes `viewer`."""
+def week_of_intents(settings: Settings, viewer: Viewer, view: View, week: date, slots: list[Slot]) -> Week:
+    """Simulate the planned sessions of a week in the intent world; changes `viewer`.
+
+    Args:
+        settings: the world.
+        viewer: the user's state before the week; it is updated.
+        view: the catalogue of the week.
+        week: first service date.
+        slots: the planned sessions, in order.
+    """
     key = ("intent", viewer.user.index, week)
     streams = _Streams(scalar_stream(settings.seed, *key), vector_stream(settings.seed, *key))
     chooser = Chooser(viewer, view)
@@ -72,7 +81,7 @@ def _set_mood(viewer: Viewer, rnd: random.Random, change: float) -> None:
 
 
 def _candidates(chooser: Chooser, now: int, until: int | None = None) -> dict[int, Candidates]:
-    """Candidates by intent, of the intents that anything serves."""
+    """Candidates by intent, for the intents that at least one title serves."""
     found = {intent: chooser.candidates(intent, now, until) for intent in range(len(intents.INTENTS))}
     return {intent: candidates for intent, candidates in found.items() if len(candidates.titles)}
 
@@ -81,7 +90,7 @@ def _odds(viewer: Viewer, found: dict[int, Candidates], now: int, hour: float) -
     """Probabilities of the next session's intent (I), given everything before it."""
     context = np.zeros(len(intents.INTENTS))
     context[list(found)] = 1.0
-    # An unfinished film attracts; the hour of the day favours children's titles and the background.
+    # An unfinished film is more likely. The hour of the day favours children's titles or the background.
     context[intents.FINISH_FILM] *= 2.5
     context[intents.KIDS] *= 2.0 if 9 < hour < 15 else 0.6
     context[intents.BACKGROUND] *= 2.0 if hour < 9 else 0.8
@@ -113,7 +122,7 @@ def _session(chooser: Chooser, recorder: SessionRecorder, streams: _Streams) -> 
     before = chooser.mixture(odds, found)
     first, switched = intent, None
     recorder.begin(intent)
-    _tidy_list(recorder, rnd)
+    _clean_list(recorder, rnd)
     _watch(chooser, found[intent], recorder, streams, before)
     if rnd.random() < SWITCH:
         others = [other for other in found if other != intent and odds[other] > 0]
@@ -129,25 +138,25 @@ def _session(chooser: Chooser, recorder: SessionRecorder, streams: _Streams) -> 
     return Session(recorder.session, start, recorder.end, first, switched, viewer.mood)
 
 
-def _tidy_list(recorder: SessionRecorder, rnd: random.Random) -> None:
-    """In some sessions a title leaves the list, most often one that was watched since."""
+def _clean_list(recorder: SessionRecorder, rnd: random.Random) -> None:
+    """In some sessions, take a title off the list, most often one that was played."""
     viewer = recorder.viewer
     if not viewer.listed or rnd.random() > 0.12:
         return
     listed = [title for title in viewer.listed if recorder.available(title)]
     if listed:
         odds = [4.0 if title in viewer.progress else 1.0 for title in listed]
-        recorder.unlist(rnd.choices(listed, odds)[0])
+        recorder.remove_from_list(rnd.choices(listed, odds)[0])
 
 
 def _look_around(recorder: SessionRecorder, slate: list[int], rnd: random.Random) -> None:
-    """Trailers, samples and additions to the list before a title is chosen."""
+    """Record trailers, samples and additions to the list before a title is chosen."""
     for title in slate[: 1 + (rnd.random() < 0.4)]:
         drawn = rnd.random()
         if drawn < 0.45:
             recorder.trailer(title)
         elif drawn < 0.85 and title not in recorder.viewer.listed and title not in recorder.viewer.progress:
-            recorder.enlist(title)
+            recorder.add_to_list(title)
         elif drawn > 0.9:
             recorder.sample(title)
 
@@ -179,13 +188,14 @@ def _watch(
     new = pick.title not in viewer.progress
     played = recorder.play(pick.title, kind, surface, _QUITS[intent], (pick.rank, rank_past), new)
     while played and recorder.finished and rnd.random() < viewer.user.binge * _NEXT_EPISODE[intent]:
-        played = recorder.go_on(pick.title)
+        played = recorder.play_next_episode(pick.title)
     chooser.seen[[event.title for event in recorder.events]] = 1.0
     return True
 
 
-def live_null(settings: Settings, viewer: Viewer, view: View, week: date, slots: list[Slot]) -> Week:
-    """Simulate the planned sessions of a week in the null world; changes `viewer`.
+def week_of_popularity(settings: Settings, viewer: Viewer, view: View, week: date, slots: list[Slot]) -> Week:
+    """Simulate the planned sessions of a week in the null world; changes `viewer`. For the arguments see
+    `week_of_intents`.
 
     A title is drawn from its popularity. Each session gets a latent intent that has no effect.
     """

@@ -1,4 +1,4 @@
-"""Films and series: which titles exist, when they are available, how popular they are, and the weekly snapshots."""
+"""Films and shows: their facts, when they are available, how popular they are, and the weekly snapshots."""
 
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -27,7 +27,7 @@ _SECOND = (
     *("Kingdom", "Letters", "Orchard", "Mirror", "Road"),
 )
 FOREVER = 1 << 62
-_NOTICE = 30 * DAY_S  # a departure is announced this long in advance
+_NOTICE = 30 * DAY_S  # so long before, the catalogue tells when a title will be taken down
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Title:
 
 @dataclass(frozen=True)
 class View:
-    """The catalogue as the users of one week see it: arrays over the T titles known by its end, in title order."""
+    """The catalogue of one week: arrays over the T titles that are known by its end, in title order."""
 
     start: int
     end: int
@@ -97,7 +97,7 @@ class View:
         return np.sort(moments[(self.start < moments) & (moments < self.end)])
 
     def period(self, now: int) -> int:
-        """Number of the period of the week that contains `now`; within a period no title comes or goes."""
+        """Number of the period of the week that contains `now`; within a period the available titles stay the same."""
         return int(np.searchsorted(self._changes, now, side="right"))
 
     def available(self, now: int) -> np.ndarray:
@@ -207,7 +207,7 @@ def _title(settings: Settings, index: int, key: tuple, week: date, show: bool) -
     episodes = int(rng.integers(6, 11)) if weekly else 3 + int(27 * rng.random() ** 2)
     length = rng.choice([1380, 2580, 3300], p=[0.4, 0.4, 0.2]) if show else rng.normal(6500, 1200)
     runtimes = np.clip(length * rng.normal(1, 0.05 if show else 0.0, size=episodes if show else 1), 900, 11000)
-    # Some titles of the back catalogue leave again. Premieres and additions stay.
+    # Some titles of the back catalogue are taken down. Premieres and additions stay.
     leaves = key[0] == "back" and rng.random() < 0.12
     last = settings.moment(settings.epoch + timedelta(days=int(rng.integers(3, 365)))) if leaves else FOREVER
     return Title(

@@ -1,7 +1,7 @@
 """How a user chooses a title for an intent: the service shows a slate, and the user takes one title of it.
 
-The score of a title has two parts, log scale: how likely it is shown (popularity, some taste, fit to the intent), and
-how much it is wanted once it is shown (taste, fit). Their sum ranks the titles for the oracle.
+The score of a title has two parts, on a log scale: how likely it is shown (popularity, some taste, fit to the intent),
+and how much it is wanted if it is shown (taste, fit). Their sum ranks the titles for the oracle.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Offer:
     fits: dict[int, np.ndarray]
 
 
-# How much an intent avoids a title that the user knows already; below 0 it prefers it.
+# How much an intent lowers the score of a title that the user knows; a negative value raises it.
 _AVOIDS = {
     intents.GENRE_MOOD: 1.6,
     intents.NEW_RELEASE: 1.6,
@@ -85,7 +85,7 @@ class Chooser:
         return self._offers[period]
 
     def _fit(self, intent: int, offer: Offer) -> np.ndarray:
-        """How well each available title serves an intent that looks through the whole catalogue (O)."""
+        """How well each available title serves an intent that chooses from the whole catalogue (O)."""
         fit = -_AVOIDS[intent] * self.seen[offer.titles]
         if intent == intents.GENRE_MOOD:
             assert self.viewer.mood is not None
@@ -97,7 +97,13 @@ class Chooser:
         return fit + offer.fits[intent]
 
     def candidates(self, intent: int, now: int, until: int | None = None) -> Candidates:
-        """Titles for an intent that are available at `now` (or come before `until`); none if nothing serves it."""
+        """Titles that serve an intent; may be none.
+
+        Args:
+            intent: index of the intent.
+            now: Unix seconds at which the titles are available.
+            until: if given, titles that become available before it count, too.
+        """
         if intent not in _AVOIDS:
             return self._from_past(intent, now)
         offer = self._offer(now, until)
@@ -105,7 +111,7 @@ class Chooser:
         return Candidates(offer.titles, offer.shown + fit, offer.wanted + 0.5 * fit)
 
     def _from_past(self, intent: int, now: int) -> Candidates:
-        """Titles of the user's own past that serve an intent."""
+        """Titles that the user has played and that serve an intent."""
         titles = self.view.titles
         if intent == intents.COMFORT:
             odds: list[tuple[int, float]] = []
@@ -121,8 +127,14 @@ class Chooser:
         return Candidates(own, np.array([score for _, score in odds], dtype=float), np.zeros(len(odds)))
 
     def pick(self, found: Candidates, rng: np.random.Generator, only: set[int] | None = None) -> Pick:
-        """Draw a slate by `shown` and one title of it by `wanted`. With `only`, these titles are the slate."""
-        # Gumbel top-k: of exponentials divided by their rates, each is smallest in proportion to its rate.
+        """Draw a slate by `shown` and one title of it by `wanted`.
+
+        Args:
+            found: the candidates.
+            rng: random numbers.
+            only: if given, these titles are the slate.
+        """
+        # Gumbel top-k: an exponential divided by its rate is the smallest with a probability proportional to its rate.
         keys = rng.standard_exponential(len(found.titles)) * np.exp(-found.shown)
         if only is not None:
             slate = np.flatnonzero(np.isin(found.titles, list(only)))

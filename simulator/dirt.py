@@ -1,7 +1,7 @@
 """From events to raw rows: arrival times and dirty rows, each with its expected outcome.
 
-Dirt changes the log only, never what users do. The outcome of a row is what a run over the row's own week must do with
-it: accepted, duplicate, quarantined or late.
+Dirty rows change the log only, not what users do. The outcome of a row is what an ingest run over the row's own week
+must do with it: accept it, drop it as a duplicate, quarantine it, or leave it out as late.
 """
 
 import json
@@ -18,7 +18,7 @@ from simulator.users import User
 ACCEPTED, DUPLICATE, QUARANTINED, LATE = "accepted", "duplicate", "quarantined", "late"
 CLEAN = "clean"
 BOT_HOURS = 30
-BOT_EVERY = 800  # one day of a bot in so many user-weeks
+BOT_EVERY = 800  # user-weeks per day of a bot
 
 # Kind of dirt -> its share of the rows, and the outcome of the row.
 KINDS: dict[str, tuple[float, str]] = {
@@ -61,7 +61,15 @@ class Row(NamedTuple):
 
 
 def log_rows(settings: Settings, user: User, view: View, week: date, events: list[Event]) -> list[Row]:
-    """Raw rows of a user's week, with those of a bot if one uses the account."""
+    """Raw rows of a user's week, and those of a bot if one uses the account.
+
+    Args:
+        settings: the world.
+        user: the user.
+        view: the catalogue of the week.
+        week: first service date.
+        events: the user's events.
+    """
     rnd = scalar_stream(settings.seed, "log", settings.world, user.index, week)
     thresholds = _thresholds(settings.dirt)
     found: list[Row] = []
@@ -120,8 +128,8 @@ def _logged(
     user_id: str,
     event: Event,
 ) -> list[Row]:
-    """The rows that an event leaves in the log."""
-    # A row without a valid time counts for its day of arrival, which must therefore lie well within the week.
+    """The rows of the log for one event."""
+    # A row without a valid time counts for its day of arrival, so this day must lie well within the week.
     inside = settings.moment(week + timedelta(days=2)) <= arrived < settings.moment(week + timedelta(days=6))
     outcome = KINDS[kind][1] if kind in KINDS else ACCEPTED
     if outcome == QUARANTINED and not inside:
@@ -141,8 +149,8 @@ def _logged(
         return [row(text, outcome), row(line({**raw, "duration_s": raw["duration_s"] + 7}, arrived), outcome, 1)]
     if kind == "malformed":
         return [row(text[: int(len(text) * rnd.uniform(0.3, 0.9))], outcome)]
-    if kind in _SPOILED:
-        return [row(line(_SPOILED[kind](raw, rnd), arrived), outcome)]
+    if kind in _CHANGES:
+        return [row(line(_CHANGES[kind](raw, rnd), arrived), outcome)]
     return [row(text, outcome)]
 
 
@@ -152,10 +160,10 @@ def _wrong_type(raw: dict[str, Any], rnd: Any) -> dict[str, Any]:
 
 
 def _missing_field(raw: dict[str, Any], rnd: Any) -> dict[str, Any]:
-    gone = rnd.choice(["event_id", "user_id", "item_id", "event_ts", "event_type"])
+    name = rnd.choice(["event_id", "user_id", "item_id", "event_ts", "event_type"])
     if rnd.random() < 0.5:
-        return {**raw, gone: None}
-    return {key: value for key, value in raw.items() if key != gone}
+        return {**raw, name: None}
+    return {key: value for key, value in raw.items() if key != name}
 
 
 def _clock_skew(raw: dict[str, Any], rnd: Any) -> dict[str, Any]:
@@ -175,7 +183,7 @@ def _extra_column(raw: dict[str, Any], rnd: Any) -> dict[str, Any]:
     return {**raw, "app_version": f"9.{rnd.randrange(6)}", "autoplay": rnd.random() < 0.5}
 
 
-_SPOILED: dict[str, Callable[[dict[str, Any], Any], dict[str, Any]]] = {
+_CHANGES: dict[str, Callable[[dict[str, Any], Any], dict[str, Any]]] = {
     "wrong_type": _wrong_type,
     "missing_field": _missing_field,
     "clock_skew": _clock_skew,
@@ -186,7 +194,7 @@ _SPOILED: dict[str, Callable[[dict[str, Any], Any], dict[str, Any]]] = {
 
 
 def _bot(settings: Settings, user: User, view: View, week: date) -> list[Row]:
-    """A machine that plays films on many screens at once: 30 hours in one service day, under a profile of its own."""
+    """Rows of a bot: a user id of its own that plays 30 hours of films within one service day."""
     rnd = scalar_stream(settings.seed, "bot", user.index, week)
     bot_id = opaque_id("u", settings.seed, "bot", user.index, week)
     day = settings.moment(week + timedelta(days=2))

@@ -1,4 +1,4 @@
-"""The latent intents of sessions: their shares, how they follow each other, and on which surface they choose."""
+"""The latent intents of sessions: their shares, their transitions, and their usual surfaces."""
 
 import numpy as np
 
@@ -42,8 +42,8 @@ def probabilities(habit: np.ndarray, chain_weight: float, last: int | None, cont
     Args:
         habit: the user's share of each intent (I).
         chain_weight: weight of the chain, 0 to 1; the rest is the weight of the habit.
-        last: the intent of the last session; without one the habit alone counts.
-        context: factor of each intent (I); 0 where it cannot be served, such as nothing to continue.
+        last: the intent of the last session; None before the first session, when only the habit counts.
+        context: factor of each intent (I); 0 if no title serves it, as when there is nothing to continue.
     """
     weights = habit if last is None else chain_weight * CHAIN[last] + (1 - chain_weight) * habit
     weights = (weights + 1e-4) * context

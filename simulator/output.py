@@ -50,8 +50,8 @@ def claim(landing: Path, settings: Settings) -> None:
     real = next((file for name in ("events", "catalog") for file in (landing / name).glob("*/*")), None)
     if real is not None and not path.exists():
         raise ConfigError(
-            f"{landing} holds data that was not simulated, such as {real}: nothing is simulated beside it. Name its "
-            "folder (`make demo DATA=...`), or set another INTENTREC_HOME."
+            f"{landing} holds data that was not simulated, such as {real}: no simulated data is added to it. Use "
+            "that data (`make demo DATA=...`), or set another INTENTREC_HOME."
         )
     _replace(path, manifest.encode())
 
@@ -59,13 +59,13 @@ def claim(landing: Path, settings: Settings) -> None:
 def _manifest(settings: Settings) -> str:
     """What defines the rows of a world, as JSON."""
     fields = {key: str(value) for key, value in asdict(settings).items() if key != "users"}
-    # A key of former versions: it stays, so that their landing zones count as the same world.
+    # `drift_week` is a key of former versions. It stays, so that their landing zones count as the same world.
     dirt = fields.pop("dirt")
     return json.dumps({**fields, "drift_week": "4", "dirt": dirt}, indent=1) + "\n"
 
 
 def write_catalogue(landing: Path, week: date, rows: list[dict]) -> None:
-    """Write the snapshot of a week, in an order that carries no meaning."""
+    """Write the snapshot of a week, ordered by item_id, which has no meaning."""
     rows = sorted(rows, key=lambda row: row["item_id"])
     path = landing / "catalog" / f"snapshot={week}" / "items.jsonl.gz"
     _write_lines(path, (json.dumps(row, separators=(",", ":")) for row in rows))
@@ -74,7 +74,7 @@ def write_catalogue(landing: Path, week: date, rows: list[dict]) -> None:
 def write_events(landing: Path, week: date, rows: list[Row]) -> list[Placed]:
     """Write the rows of a week, in folders by UTC date of arrival and in one file per week and folder.
 
-    Files of the same week that an earlier call wrote and this one does not write are deleted.
+    Files that an earlier call wrote for the same week, and this one does not write, are deleted.
     """
     by_day: dict[str, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row.arrived, row.event_id, row.copy)):
@@ -104,7 +104,7 @@ def _events(placed: list[Placed], view: View) -> pa.Table:
     """One row per raw row: its place, kind of dirt and outcome, and for a user's event the latent intent.
 
     `rank_given_intent` and `rank_given_past` are the ranks of the chosen title for an oracle that knows the session's
-    intent, and for an oracle that knows everything before the session. They are null if the event was no choice.
+    intent, and for an oracle that knows everything before the session. They are null if the event was not a choice.
     """
     placed = sorted(placed, key=lambda each: (each.file, each.line))
     rows = [each.row for each in placed]

@@ -1,4 +1,4 @@
-"""The events of one session: in order, without overlap, never past the limit of the session or a title's departure."""
+"""The events of one session: in order, without overlap, and none after the end of the session or of a title's offer."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from simulator.catalogue import View
 from simulator.settings import Settings
 from simulator.users import DEVICES, Slot, Viewer
 
-LONGEST = 4 * 3600  # seconds of a session
+MAX_SESSION_S = 4 * 3600  # seconds
 
 
 class Event(NamedTuple):
@@ -26,7 +26,7 @@ class Event(NamedTuple):
     session: int
     intent: int
     rank_intent: int | None  # rank of the title for an oracle that knows the session's intent; None: not a choice
-    rank_past: int | None  # rank for an oracle that knows everything before the session, hence the intent's odds
+    rank_past: int | None  # rank for an oracle that knows everything before the session, so the intent's odds
 
 
 class Session(NamedTuple):
@@ -67,7 +67,7 @@ class SessionRecorder:
         self.finished = False
         self.now = max(slot.start, viewer.end + settings.session_gap_s + rnd.randint(120, 3600))
         self.end = viewer.end
-        self.limit = min(slot.limit, self.now + LONGEST)
+        self.limit = min(slot.limit, self.now + MAX_SESSION_S)
         self.device = rnd.choices(DEVICES, viewer.user.devices)[0]
 
     def begin(self, intent: int) -> None:
@@ -108,7 +108,7 @@ class SessionRecorder:
         )
         self.viewer.touch(self.view.titles[index])
         self.end = self.now + duration
-        # Usually the next event follows at once, sometimes after a break. A break is shorter than the session gap.
+        # Usually the next event follows at once, sometimes after a break that is shorter than the session gap.
         self.now = self.end + (self.rnd.randint(2, 90) if self.rnd.random() < 0.9 else self.rnd.randint(120, 900))
         return True
 
@@ -119,12 +119,12 @@ class SessionRecorder:
         """Watch a title's trailer."""
         self._record(index, 0, "trailer", self.rnd.randint(15, 110), None, self._surface())
 
-    def enlist(self, index: int) -> None:
+    def add_to_list(self, index: int) -> None:
         """Read the page of a title and put it on the list."""
         if self._record(index, 0, "list_add", self.rnd.randint(4, 45), None, self._surface()):
             self.viewer.listed[index] = self.end
 
-    def unlist(self, index: int) -> None:
+    def remove_from_list(self, index: int) -> None:
         """Take a title off the list."""
         if self._record(index, 0, "list_remove", 0, None, "my_list"):
             del self.viewer.listed[index]
@@ -172,7 +172,7 @@ class SessionRecorder:
         """
         episode, position = self._where(index)
         drawn = self.rnd.random()
-        # A known title is given up less often, a film more often than an episode.
+        # A known title is stopped early less often, and a film more often than an episode.
         stays = self.viewer.user.patience + (0.0 if new else 0.12) - (0.0 if self.view.titles[index].show else 0.15)
 
         def stop(runtime: int) -> int:
@@ -184,8 +184,8 @@ class SessionRecorder:
 
         return self._play(index, episode, position, kind, surface or self._surface(), stop, ranks)
 
-    def go_on(self, index: int) -> bool:
-        """Play the next episode. Returns False if none is released."""
+    def play_next_episode(self, index: int) -> bool:
+        """Play the next episode of a show. Returns False if none is released."""
         title, progress = self.view.titles[index], self.viewer.progress[index]
         if not title.show or progress.episode + 1 >= title.episodes_at(self.now):
             return False
@@ -213,6 +213,6 @@ class SessionRecorder:
         self.finished = False
         if duration < 10 or not self._record(index, episode, kind, duration, position + duration, surface, ranks):
             return False
-        self.viewer.watched(self.view.titles[index], episode, position + duration, self.end)
+        self.viewer.note_play(self.view.titles[index], episode, position + duration, self.end)
         self.finished = self.viewer.progress[index].finished
         return True

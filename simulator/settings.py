@@ -1,4 +1,4 @@
-"""Settings of a simulated world, its calendar, and the keyed random streams that everything is drawn from."""
+"""Settings of a simulated world, its calendar, and its keyed random streams."""
 
 import random
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ DAY_S = 86400  # seconds
 
 @dataclass(frozen=True)
 class Settings:
-    """A world. Its rows depend on every field except `users`, which only says how many users there are.
+    """A world. Each row depends on every field except `users`, which sets only the number of users.
 
     Attributes:
         epoch: first service date of the first week.

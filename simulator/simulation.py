@@ -1,4 +1,4 @@
-"""Simulate a range of weeks and write the files."""
+"""Simulate a range of weeks and write the landing and truth files."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ def simulate(
 ) -> Summary:
     """Write the landing files of the weeks in [start, end), and the truth behind them.
 
-    The world always begins at `settings.epoch`. A week is therefore the same in whatever range it is written.
+    The world always begins at `settings.epoch`, so a week is the same in every range.
 
     Args:
         settings: the world.
@@ -48,7 +48,7 @@ def simulate(
     """
     weeks, landing, truth = settings.weeks(start, end), Path(landing), Path(truth)
     output.claim(landing, settings)
-    live = behaviour.live_null if settings.world == "null" else behaviour.live_intent
+    simulate_week = behaviour.week_of_popularity if settings.world == "null" else behaviour.week_of_intents
     catalogue, summary = Catalogue(settings, end), Summary()
     first = catalogue.view(settings.epoch)
     viewers = [Viewer(user, settings, first) for user in population(settings)]
@@ -56,10 +56,10 @@ def simulate(
     with tqdm(total=total, unit="user-week", disable=not progress, desc="simulating", mininterval=1) as steps:
         for week in catalogue.known:
             view = catalogue.view(week)
-            lived, rows = [], []
+            user_weeks, rows = [], []
             for viewer in viewers:
-                result = live(settings, viewer, view, week, plan_sessions(settings, viewer.user, week))
-                lived.append((viewer.user, result))
+                result = simulate_week(settings, viewer, view, week, plan_sessions(settings, viewer.user, week))
+                user_weeks.append((viewer.user, result))
                 if week in weeks:
                     rows += dirt.log_rows(settings, viewer.user, view, week, result.events)
                 steps.update()
@@ -67,9 +67,9 @@ def simulate(
                 continue
             snapshot = catalogue.snapshot(week)
             output.write_catalogue(landing, week, snapshot)
-            output.write_truth(truth, week, output.write_events(landing, week, rows), lived, view)
+            output.write_truth(truth, week, output.write_events(landing, week, rows), user_weeks, view)
             summary.outcomes.update(row.outcome for row in rows)
             summary.kinds.update(row.kind for row in rows)
             summary.catalogue_rows += len(snapshot)
-            summary.sessions += sum(len(result.sessions) for _, result in lived)
+            summary.sessions += sum(len(result.sessions) for _, result in user_weeks)
     return summary

@@ -1,4 +1,4 @@
-"""Users: who they are, when they watch, and what they carry from session to session."""
+"""Users: their constant traits, the times of their sessions, and their changing state."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,7 +111,7 @@ def _habit(rng: np.random.Generator, kids: bool) -> np.ndarray:
 
 
 def plan_sessions(settings: Settings, user: User, week: date) -> list[Slot]:
-    """Planned sessions of a week in order; none in weeks away. They end before the service day does."""
+    """Planned sessions of a week, in order; none in a week away. Each ends before its service day ends."""
     index = (week - settings.epoch) // WEEK
     block = scalar_stream(settings.seed, "away", user.index, index // _BLOCK)
     leaves = block.randint(1, 3)
@@ -134,7 +134,7 @@ def plan_sessions(settings: Settings, user: User, week: date) -> list[Slot]:
 
 
 class Viewer:
-    """The changing state of a user. `view` is the catalogue of the world's first week.
+    """The changing state of a user. It begins with plays before the first week, from `view`, that week's catalogue.
 
     Attributes:
         progress: title index -> how far the user is with it.
@@ -159,7 +159,7 @@ class Viewer:
         self._add_past(vector_stream(settings.seed, "past", user.index), epoch, view)
 
     def _add_past(self, rng: np.random.Generator, epoch: int, view: View) -> None:
-        """Titles that the user watched before the data begin, finished or under way."""
+        """Add titles that the user played before the data begin, finished or not."""
         appeal = np.exp(view.popularity + view.genre_mix @ self.user.taste)
         appeal[(view.first > epoch - DAY_S) | (view.last < epoch)] = 0.0
         size = min(int((appeal > 0).sum()), int(rng.integers(3, 10)))
@@ -177,7 +177,7 @@ class Viewer:
         self.touched.add(title.index)
         self.genres.update(title.genres)
 
-    def watched(self, title: Title, episode: int, position: int, now: int) -> None:
+    def note_play(self, title: Title, episode: int, position: int, now: int) -> None:
         """Note that a play ended at `position` of an episode."""
         finished = position >= 0.9 * title.runtimes[episode]
         before = self.progress.get(title.index)
@@ -185,7 +185,7 @@ class Viewer:
         self.progress[title.index] = Progress(episode, position, finished, now, plays)
 
     def resumable(self, titles: list[Title], show: bool, now: int) -> Iterator[tuple[int, float]]:
-        """Titles under way (shows or films) that can go on at `now`, with the days since they were last played."""
+        """Shows or films (`show`) that the user can resume at `now`: title index, and days since the last play."""
         for index, progress in self.progress.items():
             title = titles[index]
             days = (now - progress.last) / DAY_S

@@ -215,9 +215,12 @@ def test_a_second_run_changes_no_table_and_a_failed_task_fails_its_run(
     domain = load_domain(world.config)
     with monkeypatch.context() as patch:
         patch.setattr(demo.subprocess, "run", in_this_process)
-        sums = demo.table_sums(world.config, world.home)
+        sums = demo.table_checksums(world.config, world.home)
     assert sums["interactions"].rows == DeltaTable(world.table("interactions")).to_pyarrow_table().num_rows
-    kept = [demo.remember(world.home, domain, each) for each in (sums, sums, {**sums, "catalog": Fingerprint(0, "x")})]
+    kept = [
+        demo.store_checksums(world.home, domain, each)
+        for each in (sums, sums, {**sums, "catalog": Fingerprint(0, "x")})
+    ]
     assert kept == [None, [], ["catalog"]]
     began = datetime.min.replace(tzinfo=UTC)
     with console.capture() as shown:

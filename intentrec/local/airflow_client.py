@@ -14,14 +14,14 @@ TIMEOUT = 120  # seconds for an answer: a busy machine is slow
 
 
 class Airflow:
-    """A client of the local API server, logged in as `admin`."""
+    """A client of the local Airflow's API server, logged in as `admin`."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self._token: str | None = None
 
     def healthy(self) -> bool:
-        """Whether every part runs."""
+        """Whether every part of Airflow is healthy."""
         try:
             health = self._send("GET", "/api/v2/monitor/health")
         except (httpx.HTTPError, ValueError):
@@ -29,16 +29,21 @@ class Airflow:
         return all(health[part]["status"] == "healthy" for part in PARTS)
 
     def call(self, method: str, path: str, body: dict | None = None) -> dict:
-        """Call /api/v2`path`, and return the JSON object of the answer.
+        """Call /api/v2`path`, and return the JSON object of the response.
+
+        Args:
+            method: GET, POST, PUT or PATCH.
+            path: path and query below /api/v2.
+            body: JSON object of the request.
 
         Raises:
-            PipelineError: the server refused (the message holds what it said) or does not answer.
+            PipelineError: the server refused (the message has its response) or does not respond.
         """
         try:
             return self._logged_in(method, f"/api/v2{path}", body)
         except httpx.HTTPStatusError as error:
-            said = error.response.text[:500]
-            raise PipelineError(f"Airflow refused {method} {path}: {error.response.status_code} {said}") from error
+            text = error.response.text[:500]
+            raise PipelineError(f"Airflow refused {method} {path}: {error.response.status_code} {text}") from error
         except httpx.HTTPError as error:
             raise PipelineError(
                 f"Airflow at {self.home.airflow_url} did not answer {method} {path}: {error}. Its logs are in "
@@ -50,8 +55,15 @@ class Airflow:
     ) -> dict:
         """`call`, repeated while the server refuses with the status `refusal`.
 
+        Args:
+            refusal: the status.
+            method: as for `call`.
+            path: as for `call`.
+            body: as for `call`.
+            patience: seconds after which it gives up.
+
         Raises:
-            PipelineError: it refused with another status, or with this one for `patience` seconds.
+            PipelineError: the server refused with another status, or with this one for `patience` seconds.
         """
         until = time.monotonic() + patience
         while True:
@@ -65,7 +77,7 @@ class Airflow:
             time.sleep(1)
 
     def dag(self, name: str) -> dict:
-        """A DAG as the server knows it, once the server has read its file.
+        """A DAG as the server describes it. Waits until the server has read its file.
 
         Raises:
             PipelineError: the server does not know it within two minutes.
@@ -73,7 +85,7 @@ class Airflow:
         return self.call_until(HTTPStatus.NOT_FOUND, "GET", f"/dags/{name}")
 
     def _logged_in(self, method: str, path: str, body: dict | None) -> Any:
-        """Send with the token. A token is valid for an hour and a backfill takes longer: a refused one is replaced."""
+        """Send with a token. It is valid for an hour and a backfill takes longer, so a refused token is replaced."""
         if self._token is not None:
             try:
                 return self._send(method, path, body)

@@ -23,7 +23,7 @@ OVER = ("success", "failed")
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks of a backfill.
+    """The options of a backfill.
 
     Attributes:
         start: first service date.
@@ -31,8 +31,8 @@ class Request:
         train: whether each week also trains and judges a challenger.
         publish: whether each week also publishes its snapshot.
         activate: whether a published release may become the active one.
-        include_late: whether rows count that arrived after the lateness allowed.
-        cascade: whether to go on to the last week that is built.
+        include_late: whether rows that arrived after the lateness are accepted, too.
+        cascade: whether to rebuild all later weeks, up to the last one that is built.
     """
 
     start: date
@@ -45,14 +45,14 @@ class Request:
 
     @property
     def conf(self) -> dict[str, bool]:
-        """The parameters of each weekly run of the DAG."""
+        """The parameters of each weekly DAG run."""
         names = ("train", "publish", "activate", "include_late")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What a backfill would do.
+    """A planned backfill.
 
     Attributes:
         plan: its weeks, and the partitions it replaces and makes stale.
@@ -73,11 +73,16 @@ class Planned:
 def plan(request: Request, profile: Profile, domain: Domain) -> Planned:
     """Plan a backfill from the tables and the ledger. Changes nothing, starts no Spark.
 
+    Args:
+        request: its options.
+        profile: the runtime profile.
+        domain: the domain file.
+
     Raises:
-        PipelineError: the range is not whole weeks, or something is to be activated that is not published.
+        PipelineError: the range is not whole weeks, or `activate` is set without `publish`.
     """
     if request.activate and not request.publish:
-        raise PipelineError("--activate without --publish: nothing would be published that could become active")
+        raise PipelineError("--activate without --publish: no release would be made. Add --publish, or drop --activate")
     partitions = delta.rows_by_partition(profile, domain)
     end = max(request.end, staleness.built_until(partitions, domain)) if request.cascade else request.end
     releases = delta.releases(profile, domain)
@@ -88,16 +93,24 @@ def plan(request: Request, profile: Profile, domain: Domain) -> Planned:
 
 
 def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:
-    """Run every week of [start, end) as a backfill of its own, oldest first. Stop at the first that fails.
+    """Run one backfill per week of [start, end), oldest first, until one fails.
 
-    One backfill of all weeks would begin the next week before the failure of this one is seen, and leave it half done.
+    A single backfill of all weeks would begin the next week before the failure of this one is noticed.
 
-    The services that `up` started are used if they run. Otherwise a scheduler is started for the purpose. Its schedules
-    are off, so that unpausing the DAG for the backfill does not start its ordinary weekly run.
+    If Airflow is up (`services.up`), it is used. Otherwise an Airflow is started for the backfill. Its schedules are
+    off, so that unpausing the DAG does not start its ordinary weekly run.
+
+    Args:
+        home: where the embedded services keep their state.
+        dag: id of the weekly DAG.
+        start: first service date.
+        end: service date after the last.
+        conf: parameters of each DAG run, see `Request.conf`.
+        progress: prints the lines of the jobs.
 
     Raises:
-        PipelineError: a run failed (the message holds the last lines of its jobs), Airflow refused the backfill, or
-            another backfill or an ordinary run is in progress.
+        PipelineError: a DAG run failed (the message has the last lines of its jobs), Airflow refused the backfill, or
+            another backfill or an ordinary weekly run is in progress.
     """
     services.require_no_backfill(home)
     home.prepare()
@@ -138,13 +151,13 @@ def _run_weeks(airflow: Airflow, dag: str, start: date, end: date, conf: dict, p
         progress.say(f"week {week}: {state}")
         if state != "success":
             raise PipelineError(
-                f"week {week} failed, later weeks were not begun. Its last lines:\n{progress.last_words()}\n"
-                f"Logs: {logs.folder}. Mend the cause and run the same backfill again."
+                f"week {week} failed, later weeks were not begun. Its last lines:\n{progress.last_lines()}\n"
+                f"Logs: {logs.folder}. Correct the cause and run the same backfill again."
             )
 
 
 def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: LogFiles, progress: Progress) -> str:
-    """Backfill one week, show what its jobs say, return the run's state."""
+    """Backfill one week, print the lines of its jobs, and return the state of the DAG run."""
     date_of_run = f"{week}T00:00:00Z"
     request = {
         "dag_id": dag,
@@ -154,7 +167,7 @@ def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: LogFiles
         "reprocess_behavior": "completed",
         "max_active_runs": 1,
     }
-    # Unavailable: another process held SQLite. Airflow has undone what it began, and the caller may try again.
+    # Unavailable: another process had locked SQLite. Airflow has rolled back, so the call can be repeated.
     number = airflow.call_until(HTTPStatus.SERVICE_UNAVAILABLE, "POST", "/backfills", request)["id"]
     query = f"run_type=backfill&logical_date_gte={date_of_run}&logical_date_lte={date_of_run}"
     while True:
@@ -166,12 +179,15 @@ def _run_week(airflow: Airflow, dag: str, week: date, conf: dict, logs: LogFiles
             _close(airflow, airflow.call("GET", f"/backfills/{number}"))
             return over[0]
         if not runs and airflow.call("GET", f"/backfills/{number}")["completed_at"]:
-            raise PipelineError(f"backfill {number} of {dag} made no run for {week}: is another in progress for it?")
+            raise PipelineError(
+                f"backfill {number} of {dag} made no DAG run for {week}: wait for the run of this week that is in "
+                "progress, then try again"
+            )
         time.sleep(2)
 
 
 def _close(airflow: Airflow, backfill: dict) -> None:
-    """Close a backfill whose runs are over; the scheduler does so every half minute, and allows one at a time."""
+    """Close a backfill whose DAG runs have ended. Only one may be open, and the scheduler closes them with a delay."""
     try:
         if backfill["completed_at"] is None:
             airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
@@ -181,27 +197,27 @@ def _close(airflow: Airflow, backfill: dict) -> None:
 
 
 def _end_leftovers(airflow: Airflow, dag: str) -> None:
-    """End the runs that an interrupted backfill or demo left open, which a scheduler would resume.
+    """End the DAG runs that an interrupted backfill or demo left open, because the scheduler would resume them.
 
     Raises:
-        PipelineError: another run is open, such as this week's, which waits for late rows. A scheduler would go on with
-            it beside the backfill. Only a person may end it, because nothing would run it again.
+        PipelineError: another DAG run is open, such as this week's, which waits for late rows. The scheduler would
+            resume it during the backfill. A person must decide to end it, because it would not be started again.
     """
-    for left in airflow.call("GET", f"/backfills?dag_id={dag}&order_by=-id&limit=20")["backfills"]:
-        _close(airflow, left)
+    for backfill in airflow.call("GET", f"/backfills?dag_id={dag}&order_by=-id&limit=20")["backfills"]:
+        _close(airflow, backfill)
     runs = airflow.call("GET", f"/dags/{dag}/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
     others = [run["dag_run_id"] for run in runs if not is_leftover(run)]
     if others:
         raise PipelineError(
-            f"{dag} has runs that are not over: {', '.join(others)}. `make up` goes on with them, and a backfill may "
-            "run beside it; or mark them there as failed first"
+            f"{dag} has DAG runs that have not ended: {', '.join(others)}. Start Airflow with `make up`, which resumes "
+            "them, and backfill then; or mark them as failed there"
         )
     for run in runs:
         airflow.call("PATCH", f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'])}", {"state": "failed"})
 
 
 def is_leftover(run: dict) -> bool:
-    """Whether a run is of a backfill, or of the demo, whose runs are dated an hour into Monday (`dags_test.run`)."""
+    """Whether a DAG run is of a backfill, or of the demo, whose runs are dated Monday 01:00 (`dags_test.run`)."""
     demo = run["run_type"] == "manual" and str(run["logical_date"]).endswith("T01:00:00Z")
     return run["run_type"] == "backfill" or demo
 
@@ -210,5 +226,5 @@ def _require_unpaused(airflow: Airflow, dag: str) -> None:
     if airflow.dag(dag)["is_paused"]:
         raise PipelineError(
             f"{dag} is paused in the Airflow that `make up` started, so a backfill would wait for ever. "
-            "Unpause it there (which starts its weekly schedule too), or `make down` first."
+            "Unpause it there (which also starts its weekly schedule), or run `make down` first."
         )

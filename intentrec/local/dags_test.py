@@ -1,6 +1,6 @@
-"""Runs of a weekly DAG by Airflow's own `airflow dags test`, in this terminal and without a scheduler.
+"""Execute a weekly DAG with `airflow dags test`, in this terminal and without a scheduler.
 
-Airflow takes ten seconds to start, so one process makes several runs:
+Airflow takes ten seconds to start, so one process makes several DAG runs:
 
     python -m intentrec.local.dags_test DAG DATE CONF [DATE CONF ...]
 """
@@ -23,21 +23,27 @@ def dag_of(config: Path) -> str:
     """The weekly DAG of a domain file.
 
     Raises:
-        PipelineError: it has none, and the one of another file would run with that file's settings.
+        PipelineError: it has none, because the file is not in conf/.
     """
     if config.resolve().parent != ROOT / "conf":
-        raise PipelineError(f"{config}: Airflow has a weekly DAG for files of {ROOT / 'conf'} only: put it there")
+        raise PipelineError(f"{config}: Airflow has a weekly DAG only for files of {ROOT / 'conf'}: put it there")
     return f"intentrec_weekly_{config.stem}"
 
 
 def run(home: Home, dag: str, runs: Sequence[tuple[date, dict]], progress: Progress) -> None:
-    """Run `dag` for each week that ends at the date (or the range that its conf names) and show what the jobs say.
+    """Make one DAG run per entry of `runs`, in order, and print the lines of the jobs.
 
-    A run is dated Monday 01:00, an hour into the next week. Midnight is the date of that week's own scheduled or
-    backfilled run, and a second run of that date would replace its record.
+    A DAG run is dated Monday 01:00, an hour into the next week. The scheduled or backfilled run of that week is dated
+    midnight, and a second run of the same date would replace its record.
+
+    Args:
+        home: where the embedded services keep their state.
+        dag: id of the weekly DAG.
+        runs: the end of each week, and the parameters of its DAG run, which may name another range.
+        progress: prints the lines.
 
     Raises:
-        PipelineError: a task failed; the message holds its last lines. Later runs were not begun.
+        PipelineError: a task failed; the message has its last lines. Later DAG runs were not begun.
     """
     log = home.logs / f"{dag}_{runs[-1][0]}.jsonl"
     command = [sys.executable, "-m", "intentrec.local.dags_test", dag]
@@ -64,12 +70,12 @@ def run(home: Home, dag: str, runs: Sequence[tuple[date, dict]], progress: Progr
             processes.stop_tree(process.pid)
             raise
     if status:
-        said = progress.last_words() or "    (no job said anything)"
-        raise PipelineError(f"run of {dag} failed. Its last lines:\n{said}\nEverything: {log}")
+        lines = progress.last_lines() or "    (no job printed a line)"
+        raise PipelineError(f"run of {dag} failed. Its last lines:\n{lines}\nWhole log: {log}")
 
 
 def main(dag: str, *runs: str) -> None:
-    """Run `dag` for each pair of a date and a JSON configuration, in this process; stop at the first that fails."""
+    """Make a DAG run for each pair of a date and JSON parameters, in this process, until one fails."""
     from airflow.cli import cli_parser
 
     parser = cli_parser.get_parser()

@@ -1,4 +1,4 @@
-"""The demo: data, then the weekly DAG through Airflow, then what came of it on one screen."""
+"""The demo: make the data, execute the weekly DAG through Airflow, and print a summary."""
 
 import json
 import os
@@ -28,39 +28,52 @@ from intentrec.reports.run_page import METRICS
 from intentrec.storage.runs import ledger, write_text
 from intentrec.storage.warehouse import Fingerprint
 
-Interval = tuple[date, date]
+Interval = tuple[date, date]  # service dates [start, end)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the demo runs: the history as one range that neither trains nor publishes, then ordinary weeks."""
+    """The DAG runs of the demo: the history as one range without training and publication, then ordinary weeks.
+
+    Attributes:
+        start: first service date.
+        history_weeks: weeks of the history; may be 0.
+        weekly_runs: ordinary weeks after the history.
+    """
 
     start: date
     history_weeks: int
     weekly_runs: int
 
     @property
-    def history(self) -> tuple[date, date] | None:
-        """The range loaded at once, if any."""
+    def history(self) -> Interval | None:
+        """The range that is loaded at once, if any."""
         return (self.start, self.start + WEEK * self.history_weeks) if self.history_weeks else None
 
     @property
-    def weeks(self) -> list[tuple[date, date]]:
+    def weeks(self) -> list[Interval]:
         """The intervals of the weekly runs."""
         first = self.start + WEEK * self.history_weeks
         return [(first + WEEK * number, first + WEEK * (number + 1)) for number in range(self.weekly_runs)]
 
     @property
-    def intervals(self) -> list[tuple[date, date]]:
-        """All of them in the order they run."""
+    def intervals(self) -> list[Interval]:
+        """All intervals, in the order of their DAG runs."""
         return [*([self.history] if self.history else []), *self.weeks]
 
 
 def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulate: bool) -> None:
-    """Make the data, run the weekly DAG over the schedule, and print the summary.
+    """Make the data, execute the weekly DAG over the schedule, and print the summary.
+
+    Args:
+        home: where the embedded services keep their state.
+        profile: the runtime profile.
+        config: the domain file.
+        schedule: the DAG runs.
+        simulate: whether to simulate the data; else they are in the domain's data folder.
 
     Raises:
-        PipelineError: a step failed; the message says which, and ends with what it said.
+        PipelineError: a step failed; the message says which, and has its last lines.
     """
     if simulate and not (ROOT / "simulator").is_dir():
         raise PipelineError(
@@ -73,8 +86,8 @@ def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulat
     domain, dag = load_domain(config), dags_test.dag_of(config)
     began, progress = datetime.now(UTC), Progress()
     progress.say(f"preparing Airflow under {home.airflow}")
-    with ThreadPoolExecutor(1) as beside:
-        ready = beside.submit(home.prepare)
+    with ThreadPoolExecutor(1) as pool:
+        ready = pool.submit(home.prepare)
         if simulate:
             progress.say(f"simulating {schedule.start}..{schedule.intervals[-1][1]}")
             _simulate(home, config, schedule)
@@ -88,13 +101,13 @@ def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulat
     progress.say(f"{dag}, one after the other: " + ", ".join(f"{start}..{end}" for start, end in schedule.intervals))
     dags_test.run(home, dag, runs, progress)
     progress.say("adding up the tables")
-    checksums = table_sums(config, home)
-    changed = remember(home, domain, checksums)
+    checksums = table_checksums(config, home)
+    changed = store_checksums(home, domain, checksums)
     show(home, profile, domain, schedule.intervals, began, checksums, changed)
 
 
-def remember(home: Home, domain: Domain, checksums: Mapping[str, Fingerprint]) -> list[str] | None:
-    """Keep the checksums for the next demo. Returns the tables that differ from the last demo's; None at first."""
+def store_checksums(home: Home, domain: Domain, checksums: Mapping[str, Fingerprint]) -> list[str] | None:
+    """Store the checksums for the next demo, and return the tables that differ from the last demo's; None at first."""
     file = home.path / "demo" / f"{domain.domain}-checksums.json"
     new = {name: [each.rows, each.checksum] for name, each in checksums.items()}
     old = json.loads(file.read_text()) if file.exists() else None
@@ -110,8 +123,8 @@ def _simulate(home: Home, config: Path, schedule: Schedule) -> None:
         raise PipelineError("the simulator failed; its message is above")
 
 
-def table_sums(config: Path, home: Home) -> dict[str, Fingerprint]:
-    """Rows and checksum of every table but the ledger, from a process of its own that starts Spark.
+def table_checksums(config: Path, home: Home) -> dict[str, Fingerprint]:
+    """Rows and checksum of every table but the ledger, computed by a separate process, because it starts Spark.
 
     Raises:
         PipelineError: that process failed.
@@ -134,19 +147,29 @@ def show(
     sums: Mapping[str, Fingerprint],
     changed: list[str] | None,
 ) -> None:
-    """Print the summary of the runs over `intervals` since `began`; `changed` as `remember` returns it."""
+    """Print the summary of a demo.
+
+    Args:
+        home: where the embedded services keep their state.
+        profile: the runtime profile.
+        domain: the domain file.
+        intervals: intervals of the DAG runs.
+        began: when the demo began; earlier attempts are not shown.
+        sums: rows and checksum by table.
+        changed: tables that differ from the last demo's; None at first.
+    """
     facts = [run_facts.collect(profile, domain, *interval) for interval in intervals]
     console.rule(f"{domain.domain}: {len(intervals)} runs of the weekly DAG")
     console.print(_tasks(profile, domain, facts, began))
-    console.print(_outcomes(facts))
-    console.print(_tables(facts, sums))
+    console.print(_rows_in(facts))
+    console.print(_rows_out(facts, sums))
     for each in facts:
         if each.gate:
             console.print(_gate(each))
             console.print(*(f"  {reason}" for reason in each.gate.get("reasons", [])), sep="\n", markup=False)
     if changed is not None:
         same = "no table changed" if not changed else f"[red]changed: {', '.join(changed)}[/red]"
-        console.print(f"\nAgainst the run before: {same}.")
+        console.print(f"\nCompared with the demo before: {same}.")
     console.print("\nWhere to look next")
     for each in facts:
         page = run_page.path(profile, domain, each.start, each.end)
@@ -168,17 +191,17 @@ def _tasks(profile: Profile, domain: Domain, facts: Sequence[Facts], began: date
         cells = []
         for each in facts:
             mine = [row for row in rows if (row["job"], row["start"], row["end"]) == (job, each.start, each.end)]
-            cells.append(_outcome(mine[-1]) if mine else "not asked for")
+            cells.append(_seconds_and_status(mine[-1]) if mine else "not asked for")
         table.add_row(job, *cells)
     return table
 
 
-def _outcome(row: Mapping) -> str:
+def _seconds_and_status(row: Mapping) -> str:
     seconds = f"{row['seconds'] or 0:.1f}"
     return seconds if row["status"] == "succeeded" else f"{seconds} {row['status']}"
 
 
-def _outcomes(facts: Sequence[Facts]) -> Table:
+def _rows_in(facts: Sequence[Facts]) -> Table:
     table = grid("Rows in", "raw rows", *_weeks(facts))
     for key in (
         "events.read",
@@ -191,7 +214,7 @@ def _outcomes(facts: Sequence[Facts]) -> Table:
     return table
 
 
-def _tables(facts: Sequence[Facts], sums: Mapping[str, Fingerprint]) -> Table:
+def _rows_out(facts: Sequence[Facts], sums: Mapping[str, Fingerprint]) -> Table:
     table = grid("Rows out", "table", *_weeks(facts), "in the table", "checksum")
     for name in TABLES:
         if name in sums:

@@ -13,7 +13,7 @@ from intentrec.config import ROOT, home
 from intentrec.errors import PipelineError
 
 BIN = Path(sys.executable).parent
-# One writer of tables and one training at a time: each takes the whole of a small machine.
+# One writer of tables and one training at a time, because each uses all of a small machine.
 POOLS = {
     "warehouse": {"slots": 1, "description": "jobs that write tables", "include_deferred": False},
     "gpu": {"slots": 1, "description": "training", "include_deferred": False},
@@ -30,18 +30,18 @@ class Home:
 
     @classmethod
     def here(cls) -> "Home":
-        """What INTENTREC_HOME, AIRFLOW_PORT and MLFLOW_PORT name."""
+        """The home of INTENTREC_HOME, AIRFLOW_PORT and MLFLOW_PORT, or of their defaults."""
         names = {"airflow_port": "AIRFLOW_PORT", "mlflow_port": "MLFLOW_PORT"}
         return cls(home(), **{field: int(os.environ[name]) for field, name in names.items() if os.environ.get(name)})
 
     @property
     def airflow(self) -> Path:
-        """AIRFLOW_HOME."""
+        """Airflow's folder, its AIRFLOW_HOME."""
         return self.path / "airflow"
 
     @property
     def logs(self) -> Path:
-        """Output of the services and of runs, whole."""
+        """Folder of the whole output of services and DAG runs."""
         return self.path / "logs"
 
     @property
@@ -69,7 +69,7 @@ class Home:
             "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.passwords_file),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
-            # Five processes write to it. On a busy machine one waits for another longer than SQLite's five seconds.
+            # Five processes write to it. On a busy machine, a wait can exceed SQLite's default of five seconds.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow}/airflow.db?timeout=60",
             "LOGGING__BASE_LOG_FOLDER": str(self.airflow / "logs"),
             "LOGGING__JSON_LOGS": "True",
@@ -78,8 +78,8 @@ class Home:
             "API__BASE_URL": self.airflow_url,
             "API__WORKERS": "1",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "15",
-            # A task waits minutes for an API server that is busy, or not up yet after an outage. Otherwise it would
-            # fail for good after an outage that has used up its retry.
+            # A task waits minutes for an API server that is busy or still starting. Otherwise an outage could use up
+            # the task's retries.
             "WORKERS__EXECUTION_API_TIMEOUT": "60",
             "WORKERS__EXECUTION_API_RETRIES": "8",
             **settings,
@@ -142,7 +142,8 @@ class Home:
 
 
 def _write_private(file: Path, text: str) -> None:
-    half = file.with_name(f".{file.name}.{os.getpid()}")
-    half.touch(mode=0o600)
-    half.write_text(text)
-    half.replace(file)
+    """Write a file that only its owner can read; a concurrent reader sees the old content or the new."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.touch(mode=0o600)
+    partial.write_text(text)
+    partial.replace(file)

@@ -1,4 +1,4 @@
-"""What the jobs of an Airflow run print, read from Airflow's log records and shown as it comes."""
+"""The lines that the jobs of a DAG run print, read from Airflow's log records and printed as they arrive."""
 
 import json
 import time
@@ -12,14 +12,14 @@ _NOT_OUTPUT = ("Tmp dir root location", "Running command:", "Output:", "Command 
 
 
 class Progress:
-    """Prints the jobs' lines with the time since the start, and keeps the last lines of everything they printed."""
+    """Prints the jobs' lines with the time since the start, and keeps the last `keep` lines of their whole output."""
 
     def __init__(self, keep: int = 40) -> None:
         self._clock = time.monotonic()
         self.tail: deque[str] = deque(maxlen=keep)
 
     def feed(self, record: str) -> None:
-        """Take one JSON log record. Print it if a job said it; other records are Airflow's own."""
+        """Take one JSON log record of Airflow. Print it if it holds a line of a job."""
         try:
             fields = json.loads(record)
             event, logger = str(fields["event"]), fields.get("logger", "")
@@ -27,18 +27,18 @@ class Progress:
             return
         if not logger.endswith(_OUTPUT) or event.startswith(_NOT_OUTPUT):
             return
-        said = text_of(event)
-        self.tail.append(said or event)
-        if said:
-            self.say(said)
+        line = text_of(event)
+        self.tail.append(line or event)
+        if line:
+            self.say(line)
 
     def say(self, text: str) -> None:
         """Print a line with the time since the start."""
         minutes, seconds = divmod(int(time.monotonic() - self._clock), 60)
         print(f"{minutes:3d}:{seconds:02d} {text}", flush=True)
 
-    def last_words(self) -> str:
-        """The last lines, for the message of a failure."""
+    def last_lines(self) -> str:
+        """The last lines, indented, for the message of a failure."""
         return "\n".join(f"    {line}" for line in self.tail)
 
 

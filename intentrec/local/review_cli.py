@@ -1,6 +1,7 @@
-"""Decisions on the command line: approve or reject a version, or go back to the release before.
+"""Decisions on the command line: approve or reject a version, or roll back to the previous release.
 
-Each decision is an attempt in the run ledger, like a job's, under the name of the person's account on this machine.
+Each decision is recorded in the run ledger, as a job's attempt is. The name of the person is that of the account on
+this machine.
 """
 
 import getpass
@@ -21,17 +22,23 @@ SETTLE = "settle"
 
 
 def review(config: Path, verdict: str, version: str, reason: str) -> None:
-    """Approve or reject a version, or act on what was set by hand in the registry (`settle`).
+    """Approve or reject a version, or record what was set by hand in the registry.
+
+    Args:
+        config: the domain file.
+        verdict: approve, reject or settle.
+        version: number of the version; not used to settle.
+        reason: why; not used to settle.
 
     Raises:
-        PipelineError: no such verdict or version, no reason, or the registry's state forbids it.
+        PipelineError: there is no such verdict or version, the reason is missing, or the version cannot be decided now.
     """
     registry = Registry(load_profile(), load_domain(config))
     if verdict == SETTLE:
-        said = settle(registry)
-        print("\n".join(said) or "nothing was set by hand")
-        if said:
-            _how_to_publish(config, registry.champion())
+        lines = settle(registry)
+        print("\n".join(lines) or "nothing was set by hand")
+        if lines:
+            _print_publication(config, registry.champion())
         return
     if verdict not in VERDICTS:
         raise PipelineError(f"{verdict!r} is none of {', '.join([*VERDICTS, SETTLE])}")
@@ -43,11 +50,16 @@ def review(config: Path, verdict: str, version: str, reason: str) -> None:
         run.note = record(registry, found, VERDICTS[verdict], reason, getpass.getuser(), datetime.now(UTC))
         run.say(run.note)
     if verdict == "approve":
-        _how_to_publish(config, found)
+        _print_publication(config, found)
 
 
 def rollback(config: Path, reason: str, to: str = "") -> None:
-    """Go back to the release before the active one, or to the release `to`.
+    """Roll back to the release before the active one, or to the release `to`.
+
+    Args:
+        config: the domain file.
+        reason: why.
+        to: id of a release; empty for the one before the active one.
 
     Raises:
         PipelineError: see `intentrec.registry.rollback.rollback`.
@@ -58,7 +70,8 @@ def rollback(config: Path, reason: str, to: str = "") -> None:
         run.say(str(run.note))
 
 
-def _how_to_publish(config: Path, champion: Version | None) -> None:
+def _print_publication(config: Path, champion: Version | None) -> None:
+    """Print when a champion publishes, and the command that publishes its week now."""
     if champion is not None:
         start, end = champion.trained_for - WEEK, champion.trained_for
         print(

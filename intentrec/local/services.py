@@ -17,7 +17,7 @@ from intentrec.local.home import BIN, Home
 
 
 def up_marker(home: Home) -> str:
-    """Marker of what `up` started."""
+    """Marker of the processes that `up` started."""
     return f"{home.path}:up"
 
 
@@ -27,21 +27,25 @@ def backfill_marker(home: Home) -> str:
 
 
 def paused_note(home: Home, dag: str) -> Path:
-    """A file that exists while a backfill has unpaused a paused DAG. Whoever finds one pauses the DAG again."""
+    """A file that exists while a backfill has unpaused a paused DAG, so that the DAG is paused again afterwards."""
     return home.airflow / "paused" / dag
 
 
 def require_no_backfill(home: Home) -> None:
-    """Raise a PipelineError while a backfill has an Airflow of its own, with which another would share one database."""
+    """Check that no backfill has started its own Airflow, because another one would share its database.
+
+    Raises:
+        PipelineError: a backfill has.
+    """
     if processes.marked(backfill_marker(home)):
         raise PipelineError(
-            "a backfill is running with an Airflow of its own, and two Airflows would share one database: wait for its "
-            "end. If it was interrupted, `make down` stops what it left"
+            "a backfill is running with an Airflow of its own, and two Airflows would share one database: wait until "
+            "it has ended. If it was interrupted, `make down` stops its processes"
         )
 
 
 def up(home: Home, profile: Profile) -> None:
-    """Start both services unless they run, wait until they answer, say where they are.
+    """Start both services unless they run, wait until they respond, and print their addresses.
 
     Raises:
         PipelineError: a backfill is running, a port is in use, or a service did not start.
@@ -86,14 +90,18 @@ def wait_for_airflow(home: Home, marker: str) -> None:
     """Wait until every part of Airflow is healthy.
 
     Raises:
-        PipelineError: it stopped, or was not ready within five minutes.
+        PipelineError: it stopped, or was not healthy within five minutes.
     """
     airflow = Airflow(home)
     _wait(f"Airflow at {home.airflow_url}", airflow.healthy, marker, home.logs / "airflow.log")
 
 
 def require_free(port: int) -> None:
-    """Raise a PipelineError if something listens on the port already."""
+    """Check that a port is free.
+
+    Raises:
+        PipelineError: a program listens on it.
+    """
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise PipelineError(
@@ -102,7 +110,7 @@ def require_free(port: int) -> None:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -125,7 +133,7 @@ def _answers(url: str) -> bool:
         answer = httpx.get(url, timeout=5, follow_redirects=True, trust_env=False)
     except httpx.HTTPError:
         return False
-    return answer.is_success or answer.status_code == HTTPStatus.UNAUTHORIZED  # it asks for the password: it is there
+    return answer.is_success or answer.status_code == HTTPStatus.UNAUTHORIZED  # it runs and asks for the password
 
 
 def _wait(what: str, ready: Callable[[], bool], marker: str, log: Path, patience: float = 300) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from rich import box
 from rich.console import Console
@@ -10,30 +10,49 @@ from rich.table import Table
 
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import Domain
+from intentrec.contracts import TABLES
 from intentrec.interactions.preview import Shift
 from intentrec.logging import SHORT_ID
 from intentrec.monitoring.costs import Cost, Estimate
-from intentrec.monitoring.staleness import Plan
+from intentrec.monitoring.staleness import WRITES, Plan
 from intentrec.storage.runs import Run
 
-# The job that rebuilds each column's table: its staleness is the column's.
-COLUMNS = {
-    "engagement_events": "ingest",
-    "quarantine": "ingest",
-    "catalog": "ingest",
-    "interactions": "build_interactions",
-    "title_state": "build_interactions",
-    "sequences": "build_sequences",
-    "recommendations": "publish",
-}
-OPTIONAL = ("quarantine", "catalog", "recommendations")  # a week may have none of these
-AS_OF = ("title_state", "sequences", "recommendations")
+# Tables that `status` shows.
+SHOWN = (
+    "engagement_events",
+    "quarantine",
+    "catalog",
+    "interactions",
+    "title_state",
+    "sequences",
+    "recommendations",
+)
+OPTIONAL = ("quarantine", "catalog", "recommendations")  # a week may have no rows of these
+WRITER = {table: job for job, tables in WRITES.items() for table in tables}
+WIDTH = 200  # of output to a file, so that no column is cut
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def grid(title: str, *columns: str) -> Table:
+    """A titled table whose columns after the first hold numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table
 
 
 def plan(
     found: Plan, partitions: Mapping[str, Mapping[date, int]], cost: Estimate, publish: bool, activate: bool
 ) -> None:
-    """Print a backfill's plan: what it replaces, what is stale after it, what it takes, what it leaves unpublished."""
+    """Print the plan of a backfill.
+
+    Args:
+        found: its weeks, and the partitions that it replaces and makes stale.
+        partitions: rows that exist now, by table and partition date.
+        cost: the estimated seconds of its jobs.
+        publish: whether it publishes its weeks.
+        activate: whether a published release may become the active one.
+    """
     console.print(f"Weeks to rebuild: {len(found.intervals)}, oldest first")
     for start, end in found.intervals:
         console.print(f"  [{start}, {end})", markup=False)
@@ -54,14 +73,14 @@ def plan(
         active = "becomes the active one, unless one of a later date is active" if activate else "stays inactive"
         console.print(f"Each week is published. Its release {active}{'' if activate else ' (see --activate)'}.")
     else:
-        held = ", ".join(str(day) for day in found.stale.get("releases", [])) or "none later"
-        console.print(f"Nothing is published: the releases keep the rows that they name. Stale releases as of: {held}.")
+        days = ", ".join(str(day) for day in found.stale.get("releases", [])) or "none later"
+        console.print(f"Nothing is published: the releases keep the rows that they name. Stale releases as of: {days}.")
     for warning in found.warnings:
         console.print(f"Warning: {warning}")
 
 
 def week_costs(domain: Domain, week: date, costs: Sequence[Cost]) -> None:
-    """Print what every attempt over a week cost, read, wrote and refused."""
+    """Print the attempts over a week: seconds, tables read and written, rows refused."""
     if not costs:
         console.print(f"{domain.domain}: no attempt over the week of {week} is in the ledger")
         return
@@ -100,9 +119,16 @@ def status(
 ) -> None:
     """Print rows by week and table: `*` stale, `!` the last attempt failed its audit, `-` missing.
 
-    A release is optional, so its absence is not marked.
+    A release is optional, so a missing one is not marked.
+
+    Args:
+        domain: the domain file.
+        partitions: rows by table and partition date.
+        stale: pairs of job and week, from `staleness.stale_weeks`.
+        refused: pairs of job and week, from `staleness.refused_weeks`.
+        releases: rows of the table `releases`.
     """
-    days = [day - DAY if table in AS_OF else day for table in COLUMNS for day in partitions.get(table, {})]
+    days = [day - _shift(name) for name in SHOWN for day in partitions.get(name, {})]
     if not days:
         console.print(f"{domain.domain}: no tables yet")
         return
@@ -110,26 +136,30 @@ def status(
     table = grid(
         f"{domain.domain}: rows by week; * stale (an input changed since), ! failed its audit, - missing",
         "week",
-        *COLUMNS,
+        *SHOWN,
         "release",
     )
     week = first
     while week <= last:
-        cells = [_cell(name, job, week, partitions, stale, refused) for name, job in COLUMNS.items()]
+        cells = [_cell(name, week, partitions, stale, refused) for name in SHOWN]
         table.add_row(str(week), *cells, _release(week + WEEK, releases))
         week += WEEK
     console.print(table)
 
 
+def _shift(name: str) -> timedelta:
+    """From a date of a week to its partition date: a snapshot is dated the day after."""
+    return DAY if TABLES[name].partition == "as_of" else timedelta(0)
+
+
 def _cell(
     name: str,
-    job: str,
     week: date,
     partitions: Mapping[str, Mapping[date, int]],
     stale: set[tuple[str, date]],
     refused: set[tuple[str, date]],
 ) -> str:
-    shift = DAY if name in AS_OF else 0 * DAY
+    shift, job = _shift(name), WRITER[name]
     rows = sum(count for day, count in partitions.get(name, {}).items() if week + shift <= day < week + WEEK + shift)
     mark = ("*" if (job, week) in stale else "") + ("!" if (job, week) in refused else "")
     nothing = "" if name in OPTIONAL else "-"
@@ -142,7 +172,7 @@ def _release(as_of: date, releases: Iterable[Mapping]) -> str:
 
 
 def rules_preview(found: Shift, run: Run) -> None:
-    """Print how changed rules shift the labels: shares, then where they go."""
+    """Print how changed rules shift the labels: the share of each label, then the changes from label to label."""
     before, after = found.before, found.after
     title = f"{run.domain.domain} [{run.start}, {run.end}): action types"
     shares = grid(title, "label", "stored", "share", "tried", "share", "shift")
@@ -169,18 +199,6 @@ def _partitions(
 ) -> Table:
     table = grid(title, "table", "partitions", "from", "to", "rows")
     for name, days in chosen.items():
-        held = sum(partitions.get(name, {}).get(day, 0) for day in days)
-        table.add_row(name, str(len(days)), str(min(days)), str(max(days)), f"{held:,}" if held else "")
-    return table
-
-
-WIDTH = 200  # of output that is no terminal: a log must not cut columns
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
-
-
-def grid(title: str, *columns: str) -> Table:
-    """A titled table whose columns after the first hold numbers."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+        rows = sum(partitions.get(name, {}).get(day, 0) for day in days)
+        table.add_row(name, str(len(days)), str(min(days)), str(max(days)), f"{rows:,}" if rows else "")
     return table

@@ -1,6 +1,5 @@
 """Inject faults into the pipeline and check that it recovers: `python -m tests.chaos crash` and `... outages`."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from intentrec.config import home
 from intentrec.errors import PipelineError
+from intentrec.local import processes
 from intentrec.local.progress import Progress
 from tests.chaos import crash as jobs
 from tests.chaos import outages as airflow
@@ -22,11 +22,8 @@ Out = Annotated[Path, typer.Option(help="folder of the page and its data")]
 
 
 @app.callback(help=__doc__)
-def _interruptible() -> None:
-    """End a command as Ctrl-C does when its terminal is closed or it is terminated: it stops what it started."""
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(name) is signal.SIG_DFL:  # nohup ignores it
-            signal.signal(name, signal.default_int_handler)
+def _callback() -> None:
+    processes.interruptible()
 
 
 @app.command()
@@ -45,13 +42,13 @@ def crash(
 
 @app.command()
 def outages(
-    weeks: Annotated[int, typer.Option(help="weeks of the one run")] = 3,
+    weeks: Annotated[int, typer.Option(help="weeks of the DAG run")] = 3,
     times: Annotated[int, typer.Option(help="number of kills, each during another task")] = 6,
     seed: Seed = 1,
     users: Users = 40,
     out: Out = RESULTS,
 ) -> None:
-    """Kill Airflow's scheduler and all that it started during a run. Afterwards every table must be as without."""
+    """Kill Airflow's scheduler and its tasks during a DAG run. Afterwards every table must be as without kills."""
     report = airflow.outages(home() / "outages" / f"{seed}-{times}", weeks, times, seed, users, Progress())
     options = f"--weeks {weeks} --times {times} --seed {seed} --users {users}"
     publish(report, "outages", f"python -m tests.chaos outages {options}", out)

@@ -1,8 +1,8 @@
 """Run complete weeks under random faults, and compare them with the same weeks run without faults.
 
 A first week without faults comes before them, because the first training, gate and publication need earlier data.
-After every fault each table must be wholly as before the job or wholly as after it. After the rerun every table must
-equal the reference, nothing may be registered or published twice, and a training that left a checkpoint must have
+After every fault, each table must be as before the job or as after it, never a mixture. After the rerun, every table
+must equal the reference, nothing may be registered or published twice, and a training with a checkpoint must have
 continued from it.
 """
 
@@ -23,6 +23,7 @@ import yaml
 from intentrec.calendar import WEEK
 from intentrec.config import ROOT
 from intentrec.contracts import RELEASES, RUN_LEDGER, TABLES
+from intentrec.entry import SKIPPED
 from intentrec.errors import PipelineError
 from intentrec.local.progress import Progress
 from intentrec.registry.versions import Registry
@@ -32,14 +33,14 @@ from tests.chaos.report import Report
 
 JOBS = ("ingest", "build_interactions", "build_sequences", "train", "gate", "publish")
 FIRST_WEEK_JOBS = JOBS[:3]
-RESUMED = ("going on after epoch", "were trained before")  # what a training prints if it does not begin anew
+RESUMED = ("continuing after epoch", "were trained before")  # what a training prints if it continues
 OFTEN_SUCCEEDS = (TWO_RUNS, WORKER_KILLED)  # faults under which a job usually succeeds
 RELEASE_COLUMNS = ("release_id", "as_of", "active")  # the other columns of a release differ between homes
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the run without faults left after each job of each week, and the seconds of each job."""
+    """The state of the tables after each job of each week without faults, and the seconds of each job."""
 
     states: Mapping[tuple[date, str], Mapping[str, str]]
     seconds: Mapping[str, float]
@@ -58,7 +59,7 @@ def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: P
 
     Raises:
         PipelineError: a table was neither as before nor as after a job, or not as in the reference after the rerun; a
-            training began anew beside its checkpoint; or a job failed without a fault. The message names the fault.
+            training began anew despite a checkpoint; or a job failed without a fault. The message names the fault.
     """
     progress.say("a first week without faults")
     reference, faulty = pair_of_homes(home, 1 + weeks, users, seed, FIRST_WEEK_JOBS)
@@ -92,9 +93,9 @@ def crash(home: Path, weeks: int, times: int, seed: int, users: int, progress: P
 
 
 def plan(weeks: list[date], times: int, seed: int) -> Iterator[tuple[date, str, list[Fault]]]:
-    """Each job of each week with its faults: `times` faults in equal shares, their kind and moment drawn.
+    """Each job of each week with its faults: `times` faults in equal shares, with random kinds and moments.
 
-    Faults under which the job usually succeeds come last, because after a success no work is left to disturb.
+    Faults under which the job usually succeeds come last, because after a success no work is left.
     """
     rnd = random.Random(seed)
     steps = [(week, job) for week in weeks for job in JOBS]
@@ -108,13 +109,13 @@ def plan(weeks: list[date], times: int, seed: int) -> Iterator[tuple[date, str, 
 def pair_of_homes(home: Path, weeks: int, users: int, seed: int, jobs: Sequence[str] = ()) -> tuple[Service, Service]:
     """Two homes in an empty folder, a reference and a faulty one, with the same small world in their landing zones.
 
-    In both, `jobs` have processed the first week.
+    In both, `jobs` have processed the first week. For the other arguments see `crash`.
 
     Raises:
         PipelineError: the folder is not empty, or the simulator or a job failed.
     """
     if home.exists() and any(home.iterdir()):
-        raise PipelineError(f"{home} is not empty; remove it: the homes that are compared are made there")
+        raise PipelineError(f"{home} is not empty; remove it, because two new homes are made there")
     config = _small_domain(home)
     reference, faulty = Service(home / "reference", config), Service(home / "faulty", config)
     first = reference.domain.calendar.history_start
@@ -162,13 +163,13 @@ def _require_atomic(found: Mapping[str, str], before: Mapping[str, str], after: 
 
 
 def require_resumed(checkpoints: list[Path], output: str) -> bool:
-    """Whether a training had checkpoints before it; `output` is what it printed.
+    """Whether a training had checkpoints when it began; `output` is what it printed.
 
     Raises:
-        PipelineError: it had, and began anew.
+        PipelineError: it had, but began anew.
     """
     if checkpoints and not _says_resumed(output):
-        raise PipelineError(f"a training began anew beside {checkpoints[0]}")
+        raise PipelineError(f"a training began anew despite the checkpoint {checkpoints[0]}")
     return bool(checkpoints)
 
 
@@ -184,7 +185,7 @@ def run_job(service: Service, job: str, start: date, end: date | None = None) ->
     """
     command = service.command(job, start, end)
     done = subprocess.run(command, cwd=ROOT, env=service.environment(), capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 99):
+    if done.returncode not in (0, SKIPPED):
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
         raise PipelineError(f"{job} of {start} failed without a fault:\n{tail}")
     return done.stdout

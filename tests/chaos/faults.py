@@ -1,4 +1,4 @@
-"""Inject one fault into a job. The job must survive it or fail with a clear message; the machine is left as it was."""
+"""Inject one fault into a job, tell how the job ended, and undo the fault's effect on the machine."""
 
 import os
 import random
@@ -19,6 +19,7 @@ import yaml
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_file
 from intentrec.contracts import ENGAGEMENT_EVENTS, INTERACTIONS, SEQUENCES, Table
+from intentrec.entry import SKIPPED
 from intentrec.errors import PipelineError
 from intentrec.logging import UNEXPECTED
 from intentrec.storage import delta
@@ -84,7 +85,7 @@ class Service:
 
     @property
     def log(self) -> Path:
-        """What the last job that `inject` started printed."""
+        """Output of the last job that `inject` started."""
         return self.home / "job.log"
 
     def command(self, job: str, start: date, end: date | None = None) -> list[str]:
@@ -103,7 +104,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. If time decides, it is injected after the share `moment` of the job's undisturbed seconds."""
+    """One fault. A kill happens after the share `moment` of the seconds that the job takes without faults."""
 
     kind: str
     job: str
@@ -136,7 +137,7 @@ class _Started:
 
 
 def inject(service: Service, fault: Fault, seconds: float) -> Outcome:
-    """Run the job of a fault under it, then undo what the fault did to the machine.
+    """Run a job under a fault, then undo what the fault did to the machine.
 
     Args:
         service: where the job runs.
@@ -172,15 +173,15 @@ def _kill(service: Service, fault: Fault, seconds: float) -> Outcome:
 
     while not due() and started.job.poll() is None:
         time.sleep(0.02)
-    for victim in VICTIMS[fault.kind](started.job.pid):
+    for process in TARGETS[fault.kind](started.job.pid):
         with suppress(psutil.NoSuchProcess):
-            victim.send_signal(signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
     return _outcome(service, fault, _wait(started))
 
 
 def _checkpoint_times(service: Service) -> set[int]:
     """When the checkpoints were written, in nanoseconds."""
-    with suppress(FileNotFoundError):  # deleted at this moment, with the end of its training
+    with suppress(FileNotFoundError):  # a training that ends deletes its checkpoint
         return {path.stat().st_mtime_ns for path in service.checkpoints()}
     return set()
 
@@ -212,7 +213,8 @@ def _worker(pid: int) -> list[psutil.Process]:
     return _descendants(pid, "pyspark.daemon")[-1:]
 
 
-VICTIMS: dict[str, Callable[[int], list[psutil.Process]]] = {
+# Kind of fault -> the processes to kill, given the job's process id.
+TARGETS: dict[str, Callable[[int], list[psutil.Process]]] = {
     JOB_KILLED: _tree,
     TRAINER_KILLED: _tree,
     JVM_KILLED: _jvm,
@@ -231,7 +233,7 @@ def _start(
         environment["INTENTREC_PROFILE"] = str(profile)
 
     def limit() -> None:
-        if largest_file:  # a write fails as on a full disk, for files beyond this size in bytes
+        if largest_file:  # a write to a file beyond this size (bytes) fails as on a full disk
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     # Through a pipe: the limit on file sizes would also apply to a log that the job writes itself.
@@ -248,10 +250,10 @@ def _start(
 def _wait(started: _Started) -> int:
     """The exit status of a job, once none of its processes is left."""
     status = started.job.wait()
-    for left in _of_session(started.job.pid):  # a process that outlives its parent must not go on writing
+    for process in _of_session(started.job.pid):  # a process that outlives its parent must not go on writing
         with suppress(psutil.NoSuchProcess):
-            left.kill()
-            left.wait(10)
+            process.kill()
+            process.wait(10)
     if started.log is not None:
         started.log.wait()
     return status
@@ -269,7 +271,7 @@ def _of_session(session: int) -> list[psutil.Process]:
 def _outcome(service: Service, fault: Fault, status: int) -> Outcome:
     text = service.log.read_text(errors="replace")
     messages = [line for line in text.splitlines() if "FAILED" in line and UNEXPECTED not in line]
-    if status in (0, 99):
+    if status in (0, SKIPPED):
         return Outcome(fault, SUCCEEDED)
     if status < 0:
         return Outcome(fault, KILLED)
@@ -295,7 +297,7 @@ def _lose_file(service: Service, fault: Fault) -> Outcome:
 
 
 def _run_twice(service: Service, fault: Fault) -> Outcome:
-    """Start the job twice. One succeeds; the other finds the same rows already there, or says that another run won."""
+    """Run the job twice at once. One must succeed; the other finds equal rows, or fails because of the first."""
     other = subprocess.Popen(
         service.command(fault.job, fault.week),
         cwd=ROOT,

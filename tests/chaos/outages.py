@@ -1,8 +1,8 @@
-"""Kill Airflow's scheduler at random moments of one run of the weekly DAG, and compare with the same jobs alone.
+"""Kill Airflow's scheduler at random moments of a DAG run, and compare the tables with those of the same jobs alone.
 
-With the scheduler dies everything that it started: the running task, its job and the job's JVM. The rest of Airflow is
-then stopped, and all of it is started again, as a person would do. The run must succeed, by itself or after its failed
-tasks were cleared, and leave the same tables as the jobs without faults.
+A kill includes everything that the scheduler started: the running task, its job and the job's JVM. Then the rest of
+Airflow is stopped and all of it is started again, as a person would do. The DAG run must succeed, by itself or after
+its failed tasks are cleared, and give the same tables as the jobs without faults.
 """
 
 import random
@@ -35,7 +35,7 @@ BY_ITSELF, CLEARED = "continued by itself", "continued after it was cleared"  # 
 
 
 def outages(home: Path, weeks: int, times: int, seed: int, users: int, progress: Progress) -> Report:
-    """Run `weeks` weeks as one range: by the jobs alone, and by an Airflow whose scheduler is killed `times` times.
+    """Process `weeks` weeks as one range, by the jobs alone and by an Airflow whose scheduler is killed `times` times.
 
     Args:
         home: an empty folder.
@@ -46,8 +46,8 @@ def outages(home: Path, weeks: int, times: int, seed: int, users: int, progress:
         progress: prints what is done.
 
     Raises:
-        PipelineError: the run failed although its failed tasks were cleared, or its tables differ from the reference;
-            or there are more kills than jobs.
+        PipelineError: there are more kills than jobs, the DAG run failed although its failed tasks were cleared, or its
+            tables differ from the reference.
     """
     if times > len(JOBS):
         raise PipelineError(f"{times} kills of {len(JOBS)} tasks: each task is hit once at most")
@@ -83,14 +83,14 @@ def outages(home: Path, weeks: int, times: int, seed: int, users: int, progress:
 
 
 def plan(week: date, times: int, seed: int) -> list[Fault]:
-    """The kills in the order of their tasks, each in another task; task and moment are drawn."""
+    """The kills in the order of their tasks, each in another task; tasks and moments are random."""
     rnd = random.Random(seed)
     hit = rnd.sample(JOBS, times)
     return [Fault(SCHEDULER_KILLED, job, week, rnd.uniform(0.05, 1.0)) for job in JOBS if job in hit]
 
 
 class AirflowRun:
-    """A run of the DAG in an Airflow that is killed and started again; `seconds` is what each job takes."""
+    """A DAG run in an Airflow that is killed and started again; `seconds` are those of each job without faults."""
 
     def __init__(self, service: Service, progress: Progress, seconds: dict[str, float]) -> None:
         self.home = Home(service.home, services.free_port())
@@ -101,7 +101,7 @@ class AirflowRun:
         self._airflow = Airflow(self.home)
 
     def begin(self, conf: dict[str, str]) -> None:
-        """Start Airflow and the run."""
+        """Start Airflow and the DAG run."""
         self.home.prepare()
         self._start()
         self._airflow.call("PATCH", f"/dags/{DAG}", {"is_paused": False})
@@ -139,7 +139,7 @@ class AirflowRun:
         return "\n".join(path.read_text(errors="replace") for path in sorted(folder.glob("attempt=*.log")))
 
     def finish(self) -> None:
-        """Wait for the end of the run.
+        """Wait for the end of the DAG run.
 
         Raises:
             PipelineError: it failed.
@@ -173,12 +173,12 @@ class AirflowRun:
 def kill_scheduler(marker: str) -> int:
     """Kill the scheduler and its descendants with SIGKILL. Returns the number of processes."""
     killed = 0
-    while victims := _scheduler(marker):
-        killed += len(victims)
-        for victim in victims:
+    while found := _scheduler(marker):
+        killed += len(found)
+        for process in found:
             with suppress(psutil.NoSuchProcess):
-                victim.send_signal(signal.SIGKILL)
-        psutil.wait_procs(victims, timeout=10)
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(found, timeout=10)
     return killed
 
 

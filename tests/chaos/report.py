@@ -1,4 +1,4 @@
-"""What a run of faults gave: a table on the terminal, `robustness.json`, and the page `robustness.md` made from it."""
+"""The results of fault injection: a table on the terminal, `robustness.json`, and its page `robustness.md`."""
 
 import json
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ Part = Literal["crash", "outages"]
 
 @dataclass
 class Report:
-    """The outcome of every fault of a run, and how many trainings continued from a checkpoint."""
+    """The outcome of every fault, and the number of trainings that continued from a checkpoint."""
 
     seed: int
     outcomes: list[Outcome] = field(default_factory=list)
@@ -38,7 +38,14 @@ class Report:
 
 
 def publish(report: Report, part: Part, command: str, folder: Path = RESULTS) -> None:
-    """Print the counts; replace the part's results in the folder's JSON file and write the page anew."""
+    """Print the counts, store them in the folder's JSON file, and write the page.
+
+    Args:
+        report: the outcomes.
+        part: which results of the file they replace.
+        command: the command that made them, for the page.
+        folder: of the JSON file and the page.
+    """
     results: dict[str, Any] = {
         "command": command,
         "code": code_version(),

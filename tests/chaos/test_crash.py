@@ -1,4 +1,4 @@
-"""The plan of the faults, the results page, and a short run of weeks under faults."""
+"""The plan of the faults, the results page, and a short series of weeks under faults."""
 
 import json
 from datetime import date, timedelta
@@ -38,7 +38,7 @@ def test_a_plan_spreads_its_faults_over_all_jobs(weeks: int, times: int, seed: i
     assert steps == list(plan(starts, times, seed))
 
 
-def test_it_runs_in_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("something")
     with pytest.raises(PipelineError, match="is not empty"):
         crash(tmp_path, 1, 1, 0, 10, Progress())
@@ -71,8 +71,8 @@ def test_the_published_page_is_made_from_its_data() -> None:
 
 
 @pytest.fixture
-def warmer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -> None:
-    """Run the first week and the reruns in this process, except training, whose output tells whether it continued."""
+def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -> None:
+    """Run the first week and the reruns in this process, except training, whose output must be captured."""
 
     def run(service: Service, job: str, start: date, end: date | None = None) -> str:
         if job == "train" or (start != service.domain.calendar.history_start and service.home.name == "reference"):
@@ -91,7 +91,7 @@ def warmer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession)
 
 @pytest.mark.extended
 @pytest.mark.timeout(900)
-@pytest.mark.usefixtures("warmer")
+@pytest.mark.usefixtures("in_this_process")
 def test_a_week_under_faults_equals_the_week_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreting: dict[str, str]
 ) -> None:
@@ -103,11 +103,11 @@ def test_a_week_under_faults_equals_the_week_without(
     assert len({outcome.fault.kind for outcome in report.outcomes}) == 3
     assert "failed without a message" not in endings
     assert {"killed", "failed with a message"} <= endings
-    assert report.resumed == 1  # the trainer is killed when a checkpoint is written, whenever that is
+    assert report.resumed == 1  # a trainer is killed as soon as it writes a checkpoint
 
 
 @pytest.mark.extended
-def test_a_trainer_that_is_killed_beside_its_checkpoint_continues_from_it(tmp_path: Path, streaming: Domain) -> None:
+def test_a_killed_trainer_continues_from_its_checkpoint(tmp_path: Path, streaming: Domain) -> None:
     small = world.domain_of(streaming).model_dump(mode="json")
     small["training"] |= {"epochs": 10, "patience": 10}
     domain = Domain.model_validate(small)

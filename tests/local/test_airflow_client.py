@@ -71,7 +71,7 @@ def test_another_refusal_is_final(airflow: Airflow) -> None:
     assert len(Refusing.asked) == 1
 
 
-def test_a_token_that_is_over_is_replaced_once(airflow: Airflow) -> None:
+def test_an_expired_token_is_replaced_once(airflow: Airflow) -> None:
     Refusing.answers = [200, 401, 200, 401]
     assert airflow.call("POST", "/backfills", {}) == {"id": 7}
     assert airflow.call("POST", "/backfills", {}) == {"id": 7}, "refused with the old token, taken with a new one"
@@ -81,7 +81,7 @@ def test_a_token_that_is_over_is_replaced_once(airflow: Airflow) -> None:
     assert (len(Refusing.asked), Refusing.logins) == (5, 3)
 
 
-def test_a_server_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_server_that_does_not_respond_is_named(tmp_path: Path) -> None:
     home = Home(tmp_path, 9)  # the port of "discard", where nothing listens
     home.passwords_file.parent.mkdir(parents=True)
     home.passwords_file.write_text(json.dumps({"admin": "secret"}))

@@ -13,7 +13,7 @@ from intentrec.local.dags_test import dag_of
 def test_a_file_that_no_dag_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be planned by its own settings, and run by those of the file of that name in conf/."""
     shutil.copy(ROOT / "conf" / "streaming.yaml", tmp_path)
-    with pytest.raises(PipelineError, match=r"streaming\.yaml: Airflow has a weekly DAG for files of .*conf only"):
+    with pytest.raises(PipelineError, match=r"streaming\.yaml: Airflow has a weekly DAG only for files of .*conf"):
         dag_of(tmp_path / "streaming.yaml")
     monkeypatch.chdir(ROOT)
     assert dag_of(Path("conf/streaming.yaml")) == "intentrec_weekly_streaming"

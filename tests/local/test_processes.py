@@ -44,7 +44,7 @@ def test_stop_leaves_nothing(tmp_path: Path, then: str) -> None:
     assert service.wait() is not None
 
 
-def test_a_service_is_seen_from_its_first_moment(tmp_path: Path) -> None:
+def test_a_service_has_its_marker_as_soon_as_start_returns(tmp_path: Path) -> None:
     """Without the wait for its environment, one of a hundred or so is not."""
     for number in range(400):
         marker = f"test:{tmp_path}:{number}"
@@ -55,7 +55,7 @@ def test_a_service_is_seen_from_its_first_moment(tmp_path: Path) -> None:
         assert seen == marker
 
 
-def test_stop_touches_nobody_else(tmp_path: Path) -> None:
+def test_stop_ends_no_other_process(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         assert processes.stop(f"test:{tmp_path}") == 0

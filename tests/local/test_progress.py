@@ -45,7 +45,7 @@ def test_the_tail_is_bounded() -> None:
     progress = Progress(keep=2)
     for number in range(5):
         progress.feed(record(f"line {number}"))
-    assert progress.last_words() == "    line 3\n    line 4"
+    assert progress.last_lines() == "    line 3\n    line 4"
 
 
 def test_log_files_give_every_new_line_once(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_version_is_approved_from_the_command_line(make: Registering, typed: C
     assert typed("review", "settle").stdout == "nothing was set by hand\n"
 
 
-def test_a_release_is_taken_back_from_the_command_line(make: Registering, typed: Callable) -> None:
+def test_a_release_is_rolled_back_from_the_command_line(make: Registering, typed: Callable) -> None:
     for name, day in (("a", T1), ("b", T2)):
         make.registry.promote(make(name, day))
     path = make.run("publish", T2).warehouse + "/releases"
@@ -95,7 +95,7 @@ def test_a_release_is_taken_back_from_the_command_line(make: Registering, typed:
 
 
 @pytest.mark.parametrize("reason", ["""it's "bad"; $(touch pwned) `ls`""", ""])
-def test_make_hands_the_reason_over_as_it_is(reason: str, tmp_path: Path) -> None:
+def test_make_passes_the_reason_unchanged(reason: str, tmp_path: Path) -> None:
     """With a stand-in for `intentrec` that shows its arguments; the environment counts as ready."""
     shutil.copy(ROOT / "Makefile", tmp_path / "Makefile")
     bin_folder = tmp_path / ".venv" / "bin"

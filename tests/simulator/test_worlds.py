@@ -135,7 +135,7 @@ def test_in_the_null_world_nothing_depends_on_history_or_intent(worlds: dict[str
     assert abs(taste_stability(worlds["null"])) < 0.1
 
 
-def test_in_the_intent_world_both_matter(worlds: dict[str, World]) -> None:
+def test_in_the_intent_world_history_and_intent_have_an_effect(worlds: dict[str, World]) -> None:
     assert genre_agreement(worlds["intent"]) > 20
     assert second_order(worlds["intent"]) > 4.5
     assert intent_dependence(worlds["intent"]) < 1e-9
