@@ -83,7 +83,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(streaming: Domain, sequenc
     torch.rand(100)
     lines: list[str] = []
     parts = train(domain, sequences, tmp_path / "parts", lines.append)
-    assert lines[0] == "going on after epoch 2"
+    assert lines[0] == "continuing after epoch 2"
     assert losses(parts) == losses(whole)
     for name in ("model.safetensors", "model.json"):
         assert (parts.directory / name).read_bytes() == (whole.directory / name).read_bytes()
@@ -131,7 +131,7 @@ def test_resumed_inside_an_epoch_equals_uninterrupted(
     lines: list[str] = []
     parts = train(domain, sequences, tmp_path / "parts", lines.append)
     epoch, step = saved[killed_after - 1]
-    assert lines[0] == f"going on after epoch {epoch}, step {step}"
+    assert lines[0] == f"continuing after epoch {epoch}, step {step}"
     steps = max(step for epoch, step in saved if epoch == 1)
     assert steps > 1
     assert len(saved) == len(set(saved)) == 3 * (steps + 1), "no step is made twice"

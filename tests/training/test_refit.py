@@ -86,7 +86,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         train(of, sequences, tmp_path / "parts", stop)
     again: list[str] = []
     parts = train(of, sequences, tmp_path / "parts", again.append)
-    assert again[0].startswith("going on after epoch")
+    assert again[0].startswith("continuing after epoch")
     trained = [line for line in [*seen, *again] if line.startswith("epoch")]
     assert len(trained) == len({line.split("  ")[0] + str("val" in line) for line in trained}), "no epoch twice"
     assert curve(parts) == curve(whole)
