@@ -165,7 +165,7 @@ def _tally(counts: Counts, cell: Callable[[Value], Hashable]) -> Counter[Hashabl
     return found
 
 
-def beyond(found: Iterable[Drift]) -> list[Drift]:
+def drifted(found: Iterable[Drift]) -> list[Drift]:
     """The features above their bound, the highest index first."""
     return sorted((each for each in found if each.beyond), key=lambda each: -(each.index or 0))
 

@@ -76,7 +76,8 @@ def settle(registry: Registry) -> list[str]:
     for version in registry.versions():
         if version.review in _DONE and version.gate not in _DONE[version.review]:
             tags = registry.tags(version)
-            by = BY_HAND if "reviewed_at" in tags else tags.get("reviewed_by", BY_HAND)  # else of an older review
+            # With `reviewed_at`, `reviewed_by` is the person of an earlier review.
+            by = BY_HAND if "reviewed_at" in tags else tags.get("reviewed_by", BY_HAND)
             try:
                 reason = tags.get("review_reason", "").strip() or NO_REASON
                 said.append(record(registry, version, version.review, reason, by, datetime.now(UTC)))

@@ -86,7 +86,7 @@ def curves(history: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     quality.set(xlabel="epoch", ylabel="MRR on the validation days")
     for axes in (loss, quality):
         axes.legend(frameon=False)
-        _open(axes)
+        _hide_frame(axes)
     return figure
 
 
@@ -97,10 +97,10 @@ def intent_accuracy(results: Mapping[str, Result], intents: Sequence[str]) -> "F
     for place, system in enumerate(("challenger", *INTENT_NAIVE_BASELINES)):
         values = [results[system].metrics.get(f"intent_{intent}_accuracy", 0.0) for intent in intents]
         axes.bar([x + 0.27 * (place - 1) for x in range(len(intents))], values, 0.25, label=system)
-    axes.set_xticks(range(len(intents)), [_plain(intent) for intent in intents])
+    axes.set_xticks(range(len(intents)), [_escaped(intent) for intent in intents])
     axes.set(ylabel="accuracy on next events", ylim=(0, 1))
     axes.legend(frameon=False)
-    _open(axes)
+    _hide_frame(axes)
     return figure
 
 
@@ -113,7 +113,7 @@ def systems(results: Mapping[str, Result]) -> "Figure":
     bars = axes.barh(names, [rows[name] for name in names])
     axes.bar_label(bars, fmt="%.4f", padding=3)
     axes.set(xlabel="NDCG@10, week ahead")
-    _open(axes)
+    _hide_frame(axes)
     return figure
 
 
@@ -129,7 +129,7 @@ def clusters(embedding_UP: NDArray, cluster_U: NDArray[np.integer], labels: Sequ
     axes = figure.subplots()
     for k, label in enumerate(labels):
         mine = place_U2[cluster_U == k]
-        axes.scatter(mine[:, 0], mine[:, 1], s=9, color=f"C{k % 10}", label=_plain(label))
+        axes.scatter(mine[:, 0], mine[:, 1], s=9, color=f"C{k % 10}", label=_escaped(label))
     axes.set(xticks=[], yticks=[], title=f"Intent embeddings (t-SNE) of {len(place_U2):,} users, by cluster")
     figure.legend(frameon=False, fontsize=8, loc="outside right upper", markerscale=2)
     return figure
@@ -142,12 +142,12 @@ def attention(
     figure = _figure(12, 1.5 + 0.4 * len(labels))
     spread, profile = figure.subplots(1, 2, width_ratios=(1, 1.4))
     spread.boxplot(list(attention_UM.T), whis=(1, 99), showfliers=False)
-    spread.set_xticks(range(1, len(names) + 1), [_plain(name) for name in names])
+    spread.set_xticks(range(1, len(names) + 1), [_escaped(name) for name in names])
     spread.set(ylabel="attention weight", title="Users (box: quartiles, whiskers: 1 % to 99 %)")
     mean_KM = np.stack([attention_UM[cluster_U == k].mean(axis=0) for k in range(len(labels))])
     shown = profile.imshow(mean_KM, aspect="auto", cmap="Blues", vmin=0)
-    profile.set_xticks(range(len(names)), [_plain(name) for name in names])
-    profile.set_yticks(range(len(labels)), [_plain(label) for label in labels], fontsize=7)
+    profile.set_xticks(range(len(names)), [_escaped(name) for name in names])
+    profile.set_yticks(range(len(labels)), [_escaped(label) for label in labels], fontsize=7)
     profile.set(title="Mean by cluster")
     for k, m in np.ndindex(*mean_KM.shape):
         colour = "white" if mean_KM[k, m] > 0.6 * mean_KM.max() else "black"
@@ -163,12 +163,12 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _open(axes: "Axes") -> None:
+def _hide_frame(axes: "Axes") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _plain(text: str) -> str:
-    """A text from outside: matplotlib would read what stands between two dollar signs as a formula."""
+def _escaped(text: str) -> str:
+    """The text with escaped dollar signs, between which matplotlib would read a formula."""
     return text.replace("$", r"\$")
 
 

@@ -9,13 +9,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from intentrec.reports import markdown
 
 
-def render(template: str, **values: Any) -> str:
-    """The text of a template of this package, such as `run_page.html.jinja`.
+def render(template: str, package: str = "intentrec.reports", **values: Any) -> str:
+    """The text of a template.
 
     Values in HTML templates are escaped. Markdown templates get their tables from `markdown.table`, and show texts from
     outside by the filter `code`.
+
+    Args:
+        template: file name, such as `run_page.html.jinja`.
+        package: the package whose folder holds the template.
+        values: the template's variables by name.
     """
-    return _environment().get_template(template).render(**values)
+    return _environment(package).get_template(template).render(**values)
 
 
 def number(value: Any) -> str:
@@ -46,9 +51,9 @@ def percent(value: float) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(package: str) -> Environment:
     made = Environment(
-        loader=PackageLoader("intentrec.reports", "."),
+        loader=PackageLoader(package, "."),
         autoescape=lambda name: not (name or "").endswith(".md.jinja"),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from intentrec.config import Domain, Profile
 from intentrec.monitoring import weeks as facts
-from intentrec.monitoring.drift import beyond
+from intentrec.monitoring.drift import drifted
 from intentrec.monitoring.trend import COUNT, DAYS, INDEX, SHARE, Series, sections
 from intentrec.monitoring.weeks import Newest, Week
 from intentrec.reports import charts, templates
@@ -57,7 +57,7 @@ def html(
         newest=newest,
         now=now.strftime("%Y-%m-%d %H:%M UTC"),
         headline=headline(weeks),
-        drifted=beyond(weeks[-1].drift) if weeks else [],
+        drifted=drifted(weeks[-1].drift) if weeks else [],
         sections=[
             (section, [panel(each, days, section.unit) for each in section.series])
             for section in sections(weeks, domain)
@@ -71,11 +71,11 @@ def headline(weeks: Sequence[Week]) -> str:
     if not weeks:
         return "no week has been built yet"
     last = weeks[-1]
-    drifted = beyond(last.drift)
+    features = drifted(last.drift)
     measured = [each for each in last.drift if each.index is not None]
     parts = [f"{len(weeks)} week{'s' * (len(weeks) != 1)}, the latest from {last.start}"]
-    if drifted:
-        parts.append(f"{len(drifted)} of {len(measured)} model inputs drifted beyond the bound")
+    if features:
+        parts.append(f"{len(features)} of {len(measured)} model inputs drifted beyond the bound")
     else:
         parts.append("no drift beyond the bound" if measured else "too little data to measure drift")
     if last.failed:

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import psutil
 import torch
 
 from intentrec.config import ROOT
+from intentrec.reports import templates
 
 RESULTS = ROOT / "lab" / "results"
 # Section of the page -> the module whose `values` turns its results into what the template shows.
@@ -67,18 +67,11 @@ def publish(section: str, results: dict[str, Any], folder: Path = RESULTS) -> st
 
 def render(content: dict[str, Any]) -> str:
     """The page with the sections that have results."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
     sections = {
         name: importlib.import_module(module).values(content[name]) if name in content else None
         for name, module in SECTIONS.items()
     }
-    text = environment.get_template("benchmarks.md.jinja").render(sections, results=content)
+    text = templates.render("benchmarks.md.jinja", "lab.benchmarks", **sections, results=content)
     return text.rstrip("\n") + "\n"
 
 

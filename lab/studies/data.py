@@ -84,7 +84,7 @@ class Data:
 
     @classmethod
     def of(cls, run: Run) -> "Data":
-        """Read it.
+        """Read the tables of a run.
 
         Raises:
             PipelineError: a table does not exist.
@@ -97,7 +97,7 @@ class Data:
 
 
 def tables(name: str, study: Study, progress: Progress) -> Data:
-    """Build the tables below `lab/homes/NAME` of the home, unless they are those of data, settings and code; open them.
+    """Open the tables below `lab/homes/NAME` of the home; first build them if data, settings or code have changed.
 
     Raises:
         PipelineError: a job failed; its output stands above.

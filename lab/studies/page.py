@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from intentrec.reports import templates
 from intentrec.reports.markdown import table
 from intentrec.reports.plots import SHOWN
 from lab.studies.study import System
@@ -19,13 +19,6 @@ Line: TypeAlias = Mapping[str, Any]
 Lift: TypeAlias = Mapping[str, float]
 Outcomes: TypeAlias = dict[tuple[str, ...], dict[str, tuple[str, Lift]]]  # row -> study -> verdict and lift
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    keep_trailing_newline=True,
-    autoescape=False,
-)
 HEADINGS = {
     "1": "Table 1: baselines. Relative to TransAct",
     "2": "Table 2: architecture, and controls. Relative to V1",
@@ -89,7 +82,7 @@ def page_of(name: str, summary: Line, known: Mapping[str, System], figures: Mapp
         "primary_table": _primary(summary["alignment"], intents),
         "contradictions_table": _contradictions(summary["alignment"], intents),
     }
-    return TEMPLATES.get_template("study.md.jinja").render(values).rstrip("\n") + "\n"
+    return templates.render("study.md.jinja", "lab.studies", **values).rstrip("\n") + "\n"
 
 
 def paper_table(lines: Sequence[Line], number: str, intents: Sequence[str]) -> str:
@@ -233,8 +226,8 @@ def write_outcomes(folder: Path) -> None:
     tables = {system: _outcome_table(["over"], over, studies) for system, over in shipped.items()}
     tables["claims"] = _outcome_table(["claim", "system", "over"], by_claim, studies)
     values = {"sure": f"{SIGNIFICANCE:g}", "counted": _counted(claims, studies), **tables}
-    text = TEMPLATES.get_template("outcomes.md.jinja").render(values)
-    (folder / "outcomes.md").write_text(text, encoding="utf-8")
+    text = templates.render("outcomes.md.jinja", "lab.studies", **values)
+    (folder / "outcomes.md").write_text(text + "\n", encoding="utf-8")
 
 
 def _counted(claims: Outcomes, studies: Mapping[str, Line]) -> dict[str, int]:

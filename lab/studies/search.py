@@ -26,7 +26,7 @@ def tuned(study: Study, data: Data, system: System, out: Path, trials: Path, say
         data: only rows before the judged week are read.
         system: the system to tune.
         out: folder of runs; a finished search is kept there as `SYSTEM-tuning.json`.
-        trials: folder for the trials of an unfinished search, one SQLite file per system, so two can run at once.
+        trials: folder for the trials of an unfinished search, one SQLite file per system.
         say: receives a line per trial.
     """
     middle = {key: sum(getattr(study.search, key)) / 2 for key in SEARCHED}

@@ -12,7 +12,7 @@ from tests.model import world
 from tests.registry.world import domain_of
 
 
-def test_measures_a_training_and_tells(streaming: Domain, tmp_path: Path) -> None:
+def test_measures_a_training(streaming: Domain, tmp_path: Path) -> None:
     rows, cutoff = world.learnable_weeks(5, 20, 3), (world.START + timedelta(weeks=3)).date()
     write_deltalake(f"{tmp_path}/{SEQUENCES.name}", rows, partition_by=["as_of"])
     write_deltalake(f"{tmp_path}/{CATALOG.name}", world.catalog(24), partition_by=["snapshot_date"])

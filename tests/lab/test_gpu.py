@@ -31,7 +31,7 @@ def test_counts_operations() -> None:
     assert abs(counter.get_total_flops() / expected - 1) < 0.05
 
 
-def test_page_has_a_row_per_run() -> None:
+def test_page_has_a_row_per_measurement() -> None:
     run = {"dim": 64, "titles": 1000, "sampled": 0, "parameters": 5, "tokens": 10, "seconds": 0.5}
     run |= {"tokens_per_second": 20.0, "tflops": 100.0, "mfu": 0.25, "peak_gb": 1.5}
     failed = {"dim": 512, "titles": 1000, "error": "out of memory"}

@@ -26,7 +26,7 @@ def bins(counts: dict[int, int]) -> dict[tuple[str, str], int]:
     return {("bin", str(number)): rows for number, rows in counts.items()}
 
 
-def test_by_hand() -> None:
+def test_index_by_hand() -> None:
     # (0.75 - 0.5) ln 1.5 + (0.25 - 0.5) ln 0.5
     assert stability_index([50, 50], [30, 10]) == pytest.approx(0.25 * log(1.5) + 0.25 * log(2))
     assert stability_index([50, 50], [30, 10]) == pytest.approx(0.274653, abs=1e-6)
@@ -36,7 +36,7 @@ def test_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 1000)), min_size=1, max_size=20))
-def test_it_is_the_relative_entropy_both_ways(counts: list[tuple[int, int]]) -> None:
+def test_index_is_the_symmetric_relative_entropy(counts: list[tuple[int, int]]) -> None:
     expected, observed = zip(*counts, strict=True)
     assume(min(expected) / sum(expected) > 1e-4)
     assume(min(observed) / sum(observed) > 1e-4)
@@ -52,7 +52,7 @@ def test_equal_shares_are_no_drift_whatever_their_size(counts: list[int], times:
 
 
 @given(COUNTS, st.lists(st.integers(0, 1000), min_size=20, max_size=20))
-def test_it_is_never_negative_and_the_same_both_ways(expected: list[int], other: list[int]) -> None:
+def test_index_is_not_negative_and_symmetric(expected: list[int], other: list[int]) -> None:
     observed = other[: len(expected)]
     assume(sum(observed))
     index = stability_index(expected, observed)
@@ -61,7 +61,7 @@ def test_it_is_never_negative_and_the_same_both_ways(expected: list[int], other:
 
 
 @given(st.lists(st.integers(50, 1000), min_size=2, max_size=12), st.data())
-def test_it_grows_with_the_rows_that_move(counts: list[int], data: st.DataObject) -> None:
+def test_index_grows_with_the_moved_rows(counts: list[int], data: st.DataObject) -> None:
     source = data.draw(st.integers(0, len(counts) - 1))
     target = data.draw(st.integers(0, len(counts) - 1).filter(lambda cell: cell != source))
 
@@ -85,7 +85,7 @@ def test_numbers_that_shift_further_drift_more(rows: dict[int, int], shift: int)
     assert shifted(100) >= shifted(shift) >= 0
 
 
-def test_a_row_of_nothing_cannot_be_compared() -> None:
+def test_an_empty_distribution_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="without rows"):
         stability_index([1, 2], [0, 0])
     with pytest.raises(ValueError, match="shorter"):
@@ -157,7 +157,7 @@ def test_few_rows_are_not_measured(streaming: Domain) -> None:
     assert of_kind(streaming, film=1000).index == 0
 
 
-def test_a_week_never_looks_at_itself_or_later(streaming: Domain) -> None:
+def test_drift_compares_with_earlier_weeks_only(streaming: Domain) -> None:
     profiles = week_of(streaming, film=1500, show=100)
     middle = sorted(profiles)[1]
     (found,) = [each for each in drift.drift(middle, profiles, streaming) if each.feature == "kind"]

@@ -89,7 +89,7 @@ def test_a_cascade_goes_on_to_the_last_week_of_any_table(streaming: Domain) -> N
     assert staleness.built_until({}, streaming) == FIRST
 
 
-def test_a_gap_before_the_range_is_said(streaming: Domain) -> None:
+def test_a_gap_before_the_range_is_reported(streaming: Domain) -> None:
     found = staleness.plan(week(8), week(9), streaming, PARTITIONS)
     assert found.warnings == [f"no title_state as of {week(8)}: the weeks before are missing, so begin with them"]
     assert found.rebuilt == found.stale == {}

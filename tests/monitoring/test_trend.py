@@ -146,7 +146,7 @@ def test_a_chart_has_gaps_where_nothing_was_measured() -> None:
     assert shown.uri == charts.svg_uri(figure), "the same data make the same bytes"
 
 
-def test_charts_of_little() -> None:
+def test_charts_of_few_values() -> None:
     two = [FIRST, FIRST + WEEK]
     nothing = charts.weekly(two, [0, 0], None, "0.00%")
     assert {y for _, y in drawn(nothing)["values"]} == {0}, "all on one line"

@@ -34,7 +34,7 @@ def test_an_older_date_becomes_active_only_if_told(activate: bool, even_if_older
     assert active(updated(rows, release("a", OLD), activate, even_if_older)) == wanted
 
 
-def test_not_to_be_activated() -> None:
+def test_publication_without_activation() -> None:
     assert active(updated([], release("a", OLD), activate=False)) == []
 
 

@@ -122,7 +122,7 @@ def test_the_page_is_kept_beside_the_report_and_in_mlflow(reviewed: Reviewed) ->
     assert json.loads((file.parent / "gate.json").read_text())["means"]
 
 
-def test_the_jobs_ask_and_record(
+def test_the_jobs_request_and_record_a_review(
     reviewed: Reviewed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, environment = files_of(reviewed.home.profile, reviewed.home.domain, tmp_path)

@@ -53,7 +53,7 @@ def test_a_kill_while_the_database_is_made_leaves_none(profile: Profile, streami
     assert made.exists()
 
 
-def test_a_full_disk_is_told_where_plots_are_copied(judged: Judged, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_when_plots_are_copied(judged: Judged, tmp_path: Path) -> None:
     client_of(judged.profile)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))

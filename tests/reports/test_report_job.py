@@ -127,7 +127,7 @@ def test_labels_alone_can_drift(put: Callable, profile: Profile, streaming: Doma
     assert [(each["on"], each["success"]) for each in kept["findings"]] == [("genres", False)]
 
 
-def test_a_week_without_a_trace_is_a_gap(put: Callable, profile: Profile, streaming: Domain) -> None:
+def test_a_week_without_records_is_a_gap(put: Callable, profile: Profile, streaming: Domain) -> None:
     put(FEATURE_PROFILES, profile_rows(FIRST, EVEN))
     put(FEATURE_PROFILES, profile_rows(LAST, EVEN))
     found = weeks.collect(profile, streaming)

@@ -107,7 +107,7 @@ def test_the_waterfall_is_the_ledgers_counts() -> None:
     assert drawn == [(bar.before, bar.value) for bar in bars], "on one linear scale"
 
 
-def test_a_waterfall_of_little() -> None:
+def test_waterfall_of_few_counts() -> None:
     assert run_page.waterfall({}) == []
     nothing = run_page.waterfall({"events.read": 0})
     assert [width for _, width in drawn_bars(nothing)] == [0] * 6

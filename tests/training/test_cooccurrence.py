@@ -125,7 +125,7 @@ def test_training_begins_there(streaming: Domain, sequences: pa.Table, tmp_path:
     assert float(cosine.median()) > 0.95
 
 
-def test_few_titles_or_none_that_met(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
+def test_few_titles_or_none_that_co_occur(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
     data = prepared(streaming, sequences, tmp_path)
     alone = data.train.with_targets(torch.zeros_like(data.train.flat.target_BL))
     assert not factors(cooccurrence(alone, len(data.count_I)), 8, seed=1).any()
