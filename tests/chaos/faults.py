@@ -145,7 +145,7 @@ def inject(service: Service, fault: Fault, seconds: float) -> Outcome:
         seconds: how long the job takes without a fault.
 
     Raises:
-        PipelineError: both of two runs failed, or a lost data file was not written anew by its job.
+        PipelineError: both of two runs failed, or the rerun of a job did not restore a lost data file.
     """
     if fault.kind == READ_ONLY:
         with _read_only(Path(service.profile.warehouse)):
@@ -279,7 +279,7 @@ def _outcome(service: Service, fault: Fault, status: int) -> Outcome:
 
 
 def _lose_file(service: Service, fault: Fault) -> Outcome:
-    """Delete a data file that the job reads, run the job, then write the file's week anew."""
+    """Delete a data file that the job reads, run the job, then run the job that wrote the file again."""
     table, writer = INPUTS[fault.job]
     warehouse = delta.warehouse_of(service.profile, service.domain)
     first = fault.week + WEEK if table is SEQUENCES else fault.week

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
-
 from intentrec.config import ROOT
 from intentrec.local.terminal import console, grid
+from intentrec.reports import templates
 from intentrec.storage.runs import code_version
 from tests.chaos.faults import Outcome
 
@@ -68,15 +67,8 @@ def publish(report: Report, part: Part, command: str, folder: Path = RESULTS) ->
 
 def render(content: dict[str, Any]) -> str:
     """The page, as Markdown, with the parts that have results."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    template = environment.get_template("robustness.md.jinja")
-    return template.render(parts=content, header=header, rows=rows, data=DATA)
+    values = {"parts": content, "header": header, "rows": rows, "data": DATA}
+    return templates.render("robustness.md.jinja", "tests.chaos", **values)
 
 
 def header(results: dict[str, Any]) -> list[str]:
