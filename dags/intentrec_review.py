@@ -1,7 +1,7 @@
 """A person's decision about a challenger, for every domain file of conf/. Structure only; the work is in jobs/.
 
-The weekly run starts this DAG if `gate.promotion` is `reviewed`. It is no part of that run, which must not wait for
-days.
+The weekly run starts this DAG if `gate.promotion` is `reviewed`. It is a separate DAG, because the weekly run must not
+wait for days.
 """
 
 import ast
@@ -30,11 +30,11 @@ ANSWER = "ti.xcom_pull(task_ids='review')"
 DOC = """
 **{domain}**: a person decides about the version that the weekly run trained.
 
-* `card` makes the review page: metrics with intervals beside the champion and the naive baselines, slices, guardrails,
+* `card` makes the review page: metrics with intervals of challenger, champion and naive baselines, slices, guardrails,
   what changed, and example users.
-* `review` waits for an answer, under *Required Actions*: approve or reject, with a reason.
-* `record` keeps decision, reason, name and time as tags of the version in MLflow. An approved version becomes champion.
-* `publish` publishes the week with it. After a rejection it is skipped.
+* `review` waits for a decision, under *Required Actions*: approve or reject, with a reason.
+* `record` stores decision, reason, name and time as the version's tags in MLflow. An approved version becomes champion.
+* `publish` publishes the week with the approved version. After a rejection it is skipped.
 
 If the registry already holds a decision, `card` and all tasks after it end as *skipped*.
 """
@@ -46,7 +46,14 @@ def doc(name: str) -> str | None:
 
 
 def job(task_id: str, name: str, command: str, **operator: Any) -> BashOperator:
-    """A task that runs the command of jobs/<name>.py from the project folder."""
+    """A task that executes the command of a job in the project folder.
+
+    Args:
+        task_id: of the task.
+        name: of the job, whose docstring is the page of the task.
+        command: its command line.
+        operator: further arguments of BashOperator.
+    """
     # Not a default argument of the DAG: the task that waits for a person has no execution timeout.
     operator["execution_timeout"] = timedelta(hours=6)
     return BashOperator(
@@ -55,9 +62,9 @@ def job(task_id: str, name: str, command: str, **operator: Any) -> BashOperator:
 
 
 class Review(HITLOperator):
-    """Asks for a decision, and asks again if the answer gives no reason.
+    """Asks for a decision, and asks again if the response gives no reason.
 
-    A schema of the parameter cannot demand a reason: Airflow checks the default value before anybody has answered.
+    The schema of the parameter cannot require a reason, because Airflow validates the empty default value, too.
     """
 
     def validate_params_input(self, params_input: Mapping) -> None:
@@ -68,14 +75,14 @@ class Review(HITLOperator):
 
 
 def review(path: Path) -> DAG:
-    """The DAG of one domain file."""
+    """The DAG of one domain file. The function is long because it lists every task with its options."""
     config = str(path.relative_to(ROOT))
     python = f"{shlex.quote(PYTHON)} -m jobs."
     spark = f"{SUBMIT} jobs/publish.py" if SUBMIT else f"{python}publish"
     with DAG(
         dag_id=f"intentrec_review_{path.stem}",
         schedule=None,
-        max_active_runs=8,  # a review that nobody answers does not block the next one
+        max_active_runs=8,  # an open review does not block the next one
         is_paused_upon_creation=False,  # only a weekly run or a person starts it
         params={
             "start": Param(type="string", format="date", description="first service date of the week"),
@@ -84,7 +91,7 @@ def review(path: Path) -> DAG:
         },
         default_args={
             "owner": "intentrec",
-            # Not INTENTREC_RETRIES: `dags test` sets it to 0, but leaves runs of this DAG to a scheduler.
+            # Not INTENTREC_RETRIES: `dags test` sets it to 0, but a scheduler executes this DAG.
             "retries": 2,
             "retry_delay": timedelta(seconds=30),
         },
@@ -109,7 +116,7 @@ def review(path: Path) -> DAG:
             "review_record",
             f"{python}review_record {RANGE} --version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}} "
             '--verdict "$VERDICT" --reason "$REASON" --by "$BY" --at "$AT"',
-            # What a person typed reaches the shell as the value of a variable, never as part of a command.
+            # Input of a person reaches the shell as the value of a variable, never as part of a command.
             env={
                 "VERDICT": f"{{{{ 'approved' if {ANSWER}['chosen_options'] == ['{APPROVE}'] else 'rejected' }}}}",
                 "REASON": f"{{{{ {ANSWER}['params_input']['reason'] }}}}",

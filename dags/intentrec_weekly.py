@@ -1,7 +1,7 @@
 """The weekly run of every domain file of conf/. Structure only; the work is in jobs/.
 
-Each domain has a DAG of its own, with its own history, pause switch and alerts. A failure of one domain delays no
-other. A run covers its data interval, which is one week of service dates; `start` and `end` replace it by any range.
+Each domain has its own DAG, with its own history, pause switch and alerts. So a failure of one domain does not delay
+the others. A DAG run covers its data interval, one week of service dates; `start` and `end` replace it by any range.
 """
 
 import ast
@@ -46,23 +46,23 @@ PARAMS = {
 DOC = """
 **{domain}**: a week of service dates, from raw rows to what consumers read.
 
-* **Rerun** any task or run: a run replaces its own interval, and the same input gives the same rows.
-* **A range**: trigger the DAG with `start` and `end`. Such a run trains, publishes and activates like any other, unless
-  `train`, `publish` and `activate` say no. A backfill rebuilds tables, and does these three only if told to. A week
-  needs the state of the week before: set the max active runs of a backfill to 1, or use `make backfill`.
-* **Skipped** tasks had nothing to do; their logs say why. **Failed**: `outcome` fails when any task failed.
+* **Rerun** any task or DAG run: it replaces its own interval, and the same input gives the same rows.
+* **A range**: trigger the DAG with `start` and `end`. Such a DAG run trains, publishes and activates like any other,
+  unless `train`, `publish` and `activate` are false. A backfill does these three only if they are true. A week needs
+  the state of the week before: set the max active runs of a backfill to 1, or use `make backfill`.
+* **Skipped** tasks had nothing to do; their logs say why. **Failed**: `outcome` fails if any task failed.
 * **The report** is written in every case. The link *Report* of the task `report` is its address, a file on the machine
-  that ran the task. (Browsers open `file:` addresses only from the address bar: copy it.) The page links the trend
-  over weeks. If the week trained a model, its MLflow run keeps both pages under `reports`.
+  that executed the task. (Browsers open `file:` addresses only from the address bar: copy it.) The page links to the
+  trend over weeks. If the week trained a model, its MLflow run keeps both pages under `reports`.
 * **The review**: if `gate.promotion` is `reviewed`, `ask_for_review` starts `intentrec_review_{domain}`. This week is
   then published with the current champion.
-* **A job alone**: `python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`. The page of a task
-  says what its job does.
+* **A single job**: `python -m jobs.<task> --start <date> --end <date> --config conf/{domain}.yaml`. The page of a task
+  describes its job.
 """
 
 
 class ReportLink(BaseOperatorLink):
-    """The page of a `report` task. Its job prints the address last, and Airflow keeps the last line of a task."""
+    """A link to the page of a `report` task, whose job prints the address last. Airflow keeps a task's last line."""
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ def _section(config: str, name: str) -> dict:
 
 
 def ready_at(config: str, end: str) -> str:
-    """The moment (ISO 8601) when the last row of the service dates before `end` may arrive: their end + lateness."""
+    """The moment (ISO 8601) until which rows of the service dates before `end` may arrive: their end plus lateness."""
     calendar = _section(config, "calendar")
     zone = ZoneInfo(calendar.get("zone", "UTC"))
     closed = datetime.combine(date.fromisoformat(end), time.fromisoformat(calendar.get("day_start", "04:00")), zone)
@@ -100,14 +100,14 @@ def ready_at(config: str, end: str) -> str:
 
 
 def only_where_reviewed(context: Mapping[str, Any]) -> None:
-    """Skip the task if the domain promotes models without a person."""
+    """Skip the task unless the domain file says `gate.promotion: reviewed`."""
     config = context["params"]["config"]
     if _section(config, "gate").get("promotion") != "reviewed":
         raise AirflowSkipException(f"{config} does not say gate.promotion: reviewed")
 
 
 def wanted(choice: str) -> str:
-    """Jinja condition: what the run's parameter says; if it is empty, yes except in a backfill."""
+    """Jinja condition: the value of the parameter `choice`; if it is empty, true except in a backfill."""
     return f"(dag_run.run_type != 'backfill' if params.{choice} is none else params.{choice})"
 
 
@@ -125,12 +125,22 @@ def job(
     trigger_rule: str = "all_success",
     operator: type[BashOperator] = BashOperator,
 ) -> BashOperator:
-    """A task that runs jobs/<name>.py over the range of the run, from the project folder."""
+    """A task that executes jobs/<name>.py over the range of the DAG run, in the project folder.
+
+    Args:
+        name: of the job and of the task.
+        options: further options of its command.
+        only_if: parameter of the DAG run that must be true; else the task is skipped.
+        spark: whether the job starts Spark, so that INTENTREC_SUBMIT applies.
+        pool: Airflow's pool.
+        trigger_rule: Airflow's trigger rule.
+        operator: class of the task.
+    """
     launch = f"{SUBMIT} jobs/{name}.py" if spark and SUBMIT else f"{shlex.quote(PYTHON)} -m jobs.{name}"
     command = f"{launch} --start {START} --end {END} --config {{{{ params.config }}}} {options}".rstrip()
     if only_if:
-        refusal = f"echo '[{name} {START}..{END}] skipped: not asked for in this run'; exit {SKIPPED}"
-        command = f"{{% if {wanted(only_if)} %}}{command}{{% else %}}{refusal}{{% endif %}}"
+        skip = f"echo '[{name} {START}..{END}] skipped: not asked for in this run'; exit {SKIPPED}"
+        command = f"{{% if {wanted(only_if)} %}}{command}{{% else %}}{skip}{{% endif %}}"
     return operator(
         task_id=name,
         bash_command=command,
@@ -143,7 +153,7 @@ def job(
 
 
 def weekly(path: Path) -> DAG:
-    """The DAG of one domain file."""
+    """The DAG of one domain file. The function is long because it lists every task with its options."""
     config = str(path.relative_to(ROOT))
     history_start = _section(config, "calendar")["history_start"]
     with DAG(
@@ -168,14 +178,14 @@ def weekly(path: Path) -> DAG:
             task_id="wait_for_lateness",
             target_time="{{ ready_at(params.config, params.end or (data_interval_end | ds)) }}",
             execution_timeout=None,
-            doc_md="Waits, without a worker slot, until the late rows are there: week's end plus `calendar.lateness`.",
+            doc_md="Waits, without a worker slot, until late rows have arrived: week's end plus `calendar.lateness`.",
         )
         ingest = job("ingest", "{% if params.include_late %}--include-late{% endif %}", pool="warehouse")
         interactions = job("build_interactions", pool="warehouse")
         sequences = job("build_sequences", pool="warehouse")
         train = job("train", only_if="train", spark=False, pool="gpu")
         gate = job("gate", spark=False)
-        # The run does not wait for the answer, which may take days. A rerun of the week makes the same review again.
+        # The DAG run does not wait for the decision, which may take days. A rerun of the week repeats the same review.
         ask_for_review = TriggerDagRunOperator(
             task_id="ask_for_review",
             trigger_dag_id=f"intentrec_review_{path.stem}",
@@ -191,29 +201,29 @@ def weekly(path: Path) -> DAG:
             f"{{% if {wanted('activate')} %}}--activate{{% else %}}--no-activate{{% endif %}}",
             only_if="publish",
             pool="warehouse",
-            trigger_rule="none_failed",  # a run that does not train publishes with the champion
+            trigger_rule="none_failed",  # without training, the champion publishes
         )
         report = job("report", spark=False, trigger_rule="all_done", operator=ReportOperator)
-        # `report` also succeeds after failures. Without this last task, Airflow would then call the run successful.
-        outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed", doc_md="Fails when any task failed.")
+        # `report` succeeds even after a failure. Without this last task, Airflow would mark the DAG run as successful.
+        outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed", doc_md="Fails if any task failed.")
         wait >> ingest >> interactions >> sequences >> train >> gate >> publish >> report
         gate >> ask_for_review
         [publish, report, ask_for_review] >> outcome
     return dag
 
 
-def unreadable(path: Path, why: Exception) -> DAG:
-    """A DAG that stands in for a domain file that cannot be read and says so. The other DAGs of this file stay."""
+def unreadable(path: Path, error: Exception) -> DAG:
+    """A DAG in place of that of a domain file that cannot be read. Its task prints the error and fails."""
     with DAG(
         dag_id=f"intentrec_weekly_{path.stem}",
         schedule="0 0 * * 1",
         start_date=datetime(2020, 1, 6, tzinfo=ZoneInfo("UTC")),
         catchup=False,
         tags=["intentrec", "weekly", path.stem],
-        description=f"conf/{path.name} cannot be read: {type(why).__name__}",
+        description=f"conf/{path.name} cannot be read: {type(error).__name__}",
     ) as dag:
-        said = shlex.quote(f"conf/{path.name} cannot be read, mend it: {type(why).__name__}: {why}")
-        BashOperator(task_id="read_domain_file", bash_command=f"echo {said} >&2; exit 1")
+        message = shlex.quote(f"conf/{path.name} cannot be read, correct it: {type(error).__name__}: {error}")
+        BashOperator(task_id="read_domain_file", bash_command=f"echo {message} >&2; exit 1")
     return dag
 
 

@@ -1,4 +1,4 @@
-"""The review DAGs: structure, commands that the jobs really take, and no way from a reviewer's words to the shell."""
+"""The review DAGs: structure, commands that the jobs accept, and no shell injection by a reviewer's input."""
 
 import os
 import shlex
@@ -60,7 +60,7 @@ def test_one_dag_per_domain_file_that_only_a_run_or_a_person_starts(described: d
         assert {"intentrec", "review"} < set(dag["tags"])
 
 
-def test_card_question_record_and_publication_follow_each_other(dag: dict) -> None:
+def test_card_review_record_and_publication_follow_each_other(dag: dict) -> None:
     assert dag["order"] == ["card", "review", "record", "publish"]
     assert dag["tasks"]["publish"]["pool"] == "warehouse"
     question = dag["tasks"]["review"]
@@ -69,7 +69,7 @@ def test_card_question_record_and_publication_follow_each_other(dag: dict) -> No
     assert all(task["doc"] for task in dag["tasks"].values())
 
 
-def test_the_range_is_needed_and_no_parameter_can_smuggle_in_a_command(dag: dict) -> None:
+def test_the_range_is_needed_and_no_parameter_can_inject_a_command(dag: dict) -> None:
     assert dag["refuses"] == [conf != WEEK for conf in CONFS]
 
 
@@ -93,7 +93,7 @@ def test_every_command_is_one_that_its_job_takes(described: dict, task: str, opt
         assert args.at == datetime(2026, 9, 22, 10, 30, tzinfo=UTC)
 
 
-def test_what_a_reviewer_types_reaches_the_job_as_it_is(described: dict, tmp_path: Path) -> None:
+def test_the_text_of_a_reviewer_reaches_the_job_unchanged(described: dict, tmp_path: Path) -> None:
     dag = described["dags"]["intentrec_review_streaming"]
     task = dag["tasks"]["record"]
     command = rendered(dag, task["command"], reason=NASTY)

@@ -1,4 +1,4 @@
-"""The weekly DAGs: structure, tags, light imports, and commands that the jobs really take."""
+"""The weekly DAGs: structure, tags, light imports, and commands that the jobs accept."""
 
 import shlex
 import subprocess
@@ -57,7 +57,7 @@ def test_import_is_light(described: dict) -> None:
 
 
 def test_a_domain_file_that_cannot_be_read_fails_alone(all_described: dict) -> None:
-    """Every other DAG of the file is there, and the run of a broken one says which file to mend."""
+    """The other DAGs of the file are loaded, and the DAG of a broken domain file says which file to correct."""
     found = dict(all_described["broken"]["dags"])
     assert set(CHAIN) < set(found.pop("intentrec_weekly_streaming")["tasks"])
     assert sorted(found) == [f"intentrec_weekly_broken{number}" for number in range(5)]
@@ -65,7 +65,7 @@ def test_a_domain_file_that_cannot_be_read_fails_alone(all_described: dict) -> N
         (task,) = dag["tasks"].values()
         ended = subprocess.run(task["command"], shell=True, capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        assert f"conf/{name.rpartition('_')[2]}.yaml cannot be read, mend it:" in ended.stderr
+        assert f"conf/{name.rpartition('_')[2]}.yaml cannot be read, correct it:" in ended.stderr
 
 
 def test_schedule_is_explicit_and_never_catches_up(dag: dict) -> None:
@@ -74,7 +74,7 @@ def test_schedule_is_explicit_and_never_catches_up(dag: dict) -> None:
     assert dag["max_active_runs"] == 1
 
 
-def test_people_can_find_it(described: dict, dag: dict) -> None:
+def test_every_dag_and_task_is_described(described: dict, dag: dict) -> None:
     assert {"intentrec", "weekly"} < set(dag["tags"]) <= {"intentrec", "weekly", *DOMAINS}
     assert "start" in dag["doc"]
     assert {task["owner"] for task in dag["tasks"].values()} == {"intentrec"}
@@ -107,7 +107,7 @@ def test_report_always_runs_and_does_not_hide_a_failure(dag: dict) -> None:
     }
 
 
-def test_the_report_links_its_page_and_the_question_its_review(dag: dict) -> None:
+def test_the_report_links_its_page_and_the_weekly_run_its_review(dag: dict) -> None:
     links = {task: links for task, links in dag["shown_links"].items() if links}
     assert links == {"report": ["Report"], "ask_for_review": ["Triggered DAG"]}
 
@@ -198,11 +198,11 @@ def test_a_backfill_activates_only_if_told(dag: dict, run_type: str, choice: boo
     )
 
 
-def test_no_parameter_can_smuggle_in_a_command(dag: dict) -> None:
+def test_no_parameter_can_inject_a_command(dag: dict) -> None:
     assert dag["refuses"] == [accepted not in ACCEPTED for accepted in CONFS]
 
 
 def test_the_link_is_the_last_line_of_the_task_if_it_is_a_file(described: dict) -> None:
-    """A task that did not get that far leaves another last line, or none."""
+    """A task that failed earlier has another last line, or none."""
     page = "file:///reports/a/report.html"
     assert described["links"] == {page: page, "reporting": "", "None": ""}
