@@ -18,7 +18,7 @@ INFO, WARNING, ERROR = "info", "warning", "error"
 SHORT_ID = 8  # characters of a run id in a line of text
 UNEXPECTED = "unexpected error; its traceback is printed above"
 _MARKS = {INFO: "", WARNING: "warning: ", ERROR: "FAILED: "}
-# A line has no run where the ledger has none: the job failed before its attempt began, or a DAG skipped it.
+# A line has no run if the job failed before its attempt began, or if the DAG skipped the job.
 _TEXT = re.compile(r"^\[[a-z_]+( \d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d( [0-9a-f]{8})?)?\] ")
 # Airflow sets these variables in the processes of a task. The names are those of the folders of its task logs.
 _AIRFLOW = {"dag_id": "DAG_ID", "run_id": "DAG_RUN_ID", "task_id": "TASK_ID", "attempt": "TRY_NUMBER"}

@@ -1,4 +1,4 @@
-"""What tests share: a Spark session, profiles and homes in temporary folders, two domain files, attempts of a job."""
+"""Shared fixtures: a Spark session, profiles and homes in temporary folders, two domain files, attempts of a job."""
 
 import os
 import re
@@ -41,7 +41,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_configure() -> None:
-    """Settings of a developer's shell, such as a cluster's profile, change no test."""
+    """Remove settings of a developer's shell, such as a cluster's profile, that could change a test."""
     for name in ("PROFILE", "DATA", "LOG", "SUBMIT", "RETRIES", "PYTHON"):
         os.environ.pop(f"INTENTREC_{name}", None)
 
@@ -84,7 +84,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 @pytest.fixture
 def compiling(spark: SparkSession) -> Iterator[None]:
-    """Spark's plans compiled, as shipped: with a whole file of real rows it pays."""
+    """Let Spark compile its plans, as in production; it is faster for a whole file of real rows."""
     for key in INTERPRETED:
         spark.conf.unset(key)
     yield
@@ -94,7 +94,7 @@ def compiling(spark: SparkSession) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def interpreting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment in which jobs in processes of their own, shipped to compile their plans, interpret them as well."""
+    """Environment in which jobs in separate processes interpret their plans instead of compiling them."""
     folder = tmp_path_factory.mktemp("spark_conf")
     lines = [f"{key} {value}\n" for key, value in INTERPRETED.items()]
     (folder / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
@@ -107,7 +107,7 @@ def _unaudited(table: Table, staged: DataFrame, run: Run) -> Audit:
 
 @contextmanager
 def without_audits() -> Iterator[None]:
-    """Skip audits: they have tests of their own and cost seconds each."""
+    """Skip audits: they have their own tests and take seconds each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit, "audit", _unaudited)
         yield
@@ -122,7 +122,7 @@ def no_audits() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def new_home(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[Path], Home]":
-    """Makes homes whose Airflow database is there: copies of one, because Airflow takes half a minute to make one."""
+    """Makes homes with an Airflow database. They are copies of one, because Airflow takes half a minute to make it."""
     from intentrec.local.home import Home
 
     made = Home(tmp_path_factory.mktemp("airflow"))
@@ -140,7 +140,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[Path], Home
 
 @pytest.fixture
 def profile(tmp_path: Path) -> Profile:
-    """A profile of this test alone."""
+    """A profile for one test."""
     return profile_under(tmp_path)
 
 
@@ -176,7 +176,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory, streaming: Domain) -> "Judg
 
 @pytest.fixture
 def make(judged: "Judged", request: pytest.FixtureRequest) -> "Registering":
-    """Registers versions of a domain of this test alone."""
+    """Registers versions of a domain for one test."""
     from tests.registry.judged import Registering
 
     name = "t" + re.sub(r"\W", "_", request.node.name.lower())[:40]

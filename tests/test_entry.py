@@ -48,7 +48,7 @@ def probe(
 
 @pytest.fixture
 def run_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run the job in this process, in a home of this test alone; gives its exit status."""
+    """Execute the job in this process, in a home of this test; returns its exit status."""
     monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
 
     def run(*arguments: str) -> int:
@@ -103,7 +103,7 @@ def test_each_ending_has_its_row_its_exit_status_and_its_page(
     assert row["seconds"] > 0
     assert row["airflow_task"] is None
     output, errors = capsys.readouterr()
-    # A user's mistake is told in one line; only a defect of ours shows a traceback.
+    # A mistake of the user is one line; only a bug shows a traceback.
     assert ("Traceback" in errors) == (how == "crash")
     spoken = output.splitlines() + errors.splitlines()[-1:]
     begin = f"[probe 2026-08-03..2026-08-10 {row['run_id'][:8]}] "

@@ -250,7 +250,7 @@ def rows_by_partition(profile: Profile, domain: Domain) -> dict[str, dict[date, 
 
 
 def releases(profile: Profile, domain: Domain) -> list[dict]:
-    """The rows of `releases`, oldest as_of first; none where the table does not exist yet."""
+    """The rows of `releases`, oldest as_of first; none if the table does not exist yet."""
     warehouse = warehouse_of(profile, domain)
     if not exists(warehouse, RELEASES):
         return []

@@ -15,7 +15,7 @@ from intentrec.local.home import Home
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Answers `answers` in turn, the last one for ever, and keeps what it was asked."""
+    """Sends `answers` in turn, then the last one again and again, and records the requests."""
 
     answers: list[int]
     asked: list[str]

@@ -1,4 +1,4 @@
-"""The backfill on a real Airflow started for the purpose; its jobs are run in this process."""
+"""The backfill on a real Airflow that it starts; the jobs are executed in this process."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def land(root: Path) -> None:
 
 
 def land_late(root: Path) -> None:
-    """What u1 did in the first week as well: with it, the second week's play of t2 is no discovery."""
+    """A further event of u1 in the first week. With it, the play of t2 in the second week is not a discovery."""
     arrived = END + timedelta(days=7)
     deliver(events_of(root, arrived), [played("u1", "t2", FIRST + timedelta(days=3), arrived)])
 
@@ -137,7 +137,7 @@ def test_a_cascade_after_a_failure_equals_a_build_from_nothing(
 
 
 def test_two_airflows_never_share_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """While a backfill has one of its own, nothing else starts another; `down` stops one that was interrupted."""
+    """While a backfill has its own Airflow, no command starts another. `down` stops that of an interrupted backfill."""
     home, profile = Home(tmp_path), profile_under(tmp_path)
     marker = services.backfill_marker(home)
     sleeping = processes.start(["/bin/sleep", "600"], dict(os.environ), marker, tmp_path / "log")

@@ -11,7 +11,7 @@ from intentrec.local.dags_test import dag_of
 
 
 def test_a_file_that_no_dag_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be planned by its own settings, and run by those of the file of that name in conf/."""
+    """It would be planned with its own settings, but executed with those of the file of the same name in conf/."""
     shutil.copy(ROOT / "conf" / "streaming.yaml", tmp_path)
     with pytest.raises(PipelineError, match=r"streaming\.yaml: Airflow has a weekly DAG only for files of .*conf"):
         dag_of(tmp_path / "streaming.yaml")

@@ -1,4 +1,4 @@
-"""What the demo refuses, and which weeks it runs."""
+"""The demo: what it refuses, and the intervals of its DAG runs."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ FIRST = date(2026, 8, 3)
 def test_without_the_simulator_it_says_what_to_do_and_starts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The simulator is a folder of the checkout, and no part of the installed package."""
+    """The simulator is a folder of the checkout and not part of the installed package."""
     monkeypatch.setattr(demos, "ROOT", tmp_path)
     schedule = demos.Schedule(FIRST, 0, 1)
     with pytest.raises(PipelineError, match=r"no folder simulator/ in .*folder of real data with --data"):

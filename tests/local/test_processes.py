@@ -1,4 +1,4 @@
-"""Nothing that a service started is left after it was stopped, in whichever process group it runs."""
+"""After a service was stopped, none of its processes is left, whatever their process group."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def test_stop_leaves_nothing(tmp_path: Path, then: str) -> None:
 
 
 def test_a_service_has_its_marker_as_soon_as_start_returns(tmp_path: Path) -> None:
-    """Without the wait for its environment, one of a hundred or so is not."""
+    """Without the wait in `start`, about one of a hundred services has no marker yet."""
     for number in range(400):
         marker = f"test:{tmp_path}:{number}"
         service = processes.start(["/bin/sleep", "60"], dict(os.environ), marker, tmp_path / "log")

@@ -1,4 +1,4 @@
-"""`intentrec review` and `intentrec rollback` as a person types them, on tables and a registry of this test alone."""
+"""The commands `intentrec review` and `intentrec rollback`, on tables and a registry of this test."""
 
 import getpass
 import shutil

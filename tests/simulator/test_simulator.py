@@ -1,4 +1,4 @@
-"""The files that the simulator writes: deterministic, stable under growth, never mixed with other data."""
+"""The files that the simulator writes: deterministic, the same in a larger world, never mixed with other data."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ def raw_rows(landing: Path) -> Counter[str]:
 
 
 def outcomes(truth: Path) -> Counter[tuple]:
-    """Truth rows but for their line, which moves when more users write to a file."""
+    """Truth rows without their line number, which depends on the number of users."""
     return Counter(tuple(value for key, value in row.items() if key != "source_line") for row in truth_rows(truth))
 
 

@@ -1,4 +1,4 @@
-"""What each simulated world promises: dependence where it is claimed, none where it is not, every action type."""
+"""The properties of each simulated world: dependence only where it is claimed, and every action type."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Two good rows of every audited table, as dictionaries, for tests that then spoil one thing."""
+"""Two good rows of every audited table, as dictionaries, for tests that then make one thing wrong."""
 
 from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
@@ -232,7 +232,7 @@ def rows(table: str) -> list[dict[str, Any]]:
 
 
 def frame(spark: SparkSession, table: Table | str, content: list[dict[str, Any]]) -> DataFrame:
-    """A frame of the table's columns in which anything may be null, as a staged frame read from files."""
+    """A frame of the table's columns in which every column may be null, as in a staged frame read from files."""
     schema = TABLES[table if isinstance(table, str) else table.name].schema
     for field in schema:
         field.nullable = True

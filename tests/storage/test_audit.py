@@ -14,8 +14,8 @@ from intentrec.errors import PipelineError
 from intentrec.storage import audit
 from intentrec.storage.audit import SAMPLE, SUITES, Audit, AuditFailed, Finding, audit_frame, load_suite, parameters
 from intentrec.storage.runs import Run
+from tests.storage.faulty_rows import FAULTY, Rows
 from tests.storage.good_rows import END, MOMENT, START, frame, rows
-from tests.storage.spoiled_rows import SPOILED, Rows
 
 AUDITED = list(TABLES.values())
 
@@ -60,7 +60,7 @@ def test_every_table_has_a_suite_of_its_own_columns(table: Table) -> None:
 
 @pytest.mark.parametrize("table", AUDITED, ids=lambda table: table.name)
 def test_the_contract_is_audited(table: Table) -> None:
-    """A critical expectation for every column that may not be null, for the key, and for emptiness."""
+    """A critical expectation for every column that must not be null, for the key, and for the number of rows."""
     content = json.loads((SUITES / f"{table.name}.json").read_text("utf-8"))
     critical = [each for each in content["expectations"] if each["severity"] == "critical"]
     never_null = {e["kwargs"]["column"] for e in critical if e["type"] == "expect_column_values_to_not_be_null"}
@@ -74,7 +74,7 @@ def test_the_contract_is_audited(table: Table) -> None:
     assert "critical" in counted or (counted and table.name in ("catalog", "quarantine"))
 
 
-def test_no_suite_lies_about_without_a_table() -> None:
+def test_every_suite_belongs_to_a_table() -> None:
     assert {path.stem for path in SUITES.glob("*.json")} == {table.name for table in AUDITED}
 
 
@@ -99,7 +99,7 @@ def test_an_unusable_suite_is_an_error(tmp_path: Path, text: str | None, complai
 
 @pytest.mark.slow
 def test_good_rows_pass(spark: SparkSession, run: Run) -> None:
-    """But two rows cannot have all event types, and the missing ones are named."""
+    """Except for a warning: two rows cannot have all event types. It names the missing ones."""
     for table in AUDITED:
         result = audited(spark, run, table.name, rows(table.name))
         assert (result.table, result.rows) == (table.name, 2)
@@ -141,8 +141,8 @@ def test_a_failure_of_each_kind_shows_its_row(
     spark: SparkSession, run: Run, table: str, key: str, changes: dict[str, dict[str, Any]]
 ) -> None:
     good = rows(table)
-    spoiled = [{**good[1], key: kind, **change} for kind, change in changes.items()]
-    result = audited(spark, run, table, [good[0], *spoiled])
+    faulty = [{**good[1], key: kind, **change} for kind, change in changes.items()]
+    result = audited(spark, run, table, [good[0], *faulty])
     found = {finding.kind: finding for finding in result.failures}
     assert found.keys() == changes.keys()
     for kind, finding in found.items():
@@ -156,9 +156,9 @@ def test_a_failure_of_each_kind_shows_its_row(
 def test_every_critical_expectation_refuses_what_it_is_for(
     spark: SparkSession, run: Run, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All spoiled rows at once, each under a name of its own; other expectations may refuse them, too."""
+    """All faulty rows at once, each with a key of its own. Other expectations may refuse them, too."""
     monkeypatch.setattr(audit, "SAMPLE", 100)
-    name, cases = SPOILED[table.name]
+    name, cases = FAULTY[table.name]
     content, wanted = [], {}
     for on, changes in cases.items():
         wanted[on] = {f"{on}/{number}" for number in range(len(changes))}
@@ -178,13 +178,13 @@ def test_every_critical_expectation_refuses_what_it_is_for(
 
 
 def _structural(kind: str) -> bool:
-    """Expectations of the contract's own: `test_the_contract_is_audited`."""
+    """Expectations that follow from the contract; see `test_the_contract_is_audited`."""
     return any(part in kind for part in ("not_be_null", "unique", "row_count"))
 
 
 @pytest.mark.slow
 def test_two_releases_in_one_publication_are_critical(spark: SparkSession, run: Run) -> None:
-    """In one published table; the others have the same expectation."""
+    """Tested on one published table; the others have the same expectation."""
     wanted = []
     for table in ("user_intents", "recommendations", "item_vectors", "user_vectors"):
         content = json.loads((SUITES / f"{table}.json").read_text("utf-8"))
@@ -209,7 +209,7 @@ def test_a_key_twice_is_critical(spark: SparkSession, run: Run, table: str) -> N
 
 
 @pytest.mark.slow
-def test_at_most_so_many_rows_are_shown(spark: SparkSession, run: Run) -> None:
+def test_the_number_of_shown_rows_is_limited(spark: SparkSession, run: Run) -> None:
     good = rows("interactions")[0]
     many = [{**good, "user_id": f"u{n:02}", "duration_s": -1.0, "event_counts": {"play": 0}} for n in range(30)]
     result = audited(spark, run, "interactions", many)
@@ -220,8 +220,8 @@ def test_at_most_so_many_rows_are_shown(spark: SparkSession, run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_at_all_is_never_written(spark: SparkSession, run: Run) -> None:
-    """But a week without refused rows is a good week, and one without a new catalogue is reported."""
+def test_an_empty_frame_fails_its_audit_where_rows_are_required(spark: SparkSession, run: Run) -> None:
+    """Events and interactions must have rows. A week may have no refused rows; a missing snapshot is a warning."""
     for name in ("engagement_events", "interactions", "quarantine", "catalog"):
         result = audited(spark, run, name, [])
         finding = {each.kind: each for each in result.findings}["table_row_count_to_be_between"]
@@ -230,7 +230,7 @@ def test_nothing_at_all_is_never_written(spark: SparkSession, run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_evaluated_is_critical(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+def test_an_expectation_that_cannot_be_evaluated_is_critical(spark: SparkSession, run: Run, tmp_path: Path) -> None:
     why = {"why": "a column that is not there"}
     arguments = {"column": "no_such", "min_value": 0}
     missing = {"type": "expect_column_values_to_be_between", "kwargs": arguments, "severity": "warning", "meta": why}

@@ -43,7 +43,7 @@ def profiles(
     write_deltalake(path, pa.Table.from_pylist(content), mode=mode, partition_by=["week"])
 
 
-def test_an_empty_warehouse_holds_nothing(profile: Profile, streaming: Domain) -> None:
+def test_a_warehouse_without_tables_has_no_rows_releases_or_commits(profile: Profile, streaming: Domain) -> None:
     assert set(delta.rows_by_partition(profile, streaming)) >= {"interactions", "sequences", "title_state"}
     assert not any(delta.rows_by_partition(profile, streaming).values())
     assert delta.releases(profile, streaming) == []
@@ -121,7 +121,7 @@ def test_an_update_builds_on_its_snapshot_or_is_refused(profile: Profile, stream
     assert Snapshot(warehouse, RELEASES).version == 1
 
 
-def test_a_write_that_lost_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conflicting_write_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose(*_: object, **__: object) -> None:
         raise delta.CommitFailedError("version 3 exists")
 
@@ -143,8 +143,8 @@ print(held.rows().num_rows)
 """
 
 
-def test_a_process_that_has_read_a_table_ends_in_order(tmp_path: Path) -> None:
-    """With files opened through Python an Arrow thread aborted some of such processes as they ended."""
+def test_a_process_that_has_read_a_table_exits_cleanly(tmp_path: Path) -> None:
+    """If files were opened through Python, an Arrow thread aborted some of these processes at exit."""
     profiles(tmp_path, *[date.fromordinal(FIRST.toordinal() + 7 * week) for week in range(40)])
     command = [sys.executable, "-c", READER, str(tmp_path)]
     done = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False) for _ in range(2)]

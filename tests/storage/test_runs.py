@@ -66,7 +66,7 @@ def test_an_empty_interval_begins_no_attempt(tmp_path: Path, monkeypatch: pytest
 
 
 def test_concurrent_attempts_all_have_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delta compares files, not rows, and refuses an append beside an overwrite. Such a write is tried again."""
+    """Delta detects conflicts by file, and refuses an append during an overwrite. Such a write is tried again."""
     monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
 
     def attempts(job: str) -> None:

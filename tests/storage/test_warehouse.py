@@ -1,4 +1,4 @@
-"""What the warehouse promises of a write: exactly the interval, all or nothing, and no commit where nothing changed."""
+"""The guarantees of a write: exactly the interval, all or nothing, and no commit if no row changed."""
 
 import os
 import random
@@ -39,7 +39,7 @@ def passing(table: Table, staged: DataFrame, run: Run) -> Audit:
 
 @pytest.fixture
 def warehouse(spark: SparkSession, new_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Warehouse:
-    """An empty warehouse whose audits pass everything: they have tests of their own, and cost seconds each."""
+    """An empty warehouse whose audits pass everything. They have their own tests, and take seconds each."""
     monkeypatch.setattr(audit, "audit", passing)
     return Warehouse(spark, new_run("test", START, END))
 
@@ -64,7 +64,7 @@ def staging(warehouse: Warehouse) -> list[Path]:
     return list(Path(warehouse.root, "_staging").rglob("*"))
 
 
-def test_an_interval_is_replaced_and_no_more(warehouse: Warehouse) -> None:
+def test_only_the_interval_is_replaced(warehouse: Warehouse) -> None:
     spark, before, after = warehouse.spark, START - timedelta(days=1), END
     days = [before, START, END - timedelta(days=1), after]
     warehouse.replace(INTERACTIONS, on_days(spark, *days), before, after + timedelta(days=1))
@@ -129,7 +129,7 @@ def test_a_table_is_read_at_the_version_first_seen(warehouse: Warehouse) -> None
 
 
 def test_a_version_of_weeks_ago_is_read_as_it_was(warehouse: Warehouse) -> None:
-    """Releases name versions; Delta by itself refuses those that were replaced and are older than a week."""
+    """Releases name versions. By default, Delta refuses replaced versions that are older than a week."""
     spark = warehouse.spark
     for duration in (600.0, 5.0):
         warehouse.replace(INTERACTIONS, on_days(spark, START, duration=duration), START, END)
@@ -141,7 +141,7 @@ def test_a_version_of_weeks_ago_is_read_as_it_was(warehouse: Warehouse) -> None:
     assert [row["duration_s"] for row in read.collect()] == [600.0]
 
 
-def test_of_two_writers_one_wins(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_one_of_two_concurrent_writers_is_refused(warehouse: Warehouse, tmp_path: Path) -> None:
     """The second commits while the first still writes its files."""
     spark = warehouse.spark
     warehouse.replace(INTERACTIONS, on_days(spark, START), START, END)
@@ -218,7 +218,7 @@ def test_a_failed_audit_leaves_the_table_untouched(
     assert staging(warehouse) == []
 
 
-def test_a_fingerprint_sees_rows_not_their_order(spark: SparkSession) -> None:
+def test_a_fingerprint_depends_on_the_rows_and_not_on_their_order(spark: SparkSession) -> None:
     content = [("a", {"x": 1, "y": 2}, [1, 2]), ("a", {"x": 1, "y": 2}, [1, 2]), ("b", None, [2, 1])]
     schema = "k string, m map<string,int>, a array<int>"
     one = fingerprint(spark.createDataFrame(content, schema))
@@ -267,7 +267,7 @@ def write_both(profile: Profile, value: int) -> Warehouse:
 
 @pytest.mark.slow
 def test_killed_anywhere_and_run_again(spark: SparkSession, streaming: Domain, tmp_path: Path) -> None:
-    """SIGKILL at random moments: each table is wholly old or wholly new, and the rerun gives the undisturbed tables."""
+    """SIGKILL at random moments: each table is all old or all new, and the rerun gives the same tables as without."""
     calm, shaken = profile_under(tmp_path / "calm"), profile_under(tmp_path / "shaken")
     real = audit.audit
     try:
@@ -290,7 +290,7 @@ def test_killed_anywhere_and_run_again(spark: SparkSession, streaming: Domain, t
 
 
 def _kill_a_writer(home: Path, after: float) -> str:
-    """Start a process that writes, kill it `after` seconds from when its session was ready."""
+    """Start a process that writes, and kill it `after` seconds after its session was ready."""
     command = [sys.executable, "-c", WRITER, str(home), "2"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
@@ -306,8 +306,8 @@ def _kill_a_writer(home: Path, after: float) -> str:
     return "finished" if done else "killed"
 
 
-def test_a_lost_data_file_is_healed_by_building_its_interval_again(warehouse: Warehouse) -> None:
-    """The other interval stays as it is. Until then an error says which file is lost and what to do."""
+def test_building_an_interval_again_repairs_a_lost_data_file(warehouse: Warehouse) -> None:
+    """The other interval is unchanged. Before the repair, an error says which file is lost and what to do."""
     spark, before = warehouse.spark, START - WEEK
     for first in (before, START):
         warehouse.replace(INTERACTIONS, on_days(spark, first, first + timedelta(days=1)), first, first + WEEK)

@@ -1,4 +1,4 @@
-"""Rows that one critical expectation each must refuse, as changes of a good row."""
+"""Rows that a critical expectation must refuse, as changes of a good row."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,8 +10,8 @@ Rows = list[dict[str, Any]]
 NAN = float("nan")
 ARRAYS = ["title_id", "start_ts", "end_ts", "duration_s", "action_type", "kind", "genres", "creator", "language"]
 ARRAYS += ["release_age_days", "surface", "device", "is_target", "weight"]
-# By table: the column that tells its rows apart, and rows that one critical expectation each must refuse.
-SPOILED: dict[str, tuple[str, dict[str, Rows]]] = {
+# By table: the column that identifies its rows; and rows that the named critical expectation must refuse.
+FAULTY: dict[str, tuple[str, dict[str, Rows]]] = {
     "engagement_events": (
         "event_id",
         {
