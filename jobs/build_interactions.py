@@ -1,7 +1,7 @@
 """Turn the accepted events of whole weeks [start, end) into interactions, and bring the title state up to date.
 
 Writes interactions and feature_profiles of [start, end), and title_state as of each week's end in (start, end]. Reads
-title_state as of start, which the weeks before it must have written.
+title_state as of start, so the weeks before must be built first.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ def build_interactions(start: Start, end: End, config: Config, profile: ProfileF
 
 def body(run: Run, config: Path) -> None:
     """Build, check that every event is in an interaction, and write the three tables."""
-    weeks(run.start, run.end, run.domain.calendar)  # refuses the interval before Spark starts
+    weeks(run.start, run.end, run.domain.calendar)  # refuses a wrong interval before Spark starts
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, run.domain, config)
     events, built = build_from(warehouse, config)

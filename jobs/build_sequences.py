@@ -1,9 +1,9 @@
-"""Build the sequences as of the end of every week in (start, end] from the interactions before it."""
+"""Build the sequences as of every week's end in (start, end] from the interactions before it."""
 
 from intentrec.calendar import DAY, WEEK, weeks
 from intentrec.contracts import INTERACTIONS, SEQUENCES
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
-from intentrec.sequences.arrays import build, ended_in, losses, other_rules, read_from
+from intentrec.sequences.arrays import build, ended_in, left_out, other_rules, read_from
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 
@@ -15,7 +15,7 @@ def build_sequences(start: Start, end: End, config: Config, profile: ProfileFile
 
 
 def body(run: Run) -> None:
-    """Read the interactions, build the sequences, write them, and count what they leave out."""
+    """Read the interactions, write the sequences, and count the interactions that are left out."""
     domain, as_ofs = run.domain, [week + WEEK for week in weeks(run.start, run.end, run.domain.calendar)]
     warehouse = Warehouse.open(run)
     interactions = warehouse.read(INTERACTIONS, read_from(as_ofs[0], domain), run.end)
@@ -29,13 +29,14 @@ def body(run: Run) -> None:
     of_weeks = run.start + DAY, run.end + DAY
     warehouse.replace(SEQUENCES, build(interactions, as_ofs, domain), *of_weeks)
     ended = ended_in(interactions, run.start, run.end, domain).count()
-    lost = losses(warehouse.current(SEQUENCES, *of_weeks), ended, domain)
-    run.counts["sequences.new_beyond_length"] = lost.beyond_length
-    run.counts["sequences.new_in_first_moment_of_full_row"] = lost.without_history
-    if lost.beyond_length:
+    missed = left_out(warehouse.current(SEQUENCES, *of_weeks), ended, domain)
+    run.counts["sequences.new_beyond_length"] = missed.beyond_length
+    run.counts["sequences.new_in_first_moment_of_full_row"] = missed.without_history
+    if missed.beyond_length:
         run.say(
-            f"{lost.beyond_length:,} of {lost.ended:,} interactions lie before the latest {domain.sequences.length} of "
-            "their user's week: they are neither learned nor evaluated (sequences.length)"
+            f"{missed.beyond_length:,} of {missed.ended:,} interactions lie before the latest "
+            f"{domain.sequences.length} of their user's week: they are used neither for training nor for evaluation "
+            "(sequences.length)"
         )
 
 

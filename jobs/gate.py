@@ -1,8 +1,8 @@
-"""Judge the challenger against the champion and the naive baselines, on the week that neither has seen.
+"""Judge the challenger against the champion and the naive baselines, on a week that neither model has seen.
 
-The winner becomes champion. Where the domain file says `gate.promotion: reviewed` the job only recommends, and a
-person decides. Writes gate.json beside the interval's report. On the same evidence a model is judged once only.
-Starts no Spark.
+If the challenger wins, it becomes champion. With `gate.promotion: reviewed` in the domain file, the job only recommends
+and a person decides. Writes gate.json to the interval's report folder. A model is judged only once on the same
+evidence. Starts no Spark.
 """
 
 from intentrec.entry import Config, End, ProfileFile, Start, job, main

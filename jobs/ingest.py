@@ -16,7 +16,7 @@ from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.events.catalog import Items, check_catalog, required_snapshots
 from intentrec.events.check import checked_events
-from intentrec.events.outcomes import Judged, arrival_dates, judge, past_deadline, require_every_week
+from intentrec.events.outcomes import Judged, arrival_dates, outcomes, past_deadline, require_every_week
 from intentrec.events.reasons import count_reasons
 from intentrec.interactions import rules
 from intentrec.sources import load
@@ -37,28 +37,28 @@ def ingest(
 def body(run: Run, config: Path, include_late: bool = False) -> None:
     """Read everything, then write catalogue, quarantine and accepted events.
 
-    Nothing is written before everything has been read, so that an unreadable delivery changes nothing. If an audit
-    fails, the tables before it are written already; a rerun replaces all three. The quarantine comes before the events,
+    Everything is read before anything is written, so that an unreadable delivery changes nothing. If an audit fails,
+    the tables before it are already written; a rerun replaces all three. The quarantine is written before the events,
     so that it shows why their audit failed.
     """
     domain = run.domain
-    weeks(run.start, run.end, domain.calendar)  # refuses the interval before Spark starts
+    weeks(run.start, run.end, domain.calendar)  # refuses a wrong interval before Spark starts
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, domain, config)
     reader = load(domain.source.reader)
     items = check_catalog(reader.read_catalog(warehouse.spark, run))
     run.counts |= {f"catalog.{name}": rows for name, rows in items.count.items()}
     run.say(f"{items.count['read']:,} catalogue rows read")
-    known = held(warehouse, None, run.start).unionByName(items.accepted)
+    known = stored_snapshots(warehouse, None, run.start).unionByName(items.accepted)
     snapshots = required_snapshots(known, run.start, run.end)
     arrived = arrival_dates(run.start, run.end, domain, include_late)
-    # Computed once: the outcomes use the rows several times.
+    # Materialised, because the outcomes use the rows several times.
     checked = checked_events(reader.read_events(warehouse.spark, run, *arrived), domain).localCheckpoint()
     run.counts["events.read"] = checked.count()
     run.say(f"{run.counts['events.read']:,} raw events read")
     replace_catalog(warehouse, items)
     catalog = warehouse.read(CATALOG, end=run.end)
-    judged = judge(checked, catalog, snapshots, run.start, run.end, domain, include_late)
+    judged = Judged(outcomes(checked, catalog, snapshots, run.start, run.end, domain, include_late).localCheckpoint())
     refused = judged.refused.unionByName(items.refused)
     count(run, judged, refused)
     warehouse.replace(QUARANTINE, refused, run.start, run.end)
@@ -67,8 +67,8 @@ def body(run: Run, config: Path, include_late: bool = False) -> None:
     warehouse.replace(ENGAGEMENT_EVENTS, judged.accepted, run.start, run.end)
 
 
-def held(warehouse: Warehouse, start: date | None, end: date) -> DataFrame:
-    """Snapshots that the catalogue holds now; none if there is no catalogue yet."""
+def stored_snapshots(warehouse: Warehouse, start: date | None, end: date) -> DataFrame:
+    """Snapshots of [start, end) that the catalogue holds now; none if there is no catalogue yet."""
     if not warehouse.exists(CATALOG):
         return warehouse.spark.createDataFrame([], CATALOG.schema)
     return warehouse.current(CATALOG, start, end)
@@ -77,9 +77,9 @@ def held(warehouse: Warehouse, start: date | None, end: date) -> DataFrame:
 def replace_catalog(warehouse: Warehouse, items: Items) -> None:
     """Write the interval's snapshots. Delete those that are no longer delivered."""
     run = warehouse.run
-    if items.count["read"] or not held(warehouse, run.start, run.end).isEmpty():
+    if items.count["read"] or not stored_snapshots(warehouse, run.start, run.end).isEmpty():
         warehouse.replace(CATALOG, items.accepted, run.start, run.end)
-    else:  # no warning: some services deliver their catalogue once
+    else:  # not a warning: some services deliver their catalogue only once
         run.say("no catalogue snapshot of these dates: the last one still holds")
 
 
@@ -105,8 +105,8 @@ def count_left_out(warehouse: Warehouse, include_late: bool) -> None:
     left_out = run.counts["late.left_out"] = before.where(past_deadline(run.domain)).count()
     if left_out:
         run.warn(
-            f"{left_out:,} events that came too late, and that an earlier run took in with --include-late, are left "
-            "out again: to keep them, ingest these weeks with --include-late once more"
+            f"{left_out:,} late events, which an earlier run accepted with --include-late, are left out now: to keep "
+            "them, ingest these weeks with --include-late again"
         )
 
 

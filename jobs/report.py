@@ -1,6 +1,6 @@
 """Write the run page of an interval and the domain's trend page, and print a summary. Changes no table.
 
-Audits the run ledger, and warns where the interval's last week drifted from its training window. Starts no Spark.
+Audits the run ledger, and warns if the interval's last week drifted from its training window. Starts no Spark.
 """
 
 from pathlib import Path
@@ -24,12 +24,12 @@ def report(start: Start, end: End, config: Config, profile: ProfileFile = None) 
     """Report on an interval."""
     with job("report", start, end, config, profile) as run:
         page = body(run)
-    # Airflow keeps the last line that a task prints: the DAG's link to the page is made of it.
+    # Airflow keeps the last line that a task prints. The DAG makes its link to the page from it.
     print(page.resolve().as_uri(), flush=True)
 
 
 def body(run: Run) -> Path:
-    """Audit drift and the ledger, then write both pages, also where the audit of the ledger failed.
+    """Audit drift and the ledger, then write both pages, even if the audit of the ledger fails.
 
     Returns:
         The path of the run page.
@@ -54,18 +54,23 @@ def _write_pages(run: Run) -> Path:
     run.say(run_page.summary(facts))
     run.say(f"report: {page}")
     run.say(f"trend: {trend}")
-    if kept_with := attach(run, page, trend):
-        run.say(f"both are kept with MLflow run {kept_with}")
+    if mlflow_run := attach(run, page, trend):
+        run.say(f"both are kept with MLflow run {mlflow_run}")
     return page
 
 
 def attach(run: Run, page: Path, trend: Path) -> str | None:
     """Copy both pages to the MLflow run of the interval's challenger, and tag its version with their place.
 
-    The copies lie there as in the report folder, so that their links to each other work.
+    The copies have the same relative paths as in the report folder, so that their links to each other work.
+
+    Args:
+        run: the attempt of the report job.
+        page: the run page.
+        trend: the trend page.
 
     Returns:
-        The id of the MLflow run, None where the interval trained no model.
+        The id of the MLflow run, None if the interval trained no model.
     """
     mine = [row for row in ledger(run.profile, run.domain) if (row["start"], row["end"]) == (run.start, run.end)]
     trained = [row for row in mine if row["job"] == "train"]

@@ -1,4 +1,4 @@
-"""Record what a person decided about a version: who, when and why as its tags. An approved one becomes champion.
+"""Record a person's decision about a version as its tags: who, when and why. An approved version becomes champion.
 
 Starts no Spark and publishes nothing.
 """

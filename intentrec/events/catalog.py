@@ -1,6 +1,6 @@
 """The catalogue: raw rows to typed items with the reasons for which they are refused, and the snapshot of a date.
 
-The snapshot that holds on a service date is the last one that is not after it. A later snapshot never counts.
+On a service date, the latest snapshot on or before it holds. Later snapshots are not used.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class Items:
     """Catalogue rows after the check.
 
     Attributes:
-        rows: what `checked_items` returns, computed once.
-        count: rows read, and of these accepted, quarantined and duplicates (copies of accepted rows).
+        rows: what `checked_items` returns, materialised.
+        count: number of rows read, accepted, quarantined, and duplicates (copies of accepted rows).
     """
 
     rows: DataFrame
@@ -63,8 +63,8 @@ def check_catalog(raw: DataFrame) -> Items:
 def checked_items(raw: DataFrame) -> DataFrame:
     """Typed items with the reasons for which they are refused.
 
-    Rows of one snapshot that describe the same item alike are one item and its copies. If they contradict each other,
-    all are refused (`conflicting_item`).
+    If rows of one snapshot describe an item in the same way, the first is accepted and the others are copies. If they
+    contradict each other, all are refused (`conflicting_item`).
 
     Args:
         raw: rows of `contracts.RAW_ITEM`.
@@ -114,9 +114,9 @@ def _item_reasons() -> list[Column]:
 
 
 def snapshot_dates(catalog: DataFrame, start: date, end: date) -> list[date]:
-    """Snapshots that events of [start, end) need, oldest first: the last one on or before `start`, and those within.
+    """Snapshots that events of [start, end) need, oldest first: the last one on or before `start`, and all later ones.
 
-    Runs one small query: it collects a date per snapshot, whatever the size of the catalogue.
+    Executes one query, which collects one date per snapshot.
     """
     found = catalog.where(F.col("snapshot_date") < F.lit(end)).select("snapshot_date").distinct().collect()
     dates = sorted(row["snapshot_date"] for row in found)
@@ -125,7 +125,7 @@ def snapshot_dates(catalog: DataFrame, start: date, end: date) -> list[date]:
 
 
 def required_snapshots(catalog: DataFrame, start: date, end: date) -> list[date]:
-    """`snapshot_dates`, if a snapshot holds on the first date.
+    """`snapshot_dates`, after checking that a snapshot holds on the first date.
 
     Raises:
         PipelineError: there is no snapshot on or before `start`.

@@ -1,6 +1,6 @@
-"""Raw event rows to typed events, each with its service date and every reason for which it is refused.
+"""Raw event rows to typed events, each with its service date and the reasons for which it is refused.
 
-This module judges a row by itself. `outcomes` judges it beside other rows and the catalogue.
+This module checks each row alone. `outcomes` also compares it with other rows and with the catalogue.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -28,7 +28,7 @@ PROVENANCE = ("raw", "source_file", "source_line")
 
 
 def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
-    """Typed rows with the reasons that a row gives by itself.
+    """Typed rows with the reasons that follow from each row alone.
 
     Args:
         raw: rows of `contracts.RAW_EVENT`.

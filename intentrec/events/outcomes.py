@@ -40,7 +40,7 @@ class Judged:
     """Event rows with their outcomes.
 
     Attributes:
-        rows: what `outcomes` returns, computed once.
+        rows: what `outcomes` returns, materialised, because its columns are read several times.
     """
 
     rows: DataFrame
@@ -63,19 +63,6 @@ class Judged:
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
 
 
-def judge(
-    checked: DataFrame,
-    catalog: DataFrame,
-    snapshots: Sequence[date],
-    start: date,
-    end: date,
-    domain: Domain,
-    include_late: bool,
-) -> Judged:
-    """The outcome of each row, computed once. For the arguments see `outcomes`."""
-    return Judged(outcomes(checked, catalog, snapshots, start, end, domain, include_late).localCheckpoint())
-
-
 def outcomes(
     checked: DataFrame,
     catalog: DataFrame,
@@ -94,7 +81,7 @@ def outcomes(
         start: first service date of the run.
         end: service date after the last.
         domain: the domain file.
-        include_late: whether rows count that arrived after their week's lateness.
+        include_late: whether rows that arrived after their week's lateness are accepted, too.
 
     Returns:
         The columns of ENGAGEMENT_EVENTS, PROVENANCE, `reasons` and `outcome` (one of OUTCOMES).
@@ -112,9 +99,12 @@ def outcomes(
 
 
 def arrival_dates(start: date, end: date, domain: Domain, include_late: bool) -> tuple[date, date]:
-    """UTC dates of arrival [from, until) whose rows may belong to the service dates [start, end)."""
+    """UTC dates of arrival [from, until) whose rows may belong to the service dates [start, end).
+
+    With `include_late` there is no last date.
+    """
     calendar = domain.calendar
-    # A clock that is ahead dates an event after its arrival.
+    # If a device's clock is ahead, the event's time lies after its arrival.
     first = day_start_of(start, calendar) - timedelta(seconds=seconds(domain.events.max_clock_skew))
     last = due_at(end, calendar)
     return first.date(), date.max if include_late else last.date() + DAY
@@ -126,13 +116,13 @@ def past_deadline(domain: Domain) -> Column:
 
 
 def require_every_week(accepted: DataFrame, start: date, end: date, domain: Domain) -> None:
-    """Check that no week of a range lacks events. A range without any event is left to the audit of row counts.
+    """Check that no week of a range lacks events. For a range without any event, the audit of row counts fails instead.
 
     Args:
         accepted: accepted events of [start, end).
         start: first service date of the first week.
         end: service date after the last week.
-        domain: the domain file; in its `quality.closed_weeks` the service was closed.
+        domain: the domain file; `quality.closed_weeks` are the weeks in which the service was closed.
 
     Raises:
         PipelineError: a week has no accepted event and is not a closed one; the message names all such weeks.
@@ -190,7 +180,7 @@ def _without_copies(valid: DataFrame, domain: Domain) -> DataFrame:
 
 
 def _without_overlong_days(single: DataFrame, domain: Domain) -> DataFrame:
-    """Refuse user-days with more than `events.max_hours_per_day` of engagement, whole. Accept the other rows."""
+    """Refuse all rows of a user-day with more than `events.max_hours_per_day` of engagement. Accept the other rows."""
     candidate = F.col("outcome").isNull()
     # A sum of doubles depends on the order of the rows, which is not fixed here. A sum of decimals does not.
     exact = F.when(candidate, F.col("duration_s").cast("decimal(28,6)"))

@@ -39,11 +39,11 @@ _ADVICE_BY_PREFIX = {
     "bad_type_": "the text is not of the field's type (timestamps need date, time and zone): correct the sender",
     "bad_signal_": "the signal is not a finite number: correct the sender, or take it out of events.signals",
 }
-OF_A_READER = "the reader module that source.reader names refused the row: look there"
+READER_ADVICE = "the reader module that source.reader names refused the row: look there"
 
 
 def missing(column: str, name: str | None = None) -> Column:
-    """Reason: the field is absent or blank. `name` is the field's name if the column has another one."""
+    """Reason: the field is absent or blank. `name` is the field's name, if it differs from the column's."""
     text = F.col(column)
     return F.when(text.isNull() | (F.trim(text) == ""), f"missing_{name or column}")
 
@@ -54,7 +54,12 @@ def bad_type(name: str, text: Column, value: Column) -> Column:
 
 
 def all_reasons(read_error: Column, found: Sequence[Column]) -> Column:
-    """Array of all reasons, sorted. If the line could not be parsed, only the read error."""
+    """Array of all reasons, sorted. If the line could not be parsed, it holds only the read error.
+
+    Args:
+        read_error: reason that the reader gave; null if there is none.
+        found: the other reasons, each null if it does not apply.
+    """
     every = F.array_sort(F.array_distinct(F.array_compact(F.array(read_error, *found))))
     return F.when(read_error.isin(*UNREAD), F.array(read_error)).otherwise(every)
 
@@ -66,8 +71,8 @@ def count_reasons(refused: DataFrame) -> dict[str, int]:
 
 
 def advice(reason: str) -> str:
-    """What was wrong and what to do. For a reason that your own reader gives: where to look."""
+    """What was wrong and what to do. For a reason that only your own reader gives, where to look."""
     for prefix, text in _ADVICE_BY_PREFIX.items():
         if reason.startswith(prefix):
             return text
-    return _ADVICE.get(reason, OF_A_READER)
+    return _ADVICE.get(reason, READER_ADVICE)

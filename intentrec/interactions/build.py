@@ -40,14 +40,14 @@ class Built:
 
 
 def build_from(warehouse: Warehouse, config: str | Path) -> tuple[DataFrame, Built]:
-    """Read the tables that the weeks of the warehouse's run need, and build. Writes nothing.
+    """Read the tables that the weeks of the warehouse's run need, and build the interactions. Writes nothing.
 
     Args:
         warehouse: its run names the weeks and the domain.
         config: path of the domain file, for the command in an error message.
 
     Returns:
-        The accepted events of the weeks, and what the domain's rules make of them.
+        The accepted events of the weeks, and what is built from them.
 
     Raises:
         PipelineError: the interval is not whole weeks, a table or the state before the weeks is missing, or an event's
@@ -74,15 +74,15 @@ def build(
 ) -> Built:
     """Interactions of consecutive weeks and the state after each. Each week's state is the input of the next week.
 
-    What was known before a visit is what had ended before it. A visit that began before a week and ended in it
-    belongs to the state after that week.
+    The values of a visit are known when it has ended. So a visit that began before a week and ended in it belongs to
+    the state after that week.
 
-    Every week is materialised before the next one is planned (`localCheckpoint`). Otherwise the plan would grow with
-    the range, and Spark would analyse it again for every week.
+    Every week is materialised (`localCheckpoint`) before Spark plans the next one. Otherwise the plan would grow with
+    the range, and Spark would analyse all of it again for every week.
 
     Args:
-        events: accepted events of the weeks, and of the days before them from which visits may reach into them
-            (`config.Events.longest_visit`).
+        events: accepted events of the weeks, and of the days before them (`config.Events.longest_visit`), because a
+            visit of those days may end in the weeks.
         catalog: rows of CATALOG.
         before: title_state as of the first week.
         week_starts: first service dates of the weeks, consecutive.
@@ -157,7 +157,7 @@ def with_facts(events: DataFrame, catalog: DataFrame, dates: Sequence[date]) -> 
 
 
 def require_known(found: DataFrame) -> None:
-    """Refuse visits of items that the catalogue does not hold. Leaving them out would go unnoticed.
+    """Refuse visits of items that the catalogue does not hold, instead of leaving them out silently.
 
     Raises:
         PipelineError: there are such visits. The message has their number, the first date and an example.
@@ -183,7 +183,7 @@ def require_all(events: DataFrame, built: Built) -> None:
     if read != built.n_events:
         raise PipelineError(
             f"{read:,} events were read but the visits hold {built.n_events:,}: some have a type that the domain file "
-            f"does not list under events.types; ingest the interval again with this domain file"
+            f"does not list under events.types. Ingest the interval again with this domain file"
         )
 
 

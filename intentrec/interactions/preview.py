@@ -1,4 +1,4 @@
-"""How changed rules would change the labels of stored interactions. Nothing is written."""
+"""Compare the labels of stored interactions with those of changed rules. Nothing is written."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from intentrec.interactions.build import build_from
 from intentrec.storage.warehouse import Warehouse
 
 NONE = "(no rule)"  # label of a visit that no rule matches; the audit of interactions refuses it
-ABSENT = "(none)"  # label on the side that lacks the interaction: the sessions or the events differ
+ABSENT = "(none)"  # label on the side without the interaction, if sessions or events differ
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Shift:
 
 
 def shift(stored: DataFrame, tried: DataFrame) -> Shift:
-    """Compare two frames of INTERACTIONS rows, matched by key. Runs one small query."""
+    """Compare two frames of INTERACTIONS rows, matched by key: the stored ones and those of the tried rules."""
     sides = [
         frame.select(
             *INTERACTIONS.key,
@@ -67,11 +67,11 @@ def shift(stored: DataFrame, tried: DataFrame) -> Shift:
 
 
 def preview(warehouse: Warehouse, config: Path) -> Shift:
-    """Compare the stored interactions of the run's weeks with what the run's domain would make of the same events.
+    """Compare the stored interactions of the run's weeks with those that its domain's rules give for the same events.
 
     Args:
         warehouse: of a run whose domain holds the rules to try.
-        config: the domain file, for messages.
+        config: path of the domain file, for messages.
 
     Raises:
         ConfigError: a rule is wrong. The message names file and key.

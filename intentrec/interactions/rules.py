@@ -46,7 +46,7 @@ _CLOCK = re.compile(r"\b(now|current_date|current_time|current_timestamp|localti
 
 
 def visit_scope(domain: Domain) -> StructType:
-    """Scope `r`: the visit before it is labelled, with its counts as n_<event_type> and its signals by name."""
+    """Scope `r`: the visit without its labels, with its counts as n_<event_type> and its signals by name."""
     contract = INTERACTIONS.schema
     return StructType(
         [
@@ -83,6 +83,11 @@ def is_target(domain: Domain) -> Column:
 def check(spark: SparkSession, domain: Domain, path: str | Path) -> None:
     """Analyse every condition against the columns that it may use. Jobs call this before they write anything.
 
+    Args:
+        spark: the session.
+        domain: the domain with the rules.
+        path: the domain file, for messages.
+
     Raises:
         ConfigError: a condition is not Spark SQL, uses an unknown column, is not boolean, contains an aggregate, or
             depends on the clock or on chance. The message names the file and the key.
@@ -109,21 +114,21 @@ def _check_names(domain: Domain, path: str | Path) -> None:
 
 
 def _check_condition(frame: DataFrame, condition: str, where: str, available: str) -> None:
-    # In parentheses, as `action_type` uses it: a condition must not be able to close its branch.
+    # In parentheses, as in `action_type`, so that a condition cannot end its own branch of the CASE expression.
     text = f"({condition})"
     try:
         selected = frame.select(F.expr(text).alias("condition"))
         found = selected.schema["condition"].dataType
         if not isinstance(found, BooleanType):
             raise ConfigError(f"{where}: {condition!r} is {found.simpleString()}, not true or false")
-        frame.where(F.expr(text)).schema  # noqa: B018  analysis as a filter refuses aggregates and generators
+        frame.where(F.expr(text)).schema  # noqa: B018  as a filter, Spark refuses aggregates and generators
     except ParseException as error:
         raise ConfigError(f"{where}: {condition!r} is not Spark SQL: {_first_line(error)}") from error
     except AnalysisException as error:
         raise ConfigError(f"{where}: {condition!r}: {_first_line(error)} Columns: {available}") from error
     plan = selected._jdf.queryExecution().analyzed()
     if not plan.deterministic() or _CLOCK.search(plan.toString()):
-        raise ConfigError(f"{where}: {condition!r} depends on the clock or on chance; a label must not")
+        raise ConfigError(f"{where}: {condition!r} depends on the clock or on chance: use columns only")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,10 +1,10 @@
 """What a user had done before a visit: the weekly state, its fold, and the earlier visits of the same week.
 
 state(W) holds, per user and title, the last values among all visits that ended before week W. The order is (end_ts,
-start_ts, tie). A fact expires when its own timestamp is older than `state_weeks` weeks. A visit that began before W and
-ended in it is not in state(W) but among the visits of W, because its values were not known before its end.
+start_ts, tie). A fact expires when its own timestamp is older than `state_weeks` weeks. The values of a visit are known
+when it has ended. So a visit that began before W and ended in it is not in state(W) but among the visits of W.
 
-A fact is a struct whose order is the order in time, so that the latest fact is the greatest. There are four per title:
+A fact is a struct that begins with its time, so that the latest fact is the greatest. There are four facts per title:
 play, finish, list (the last change of the user's list) and touch (any visit).
 """
 
@@ -17,6 +17,7 @@ from intentrec.calendar import WEEK, service_date
 from intentrec.config import Domain
 from intentrec.contracts import TITLE_STATE
 from intentrec.interactions.rules import visit_struct
+from intentrec.interactions.visits import days_between
 
 TITLE = ("user_id", "title_id")
 ORDER = ("end_ts", "start_ts", "tie")
@@ -41,7 +42,7 @@ def before_visits(visits: DataFrame, state: DataFrame, domain: Domain) -> DataFr
     titles = state.select(*TITLE, *(fact.alias(f"state_{name}") for name, fact in _state_facts().items()))
     users = state.groupBy("user_id").agg(
         F.array_distinct(F.flatten(F.collect_set("genres"))).alias("state_genres"),
-        # If titles were last touched at the same moment, a hash without meaning decides.
+        # If several titles were last touched at the same moment, a hash decides.
         F.max(_fact("last_touch_ts", 0, F.xxhash64("title_id"), creator="creator")).alias("state_latest"),
     )
     by_title, by_user = _before(*TITLE), _before("user_id")
@@ -49,7 +50,7 @@ def before_visits(visits: DataFrame, state: DataFrame, domain: Domain) -> DataFr
     latest = F.greatest("state_latest", F.max(_visit_fact(creator="creator")).over(by_user))
     none = F.array().cast("array<string>")
     this_week = F.array_distinct(F.flatten(F.collect_set("genres").over(by_user)))
-    # Sorted, because the order of collected genres is not fixed and rules could see it.
+    # Sorted, because collected genres have no fixed order, and a rule could depend on it.
     seen = F.array_sort(F.array_union(F.coalesce("state_genres", none), this_week))
     known = (
         visits.join(titles, list(TITLE), "left")
@@ -84,7 +85,7 @@ def fold(state: DataFrame, visits: DataFrame, as_of: date, domain: Domain) -> Da
             for name in _visit_facts()
         }
     )
-    # Every visit touches its title, so no fact is younger than the last touch.
+    # Every visit touches its title, so no fact is later than the last touch.
     return alive.where(F.col("touch").isNotNull()).select(
         F.lit(as_of).alias("as_of"),
         *TITLE,
@@ -102,7 +103,7 @@ def fold(state: DataFrame, visits: DataFrame, as_of: date, domain: Domain) -> Da
 
 
 def _visit_facts() -> dict[str, Column]:
-    """The facts that one visit adds to its title; null where it adds none."""
+    """The facts that one visit adds to its title; null if it adds none."""
     return {
         "play": F.when(F.col("played"), _visit_fact(item_id="item_id", episode="episode", fraction="fraction")),
         "finish": F.when(F.col("finished"), _visit_fact()),
@@ -150,13 +151,7 @@ def _title_scope(domain: Domain) -> Column:
         F.col("play.episode").alias("last_episode"),
         F.col("play.fraction").alias("last_fraction"),
         F.coalesce(finished, F.lit(False)).alias("last_finished"),
-        _days_since(F.col("play.ts")).alias("days_since_play"),
+        days_between(F.col("play.ts"), F.col("start_ts")).alias("days_since_play"),
         F.coalesce(F.col("list.listed"), F.lit(False)).alias("listed"),
-        _days_since(F.col("touch.ts")).alias("days_since_touch"),
+        days_between(F.col("touch.ts"), F.col("start_ts")).alias("days_since_touch"),
     )
-
-
-def _days_since(ts: Column) -> Column:
-    """Days from `ts` to the visit's start; 0 if the visit began before `ts`."""
-    days = (F.unix_micros(F.col("start_ts")) - F.unix_micros(ts)) / F.lit(86_400_000_000.0)
-    return F.when(ts.isNotNull(), F.greatest(days, F.lit(0.0)))

@@ -1,7 +1,7 @@
 """Events to sessions and visits. A visit is a maximal sequence of one title's events inside a session.
 
-`mark_visits` adds the session and the visit to each event. `visits` makes one row per visit, with everything that is
-known of it before it gets a label.
+`mark_visits` adds the session and the visit to each event. `visits` makes one row per visit, with all columns but the
+labels.
 """
 
 from pyspark.sql import Column, DataFrame, Window
@@ -14,7 +14,7 @@ from intentrec.contracts import INTERACTIONS
 DAY = ("user_id", "event_date")
 VISIT = (*DAY, "visit")
 LABELS = ("action_type", "is_target", "left_censored", "rules_version")
-# Columns of INTERACTIONS that are known before the rules apply, in contract order.
+# Columns of INTERACTIONS except LABELS, in contract order.
 BEFORE_LABELS = tuple(name for name in INTERACTIONS.names if name not in LABELS)
 # Further columns of a frame of visits, for the rules and for the fold of the state.
 CARRIED = ("first_item_id", "played", "finished", "list_change")
@@ -25,20 +25,20 @@ _FACTS = ("kind", "genres", "creator", "language", "episode", "title_release_ts"
 def visits(events: DataFrame, domain: Domain) -> DataFrame:
     """The visits of `events`, with the catalogue facts of each visit's last item.
 
-    If a visit played anything, its first and last item are the first and last that it played: a trailer or a list
-    change touches a title but says nothing about how far the user is in it.
+    If a visit played anything, its first and last item are the first and the last that it played. A trailer or a list
+    change does not tell how far the user is in a title.
 
     Args:
         events: accepted events with catalogue facts (`build.with_facts`).
         domain: the domain file.
 
     Returns:
-        One row per visit, with the columns BEFORE_LABELS and CARRIED. The latter are first_item_id; played (it has an
-        event of a play type); finished (it played some item up to `finished_fraction`); list_change (true if its last
-        list change added the title, false if it removed it, null without any).
+        One row per visit, with the columns BEFORE_LABELS and CARRIED. CARRIED are first_item_id; played (the visit has
+        an event of a play type); finished (it played some item up to `finished_fraction`); list_change (true if its
+        last list change added the title, false if it removed the title, null if there is none).
     """
     played = F.col("event_type").isin(domain.events.play_types)
-    # least() and greatest() ignore nulls, so an unknown position would count as the very beginning.
+    # least() and greatest() ignore nulls, so an unknown position would count as 0.
     known = (F.col("runtime_s") > 0) & F.col("position_s").isNotNull()
     share = F.least(F.lit(1.0), F.greatest(F.lit(0.0), F.col("position_s") / F.col("runtime_s")))
     marked = mark_visits(events, domain.calendar).withColumns(
@@ -50,7 +50,7 @@ def visits(events: DataFrame, domain: Domain) -> DataFrame:
     )
     visit = Window.partitionBy(*VISIT)
     marked = marked.withColumn("last_n", F.coalesce(F.max("play_n").over(visit), F.max("n").over(visit)))
-    # The visit's last item: only shares of its runtime make the visit's fraction.
+    # The fraction of a visit is that of its last item.
     marked = marked.withColumn("last_item_id", F.max_by("item_id", F.col("n") == F.col("last_n")).over(visit))
     return _aggregate(marked, domain).select(*BEFORE_LABELS, *CARRIED)
 
@@ -58,12 +58,12 @@ def visits(events: DataFrame, domain: Domain) -> DataFrame:
 def mark_visits(events: DataFrame, calendar: Calendar) -> DataFrame:
     """Add session and visit to each event.
 
-    A session ends when the user did nothing for longer than `session_gap` after the end of all earlier events, and at
+    A session ends when the user does nothing for longer than `session_gap` after the end of all earlier events, and at
     the start of the service day. So it lies within one (user_id, event_date).
 
     Events are ordered by event_ts, then by a hash of event_id. Events of one title at the same instant stay together,
     at the place of their smallest hash. So two visits of a title never begin at the same instant, and (user_id,
-    start_ts, title_id) is a key. The hash has no meaning. If an id broke ties, the order would reveal what comes next.
+    start_ts, title_id) is a key. Ties are broken by a hash, because the order of the ids could reveal the next title.
 
     Args:
         events: accepted events with `title_id`.
@@ -105,7 +105,7 @@ def mark_visits(events: DataFrame, calendar: Calendar) -> DataFrame:
 
 
 def left_censored(day: Column, domain: Domain) -> Column:
-    """Whether a service date lies in the domain's first weeks, where everything looks new."""
+    """Whether a service date lies in the domain's first weeks, in which every title looks new."""
     until = domain.calendar.history_start + WEEK * domain.calendar.censored_weeks
     return day < F.lit(until)
 
@@ -149,13 +149,13 @@ def _aggregate(marked: DataFrame, domain: Domain) -> DataFrame:
     return aggregated.select("*", "facts.*").withColumns(
         {
             "session_id": F.concat_ws("@", "user_id", moment),
-            "release_age_days": _days(F.col("title_release_ts"), F.col("end_ts")),
+            "release_age_days": days_between(F.col("title_release_ts"), F.col("end_ts")),
         }
     )
 
 
-def _days(earlier: Column, later: Column) -> Column:
-    """Days from `earlier` to `later`: 0 if the order is reversed, null if one of them is."""
+def days_between(earlier: Column, later: Column) -> Column:
+    """Days from `earlier` to `later`: 0 if the order is reversed, null if one of them is null."""
     days = (F.unix_micros(later) - F.unix_micros(earlier)) / F.lit(86_400_000_000.0)
     return F.when(days.isNotNull(), F.greatest(days, F.lit(0.0)))
 
@@ -166,7 +166,7 @@ def _exact_sum(value: Column) -> Column:
 
 
 def _counts(types: list[str]) -> Column:
-    """Events by event_type, without the types that do not occur."""
+    """Number of events by event_type; a type that does not occur is left out."""
     entries = [entry for kind in types for entry in (F.lit(kind), F.count_if(F.col("event_type") == kind))]
     return F.map_filter(F.create_map(*entries), lambda _, count: count > 0)
 

@@ -1,11 +1,11 @@
 """Interactions to sequences: for each week's end, the latest n interactions of every user active in that week.
 
 The end of a visit, T_k, decides to which week it belongs. A visit that began before a week's end and ended after it is
-not in that week's sequences, because it was not over. It is new in the next week's. So positions are in order of time,
-and the last n_new positions are exactly those that ended in the week.
+not in that week's sequences but new in those of the next week. So positions are in order of time, and the last n_new
+positions are exactly those that ended in the week.
 
-Over the weeks, every interaction is new once, with one exception: if a user had more than n interactions in a week, the
-earlier ones are new in no row. Nothing learns from them and nothing is evaluated on them. `losses` counts them.
+Every interaction is new in one row, with one exception: if a user had more than n interactions in a week, the earlier
+ones are new in no row. They are used neither for training nor for evaluation. `left_out` counts them.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from intentrec.contracts import SEQUENCES
 
 @dataclass(frozen=True)
 class OtherRules:
-    """Interactions whose labels were made by other rules than the domain file's.
+    """Interactions whose labels come from other rules than those of the domain file.
 
     Attributes:
         count: how many.
@@ -36,13 +36,13 @@ class OtherRules:
 
 
 @dataclass(frozen=True)
-class Losses:
-    """Interactions of a range of weeks that give no prediction task.
+class LeftOut:
+    """Interactions of a range of weeks that are not predicted in training or evaluation.
 
     Attributes:
         ended: interactions that ended in the weeks.
-        beyond_length: those of them that are new in no row, because their user had more than n in the week.
-        without_history: new ones that ended at the first moment of a full row, so that the row has nothing before them.
+        beyond_length: those that are new in no row, because their user had more than n in the week.
+        without_history: new ones with the same end as the first position of a full row, so that none precedes them.
     """
 
     ended: int
@@ -65,7 +65,7 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
     """SEQUENCES rows of consecutive week ends.
 
     An interaction is in the sequence of as_of if it ended in [as_of - lookback, as_of) and fewer than n later ones of
-    its user did. So the plan makes at most n rows per user and week, whatever the lookback and the range.
+    its user did. So there are at most n rows per user and week, whatever the lookback and the range.
 
     Args:
         interactions: all rows of INTERACTIONS with event_date in [read_from(first as_of), last as_of).
@@ -94,15 +94,15 @@ def ended_in(interactions: DataFrame, start: date, end: date, domain: Domain) ->
 
 
 def other_rules(interactions: DataFrame, domain: Domain) -> OtherRules:
-    """Find interactions with labels of other rules. Their labels mean something else, and a model would learn both."""
+    """Find interactions with labels of other rules. A model must not learn labels of two meanings."""
     other = interactions.where(F.col("rules_version") != domain.interactions.rules_version)
     found = other.agg(F.count("*"), F.min("event_date"), F.max("event_date")).first()
     assert found is not None
     return OtherRules(*found)
 
 
-def losses(sequences: DataFrame, ended: int, domain: Domain) -> Losses:
-    """Count the interactions that no prediction task asks for.
+def left_out(sequences: DataFrame, ended: int, domain: Domain) -> LeftOut:
+    """Count the interactions that are not predicted in training or evaluation.
 
     Args:
         sequences: rows of SEQUENCES of the weeks.
@@ -113,7 +113,7 @@ def losses(sequences: DataFrame, ended: int, domain: Domain) -> Losses:
     is_full = (F.size("end_ts") == domain.sequences.length) & (F.col("n_new") > 0)
     counted = sequences.agg(F.sum("n_new"), F.sum(F.when(is_full, at_first_moment))).first()
     assert counted is not None
-    return Losses(ended, ended - int(counted[0] or 0), int(counted[1] or 0))
+    return LeftOut(ended, ended - int(counted[0] or 0), int(counted[1] or 0))
 
 
 def weight(duration_s: Column, rule: DurationWeight) -> Column:
@@ -132,7 +132,7 @@ def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> 
     """Each interaction once per as_of whose sequence holds it, with its rank and window counts in the history."""
     in_order = Window.partitionBy("user_id").orderBy("end_us", "start_ts", "tie", "title_id")
     ranked = (
-        _of_active(interactions, as_ofs, domain)
+        _of_active_users(interactions, as_ofs, domain)
         .withColumn("end_us", F.unix_micros("end_ts"))
         .withColumns(
             {
@@ -151,8 +151,8 @@ def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> 
     return ranked.where(first <= last).withColumn("as_of", F.explode(weeks))
 
 
-def _of_active(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
-    """All interactions of the users that get a row. The windows need not sort the others."""
+def _of_active_users(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
+    """All interactions of the users that get a row, so that the windows do not sort the others."""
     active = ended_in(interactions, as_ofs[0] - WEEK, as_ofs[-1], domain).select("user_id")
     return _dated(interactions, domain).join(active, "user_id", "left_semi")
 

@@ -89,7 +89,13 @@ def data_folder(run: Run) -> str:
 
 
 def published_file(spark: SparkSession, run: Run, name: str, of: str) -> Entry:
-    """The file `name` of the published data set `of`, in the run's data folder.
+    """A file of a published data set, in the run's data folder.
+
+    Args:
+        spark: the session.
+        run: the attempt; its domain and profile name the folder.
+        name: name of the file.
+        of: name of the data set, for the message of the error.
 
     Raises:
         PipelineError: the file does not exist.

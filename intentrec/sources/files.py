@@ -16,8 +16,8 @@ from pyspark.sql import functions as F
 from intentrec.errors import PipelineError
 from intentrec.sources.text import parsed_once
 
-CUTS = "spark.sql.files.minPartitionNum"  # decides where Spark splits files
-BROKEN = "_broken"  # from_csv puts a line that does not fit the header here
+MIN_PARTITIONS = "spark.sql.files.minPartitionNum"  # decides where Spark splits files
+CORRUPT = "_broken"  # column of from_csv for a line that does not fit the header
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Entry:
 
 
 def listing(spark: SparkSession, folder: str) -> list[Entry]:
-    """Entries of a folder, sorted by name. Hidden entries (`_`, `.`) are left out: writers use them for unfinished
-    files.
+    """Entries of a folder, sorted by name. Hidden entries (`_`, `.`), which writers use while they work, are left out.
 
     Raises:
         PipelineError: the folder does not exist.
@@ -55,24 +54,23 @@ def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
     """Every line of `files`: `value` (the raw bytes), `source_file` (the entry's name), `source_line` (1-based).
 
     The function reads the files twice instead of sorting their lines. The first pass counts the lines of each block
-    that a task reads, and fails on files that cannot be read to their end. The second pass is lazy and numbers the
-    lines from these counts. Both passes must split the files alike: the second one fails on a block that the first one
-    did not count.
+    that a task reads, and fails on a file that cannot be read to its end. The second pass is lazy and numbers the lines
+    from these counts. Both passes must split the files alike: the second pass fails on a block without a count.
 
     Raises:
         PipelineError: a file cannot be read, such as a truncated gzip; the message names it.
     """
     # Spark splits files by the number of cores it has, and on a cluster cores may register between the passes.
-    spark.conf.set(CUTS, spark.conf.get(CUTS, None) or str(spark.sparkContext.defaultParallelism))
+    spark.conf.set(MIN_PARTITIONS, spark.conf.get(MIN_PARTITIONS, None) or str(spark.sparkContext.defaultParallelism))
     # With recursiveFileLookup, Spark does not turn the names of parent folders into columns.
     reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
-    lines = reader.text([_no_glob(file.path) for file in files]).select(
+    lines = reader.text([_without_pattern(file.path) for file in files]).select(
         "value",
         F.col("_metadata.file_path").alias("_path"),
         F.col("_metadata.file_block_start").alias("_block"),
         F.monotonically_increasing_id().alias("_row"),  # consecutive within a block
     )
-    with readable():
+    with _read_errors():
         blocks = (
             lines.groupBy("_path", "_block").agg(F.min("_row").alias("first"), F.count("*").alias("lines")).collect()
         )
@@ -85,9 +83,9 @@ def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
         for block in of_file:
             offsets.append((path, block["_block"], names[unquote(path)], before - block["first"]))
             before += block["lines"]
-    unseen = F.raise_error(F.concat(F.lit("cut differently than when its lines were counted: "), "_path"))
+    no_count = F.raise_error(F.concat(F.lit("split differently than when its lines were counted: "), "_path"))
     return lines.join(F.broadcast(_offsets(spark, offsets)), ["_path", "_block"], "left").select(
-        "value", "source_file", F.coalesce(F.col("_row") + F.col("_offset"), unseen.cast("long")).alias("source_line")
+        "value", "source_file", F.coalesce(F.col("_row") + F.col("_offset"), no_count.cast("long")).alias("source_line")
     )
 
 
@@ -97,13 +95,20 @@ def first_line(spark: SparkSession, file: Entry) -> str | None:
     Raises:
         PipelineError: the file cannot be read.
     """
-    with readable():
-        row = spark.read.text(_no_glob(file.path)).select(F.expr("make_valid_utf8(value)").alias("value")).first()
+    with _read_errors():
+        row = (
+            spark.read.text(_without_pattern(file.path)).select(F.expr("make_valid_utf8(value)").alias("value")).first()
+        )
     return None if row is None else row["value"]
 
 
 def csv_rows(spark: SparkSession, file: Entry, required: tuple[str, ...]) -> DataFrame:
     """Lines of a CSV file with a header, parsed into fields.
+
+    Args:
+        spark: the session.
+        file: the file.
+        required: columns that the header must have.
 
     Returns:
         One row per line below the header: raw, source_file, source_line, read_error and `fields`. `fields` is a struct
@@ -124,10 +129,17 @@ def csv_rows(spark: SparkSession, file: Entry, required: tuple[str, ...]) -> Dat
     return _fields(numbered_lines(spark, [file]).where("source_line > 1"), header, {})
 
 
-def bare_rows(
+def headerless_rows(
     spark: SparkSession, file: Entry, names: Sequence[str], separator: str, charset: str = "UTF-8"
 ) -> DataFrame:
-    """Lines of a delimited file without header and quotes, whose columns are `names`. Returns what `csv_rows` returns.
+    """Lines of a delimited file without header and quotes. Returns what `csv_rows` returns.
+
+    Args:
+        spark: the session.
+        file: the file.
+        names: names of its columns, in order.
+        separator: the character between two fields.
+        charset: encoding of the file.
 
     Raises:
         PipelineError: the file cannot be read.
@@ -139,7 +151,7 @@ def bare_rows(
 
 
 @contextmanager
-def readable() -> Iterator[None]:
+def _read_errors() -> Iterator[None]:
     """Turn Spark's failure to read a file into a PipelineError that names the file."""
     try:
         yield
@@ -158,12 +170,12 @@ def readable() -> Iterator[None]:
 
 
 def _fields(lines: DataFrame, names: Sequence[str], options: dict[str, str]) -> DataFrame:
-    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*names, BROKEN))
-    row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": BROKEN, **options})
+    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*names, CORRUPT))
+    row = F.from_csv(F.rtrim("value", F.lit("\r")), schema, {"columnNameOfCorruptRecord": CORRUPT, **options})
     lines = parsed_once(lines, "row", row)
     error = F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8").when(
         # from_csv accepts a blank line as a row of nulls
-        (F.trim("value") == "") | F.col("row").isNull() | F.col("row")[BROKEN].isNotNull(),
+        (F.trim("value") == "") | F.col("row").isNull() | F.col("row")[CORRUPT].isNotNull(),
         "unreadable_line",
     )
     return lines.withColumn("read_error", error).select(
@@ -182,6 +194,6 @@ def _offsets(spark: SparkSession, rows: list[tuple[str, int, str, int]]) -> Data
     return spark.createDataFrame(pa.table(arrays, names=list(types)))
 
 
-def _no_glob(path: str) -> str:
-    """The path with those characters escaped that Hadoop would read as a pattern."""
+def _without_pattern(path: str) -> str:
+    """The path, with the characters escaped that Hadoop would take for a pattern."""
     return re.sub(r"([][{}*?\\])", r"\\\1", path)

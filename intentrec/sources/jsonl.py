@@ -3,8 +3,8 @@
     {data}/events/arrived=YYYY-MM-DD/*.jsonl.gz      by UTC date of arrival
     {data}/catalog/snapshot=YYYY-MM-DD/*.jsonl.gz    by first service date that the snapshot holds for
 
-A line is one JSON object. Keys outside the contract go to `extra`. A row's `arrived_at` counts only if it lies on its
-folder's date. Otherwise the row gets a read error and counts as arrived at the start of that date.
+A line is one JSON object. Keys outside the contract go to `extra`. A row's `arrived_at` must lie on the date of its
+folder. Otherwise the row gets a read error and counts as arrived at the start of that date.
 """
 
 import re
@@ -138,7 +138,7 @@ def _texts(names: list[str]) -> list[Column]:
 
 
 def _nested(names: list[str]) -> Column:
-    """Read error of the first field that holds a JSON object or list: as text it would pass for an unusual id.
+    """Read error of the first field that holds a JSON object or list, which as text could pass for an unusual id.
 
     A text that only begins with a bracket is no error.
     """

@@ -7,7 +7,7 @@ An event is a rating, which is an interaction with its film. Its duration was no
 is that of the rating on the site, not of watching the film. Half of the ratings share their second with another rating
 of the same user, so their order is unknown. A user rates a film once.
 
-The list of films has no date: it counts as known from the first day. The data set has no surfaces, devices, kinds or
+The list of films has no date, so it counts as known from the first day. The data set has no surfaces, devices, kinds or
 languages.
 """
 
@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_ITEM
 from intentrec.sources import published_file
-from intentrec.sources.files import bare_rows
+from intentrec.sources.files import headerless_rows
 from intentrec.sources.text import instant_events, integer, iso, parsed_once
 from intentrec.storage.runs import Run
 
@@ -41,7 +41,9 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     fields = F.col("fields")
     seconds = integer(fields["seconds"])
     moment = F.timestamp_seconds(F.when(seconds.between(0, _LATEST), seconds))
-    rows = parsed_once(bare_rows(spark, published_file(spark, run, RATINGS, NAME), _RATING, "\t"), "moment", moment)
+    rows = parsed_once(
+        headerless_rows(spark, published_file(spark, run, RATINGS, NAME), _RATING, "\t"), "moment", moment
+    )
     frame = instant_events(
         rows,
         run,
@@ -69,7 +71,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     fields, nothing = F.col("fields"), F.lit(None).cast("string")
     flagged = F.array_compact(F.array(*[F.when(fields[genre] == "1", F.lit(genre)) for genre in GENRES]))
     released = F.try_to_timestamp(fields["released"], F.lit("d-MMM-yyyy"))
-    frame = bare_rows(spark, published_file(spark, run, FILMS, NAME), _FILM, "|", "ISO-8859-1").select(
+    frame = headerless_rows(spark, published_file(spark, run, FILMS, NAME), _FILM, "|", "ISO-8859-1").select(
         "raw",
         "source_file",
         "source_line",

@@ -3,13 +3,12 @@
     {data}/online_retail.csv.gz     a row per line of an invoice
 
 An event is a line of an invoice. Invoice, product, quantity, price and customer identify it: lines that agree in all
-of them are copies. All lines of an invoice carry the minute of the invoice, so their order means nothing. A purchase
-has no measured duration: duration_s is 0. Quantity and price are signals.
+of them are copies. All lines of an invoice have the time of the invoice, to the minute, so their order is unknown. A
+purchase has no measured duration: duration_s is 0. Quantity and price are signals.
 
 There is no catalogue. The reader makes a snapshot for every day of sales: the products sold until then, each with the
-description of its first line. So a product is known from the day of its first sale, and not before. The products of
-the first day are known from the start of the history. The data set has no surfaces, devices, languages, genres or
-kinds.
+description of its first line. So a product is known from the day of its first sale. The products of the first day are
+known from the start of the history. The data set has no surfaces, devices, languages, genres or kinds.
 """
 
 from datetime import date
@@ -93,7 +92,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
 
 
 def _lines(spark: SparkSession, run: Run) -> DataFrame:
-    """The lines with `moment`, the time of their invoice; null where it cannot be parsed."""
+    """The lines with `moment`, the time of their invoice; null if it cannot be parsed."""
     file = published_file(spark, run, FILE, "Online Retail")
     local = F.try_to_timestamp(F.col("fields.InvoiceDate"), F.lit("yyyy-MM-dd HH:mm:ss"))
     moment = F.to_utc_timestamp(local, run.domain.calendar.zone)

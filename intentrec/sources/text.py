@@ -1,4 +1,6 @@
-"""Text to typed values, strictly (null where the text has another form), and parsed fields to raw events."""
+"""Text to typed values (null if the text has another form), and the fields of a line to a raw event."""
+
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -33,12 +35,23 @@ def iso(ts: Column) -> Column:
 
 
 def parsed_once(frame: DataFrame, name: str, parsed: Column) -> DataFrame:
-    """`frame` with the costly column `parsed`, computed once per row.
+    """`frame` with the column `name`, the value of the costly expression `parsed`, computed once per row.
 
-    The optimiser copies a plain column's expression into every filter and field that refers to it: for a wide row,
-    hundreds of times. It does not copy an expression across an explode.
+    The optimiser would copy the expression of a plain column into every filter and field that refers to it: for a wide
+    row, hundreds of times. It does not copy an expression across an explode.
     """
     return frame.select("*", F.explode(F.array(parsed)).alias(name))
+
+
+def hashed_key(fields: Column, names: Sequence[str]) -> Column:
+    """An event id for data that have none: the hash of the fields that together identify an event."""
+    return F.sha2(F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in names]), 256)
+
+
+def extra_map(fields: Column, names: Mapping[str, str]) -> Column:
+    """The map `extra` of an event from name -> field; a null field is left out."""
+    entries = F.create_map(*[part for name, field in names.items() for part in (F.lit(name), fields[field])])
+    return F.map_filter(entries.cast("map<string,string>"), lambda _, value: value.isNotNull())
 
 
 def instant_events(
@@ -49,16 +62,16 @@ def instant_events(
     user: str,
     item: str,
     when: str,
-    key: tuple[str, ...],
-    signals: dict[str, str],
+    key: Sequence[str],
+    signals: Mapping[str, str],
 ) -> DataFrame:
     """RAW_EVENT rows of events without a measured duration, such as purchases and ratings. They arrive as they happen.
 
     A row whose `moment` is null counts as arrived at the start of the history, and gets the read error
-    `bad_type_arrived_at`.
+    `bad_type_arrived_at`. The function is long because it lists every column.
 
     Args:
-        rows: rows of `files.csv_rows` or `files.bare_rows` with the timestamp column `moment`.
+        rows: rows of `files.csv_rows` or `files.headerless_rows` with the timestamp column `moment`.
         run: the attempt; its domain has the calendar.
         kind: event_type of all rows.
         surface: surface of all rows.
@@ -71,8 +84,6 @@ def instant_events(
     fields, calendar = F.col("fields"), run.domain.calendar
     start = F.lit(day_start_of(calendar.history_start, calendar))
     read = fields.isNotNull()
-    identity = F.concat_ws("|", *[F.coalesce(fields[name], F.lit("")) for name in key])
-    extra = F.create_map(*[part for name, field in signals.items() for part in (F.lit(name), fields[field])])
 
     def always(text: str) -> Column:
         return F.when(read, F.lit(text))
@@ -83,7 +94,7 @@ def instant_events(
         "source_line",
         F.coalesce("moment", start).alias("arrived_at"),
         F.coalesce("read_error", F.when(F.col("moment").isNull(), "bad_type_arrived_at")).alias("read_error"),
-        F.when(read, F.sha2(identity, 256)).alias("event_id"),
+        F.when(read, hashed_key(fields, key)).alias("event_id"),
         fields[user].alias("user_id"),
         fields[user].alias("account_id"),
         fields[item].alias("item_id"),
@@ -93,7 +104,7 @@ def instant_events(
         F.lit(None).cast("string").alias("position_s"),
         always(surface).alias("surface"),
         always("unknown").alias("device"),
-        F.when(read, F.map_filter(extra, lambda _, value: value.isNotNull())).alias("extra"),
+        F.when(read, extra_map(fields, signals)).alias("extra"),
     )
     assert frame.columns == RAW_EVENT.names
     return frame

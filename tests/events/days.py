@@ -1,4 +1,4 @@
-"""The service date of a plain moment, for oracles: by the clock on the wall."""
+"""The service date of a moment in plain Python, for oracles."""
 
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -53,7 +53,7 @@ def parse_number(text: str | None) -> float | None:
 
 
 def check(raw: dict, domain: Domain) -> Verdict:
-    """Judge a row by itself."""
+    """Check a row alone."""
     if raw["read_error"] in UNREAD:
         day = service_date_of(raw["arrived_at"], domain.calendar)
         return Verdict(raw, day, False, {raw["read_error"]})
@@ -87,7 +87,7 @@ def check(raw: dict, domain: Domain) -> Verdict:
 def judge(
     rows: list[dict], snapshots: dict[date, set[str]], start: date, end: date, domain: Domain, include_late: bool
 ) -> list[Verdict]:
-    """Every row's outcome in a run of [start, end)."""
+    """Every row's outcome in an ingest run over [start, end)."""
     verdicts = [check(row, domain) for row in rows]
     for verdict in verdicts:
         week_end = week_start_of(verdict.event_date, domain.calendar) + timedelta(days=7)

@@ -1,4 +1,4 @@
-"""Catalogue rows: what is refused, what is the same item twice, what becomes of genres."""
+"""Catalogue rows: which are refused, which are copies, and how genres are cleaned."""
 
 from datetime import date
 

@@ -120,7 +120,7 @@ def catalog(spark: SparkSession) -> DataFrame:
 def judged(
     checked: DataFrame, catalog: DataFrame, start: date, end: date, domain: Domain, late: bool
 ) -> dict[int, tuple]:
-    """Line to outcome, date and reasons; reasons count where a row is refused."""
+    """Line -> outcome, date and reasons; only a refused row has reasons."""
     frame = outcomes(checked, catalog, snapshot_dates(catalog, start, end), start, end, domain, late)
     rows = frame.select("source_line", "outcome", "event_date", "reasons").collect()
     assert len({row["source_line"] for row in rows}) == len(rows)
@@ -133,10 +133,10 @@ def _verdict(outcome: str, day: date, reasons: list[str]) -> tuple:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
-def test_every_row_meets_the_outcome_that_the_oracle_says(
+def test_outcomes_equal_those_of_the_oracle(
     spark: SparkSession, domain: Domain, catalog: DataFrame, late: bool
 ) -> None:
-    """One outcome a row, so counts add up; and a range's weeks one by one refuse and accept the very same rows."""
+    """Each row has one outcome, so counts add up. A range has the same outcomes as its weeks one by one."""
     rows = raw_rows(seed=int(late))
     raw = spark.createDataFrame([tuple(row[name] for name in RAW_EVENT.names) for row in rows], RAW_EVENT)
     checked = checked_events(raw, domain).localCheckpoint()

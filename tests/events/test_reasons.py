@@ -5,7 +5,7 @@ import re
 import pytest
 
 from intentrec.config import ROOT
-from intentrec.events.reasons import OF_A_READER, advice
+from intentrec.events.reasons import READER_ADVICE, advice
 from tests.events import test_catalog, test_check
 
 # A literal in the code that refuses rows, such as "bad_duration" or f"missing_{name}".
@@ -26,7 +26,7 @@ def test_every_reason_of_the_code_has_advice() -> None:
     reasons = reasons_in_the_code()
     assert len(reasons) >= 15
     for reason in reasons:
-        assert advice(reason) != OF_A_READER, reason
+        assert advice(reason) != READER_ADVICE, reason
         assert re.search(_VERBS, advice(reason)), reason
 
 
@@ -34,4 +34,4 @@ def test_every_reason_of_the_code_has_advice() -> None:
 def test_every_tried_row_has_advice(cases: list[tuple]) -> None:
     for changes, reasons, *_ in cases:
         for reason in reasons:
-            assert advice(reason) != OF_A_READER, changes
+            assert advice(reason) != READER_ADVICE, changes

@@ -70,7 +70,7 @@ def test_a_signal_must_not_hide_a_column(spark: SparkSession, kuairand: Domain) 
 
 @pytest.fixture(scope="module")
 def label(spark: SparkSession) -> Callable[..., str | None]:
-    """Label of one visit of 600 seconds, all else unknown but what is given as SQL: label(domain, s_listed="true")."""
+    """Label of a visit of 600 seconds. Other values are null unless given as SQL: label(domain, s_listed="true")."""
 
     def apply(domain: Domain, **given: str) -> str | None:
         scopes = {"r": rules.visit_scope(domain), "s": rules.TITLE_SCOPE, "u": rules.USER_SCOPE}
@@ -132,7 +132,7 @@ def test_the_rules_of_online_retail(label: Callable[..., str | None], expected: 
     assert label(load_domain(ROOT / "conf" / "online_retail.yaml"), **given) == expected
 
 
-def test_what_no_rule_matches_has_no_label(spark: SparkSession, streaming: Domain) -> None:
+def test_a_visit_that_no_rule_matches_has_no_label(spark: SparkSession, streaming: Domain) -> None:
     only = streaming.interactions.action_types[:1]
     domain = streaming.model_copy(
         update={"interactions": streaming.interactions.model_copy(update={"action_types": only})}

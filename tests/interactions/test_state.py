@@ -20,7 +20,7 @@ from tests.interactions.worlds import World, plain, random_world, rows_of, spark
 pytestmark = pytest.mark.slow
 
 WEEK = timedelta(days=7)
-OTHER = "other-"  # begins the user ids of a second world beside the first one
+OTHER = "other-"  # prefix of the user ids of a second world in the same tables
 
 
 def remembering(domain: Domain, state_weeks: int) -> Domain:
@@ -77,8 +77,8 @@ def test_labels_and_states_equal_one_pass(
         }
 
 
-def test_labels_that_ask_for_the_last_creator(spark: SparkSession, kuairand: Domain) -> None:
-    """Feedback is rarer than in the other worlds, or it would decide every label."""
+def test_rules_that_use_the_last_creator(spark: SparkSession, kuairand: Domain) -> None:
+    """Feedback is rarer than in the other worlds, because otherwise it would decide every label."""
     world = random_world(14, kuairand, weeks=2, users=9, per_week=40)
     feedback = [{"long_view": "1"}, {"long_view": "0"}, {"long_view": "1"}, {"is_like": "1"}, None]
     rare = [{**event, "extra": feedback[number % 5] or event["extra"]} for number, event in enumerate(world.events)]
@@ -95,7 +95,7 @@ def test_labels_that_ask_for_the_last_creator(spark: SparkSession, kuairand: Dom
 
 @pytest.mark.parametrize("name", ["streaming", "kuairand"])
 def test_the_future_changes_nothing(spark: SparkSession, request: pytest.FixtureRequest, name: str) -> None:
-    """Other events from a service day on: every visit that ended before its start stays as it was.
+    """Events from a service day on are changed: every visit that ended before that day is unchanged.
 
     Both worlds are built at once, as the histories of different users with the same event ids.
     """
@@ -128,8 +128,8 @@ def test_the_future_changes_nothing(spark: SparkSession, request: pytest.Fixture
     assert len(past("")) > 100
 
 
-def test_what_is_not_over_is_not_known(spark: SparkSession, streaming: Domain) -> None:
-    """Two devices around a week's start: what is played during a longer play, and ends first, knows nothing of it."""
+def test_a_visit_is_known_only_after_its_end(spark: SparkSession, streaming: Domain) -> None:
+    """Two devices around a week's start: a short play during a longer one ends first, and does not see it."""
     monday = day_start_of(streaming.calendar.history_start + WEEK, streaming.calendar)
     world = random_world(21, streaming, weeks=2, users=1)
     template = next(event for event in world.events if event["event_type"] == "play") | {"extra": {}}

@@ -82,7 +82,7 @@ def sessions(visits: list[dict]) -> list[list[str]]:
     return list(found.values())
 
 
-def test_a_session_ends_after_the_gap_from_the_end_of_all_before(cases: dict[str, list[dict]]) -> None:
+def test_a_session_ends_a_gap_after_the_end_of_all_earlier_events(cases: dict[str, list[dict]]) -> None:
     assert sessions(cases["at_gap"]) == [["film0", "film1", "show0"]]
     assert sessions(cases["beyond_gap"]) == [["film0", "film1"], ["show0"]]
 
@@ -97,13 +97,13 @@ def test_events_of_one_title_at_one_instant_are_one_visit(cases: dict[str, list[
     assert [row["event_counts"] for row in found] == [{"play": 6}, {"play": 6}]
 
 
-def test_order_of_ties_means_nothing(cases: dict[str, list[dict]]) -> None:
-    """Which of two titles at one instant comes first depends on event ids alone."""
+def test_ties_are_ordered_by_event_ids_alone(cases: dict[str, list[dict]]) -> None:
+    """Which of two titles at the same instant comes first depends only on the hashes of event ids."""
     assert {cases[f"tie{number}"][0]["title_id"] for number in range(6)} == {"film0", "film1"}
 
 
 def test_rows_do_not_depend_on_partitions_or_order(spark: SparkSession, kuairand: Domain) -> None:
-    """Sums of signals too: 0.1 and 2.7 do not add up to the same double in every order."""
+    """Nor do sums of signals: the sum of 0.1 and 2.7 as doubles depends on the order."""
     world = random_world(5, kuairand, users=3, per_week=60)
     shuffled = replace(world, events=random.Random(9).sample(world.events, len(world.events)))
     first = spark_visits(spark, world, kuairand)

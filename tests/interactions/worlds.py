@@ -1,4 +1,4 @@
-"""Small random worlds that are dense in the awkward cases: ties, overlaps, days and weeks crossed, exact gaps."""
+"""Small random worlds with many difficult cases: ties, overlaps, visits across days and weeks, exact gaps."""
 
 import random
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class World:
     catalog: list[dict]
 
     def event_frame(self, spark: SparkSession) -> DataFrame:
-        """Events in an order of no meaning."""
+        """Events, in random order."""
         rows = random.Random(0).sample(self.events, len(self.events))
         return frame(spark, rows, ENGAGEMENT_EVENTS)
 

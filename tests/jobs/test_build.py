@@ -1,4 +1,4 @@
-"""The bodies of build_interactions and build_sequences: what they write depends on the events and on nothing else."""
+"""The jobs build_interactions and build_sequences: what they write depends only on events, catalogue and rules."""
 
 from collections import Counter
 from dataclasses import replace
@@ -127,8 +127,8 @@ def test_however_a_range_is_split_and_repeated_the_tables_are_the_same(
     assert (warehouse.checksums(), versions(warehouse)) == (expected, at)
 
 
-def test_what_a_week_cuts_off_is_counted(streaming: Domain, straight: Warehouse, profile: Profile) -> None:
-    """With three positions: all but the latest three of each user's week."""
+def test_interactions_beyond_the_length_are_counted(streaming: Domain, straight: Warehouse, profile: Profile) -> None:
+    """With three positions, all but the latest three of each user's week are left out."""
     short = streaming.model_copy(update={"sequences": streaming.sequences.model_copy(update={"length": 3})})
     warehouse = copied(straight, profile)
     run = Run("build_sequences", week(short, 0), week(short, WEEKS), short, profile)
@@ -168,10 +168,10 @@ def test_a_missing_state_is_an_error_with_the_command(
         ("week", 2, r"no accepted event in the weeks of 2026-08-10: they were never ingested"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(
+def test_input_that_does_not_fit_is_refused_before_anything_is_written(
     streaming: Domain, world: World, delivered: Warehouse, profile: Profile, broken: str, weeks: int, message: str
 ) -> None:
-    """An event type and an item that nobody knows, a rule of a column that is not there, a week that was forgotten."""
+    """An unknown event type, an unknown item, a rule with an unknown column, and a missing week."""
     events, domain = [dict(event) for event in world.events], streaming
     if broken == "type":
         events[0]["event_type"] = "teleport"
@@ -222,7 +222,7 @@ def test_part_of_a_week_is_refused(streaming: Domain, profile: Profile) -> None:
 def test_events_after_a_moment_change_nothing_before_it(
     streaming: Domain, world: World, delivered: Warehouse, straight: Warehouse, profile: Profile
 ) -> None:
-    """Other events and other catalogue facts from the last week on: what is known before stays to the bit."""
+    """Events and catalogue facts from the last week on are changed: earlier rows are exactly the same."""
     cut = week(streaming, 2)
     other = random_world(52, streaming, weeks=WEEKS, users=7, per_week=15)
     changed = World(
@@ -246,7 +246,7 @@ def test_events_after_a_moment_change_nothing_before_it(
 def test_changed_rules_are_previewed_and_nothing_is_written(
     streaming: Domain, world: World, straight: Warehouse
 ) -> None:
-    """Two labels swap places in the order; what moves is what both rules match, counted from the rows themselves."""
+    """Two rules are swapped: the visits that both match get the other label. They are counted from the rows."""
     at = versions(straight)
     run = Run("rules_preview", week(streaming, 2), week(streaming, WEEKS), streaming, straight.run.profile)
     same = preview(Warehouse(straight.spark, run), CONFIG)

@@ -105,8 +105,8 @@ def sums(spark: SparkSession, whole: tuple[Path, Run]) -> dict[str, Fingerprint]
     return Warehouse(spark, whole[1]).checksums()
 
 
-def test_every_row_is_somewhere(spark: SparkSession, whole: tuple[Path, Run]) -> None:
-    """Accepted and refused rows stand in the tables with their reasons and lines, the others in the counts."""
+def test_every_row_is_in_a_table_or_in_the_counts(spark: SparkSession, whole: tuple[Path, Run]) -> None:
+    """Accepted and refused rows are in the tables, with reasons and lines. The others are in the counts."""
     run = whole[1]
     counts = run.counts
     assert counts["events.read"] == len(ROWS) == sum(counts[f"events.{outcome}"] for outcome in OUTCOMES)
@@ -143,14 +143,14 @@ def test_weeks_in_any_order_make_the_same_tables(
     sums: dict[str, Fingerprint],
     tmp_path: Path,
 ) -> None:
-    """And late rows are taken in where they are asked for, rows of the other week never."""
+    """Late rows are accepted only with --include-late, rows of the other week never."""
     shutil.copytree(whole[0] / "landing", tmp_path / "landing")
     late = ingest(tmp_path, streaming, W0, W1, include_late=True).counts
     assert late["events.read"] == sum(late[f"events.{outcome}"] for outcome in OUTCOMES) == len(ROWS)
     ingest(tmp_path, streaming, W1, W2)
     warehouse = Warehouse(spark, ingest(tmp_path, streaming, W0, W1))
     counts = warehouse.run.counts
-    assert (counts["events.late"], counts["events.outside"]) == (0, 2), "what arrives later is not even read"
+    assert (counts["events.late"], counts["events.outside"]) == (0, 2), "rows that arrive later are not read"
     assert (late["late.included"], counts["late.included"], counts["late.left_out"]) == (1, 0, 1)
     assert late["events.accepted"] == counts["events.accepted"] + 1
     assert warehouse.checksums() == sums
@@ -163,7 +163,7 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     sums: dict[str, Fingerprint],
     tmp_path: Path,
 ) -> None:
-    """A truncated file, an empty landing zone and nothing but refused rows: one error each; then all is as before."""
+    """A truncated file, an empty landing zone, and only refused rows: each is an error and changes no events."""
     shutil.copytree(whole[0] / "landing", tmp_path / "landing")
     shutil.copytree(whole[0] / "warehouse", tmp_path / "warehouse")
     warehouse = Warehouse(spark, Run("ingest", W0, W2, streaming, profile_under(tmp_path)))
@@ -200,10 +200,10 @@ def test_a_failed_run_leaves_the_events_as_they_were(
 
 
 @pytest.mark.usefixtures("no_audits")
-def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
+def test_a_snapshot_that_is_no_longer_delivered_is_deleted(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
 ) -> None:
-    """The tables become what they would be had it never been there; a week that never had one is left in peace."""
+    """The tables are as if it had never been delivered. A week without a snapshot is not written."""
     for home in ("corrected", "never"):
         shutil.copytree(whole[0] / "landing", tmp_path / home / "landing")
         shutil.rmtree(snapshot_of(tmp_path / home / "landing" / "streaming", W1))
@@ -216,10 +216,10 @@ def test_a_snapshot_that_is_delivered_no_more_is_taken_back(
     assert Warehouse(spark, corrected).checksums() == Warehouse(spark, never).checksums()
 
 
-def test_a_silent_week_is_refused_unless_the_service_was_closed(
+def test_a_week_without_events_is_refused_unless_the_service_was_closed(
     spark: SparkSession, streaming: Domain, tmp_path: Path
 ) -> None:
-    """In a range as alone; the jobs after it go through a closed week as through any other."""
+    """In a range and alone. The later jobs process a closed week like any other."""
     raw = tmp_path / "landing" / "streaming"
     deliver(snapshot_of(raw, W0), [item()])
     deliver(events_of(raw, date(2026, 8, 4)), [event()])
@@ -246,7 +246,7 @@ def test_no_snapshot_of_the_first_day(
     sums: dict[str, Fingerprint],
     tmp_path: Path,
 ) -> None:
-    """Where there never was one, and where it is delivered no more: nothing is written."""
+    """Whether it never was delivered or no longer is: nothing is written."""
     raw = tmp_path / "landing" / "streaming"
     deliver_all(raw)
     shutil.rmtree(snapshot_of(raw, W0))

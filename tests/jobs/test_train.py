@@ -1,4 +1,4 @@
-"""The training job's command line, also where several processes train together."""
+"""The training job's command line, with one process and with several."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ WEEK = ["--start", "2026-08-24", "--end", "2026-08-31", "--config", str(ROOT / "
 def test_the_profile_says_how_many_processes_run_the_job(
     processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Several are started by torchrun, with the job's own options. One fails by itself: there are no tables."""
+    """torchrun starts several, with the job's options. A single one fails in this process: there are no tables."""
     launched: list[argparse.Namespace] = []
     monkeypatch.setattr(torchrun, "main", lambda words: launched.append(torchrun.parse_args(words)))
     profile = tmp_path / "profile.yaml"

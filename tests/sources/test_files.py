@@ -15,7 +15,7 @@ GOOD = gzip.compress(b"\n".join(b'{"line": %d}' % n for n in range(20_000)), mti
 
 @pytest.fixture
 def small_blocks(spark: SparkSession) -> Iterator[None]:
-    """Make tasks read blocks of 16 KiB, so that a plain file is cut in many and several files share a task."""
+    """Make tasks read blocks of 16 KiB, so that a plain file has many blocks and several files share a task."""
     name = "spark.sql.files.maxPartitionBytes"
     before = spark.conf.get(name)
     assert before is not None
@@ -44,18 +44,18 @@ def test_every_line_has_its_own_number(spark: SparkSession, tmp_path: Path, smal
     assert got == want
 
 
-def test_both_passes_cut_the_files_alike(spark: SparkSession, tmp_path: Path, small_blocks: None) -> None:
-    """Lines of a block that was not counted would have no number: that is an error, not a line less."""
+def test_both_passes_must_split_the_files_alike(spark: SparkSession, tmp_path: Path, small_blocks: None) -> None:
+    """Lines of a block without a count have no number. This is an error, so that no line is lost."""
     (tmp_path / "plain.jsonl").write_bytes(b"\n".join(b"plain %d" % n for n in range(12_000)))
     files = listing(spark, str(tmp_path))
     assert numbered_lines(spark, files).count() == 12_000
     counted = numbered_lines(spark, files)
     spark.conf.set("spark.sql.files.maxPartitionBytes", str(5 * 1024))
-    with pytest.raises(Exception, match=r"cut differently than when its lines were counted: .*plain\.jsonl"):
+    with pytest.raises(Exception, match=r"split differently than when its lines were counted: .*plain\.jsonl"):
         counted.collect()
 
 
-def test_only_empty_files_are_no_lines(spark: SparkSession, tmp_path: Path) -> None:
+def test_empty_files_have_no_lines(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "no-line.jsonl.gz").write_bytes(gzip.compress(b""))
     assert numbered_lines(spark, listing(spark, str(tmp_path))).count() == 0
 
@@ -70,7 +70,7 @@ def test_only_empty_files_are_no_lines(spark: SparkSession, tmp_path: Path) -> N
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(spark: SparkSession, tmp_path: Path, name: str, content: bytes) -> None:
-    """One clear error before anything is returned, beside a file that is fine."""
+    """One clear error before anything is returned, even if another file is good."""
     (tmp_path / "good.jsonl.gz").write_bytes(GOOD)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PipelineError, match=f"^{tmp_path}/{name}: cannot be read to its end") as error:

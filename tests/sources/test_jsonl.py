@@ -1,4 +1,4 @@
-"""The JSON landing zone: how lines are taken apart, which folders are read, what belongs there."""
+"""The JSON landing zone: how lines are parsed, which folders are read, and which files are refused."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -53,12 +53,12 @@ LINES: list[tuple[object, str | None]] = [
 
 @pytest.fixture
 def run(new_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """A week's run over tmp_path/landing."""
+    """An attempt over a week of tmp_path/landing."""
     monkeypatch.setenv("INTENTREC_DATA", str(tmp_path / "raw"))
     return new_run("ingest", date(2026, 8, 3), date(2026, 8, 10))
 
 
-def test_lines_taken_apart(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+def test_lines_are_split_into_fields(spark: SparkSession, run: Run, tmp_path: Path) -> None:
     deliver(events_of(tmp_path / "raw", DAY), [line for line, _ in LINES])
     frame = jsonl.read_events(spark, run, DAY, date(2026, 8, 5))
     assert [(f.name, f.dataType) for f in frame.schema] == [(f.name, f.dataType) for f in RAW_EVENT]
@@ -98,7 +98,7 @@ def test_only_the_folders_asked_for_are_read(spark: SparkSession, run: Run, tmp_
     assert sorted(row["event_id"] for row in rows) == ["e3", "e4", "e5"]
 
 
-def test_no_file_in_the_whole_window_says_where_it_looked(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+def test_a_window_without_files_is_an_error_with_the_folder(spark: SparkSession, run: Run, tmp_path: Path) -> None:
     events_of(tmp_path / "raw", DAY).mkdir(parents=True)
     with pytest.raises(PipelineError, match=rf"{tmp_path}/raw/events: no raw events arrived in \[2026-08-04"):
         jsonl.read_events(spark, run, DAY, date(2026, 8, 5))
@@ -113,7 +113,7 @@ def test_no_file_in_the_whole_window_says_where_it_looked(spark: SparkSession, r
         ("events/a.jsonl.gz", "only folders arrived=YYYY-MM-DD"),
     ],
 )
-def test_what_does_not_belong_there_is_refused(
+def test_other_files_and_folders_are_refused(
     spark: SparkSession, run: Run, tmp_path: Path, where: str, says: str
 ) -> None:
     path = tmp_path / "raw" / where
@@ -124,7 +124,7 @@ def test_what_does_not_belong_there_is_refused(
 
 
 def test_snapshots_of_the_interval(spark: SparkSession, run: Run, tmp_path: Path) -> None:
-    """Those in [start, end) only; genres stay JSON text; what is no object, or a field no text, is marked."""
+    """Only those in [start, end). Genres stay JSON text. A line that is no object, or a nested field, is marked."""
     for day in (date(2026, 7, 27), date(2026, 8, 3), date(2026, 8, 10)):
         deliver(
             snapshot_of(tmp_path / "raw", day),

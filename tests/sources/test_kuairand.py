@@ -26,7 +26,7 @@ VIDEOS = "video_id,author_id,upload_dt,upload_type,video_duration,tag"
 
 @pytest.fixture
 def run(new_run: Callable[..., Run], kuairand: Domain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """A run over tmp_path."""
+    """An attempt over tmp_path."""
     monkeypatch.setenv("INTENTREC_DATA", str(tmp_path))
     return new_run("ingest", *WEEK, kuairand)
 
@@ -66,7 +66,7 @@ def test_a_row_is_a_play(spark: SparkSession, run: Run, tmp_path: Path) -> None:
 
 
 def test_faulty_rows(spark: SparkSession, run: Run, tmp_path: Path) -> None:
-    """Each keeps its text and line; what is wrong shows as an error, or as text that no check will take."""
+    """Each keeps its text and line. A fault shows as a read error, or as text that a later check refuses."""
     write_log(
         tmp_path,
         GOOD,
@@ -118,7 +118,7 @@ def test_a_wrong_header_is_one_error(spark: SparkSession, run: Run, tmp_path: Pa
         read(spark, run)
 
 
-def test_no_file_says_where_it_looked(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_with_the_folder(spark: SparkSession, run: Run, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=f"{tmp_path}: no log_standard"):
         read(spark, run)
     with pytest.raises(PipelineError, match=f"{tmp_path}/video_features_basic_pure.csv: no such file"):

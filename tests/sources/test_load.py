@@ -1,4 +1,4 @@
-"""Readers by name, and where their data lies."""
+"""Readers by name, and the folder of their data."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_a_reader_by_name(reader: str) -> None:
 
 
 @pytest.mark.parametrize("reader", ["nowhere", "files"])
-def test_what_is_no_reader_names_those_there_are(reader: str) -> None:
+def test_an_unknown_reader_is_refused_with_a_list_of_readers(reader: str) -> None:
     with pytest.raises(PipelineError, match=f"source.reader: '{reader}'.*jsonl, kuairand"):
         load(reader)
 

@@ -28,7 +28,7 @@ def films() -> Domain:
 
 @pytest.fixture
 def run(new_run: Callable[..., Run], films: Domain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """A run over tmp_path."""
+    """An attempt over tmp_path."""
     monkeypatch.setenv("INTENTREC_DATA", str(tmp_path))
     return new_run("ingest", *WEEK, films)
 
@@ -67,7 +67,7 @@ def test_a_line_is_a_rating(spark: SparkSession, run: Run, tmp_path: Path) -> No
     assert (rows[4]["read_error"], rows[4]["event_ts"]) == ("bad_type_arrived_at", "now")
 
 
-def test_films_are_latin_1_and_have_no_date_at_times(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+def test_films_are_latin_1_and_may_have_no_date(spark: SparkSession, run: Run, tmp_path: Path) -> None:
     lines = [FILM, f"267|unknown||||{FLAGS}", f"3|Soon|someday||u|{FLAGS}", "4|too few"]
     (tmp_path / reader.FILMS).write_bytes("".join(f"{line}\n" for line in lines).encode("latin-1"))
     frame = reader.read_catalog(spark, run)
@@ -84,7 +84,7 @@ def test_films_are_latin_1_and_have_no_date_at_times(spark: SparkSession, run: R
     assert reader.read_catalog(spark, later).count() == 0
 
 
-def test_files_that_are_not_there(spark: SparkSession, run: Run) -> None:
+def test_missing_files_are_named(spark: SparkSession, run: Run) -> None:
     with pytest.raises(PipelineError, match=r"u\.data: no such file.*INTENTREC_DATA"):
         read(spark, run)
     with pytest.raises(PipelineError, match=r"u\.item: no such file"):

@@ -30,7 +30,7 @@ def retail() -> Domain:
 
 @pytest.fixture
 def run(new_run: Callable[..., Run], retail: Domain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """A run over tmp_path."""
+    """An attempt over tmp_path."""
     monkeypatch.setenv("INTENTREC_DATA", str(tmp_path))
     return new_run("ingest", *WEEK, retail)
 
@@ -70,7 +70,7 @@ def test_a_row_is_a_purchase(spark: SparkSession, run: Run, tmp_path: Path) -> N
 
 
 def test_copies_and_faulty_rows(spark: SparkSession, run: Run, tmp_path: Path) -> None:
-    """A line is the same event if invoice, product, quantity and price agree; what cannot be read says so."""
+    """Lines are copies if invoice, product, quantity and price agree. A line that cannot be read has a read error."""
     write(
         tmp_path,
         GOOD,
@@ -115,7 +115,7 @@ def test_a_product_is_known_from_its_first_sale_on(spark: SparkSession, run: Run
     assert item["release_ts"] == "2011-05-31T23:00:00.000000Z"
 
 
-def test_files_that_are_not_it(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+def test_missing_files_and_wrong_columns_are_refused(spark: SparkSession, run: Run, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"online_retail\.csv\.gz: no such file.*INTENTREC_DATA"):
         read(spark, run)
     write(tmp_path, header="InvoiceNo,StockCode")
