@@ -33,7 +33,7 @@ from intentrec.storage import delta
 from intentrec.storage.runs import ledger
 from intentrec.storage.warehouse import Fingerprint
 from tests.conftest import profile_under
-from tests.local import warm
+from tests.local import in_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -92,7 +92,7 @@ class World:
         chosen = folder / "profile.yaml"
         profile = load_profile().model_copy(update={"spark": profile_under(folder).spark})
         chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
-        with warm.serving(folder) as environment, pytest.MonkeyPatch.context() as patch:
+        with in_process.serving(folder) as environment, pytest.MonkeyPatch.context() as patch:
             for name, value in {**environment, "INTENTREC_PROFILE": str(chosen)}.items():
                 patch.setenv(name, value)
             yield

@@ -18,7 +18,7 @@ from tests.chaos.crash import JOBS, crash, plan, require_resumed, run_job
 from tests.chaos.faults import FAULTS, TRAINER_KILLED, Fault, Outcome, Service, inject
 from tests.chaos.report import DATA, PAGE, RESULTS, Report, publish, render
 from tests.conftest import profile_under
-from tests.local import warm
+from tests.local import in_process
 from tests.registry import world
 from tests.registry.judged import files_of
 
@@ -83,7 +83,7 @@ def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: Spar
         with pytest.MonkeyPatch.context() as patch:
             for name, value in {**service.environment(), "INTENTREC_PROFILE": str(chosen)}.items():
                 patch.setenv(name, value)
-            warm.do(service.command(job, start, end)[1:])
+            in_process.run_job(service.command(job, start, end)[1:])
         return ""
 
     monkeypatch.setattr(crash_module, "run_job", run)

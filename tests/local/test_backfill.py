@@ -24,7 +24,7 @@ from intentrec.storage import delta
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Fingerprint, Warehouse
 from tests.conftest import profile_under
-from tests.local import warm
+from tests.local import in_process
 from tests.sources.landing import deliver, event, events_of, item, snapshot_of
 
 CONFIG = ROOT / "conf" / "streaming.yaml"
@@ -71,7 +71,7 @@ def build(home: Path, *options: str) -> None:
     (home / "profile.yaml").write_text(yaml.safe_dump(profile_under(home).model_dump(mode="json")))
     weeks = arguments(home, FIRST, END)
     for job in REBUILD:
-        assert warm.do(["-m", f"jobs.{job}", *weeks, *(options if job == "ingest" else ())]) == 0
+        assert in_process.run_job(["-m", f"jobs.{job}", *weeks, *(options if job == "ingest" else ())]) == 0
 
 
 def arguments(home: Path, start: date, end: date) -> list[str]:
@@ -91,7 +91,7 @@ def home(
     monkeypatch.setenv("INTENTREC_HOME", str(path))
     monkeypatch.setenv("INTENTREC_PROFILE", str(path / "profile.yaml"))
     monkeypatch.setenv("INTENTREC_RETRIES", "1")  # of what Airflow itself may stumble over on a busy machine
-    with warm.serving(tmp_path) as environment:
+    with in_process.serving(tmp_path) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         yield made
@@ -105,7 +105,7 @@ def test_a_cascade_after_a_failure_equals_a_build_from_nothing(
     notes, before = tmp_path / "notes", built(home.path, spark)
     land_late(home.path / "landing" / "streaming")
     # What a backfill leaves that failed in the first week after ingest.
-    assert warm.do(["-m", "jobs.ingest", *arguments(home.path, FIRST, SECOND), "--include-late"]) == 0
+    assert in_process.run_job(["-m", "jobs.ingest", *arguments(home.path, FIRST, SECOND), "--include-late"]) == 0
 
     capsys.readouterr()
     cli.plan(FIRST, SECOND)

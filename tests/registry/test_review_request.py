@@ -17,7 +17,7 @@ from intentrec.registry.verdicts import record
 from intentrec.registry.versions import Registry, Version
 from intentrec.reports.review_page import examples, pseudonym, request_review
 from intentrec.training.inputs import Inputs
-from tests.local.warm import do
+from tests.local.in_process import run_job
 from tests.registry import world
 from tests.registry.judged import Judged, Registering, files_of, train
 
@@ -131,7 +131,7 @@ def test_the_jobs_request_and_record_a_review(
     week = ["--start", str(world.END), "--end", str(world.LATER), "--config", str(config)]
 
     def job(name: str, *options: str) -> str:
-        assert do(["-m", f"jobs.{name}", *week, *options]) == 0
+        assert run_job(["-m", f"jobs.{name}", *week, *options]) == 0
         return capsys.readouterr().out
 
     *_, last = job("review_card").splitlines()
