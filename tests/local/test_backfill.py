@@ -172,8 +172,9 @@ def test_only_its_own_leftovers_are_ended(run_type: str, logical_date: str | Non
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=["killed", "terminal closed"])
 def test_a_command_that_is_interrupted_undoes_what_it_did(how: signal.Signals) -> None:
     program = """
-import time
+import signal, time
 from intentrec.cli import app
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which tests may run, ignores it
 @app.command()
 def wait():
     try:

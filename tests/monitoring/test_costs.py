@@ -73,7 +73,7 @@ def test_a_week_has_every_attempt_that_covered_it() -> None:
     assert costs.of_week(LEDGER, FIRST + 5 * WEEK) == []
 
 
-def test_both_are_said_in_words(streaming: Domain, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_and_costs_on_a_terminal(streaming: Domain, capsys: pytest.CaptureFixture[str]) -> None:
     terminal.console.width = 160
     start, end = FIRST + WEEK, FIRST + 3 * WEEK
     partitions = {"interactions": {start: 10, end: 5}, "title_state": {start: 1}, "sequences": {end: 7}}
@@ -84,7 +84,7 @@ def test_both_are_said_in_words(streaming: Domain, capsys: pytest.CaptureFixture
     text = " ".join(capsys.readouterr().out.split())
     assert "17 rows rewritten, 2 minutes (ingest 2.2)" in text
     assert "never succeeded here: build_interactions" in text
-    assert f"stale ones as of: {end + WEEK}" in text
+    assert f"Stale releases as of: {end + WEEK}" in text
     terminal.week_costs(streaming, FIRST + 2 * WEEK, costs.of_week(LEDGER, FIRST + 2 * WEEK))
     text = capsys.readouterr().out
     assert "ingest failed: PipelineError: no such file" in text

@@ -67,7 +67,7 @@ def whole(streaming: Domain, sequences: pa.Table, tmp_path_factory: pytest.TempP
     return train(domain(streaming, refit=True), sequences, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("moment", ["epoch 2/", "training anew", "second epoch 1/"])
+@pytest.mark.parametrize("moment", ["epoch 2/", "training again", "second epoch 1/"])
 def test_interrupted_and_resumed_equals_uninterrupted(
     streaming: Domain, sequences: pa.Table, whole: FitResult, tmp_path: Path, moment: str
 ) -> None:
@@ -79,7 +79,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
     def stop(line: str) -> None:
         seen.append(line)
-        if line.startswith(stop_at) and ("second" not in moment or any("training anew" in each for each in seen)):
+        if line.startswith(stop_at) and ("second" not in moment or any("training again" in each for each in seen)):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
