@@ -76,7 +76,7 @@ docs: $(READY)  ## build the documentation site in var/site; fails on a broken l
 test: $(READY)  ## run every test that continuous integration runs
 	$(PYTEST) -m "not extended"
 
-test-fast: $(READY)  ## run the tests of the inner loop, under two minutes
+test-fast: $(READY)  ## run the tests of the inner loop: no slow ones
 	$(PYTEST) -m "not slow and not extended"
 
 test-all: $(READY)  ## run every test, also fault injection and whole real files
