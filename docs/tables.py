@@ -1,4 +1,4 @@
-"""Write the pages configuration.md and tables.md from the schemas in the code: `python docs/tables.py`.
+"""Write configuration.md and tables.md from the code, and refusals.md from refusals.yaml: `python docs/tables.py`.
 
 A test fails where a page differs from the code.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -50,6 +51,13 @@ All tables are Delta tables under `var/warehouse/<domain>/`. The columns of a ke
 means that the value can be null. [Read the result](bring-your-own-data.md#4-read-the-result) shows how to read them.
 
 """
+REFUSALS = """# What the pipeline refuses and why
+
+<!-- Made by docs/tables.py from docs/refusals.yaml: change the entries there. -->
+
+Wrong input must not become a wrong recommendation in silence. Each row of these tables has a test.
+
+"""
 
 
 def configuration() -> str:
@@ -71,6 +79,16 @@ def tables() -> str:
         about += ["Key: " + ", ".join(f"`{name}`" for name in each.key) + "."] if each.key else []
         parts.append(f"## {each.name}\n\n{' '.join(about)}\n\n{table(['column', 'type', 'meaning'], rows)}\n")
     return COLUMNS + "\n".join(parts)
+
+
+def refusals() -> str:
+    """The page of what is refused."""
+    parts = []
+    for section in yaml.safe_load((PAGES / "refusals.yaml").read_text("utf-8")):
+        rows = [[entry["what"], entry["outcome"], entry["why"]] for entry in section["entries"]]
+        headings = ["what comes in", "what happens", "why"]
+        parts.append(f"## {section['section']}\n\n{section['about']}\n\n{table(headings, rows)}\n")
+    return REFUSALS + "\n".join(parts)
 
 
 def _section(schema: type[BaseModel], title: str, path: str) -> Iterator[str]:
@@ -131,9 +149,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
-    for name, text in (("configuration.md", configuration()), ("tables.md", tables())):
-        Path(PAGES / name).write_text(text, encoding="utf-8")
+    """Write the three pages."""
+    for name, text in (("configuration", configuration()), ("tables", tables()), ("refusals", refusals())):
+        Path(PAGES / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from intentrec.config import Domain, Profile
@@ -80,6 +81,19 @@ def test_pages_of_keys_and_tables_are_those_of_the_code() -> None:
     made, why = runpy.run_path(str(ROOT / "docs" / "tables.py")), "run `python docs/tables.py`"
     assert (ROOT / "docs/configuration.md").read_text("utf-8") == made["configuration"](), why
     assert (ROOT / "docs/tables.md").read_text("utf-8") == made["tables"](), why
+    assert (ROOT / "docs/refusals.md").read_text("utf-8") == made["refusals"](), why
+
+
+def test_every_refusal_names_a_test_that_exists() -> None:
+    entries = [
+        entry
+        for section in yaml.safe_load((ROOT / "docs/refusals.yaml").read_text("utf-8"))
+        for entry in section["entries"]
+    ]
+    assert entries
+    for entry in entries:
+        file, _, function = entry["test"].partition("::")
+        assert f"def {function}(" in (ROOT / file).read_text("utf-8"), f"{entry['test']} does not exist"
 
 
 @pytest.mark.parametrize("schema", [Domain, Profile])

@@ -32,7 +32,7 @@ from intentrec.registry.versions import Registry
 from intentrec.storage import delta
 from intentrec.storage.runs import ledger
 from intentrec.storage.warehouse import Fingerprint
-from tests.conftest import profile_under
+from tests.conftest import profile_under, without_audits
 from tests.local import in_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -87,12 +87,12 @@ class World:
 
     @contextmanager
     def in_this_process(self, folder: Path) -> Iterator[None]:
-        """While the block runs, its tasks' jobs are done in this process, by the session of the tests."""
+        """While the block runs, its tasks' jobs are done in this process, by the tests' session, without audits."""
         folder.mkdir()
         chosen = folder / "profile.yaml"
         profile = load_profile().model_copy(update={"spark": profile_under(folder).spark})
         chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
-        with in_process.serving(folder) as environment, pytest.MonkeyPatch.context() as patch:
+        with without_audits(), in_process.serving(folder) as environment, pytest.MonkeyPatch.context() as patch:
             for name, value in {**environment, "INTENTREC_PROFILE": str(chosen)}.items():
                 patch.setenv(name, value)
             yield

@@ -99,6 +99,7 @@ def home(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("no_audits")
 def test_a_cascade_after_a_failure_equals_a_build_from_nothing(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spark: SparkSession
 ) -> None:
