@@ -404,6 +404,11 @@ class Publishing(Strict):
     top_labels: PositiveInt = Field(3, description="labels published per intent, the most probable ones")
     clusters: PositiveInt = Field(10, description="k-means clusters of the intent embeddings")
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
+    seen_for: Duration | None = Field(
+        None,
+        description="a title counts as seen for so long after its last visit; default: as long as the title state "
+        "knows it (`interactions.state_weeks`)",
+    )
 
 
 class Quality(Strict):
@@ -450,7 +455,23 @@ class Domain(Strict):
         for day in self.quality.closed_weeks:
             if (day - self.calendar.history_start).days % 7:
                 raise ValueError(f"quality.closed_weeks: no week counted from calendar.history_start begins on {day}")
+        self._require_memory()
         return self
+
+    def _require_memory(self) -> None:
+        """Check that the title state remembers as long as a title counts as seen, and as long as sequences do."""
+        memory, known_for = self.interactions.state_weeks * 7 * 86400, self.publishing.seen_for
+        if known_for is not None and seconds(known_for) > memory:
+            raise ValueError(
+                f"publishing.seen_for {known_for!r} is longer than the title state remembers: raise "
+                f"interactions.state_weeks (now {self.interactions.state_weeks})"
+            )
+        if not self.publishing.seen_titles and seconds(self.sequences.lookback) > memory:
+            raise ValueError(
+                f"sequences.lookback {self.sequences.lookback!r} is longer than the title state remembers, so a title "
+                "of a sequence could count as unseen (publishing.seen_titles): raise interactions.state_weeks "
+                f"(now {self.interactions.state_weeks})"
+            )
 
     @property
     def hash(self) -> str:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intentrec.calendar import DAY, WEEK
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
 from intentrec.errors import Skip
+from intentrec.inference.seen import SeenTitles
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
 from intentrec.training.data import open_sequences, read_catalog, read_sequences
@@ -43,6 +44,7 @@ class Evidence:
         week: `sequences` as of T.
         targets: target interactions of the week: user_id, title_id, release_age_days.
         past_targets: the same of the seven days before the week.
+        seen: titles that the users of `targets` had seen as of the cut.
         learned: the weekly snapshots that models learn from.
         fingerprint: content hash of each table that was read.
     """
@@ -55,6 +57,7 @@ class Evidence:
     week: pa.Table
     targets: pa.Table
     past_targets: pa.Table
+    seen: SeenTitles
     learned: StackedWeeks
     fingerprint: dict[str, str]
 
@@ -64,11 +67,14 @@ def read_evidence(run: Run) -> Evidence:
 
     Raises:
         Skip: there is no snapshot before the week, or nothing happened in it.
+        PipelineError: a table, or the state as of the cut, does not exist.
     """
     require_evidence(run)
     end, cut = run.end, run.end - WEEK
     first = cut - run.domain.training.weeks * WEEK + DAY
-    versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS)}
+    versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS, TITLE_STATE)}
+    targets = _targets(run.warehouse, versions["interactions"], cut, end)
+    users = pc.unique(targets["user_id"])
     return Evidence(
         cut,
         end,
@@ -76,13 +82,15 @@ def read_evidence(run: Run) -> Evidence:
         read_catalog(run.warehouse, versions["catalog"], end),
         read_sequences(run.warehouse, versions["sequences"], cut),
         read_sequences(run.warehouse, versions["sequences"], end),
-        _targets(run.warehouse, versions["interactions"], cut, end),
+        targets,
         _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
+        SeenTitles.read(run.warehouse, versions["title_state"], cut, users, run.domain),
         partial(_stacked, run, versions["sequences"], cut),
         {
             "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], first, end),
             "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
             "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, end - DAY),
+            "title_state": content(run.warehouse, TITLE_STATE, versions["title_state"], cut, cut),
         },
     )
 

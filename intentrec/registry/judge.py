@@ -54,7 +54,8 @@ def judge_challenger(run: Run) -> Decision:
         raise PipelineError(
             f"no version of {registry.name} was trained for {run.end} from the inputs as they are now: run train first"
         )
-    based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump()})
+    seen = run.domain.publishing.model_dump(include={"seen_titles", "seen_for"})
+    based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump(), "seen": seen})
     judged = registry.decision(challenger)
     if judged is not None and judged["based_on"] == based_on:
         run.say(f"version {challenger.number} was judged on this evidence before: the decision stands")

@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from mlflow.exceptions import MlflowException
 
 from intentrec.config import Domain, Profile
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.evaluation.gate import Decision
 from intentrec.registry import tracking
@@ -228,7 +228,9 @@ def test_training_does_not_depend_on_the_judged_week(judged: Judged, make: Regis
     )
     world.put(run.warehouse, SEQUENCES, pa.concat_tables([past.cast(future.schema), future]))
     world.put(run.warehouse, CATALOG, pa.concat_tables([catalog, turned]))
-    world.put(run.warehouse, INTERACTIONS, world.interactions_of(other))
+    interactions = world.interactions_of(other)
+    world.put(run.warehouse, INTERACTIONS, interactions)
+    world.put(run.warehouse, TITLE_STATE, world.state_of(interactions, {cutoff}))
     version = train(run)
     assert version.fingerprint != judged.version.fingerprint
     registry = Registry(run.profile, run.domain)
