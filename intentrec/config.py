@@ -47,6 +47,7 @@ ROOT = checkout() or Path.cwd()
 CATEGORICAL = ("action_type", "kind", "creator", "language", "surface", "device")
 MULTI_LABEL = ("genres",)
 NUMERIC = ("duration_s", "release_age_days")
+LABEL_LENGTH = 200  # characters of a label, such as a genre, at most
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
 SIMULATED_MANIFEST = "_simulated.json"  # file of a landing zone that the simulator wrote
@@ -91,7 +92,9 @@ def _clock(value: Any) -> Any:
 
 Duration = Annotated[str, AfterValidator(_checked_duration)]
 Clock = Annotated[time, BeforeValidator(_clock)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+# Names become parts of folders, and of names in MLflow, which have at most 250 characters.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+Label = Annotated[str, Field(min_length=1, max_length=LABEL_LENGTH)]
 
 
 class Strict(BaseModel):
@@ -245,7 +248,7 @@ class Intent(Strict):
         description=f"what it predicts: one of {', '.join(CATEGORICAL + MULTI_LABEL + NUMERIC)}",
     )
     bins: list[float] = Field([], description="for a numeric column: inclusive upper bounds of its classes, ascending")
-    labels: list[str] = Field([], description="for a numeric column: names of its classes, one more than bins")
+    labels: list[Label] = Field([], description="for a numeric column: names of its classes, one more than bins")
 
     @model_validator(mode="after")
     def _column(self) -> "Intent":

@@ -130,10 +130,18 @@ def _release(run: Run, registry: Registry, champion: Version, release: str) -> R
         champion.number,
         champion.run_id,
         {**versions, **run.inputs},
-        registry.gate_metrics(champion),
+        _gate_metrics(run, registry, champion),
         run.domain.hash,
         code_version(),
     )
+
+
+def _gate_metrics(run: Run, registry: Registry, champion: Version) -> dict[str, float]:
+    try:
+        return registry.gate_metrics(champion)
+    except PipelineError as error:
+        run.warn(f"{error}; the release is published without the gate's metrics")
+        return {}
 
 
 def _existing(warehouse: Warehouse) -> list[dict[str, Any]]:
