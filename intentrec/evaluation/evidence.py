@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from intentrec.calendar import DAY, WEEK
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
 from intentrec.errors import Skip
+from intentrec.evaluation.targets import Targets
 from intentrec.inference.seen import SeenTitles
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
@@ -96,10 +97,11 @@ def read_evidence(run: Run) -> Evidence:
 
 
 def require_evidence(run: Run) -> None:
-    """Check that there is something to judge on. Only counts are read.
+    """Check that there is something to judge on, before anything is trained. Nothing that is read is kept.
 
     Raises:
-        Skip: there is no snapshot before the week, or nothing happened in it.
+        Skip: there is no snapshot before the week, or nothing happened in it that a system could foretell.
+        PipelineError: a table, or the state as of the cut, does not exist.
     """
     end, cut = run.end, run.end - WEEK
     sequences, interactions = pin(run, SEQUENCES), pin(run, INTERACTIONS)
@@ -108,6 +110,33 @@ def require_evidence(run: Run) -> None:
     for what, rows in found.items():
         if not rows:
             raise Skip(f"nothing to judge on in [{cut}, {end}): no {what}")
+    if missing := _unjudged(run, sequences, _targets(run.warehouse, interactions, cut, end)):
+        raise Skip(f"nothing to judge on in [{cut}, {end}): no {missing}")
+
+
+def _unjudged(run: Run, sequences: int, targets: pa.Table) -> str | None:
+    """What both protocols need of a week and this one lacks; None if it lacks nothing.
+
+    Args:
+        run: its end is the week's.
+        sequences: version of the table.
+        targets: target interactions of the week.
+    """
+    cut, root = run.end - WEEK, run.warehouse
+    snapshot = Snapshot(root, SEQUENCES, sequences)
+    known = snapshot.rows(cut, cut + DAY, columns=["user_id"])["user_id"]
+    targets = targets.filter(pc.is_in(targets["user_id"], value_set=known))
+    if not len(targets):
+        return "target of a user of the snapshot before it"
+    if not run.domain.publishing.seen_titles:
+        users = pc.unique(targets["user_id"])
+        seen = SeenTitles.read(root, pin(run, TITLE_STATE), cut, users, run.domain)
+        if seen.holds(targets["user_id"], targets["title_id"]).all():
+            return "target that its user had not seen"
+    week = snapshot.rows(run.end, run.end + DAY, columns=["is_target", "n_new", "end_ts"])
+    if not any(len(Targets.of(batch)) for batch in week.to_batches()):
+        return "target that something of its user precedes"
+    return None
 
 
 def _stacked(run: Run, version: int, cut: date) -> Iterator[pa.RecordBatch]:

@@ -90,6 +90,17 @@ class SeenTitles:
         titles = pa.chunked_array(title_P).unify_dictionaries().combine_chunks()
         return cls(users, offsets.astype(np.int64), titles.take(pa.array(order)))
 
+    def holds(self, user_ids: pa.Array, title_ids: pa.Array) -> NDArray[np.bool_]:
+        """Whether each user had seen the title beside it: bool (N,) of ids (N,) each."""
+        names = self.title_ids.dictionary
+        user_N, title_N = (
+            pc.fill_null(pc.index_in(ids, value_set=known), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+            for ids, known in ((user_ids, self.users), (title_ids, names))
+        )
+        user_P = np.repeat(np.arange(len(self.users)), np.diff(self.offsets))
+        seen_P = user_P * len(names) + self.title_ids.indices.to_numpy()
+        return (user_N >= 0) & (title_N >= 0) & np.isin(user_N * len(names) + title_N, seen_P)
+
     def add_to(self, sequences: pa.RecordBatch) -> pa.RecordBatch:
         """The rows (B) with the column SEEN; it is empty for a user who is not among `users`."""
         user_B = pc.fill_null(pc.index_in(column(sequences, "user_id"), value_set=self.users), -1).to_numpy()
