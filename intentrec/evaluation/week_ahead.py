@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from intentrec.evaluation.candidates import Histories, Prefixes, Titles, row_lengths, user_ids
 from intentrec.evaluation.metrics import CUTS, Floats, Ints, Result, mean, per_user
 from intentrec.evaluation.systems import Ranked, TitleScorer, rank
-from intentrec.inference.seen import seen_titles as seen_titles_of
+from intentrec.model.titles import seen_titles as seen_titles_of
 
 COLD = 5  # a user with at most so many interactions is cold
 NEW_DAYS = 7.0
@@ -116,7 +116,7 @@ def week_ahead(
     """Metrics of every system over the users of `snapshot` who have a row in `targets`.
 
     Args:
-        snapshot: rows of `sequences` when the week begins, with the column `inference.seen.SEEN`.
+        snapshot: rows of `sequences` when the week begins, with the column `titles.SEEN`.
         targets: target interactions of the week: user_id, title_id, release_age_days.
         titles: the candidates: titles on offer when the week begins.
         systems: by name.

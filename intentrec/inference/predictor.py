@@ -16,13 +16,12 @@ from torch import Tensor
 
 from intentrec.calendar import day_start_of
 from intentrec.config import Calendar
-from intentrec.inference.seen import seen_titles
 from intentrec.model.arrow import Rows, column, flat, offsets_of
 from intentrec.model.features import FeatureEncoder
 from intentrec.model.logit_bias import SOURCES, LogitBias
 from intentrec.model.network import Prediction
 from intentrec.model.scores import logits, top
-from intentrec.model.titles import available, in_hash_order, in_order, titles_of
+from intentrec.model.titles import available, in_hash_order, in_order, seen_titles, titles_of
 from intentrec.training.batches import batches
 from intentrec.training.checkpoint import model_from, read_model
 
@@ -120,7 +119,7 @@ class Predictor:
             sequences: one row per user.
             items: titles as of the date for which users are scored.
             top_k: length of each list of titles; lists are shorter where fewer titles may be offered.
-            exclude_seen: leave out the titles that the user has seen (`seen.seen_titles`).
+            exclude_seen: leave out the titles that the user has seen (`titles.seen_titles`).
             top_labels: labels per intent.
         """
         if len(sequences) == 0:

@@ -18,7 +18,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.inference.scorer import Scorer, read_files
-from intentrec.inference.seen import SEEN
+from intentrec.model.titles import SEEN
 from intentrec.training.data import read_catalog
 
 

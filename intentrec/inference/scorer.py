@@ -41,7 +41,7 @@ class Scorer:
         """One row per row of `sequences`, schema SCORED.
 
         Args:
-            sequences: one row per user; the column `seen.SEEN` has the titles that the user has seen.
+            sequences: one row per user; the column `titles.SEEN` has the titles that the user has seen.
             top_k: length of each list of titles.
             seen_titles: whether titles that the user has seen may be recommended.
             top_labels: labels per intent.

@@ -4,8 +4,8 @@ The rule: a user has seen a title that `title_state` as of the date holds for th
 earlier than `publishing.seen_for` before the date. The state holds every title of the user's sequence, because
 `sequences.lookback` is at most `interactions.state_weeks` where this matters (`config.Domain`).
 
-Rows of `sequences` carry the titles in the column SEEN. Spark joins it for a publication
-(`spark_scoring.with_seen_titles`), `SeenTitles` for the users of an evaluation.
+Rows of `sequences` carry the titles in the column SEEN, which `model.titles.seen_titles` reads. Spark joins it for a
+publication (`spark_scoring.with_seen_titles`), `SeenTitles` for the users of an evaluation.
 
 Shape suffixes: U users, P pairs of a user and a title, B rows.
 """
@@ -22,10 +22,9 @@ from intentrec.calendar import DAY, day_start_of
 from intentrec.config import Domain, seconds
 from intentrec.contracts import TITLE_STATE
 from intentrec.errors import PipelineError
-from intentrec.model.arrow import Rows, column
+from intentrec.model.arrow import column
+from intentrec.model.titles import SEEN
 from intentrec.storage.delta import Snapshot
-
-SEEN = "seen_title_ids"
 
 
 def seen_since(as_of: date, domain: Domain) -> datetime | None:
@@ -33,11 +32,6 @@ def seen_since(as_of: date, domain: Domain) -> datetime | None:
     if domain.publishing.seen_for is None:
         return None
     return day_start_of(as_of, domain.calendar) - timedelta(seconds=seconds(domain.publishing.seen_for))
-
-
-def seen_titles(sequences: Rows) -> pa.ListArray:
-    """The titles that the user of each row has seen: the column SEEN, or without it those of the row."""
-    return column(sequences, SEEN if SEEN in sequences.schema.names else "title_id")
 
 
 def no_state(as_of: date) -> PipelineError:
@@ -75,7 +69,7 @@ class SeenTitles:
         Raises:
             PipelineError: the state of that date, or the table, does not exist.
         """
-        state = Snapshot(warehouse, TITLE_STATE, version)
+        state, users = Snapshot(warehouse, TITLE_STATE, version), users.cast(pa.string())
         if not state.count(as_of, as_of + DAY):
             raise no_state(as_of)
         wanted = pc.field("user_id").isin(users)
@@ -83,7 +77,7 @@ class SeenTitles:
             wanted &= pc.field("last_touch_ts") >= pa.scalar(since, pa.timestamp("us", "UTC"))
         user_P, title_P = [np.empty(0, np.int32)], [pa.array([], pa.string()).dictionary_encode()]
         for batch in state.dataset(as_of, as_of + DAY).to_batches(columns=["user_id", "title_id"], filter=wanted):
-            user_P.append(pc.index_in(batch["user_id"].cast(users.type), value_set=users).to_numpy())
+            user_P.append(pc.index_in(batch["user_id"].cast(pa.string()), value_set=users).to_numpy())
             title_P.append(batch["title_id"].cast(pa.string()).dictionary_encode())
         order = np.argsort(np.concatenate(user_P), kind="stable")
         offsets = np.searchsorted(np.concatenate(user_P)[order], np.arange(len(users) + 1))

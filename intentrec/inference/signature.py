@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
-from intentrec.inference.seen import SEEN
+from intentrec.model.titles import SEEN
 
 PACKAGES = ("mlflow", "numpy", "pyarrow", "safetensors", "torch", "deltalake")
 

@@ -16,7 +16,7 @@ from pyspark.sql.types import ArrayType, IntegerType, StringType, StructField, S
 from intentrec.config import Publishing
 from intentrec.contracts import FLOAT, ITEM_VECTORS, RECOMMENDATIONS, TEXT, USER_INTENTS, USER_VECTORS, array, text_map
 from intentrec.inference.scorer import Scorer
-from intentrec.inference.seen import SEEN
+from intentrec.model.titles import SEEN
 
 ROWS = 512  # users in a task and in a batch
 

@@ -14,7 +14,8 @@ from intentrec.evaluation.candidates import Titles
 from intentrec.evaluation.naive_baselines import HISTORY_RULES, HistoryBaseline, popularity
 from intentrec.evaluation.week_ahead import week_ahead
 from intentrec.inference.predictor import Predictor
-from intentrec.inference.seen import SEEN, SeenTitles, seen_since
+from intentrec.inference.seen import SeenTitles, seen_since
+from intentrec.model.titles import SEEN
 from intentrec.storage.runs import Run
 from intentrec.training.checkpoint import read_model, save_model
 from tests.model import world as rows

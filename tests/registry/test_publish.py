@@ -25,7 +25,9 @@ from intentrec.contracts import (
     Table,
 )
 from intentrec.errors import PipelineError, Skip
-from intentrec.inference.seen import SeenTitles
+from intentrec.inference.seen import SeenTitles, seen_since
+from intentrec.inference.spark_scoring import with_seen_titles
+from intentrec.model.titles import SEEN
 from intentrec.registry import publish as publishing
 from intentrec.registry.publish import latest_snapshots, publish
 from intentrec.registry.releases import PUBLISHED
@@ -153,6 +155,21 @@ def test_titles_that_were_seen_are_published_only_where_the_domain_says_so(
     params = {"top_k": world.TITLES, "seen_titles": False, "catalog": f"{root}/catalog", "catalog_version": 0}
     wanted = mlflow.pyfunc.load_model(everywhere.version.uri).predict(frame, params=params)
     assert {row.user_id: list(row.title_ids) for row in wanted.itertuples()} == unseen
+
+    for seen_for in (None, "2w"):
+        chosen = domain.model_copy(update={"publishing": publishing.model_copy(update={"seen_for": seen_for})})
+        since = seen_since(world.END, chosen)
+        joined = with_seen_titles(
+            warehouse.current(SEQUENCES, world.END, world.END + timedelta(days=1)),
+            warehouse.current(TITLE_STATE, world.END, world.END + timedelta(days=1)),
+            since,
+        )
+        by_spark = {row.user_id: set(row[SEEN]) for row in joined.select("user_id", SEEN).collect()}
+        marked = SeenTitles.read(root, warehouse.version(TITLE_STATE), world.END, pa.array(users), chosen)
+        rows_of = marked.add_to(sequences.combine_chunks().to_batches()[0])
+        assert by_spark == {row["user_id"]: set(row[SEEN]) for row in rows_of.to_pylist()}
+        old = {user for user, titles in by_spark.items() if long_ago[user] in titles}
+        assert (old == set(users)) == (seen_for is None)
 
 
 def before_end(root: str) -> pa.Table:
