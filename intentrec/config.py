@@ -47,6 +47,7 @@ ROOT = checkout() or Path.cwd()
 CATEGORICAL = ("action_type", "kind", "creator", "language", "surface", "device")
 MULTI_LABEL = ("genres",)
 NUMERIC = ("duration_s", "release_age_days")
+LABEL_LENGTH = 200  # characters of a label, such as a genre, at most
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
 SIMULATED_MANIFEST = "_simulated.json"  # describes the world in a landing zone that the simulator wrote
@@ -96,7 +97,9 @@ def _clock(value: Any) -> Any:
 
 Duration = Annotated[str, AfterValidator(_checked_duration)]
 Clock = Annotated[time, BeforeValidator(_clock)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+# Names become parts of folders, and of names in MLflow, which have at most 250 characters.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+Label = Annotated[str, Field(min_length=1, max_length=LABEL_LENGTH)]
 
 
 class Strict(BaseModel):
@@ -250,7 +253,7 @@ class Intent(Strict):
         description=f"what it predicts: one of {', '.join(CATEGORICAL + MULTI_LABEL + NUMERIC)}",
     )
     bins: list[float] = Field([], description="for a numeric column: inclusive upper bounds of its classes, ascending")
-    labels: list[str] = Field([], description="for a numeric column: names of its classes, one more than bins")
+    labels: list[Label] = Field([], description="for a numeric column: names of its classes, one more than bins")
 
     @model_validator(mode="after")
     def _column(self) -> "Intent":
@@ -409,6 +412,11 @@ class Publishing(Strict):
     top_labels: PositiveInt = Field(3, description="labels published per intent, the most probable ones")
     clusters: PositiveInt = Field(10, description="k-means clusters of the intent embeddings")
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
+    seen_for: Duration | None = Field(
+        None,
+        description="a title counts as seen for so long after its last visit; default: as long as the title state "
+        "knows it (`interactions.state_weeks`)",
+    )
 
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -488,7 +496,23 @@ class Domain(Strict):
         for day in self.quality.closed_weeks:
             if (day - self.calendar.history_start).days % 7:
                 raise ValueError(f"quality.closed_weeks: no week counted from calendar.history_start begins on {day}")
+        self._require_memory()
         return self
+
+    def _require_memory(self) -> None:
+        """Check that the title state remembers as long as a title counts as seen, and as long as sequences do."""
+        memory, known_for = self.interactions.state_weeks * 7 * 86400, self.publishing.seen_for
+        if known_for is not None and seconds(known_for) > memory:
+            raise ValueError(
+                f"publishing.seen_for {known_for!r} is longer than the title state remembers: raise "
+                f"interactions.state_weeks (now {self.interactions.state_weeks})"
+            )
+        if not self.publishing.seen_titles and seconds(self.sequences.lookback) > memory:
+            raise ValueError(
+                f"sequences.lookback {self.sequences.lookback!r} is longer than the title state remembers, so a title "
+                "of a sequence could count as unseen (publishing.seen_titles): raise interactions.state_weeks "
+                f"(now {self.interactions.state_weeks})"
+            )
 
     @property
     def hash(self) -> str:

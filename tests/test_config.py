@@ -40,6 +40,14 @@ def _set(*keys: str | int, value: Any) -> Callable[[Any], None]:
     return change
 
 
+def _both(*changes: Callable[[Any], None]) -> Callable[[Any], None]:
+    def change(data: Any) -> None:
+        for each in changes:
+            each(data)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [
@@ -68,6 +76,12 @@ def _set(*keys: str | int, value: Any) -> Callable[[Any], None]:
         (_set("gate", "confidence", value=1.5), "gate.confidence"),
         (_set("gate", "naive_baselines", value=["random"]), "gate.naive_baselines.0"),
         (_set("gate", "promotion", value="never"), "gate.promotion"),
+        (_set("publishing", "seen_for", value="a year"), "publishing.seen_for"),
+        (_set("publishing", "seen_for", value="53w"), "publishing.seen_for"),
+        (
+            _both(_set("publishing", "seen_titles", value=False), _set("sequences", "lookback", value="53w")),
+            "sequences",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intentrec.evaluation.metrics import Ints
-from intentrec.model.arrow import Rows
+from intentrec.model.arrow import Rows, column
 from intentrec.model.titles import in_hash_order
 
 
@@ -75,12 +75,16 @@ class Histories:
     @classmethod
     def of(cls, sequences: pa.RecordBatch, titles: Titles) -> "Histories":
         """From rows of `sequences`, the oldest interaction first."""
-        lengths = row_lengths(sequences)
+        return cls.of_lists(column(sequences, "title_id"), titles)
+
+    @classmethod
+    def of_lists(cls, title_ids: pa.ListArray, titles: Titles) -> "Histories":
+        """From a list of titles per row."""
+        lengths = list_lengths(title_ids)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
         positions = np.arange(len(rows)) - starts
-        flat = pc.list_flatten(sequences.column(sequences.schema.get_field_index("title_id")))
-        return cls(rows, positions, titles.index(flat), lengths)
+        return cls(rows, positions, titles.index(title_ids.flatten()), lengths)
 
     def prefixes(self, rows: Ints, ends: Ints) -> "Histories":
         """A row per prefix: row j holds the first `ends[j]` interactions of row `rows[j]`; both are int64 (E,)."""
@@ -106,8 +110,12 @@ class Histories:
 
 def row_lengths(sequences: Rows) -> Ints:
     """Interactions of each row: int64 (B,)."""
-    column = sequences.column(sequences.schema.get_field_index("title_id"))
-    return pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+    return list_lengths(column(sequences, "title_id"))
+
+
+def list_lengths(lists: pa.ListArray) -> Ints:
+    """Length of each list: int64 (B,)."""
+    return pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def user_ids(sequences: pa.RecordBatch) -> pa.Array:

@@ -77,9 +77,8 @@ def _week_ahead(
     systems = _naive_baselines(evidence, titles, neighbours)
     for name, predictor in models.items():
         systems[name] = ModelSystem(predictor, evidence.catalog_before, evidence.cut, titles)
-    return week_ahead(
-        evidence.before.to_batches(ROWS), evidence.targets, titles, systems, domain.publishing.seen_titles
-    )
+    snapshot = (evidence.seen.add_to(batch) for batch in evidence.before.to_batches(ROWS))
+    return week_ahead(snapshot, evidence.targets, titles, systems, domain.publishing.seen_titles)
 
 
 def _next_event(

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intentrec.calendar import DAY, WEEK
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
 from intentrec.errors import Skip
+from intentrec.evaluation.targets import Targets
+from intentrec.inference.seen import SeenTitles
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
 from intentrec.training.data import open_sequences, read_catalog, read_sequences
@@ -43,6 +45,7 @@ class Evidence:
         week: `sequences` as of T.
         targets: target interactions of the week: user_id, title_id, release_age_days.
         past_targets: the same of the seven days before the week.
+        seen: titles that the users of `targets` had seen as of the cut.
         learned: the weekly snapshots that models learn from.
         fingerprint: content hash of each table that was read.
     """
@@ -55,6 +58,7 @@ class Evidence:
     week: pa.Table
     targets: pa.Table
     past_targets: pa.Table
+    seen: SeenTitles
     learned: StackedWeeks
     fingerprint: dict[str, str]
 
@@ -64,11 +68,14 @@ def read_evidence(run: Run) -> Evidence:
 
     Raises:
         Skip: there is no snapshot before the week, or nothing happened in it.
+        PipelineError: a table, or the state as of the cut, does not exist.
     """
     require_evidence(run)
     end, cut = run.end, run.end - WEEK
     first = cut - run.domain.training.weeks * WEEK + DAY
-    versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS)}
+    versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS, TITLE_STATE)}
+    targets = _targets(run.warehouse, versions["interactions"], cut, end)
+    users = pc.unique(targets["user_id"])
     return Evidence(
         cut,
         end,
@@ -76,22 +83,25 @@ def read_evidence(run: Run) -> Evidence:
         read_catalog(run.warehouse, versions["catalog"], end),
         read_sequences(run.warehouse, versions["sequences"], cut),
         read_sequences(run.warehouse, versions["sequences"], end),
-        _targets(run.warehouse, versions["interactions"], cut, end),
+        targets,
         _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
+        SeenTitles.read(run.warehouse, versions["title_state"], cut, users, run.domain),
         partial(_stacked, run, versions["sequences"], cut),
         {
             "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], first, end),
             "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
             "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, end - DAY),
+            "title_state": content(run.warehouse, TITLE_STATE, versions["title_state"], cut, cut),
         },
     )
 
 
 def require_evidence(run: Run) -> None:
-    """Check that there is something to judge on. Only counts are read.
+    """Check that there is something to judge on, before anything is trained. Nothing that is read is kept.
 
     Raises:
-        Skip: there is no snapshot before the week, or nothing happened in it.
+        Skip: there is no snapshot before the week, or nothing happened in it that a system could foretell.
+        PipelineError: a table, or the state as of the cut, does not exist.
     """
     end, cut = run.end, run.end - WEEK
     sequences, interactions = pin(run, SEQUENCES), pin(run, INTERACTIONS)
@@ -100,6 +110,33 @@ def require_evidence(run: Run) -> None:
     for what, rows in found.items():
         if not rows:
             raise Skip(f"nothing to judge on in [{cut}, {end}): no {what}")
+    if missing := _unjudged(run, sequences, _targets(run.warehouse, interactions, cut, end)):
+        raise Skip(f"nothing to judge on in [{cut}, {end}): no {missing}")
+
+
+def _unjudged(run: Run, sequences: int, targets: pa.Table) -> str | None:
+    """What both protocols need of a week and this one lacks; None if it lacks nothing.
+
+    Args:
+        run: its end is the week's.
+        sequences: version of the table.
+        targets: target interactions of the week.
+    """
+    cut, root = run.end - WEEK, run.warehouse
+    snapshot = Snapshot(root, SEQUENCES, sequences)
+    known = snapshot.rows(cut, cut + DAY, columns=["user_id"])["user_id"]
+    targets = targets.filter(pc.is_in(targets["user_id"], value_set=known))
+    if not len(targets):
+        return "target of a user of the snapshot before it"
+    if not run.domain.publishing.seen_titles:
+        users = pc.unique(targets["user_id"])
+        seen = SeenTitles.read(root, pin(run, TITLE_STATE), cut, users, run.domain)
+        if seen.holds(targets["user_id"], targets["title_id"]).all():
+            return "target that its user had not seen"
+    week = snapshot.rows(run.end, run.end + DAY, columns=["is_target", "n_new", "end_ts"])
+    if not any(len(Targets.of(batch)) for batch in week.to_batches()):
+        return "target that something of its user precedes"
+    return None
 
 
 def _stacked(run: Run, version: int, cut: date) -> Iterator[pa.RecordBatch]:

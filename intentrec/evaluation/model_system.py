@@ -93,7 +93,7 @@ class ModelSystem:
         rows, ends = torch.from_numpy(prefixes.rows), torch.from_numpy(prefixes.ends)
         prediction = self.predictor.model.at(batch, rows, ends - 1)
         place = torch.from_numpy(self.candidates.index(flat(prefixes.sequences, "title_id")))
-        place_EL = padded_indices(place, encoded, rows, batch.title_BL.shape[1])
+        place_EL = padded_indices(place, encoded.offsets, rows, batch.title_BL.shape[1])
         place_I = None
         if prediction.neighbours is not None:
             vocabulary = pa.array(self.predictor.vocabulary.titles, pa.string())

@@ -81,7 +81,7 @@ class Ranked:
 
 def rank(
     scores: ScoreSlices,
-    prefixes: Histories,
+    known: Histories,
     relevant_rows: Ints,
     relevant: Ints,
     titles: int,
@@ -92,20 +92,20 @@ def rank(
 
     Args:
         scores: of a system after the prefixes.
-        prefixes: the prefixes as histories, one row each.
+        known: per prefix the titles that count as seen, one row each.
         relevant_rows: prefix of each relevant title, ascending: (P,).
         relevant: the relevant titles, -1 for one that is not a candidate: (P,). Its rank is infinite.
         titles: number of candidates.
-        only_unseen: titles in the prefix are no candidates; their rank is infinite.
+        only_unseen: titles that count as seen are no candidates; their rank is infinite.
         cuts: list lengths for which `shown` is computed, which costs more than the ranks do.
     """
-    count = len(prefixes.lengths)
+    count = len(known.lengths)
     ranks = np.full(len(relevant), np.inf)
     shown = {k: np.zeros(titles, dtype=bool) for k in cuts}
     for i, j in slices(count, titles):
         scores_EN = scores(i, j)
         if only_unseen:
-            scores_EN = np.where(prefixes.between(i, j).seen(titles), -np.inf, scores_EN)
+            scores_EN = np.where(known.between(i, j).seen(titles), -np.inf, scores_EN)
         inside = slice(*np.searchsorted(relevant_rows, [i, j]))
         ranks[inside] = pair_ranks(scores_EN, relevant_rows[inside] - i, relevant[inside])
         for k, mask in top_masks(scores_EN, cuts).items():

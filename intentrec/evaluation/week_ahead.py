@@ -6,7 +6,7 @@ It stays in the denominators, because a weekly batch does miss it. `reachable` i
 `recall_at_10_new` is the recall of titles less than 7 days old when they were engaged.
 
 Where the domain recommends unseen titles only, relevant and candidate titles are the unseen ones. Elsewhere that
-stricter task is reported as `..._unseen`.
+stricter task is reported as `..._unseen`. What a user has seen is the same as in scoring (`inference.seen`).
 
 Shapes: U users, P pairs of a user and a relevant title.
 """
@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from intentrec.evaluation.candidates import Histories, Prefixes, Titles, user_ids
+from intentrec.evaluation.candidates import Histories, Prefixes, Titles, row_lengths, user_ids
 from intentrec.evaluation.metrics import CUTS, Floats, Ints, Result, mean, per_user
 from intentrec.evaluation.systems import Ranked, TitleScorer, rank
+from intentrec.model.titles import seen_titles as seen_titles_of
 
 COLD = 5  # a user with at most so many interactions is cold
 NEW_DAYS = 7.0
@@ -115,7 +116,7 @@ def week_ahead(
     """Metrics of every system over the users of `snapshot` who have a row in `targets`.
 
     Args:
-        snapshot: rows of `sequences` when the week begins.
+        snapshot: rows of `sequences` when the week begins, with the column `titles.SEEN`.
         targets: target interactions of the week: user_id, title_id, release_age_days.
         titles: the candidates: titles on offer when the week begins.
         systems: by name.
@@ -132,16 +133,16 @@ def week_ahead(
         batch, who = batch.filter(pa.array(who >= 0)), who[who >= 0]
         if not len(who):
             continue
-        histories = Histories.of(batch, titles)
+        lengths, known = row_lengths(batch), Histories.of_lists(seen_titles_of(batch), titles)
         rows, pairs = relevant.pairs(who)
         wanted = relevant.titles[pairs]
-        seen = _was_seen(histories, rows, wanted)
-        facts.append(_Facts(user_ids(batch), histories.lengths <= COLD, rows, relevant.new[pairs], seen, wanted >= 0))
+        seen = _was_seen(known, rows, wanted)
+        facts.append(_Facts(user_ids(batch), lengths <= COLD, rows, relevant.new[pairs], seen, wanted >= 0))
         for name, scorer in systems.items():
             scores = scorer.title_scores(Prefixes.whole(batch))
             cuts = () if seen_titles else CUTS  # coverage is measured in the domain's own task only
-            unseen = rank(scores, histories, rows, wanted, len(titles), only_unseen=True, cuts=cuts)
-            served = rank(scores, histories, rows, wanted, len(titles)) if seen_titles else unseen
+            unseen = rank(scores, known, rows, wanted, len(titles), only_unseen=True, cuts=cuts)
+            served = rank(scores, known, rows, wanted, len(titles)) if seen_titles else unseen
             tallies[name].add(served, unseen)
     if not facts:
         raise ValueError("no user of the snapshot has a target in the week after it")
@@ -149,11 +150,11 @@ def week_ahead(
     return {name: _result(tally, everyone, seen_titles) for name, tally in tallies.items()}
 
 
-def _was_seen(histories: Histories, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
-    """Whether each pair's title is in its user's history; a title that is not a candidate counts as unseen."""
-    span = 1 + max(int(histories.titles.max(initial=0)), int(titles.max(initial=0)))
-    known = histories.titles >= 0
-    touched = histories.rows[known] * span + histories.titles[known]
+def _was_seen(seen: Histories, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
+    """Whether each pair's title is among the user's seen ones; a title that is not a candidate counts as unseen."""
+    span = 1 + max(int(seen.titles.max(initial=0)), int(titles.max(initial=0)))
+    known = seen.titles >= 0
+    touched = seen.rows[known] * span + seen.titles[known]
     return np.isin(rows * span + titles, touched) & (titles >= 0)
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import CATALOG, QUARANTINE
 from intentrec.errors import PipelineError
-from intentrec.events.reasons import all_reasons, bad_type, missing
+from intentrec.events.reasons import all_reasons, bad_type, label_too_long, missing
 from intentrec.sources.text import integer, moment, number
 from intentrec.storage.warehouse import Warehouse, row_text
 
@@ -112,13 +112,14 @@ def checked_items(raw: DataFrame) -> DataFrame:
 
 
 def _item_reasons() -> list[Column]:
-    runtime, episode = F.col("runtime_s"), F.col("episode")
+    runtime, episode, none = F.col("runtime_s"), F.col("episode"), F.array().cast("array<string>")
     return [
         *(missing(name) for name in _REQUIRED),
         *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in (*_MOMENTS, "runtime_s", "episode", "genres")),
         F.when(F.isnan(runtime) | (runtime <= 0) | (runtime == float("inf")), "bad_runtime"),
         F.when(episode < 0, "bad_episode"),
         F.when(F.col("available_to") < F.col("available_from"), "bad_availability"),
+        label_too_long(F.concat(F.array("kind", "creator", "language"), F.coalesce("genres", none))),
     ]
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from intentrec.calendar import service_date
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS
-from intentrec.events.reasons import UNREAD, all_reasons, bad_type, missing
+from intentrec.events.reasons import UNREAD, all_reasons, bad_type, label_too_long, missing
 from intentrec.sources.text import moment, number
 
 _REQUIRED = (
@@ -79,6 +79,7 @@ def _reasons(domain: Domain, near_arrival: Column) -> list[Column]:
         F.when(~F.col("event_type").isin(domain.events.types), "unknown_event_type"),
         F.when(F.isnan(duration) | (duration < 0) | (duration > longest), "bad_duration"),
         F.when(F.isnan(position) | (position < 0) | (position == float("inf")), "bad_position"),
+        label_too_long(F.array("surface", "device")),
         *signals,
     ]
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from intentrec.config import LABEL_LENGTH
+
 # Read errors of lines that could not be parsed. Their fields cannot be judged.
 UNREAD = ("unreadable_line", "invalid_utf8", "repeated_field")
 
@@ -33,6 +35,8 @@ _ADVICE = {
     "bad_position": "position_s is negative or not finite: correct the sender, or leave the field out",
     "bad_runtime": "runtime_s is not positive and finite: have the catalogue leave unknown values out",
     "bad_episode": "the episode is negative: have the catalogue leave unknown values out",
+    "label_too_long": f"a label (genre, kind, creator, language, surface, device) has more than {LABEL_LENGTH} "
+    "characters: have the sender shorten it",
     "bad_availability": "available_to lies before available_from: have the catalogue correct the dates",
 }
 _ADVICE_BY_PREFIX = {
@@ -52,6 +56,11 @@ def missing(column: str, name: str | None = None) -> Column:
 def bad_type(name: str, text: Column, value: Column) -> Column:
     """Reason: the field's text could not be converted to its type."""
     return F.when(text.isNotNull() & (F.trim(text) != "") & value.isNull(), f"bad_type_{name}")
+
+
+def label_too_long(labels: Column) -> Column:
+    """Reason: one of the labels (an array of texts, some perhaps null) has more than LABEL_LENGTH characters."""
+    return F.when(F.exists(labels, lambda label: F.length(label) > LABEL_LENGTH), "label_too_long")
 
 
 def all_reasons(read_error: Column, found: Sequence[Column]) -> Column:

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from intentrec.calendar import day_start_of
 from intentrec.config import Calendar
-from intentrec.model.arrow import Rows, column, flat
-from intentrec.model.features import Encoded, FeatureEncoder
+from intentrec.model.arrow import Rows, column, flat, offsets_of
+from intentrec.model.features import FeatureEncoder
 from intentrec.model.logit_bias import SOURCES, LogitBias
 from intentrec.model.network import Prediction
 from intentrec.model.scores import logits, top
-from intentrec.model.titles import available, in_hash_order, in_order, titles_of
+from intentrec.model.titles import available, in_hash_order, in_order, seen_titles, titles_of
 from intentrec.training.batches import batches
 from intentrec.training.checkpoint import model_from, read_model
 
@@ -119,7 +119,7 @@ class Predictor:
             sequences: one row per user.
             items: titles as of the date for which users are scored.
             top_k: length of each list of titles; lists are shorter where fewer titles may be offered.
-            exclude_seen: leave out the titles of the row.
+            exclude_seen: leave out the titles that the user has seen (`titles.seen_titles`).
             top_labels: labels per intent.
         """
         if len(sequences) == 0:
@@ -127,20 +127,21 @@ class Predictor:
         encoded = self.encoder.encode(sequences)
         offered = items.only_eligible()
         place_N, widest = None, int(encoded.lengths.max()) + SOURCES * self.spec.neighbours
-        if exclude_seen or self.spec.history_path or self.spec.compatibility:
+        if self.spec.history_path or self.spec.compatibility:
             place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
         place_I = self._places(offered)
+        seen = _Seen.of(sequences, offered.title_ids) if exclude_seen else None
         found: list[dict[str, Tensor]] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
             prediction = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
             title_BL = torch.zeros(len(rows), 0, dtype=torch.long)
             if place_N is not None:
-                title_BL = padded_indices(place_N, encoded, rows)
+                title_BL = padded_indices(place_N, encoded.offsets, rows)
             logit_bias = prediction.logit_bias(title_BL, place_I)
             logit_BI = logits(prediction.h_ND, offered.vectors, logit_bias)
-            if exclude_seen:
-                _forbid(logit_BI, title_BL)
+            if seen is not None:
+                _forbid(logit_BI, padded_indices(seen.place_N, seen.offsets, rows))
             score_BK, title_BK = top(logit_BI, top_k)
             logit_bias = (logit_bias or LogitBias(title_BL[:, :0], prediction.h_ND[:, :0])).padded(widest)
             held = {"biased": logit_bias.title_NL, "bias": logit_bias.value_NL}
@@ -208,12 +209,32 @@ def _indices(values: pa.Array, known: pa.Array) -> Tensor:
     return torch.from_numpy(found.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
-def padded_indices(index_N: Tensor, encoded: Encoded, rows: Tensor, width: int = 0) -> Tensor:
-    """`index_N` of each position of the rows: (B, L), -1 beyond a row's end; L is the longest row, or `width`."""
-    lengths = encoded.lengths[rows]
+@dataclass(frozen=True)
+class _Seen:
+    """Seen titles of all rows in a line, as places among the titles on offer (-1: none), and where each row begins."""
+
+    place_N: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def of(cls, sequences: Rows, offered: pa.Array) -> "_Seen":
+        lists = seen_titles(sequences)
+        return cls(_indices(lists.flatten(), offered), torch.from_numpy(offsets_of(lists)))
+
+
+def padded_indices(index_N: Tensor, offsets: Tensor, rows: Tensor, width: int = 0) -> Tensor:
+    """`index_N` of each position of the rows: (B, L), -1 beyond a row's end; L is the longest row, or `width`.
+
+    Args:
+        index_N: of all rows in a line.
+        offsets: where each row begins, and the end of the last.
+        rows: the chosen rows (B,).
+        width: L.
+    """
+    lengths = offsets.diff()[rows]
     position_L = torch.arange(width or int(lengths.max()))
     valid_BL = position_L < lengths[:, None]
-    return torch.where(valid_BL, index_N[torch.where(valid_BL, encoded.offsets[rows, None] + position_L, 0)], -1)
+    return torch.where(valid_BL, index_N[torch.where(valid_BL, offsets[rows, None] + position_L, 0)], -1)
 
 
 def _forbid(logit_BI: Tensor, seen_BL: Tensor) -> None:

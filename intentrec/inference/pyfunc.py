@@ -1,7 +1,8 @@
 """The registered model, as code that MLflow runs on loading: rows of `sequences` in, predictions out.
 
 Parameters of predict: `top_k`, `seen_titles`, and `catalog` (folder of a Delta table in the shape of `catalog`, with
-`catalog_version`). Without `catalog` the titles are those known when the model was trained.
+`catalog_version`). Without `catalog` the titles are those known when the model was trained. With `seen_titles` false,
+the titles that a user has seen are left out: those of the column `seen_title_ids`, or without it those of the row.
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.inference.scorer import Scorer, read_files
+from intentrec.model.titles import SEEN
 from intentrec.training.data import read_catalog
 
 
@@ -38,6 +40,8 @@ class IntentRecModel(PythonModel):
         """
         options = params or {}
         schema = to_arrow_schema(SEQUENCES.schema)
+        if SEEN in model_input:
+            schema = schema.append(pa.field(SEEN, pa.list_(pa.string())))
         dated = model_input.assign(
             as_of=model_input["as_of"].dt.date,
             start_ts=model_input["start_ts"].map(_moments),

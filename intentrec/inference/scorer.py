@@ -41,9 +41,9 @@ class Scorer:
         """One row per row of `sequences`, schema SCORED.
 
         Args:
-            sequences: one row per user.
+            sequences: one row per user; the column `titles.SEEN` has the titles that the user has seen.
             top_k: length of each list of titles.
-            seen_titles: whether titles that the user already touched may be recommended.
+            seen_titles: whether titles that the user has seen may be recommended.
             top_labels: labels per intent.
         """
         found = self.predictor.predict(sequences, self.items, top_k, not seen_titles, top_labels)

@@ -3,6 +3,8 @@
 from importlib.metadata import version
 from typing import Any
 
+from intentrec.model.titles import SEEN
+
 PACKAGES = ("mlflow", "numpy", "pyarrow", "safetensors", "torch", "deltalake")
 
 
@@ -37,6 +39,7 @@ def _inputs() -> Any:
             ColSpec(Array(DataType.boolean), "is_target"),
             ColSpec(Array(DataType.float), "weight"),
             ColSpec(Map(Array(DataType.integer)), "window_start"),
+            ColSpec(Array(DataType.string), SEEN, required=False),
         ]
     )
 

@@ -5,7 +5,7 @@ Each worker process keeps one loaded model in a global. Batches of the same pack
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from pyspark.sql.types import ArrayType, IntegerType, StringType, StructField, S
 from intentrec.config import Publishing
 from intentrec.contracts import FLOAT, ITEM_VECTORS, RECOMMENDATIONS, TEXT, USER_INTENTS, USER_VECTORS, array, text_map
 from intentrec.inference.scorer import Scorer
+from intentrec.model.titles import SEEN
 
 ROWS = 512  # users in a task and in a batch
 
@@ -48,7 +49,7 @@ class Package:
         as_of: date for which users are scored.
         top_k: length of each list of titles.
         top_labels: labels per intent.
-        seen_titles: whether titles that the user already touched may be recommended.
+        seen_titles: whether titles that the user has seen may be recommended.
     """
 
     key: str
@@ -86,8 +87,25 @@ def _scorer(package: Package) -> Scorer:
     return _LOADED[package.key]
 
 
+def with_seen_titles(sequences: DataFrame, state: DataFrame, since: datetime | None) -> DataFrame:
+    """Add the column SEEN: the titles that each row's user has seen by the rule of `intentrec.inference.seen`.
+
+    Args:
+        sequences: rows of `sequences` of one as_of.
+        state: rows of `title_state` as of that date.
+        since: what `seen.seen_since` says about it.
+    """
+    counted = state if since is None else state.where(F.col("last_touch_ts") >= F.lit(since))
+    of_users = counted.join(sequences.select("user_id"), "user_id", "left_semi")
+    titles = of_users.groupBy("user_id").agg(F.collect_set("title_id").alias(SEEN))
+    none = F.array().cast("array<string>")
+    return sequences.join(titles, "user_id", "left").withColumn(SEEN, F.coalesce(SEEN, none))
+
+
 def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
     """Score a snapshot of `rows` users: schema SCORED.
+
+    Where the package leaves out seen titles, the rows carry them (`with_seen_titles`).
 
     Users are distributed by hash and sorted within a task. A batch then holds the same users whatever files they came
     from. This matters because the last bits of a matrix product depend on the rows that are multiplied together.

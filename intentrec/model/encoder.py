@@ -17,7 +17,7 @@ from intentrec.model.spec import ModelSpec
 
 
 class TimeEmbedding(nn.Module):
-    """Hour and weekday of T_k and, with `gap`, the time since the interaction before it."""
+    """Hour and weekday of T_k in the service's zone and, with `gap`, the time since the interaction before it."""
 
     def __init__(self, dim: int, gap: bool) -> None:
         super().__init__()

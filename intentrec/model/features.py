@@ -22,7 +22,7 @@ from intentrec.model.vocabulary import FIRST, PAD, Vocabulary, token_columns
 
 NO_LABEL = -1
 TIME_BUCKETS = 32  # powers of two of seconds: the last but one begins at 34 years
-PERIODS = ((86_400, 2), (604_800, 3))  # seconds, harmonics: hour of the day, day of the week (UTC)
+PERIODS = ((86_400, 2), (604_800, 3))  # seconds, harmonics: hour of the day, day of the week
 PERIODIC_CHANNELS = 2 * sum(harmonics for _, harmonics in PERIODS)
 
 
@@ -41,7 +41,7 @@ class Batch:
     tokens: dict[str, Tensor]  # column -> indices (B, L), or (B, L, G) where an interaction has several
     numeric_BLF: Tensor
     time_BL: Tensor  # T_k in seconds since 1970, UTC
-    periodic_BLC: Tensor
+    periodic_BLC: Tensor  # hour and weekday of T_k in the service's zone
     gap_BL: Tensor  # bucket of T_k - T_{k-1}; 0 at a row's first position
     window: dict[str, Tensor]  # H -> first position of the window, counted from the row's start
     label: dict[str, Tensor]  # intent -> (B, L, G) classes, filled up with NO_LABEL
@@ -160,7 +160,8 @@ class FeatureEncoder:
         n_new_N = np.repeat(column(sequences, "n_new").to_numpy(zero_copy_only=False), np.diff(offsets))
         title_N = self.vocabulary.index("title_id", flat(sequences, "title_id"))
         is_target_N = flat(sequences, "is_target").to_numpy(zero_copy_only=False)
-        moment_N = flat(sequences, "end_ts").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        ended_N = flat(sequences, "end_ts").cast(pa.timestamp("us", "UTC"))
+        moment_N = ended_N.cast(pa.int64()).to_numpy()
         known_N = known_before(moment_N, position_N)
         target_N = is_target_N & (from_end_N <= n_new_N) & (known_N > 0)
         seconds_N = moment_N // 1_000_000
@@ -174,7 +175,7 @@ class FeatureEncoder:
             tokens=tokens,
             numeric_BLF=torch.from_numpy(self._numbers(sequences, len(title_N))),
             time_BL=torch.from_numpy(seconds_N),
-            periodic_BLC=torch.from_numpy(periodic(seconds_N)),
+            periodic_BLC=torch.from_numpy(periodic(local_seconds(ended_N, self.spec.zone))),
             gap_BL=torch.from_numpy(gap_buckets(seconds_N, position_N)),
             window={h: _window(sequences, h, len(title_N)) for h in self.spec.windows},
             label={intent.name: self._labels(sequences, intent, tokens) for intent in self.spec.intents},
@@ -251,8 +252,23 @@ def known_before(moment_N: np.ndarray, position_N: np.ndarray) -> np.ndarray:
     return position_N - (place_N - np.maximum.accumulate(np.where(begins_N, place_N, 0)))
 
 
+def local_seconds(moments: pa.Array, zone: str) -> np.ndarray:
+    """What a clock in the zone shows, as seconds since it showed the start of 1970: (N,) int64.
+
+    Args:
+        moments: timestamps in UTC (N,).
+        zone: name of a time zone, such as `Europe/London`.
+    """
+    local = pc.local_timestamp(moments.cast(pa.timestamp("us", zone)))
+    return local.cast(pa.int64()).to_numpy() // 1_000_000
+
+
 def periodic(seconds_N: np.ndarray) -> np.ndarray:
-    """Sine and cosine of the hour of the day and the day of the week: (N, C) float32."""
+    """Sine and cosine of the hour of the day and the day of the week: (N, C) float32.
+
+    Args:
+        seconds_N: local times, as `local_seconds` returns them.
+    """
     angles = [
         2 * np.pi * h * (seconds_N % period) / period for period, harmonics in PERIODS for h in range(1, harmonics + 1)
     ]

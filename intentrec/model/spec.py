@@ -92,6 +92,7 @@ class ModelSpec:
     length: int = 50  # longest row; only learned positions need it
     mask_share: float = 0.2  # BERT4Rec: share of the targets that training hides
     recent: int = 100  # TransAct: interactions of its short-term window
+    zone: str = "UTC"  # the service's time zone, for hour and weekday; models of before it was kept use UTC
 
     def __post_init__(self) -> None:
         """Refuse combinations that no variant has.

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from intentrec.model.arrow import Rows, column, flat
 
 FACTS = ("kind", "genres", "creator", "language")
+SEEN = "seen_title_ids"  # optional column of `sequences` rows: the titles that the user has seen
 
 
 def titles_of(catalog: Rows) -> pa.Table:
@@ -134,3 +135,8 @@ def _without_null_facts(titles: pa.Table) -> pa.Table:
         filled = pc.fill_null(titles[name], "")
         titles = titles.set_column(titles.column_names.index(name), name, filled)
     return titles
+
+
+def seen_titles(sequences: Rows) -> pa.ListArray:
+    """The titles that the user of each row has seen: the column SEEN, or without it those of the row."""
+    return column(sequences, SEEN if SEEN in sequences.schema.names else "title_id")

@@ -68,6 +68,8 @@ class Tally:
         self._seen: set[str] = set()
         self._named: set[str] = set()
         self._tokens: dict[str, set[str]] = {name: set() for name in token_columns(spec)}
+        # Columns that are cut into classes -> whether any value is known.
+        self._binned = {intent.column: False for intent in spec.intents if intent.bins}
         # Per numeric column, of log(1 + x) over known values: how many, their mean, squared distances to it.
         self._logs: dict[str, tuple[int, float, float]] = dict.fromkeys(spec.numeric, (0, 0.0, 0.0))
 
@@ -90,6 +92,8 @@ class Tally:
         self._named |= _tokens(flat(sequences, "title_id"))
         for name, tokens in self._tokens.items():
             tokens |= _tokens(_leaves(values(name)))
+        for name in self._binned:
+            self._binned[name] |= bool(pc.any(pc.greater_equal(values(name), 0.0)).as_py())
         for name, (count, mean, squares) in self._logs.items():
             numbers = values(name).to_numpy(zero_copy_only=False)
             logs = np.log1p(numbers[numbers >= 0])  # negative means unknown
@@ -97,6 +101,10 @@ class Tally:
                 total, difference = count + len(logs), float(logs.mean()) - mean
                 squares += float(logs.var()) * len(logs) + difference**2 * count * len(logs) / total
                 self._logs[name] = total, mean + difference * len(logs) / total, squares
+
+    def labelled(self, intent: IntentSpec) -> bool:
+        """Whether any interaction that training learns from has a label of the intent."""
+        return self._binned[intent.column] if intent.bins else bool(self._tokens[intent.column])
 
     def vocabulary(self, titles: Rows) -> Vocabulary:
         """The vocabulary of all added rows and of the catalogue's titles."""

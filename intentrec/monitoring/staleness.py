@@ -50,6 +50,7 @@ class Span:
 
 def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
     """The partitions that a job reads for [start, end). Of the catalogue it reads all earlier snapshots, too."""
+    snapshot = ("sequences",) if domain.publishing.seen_titles else ("sequences", "title_state")
     return {
         "ingest": [Span("catalog", date.min, end)],
         "build_interactions": [
@@ -58,7 +59,7 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
             Span("title_state", start, start + DAY),
         ],
         "build_sequences": [Span("interactions", read_from(start + WEEK, domain), end)],
-        "publish": [Span("sequences", end, end + DAY), Span("catalog", date.min, end)],
+        "publish": [*(Span(table, end, end + DAY) for table in snapshot), Span("catalog", date.min, end)],
     }.get(job, [])
 
 

@@ -76,7 +76,7 @@ def make_challenger(run: Run, config: Path, report: TrainingReport) -> Version:
             logged = tracking.log_training(run.profile, run.domain, record)
         shutil.rmtree(work, ignore_errors=True)
         remove_abandoned(week)
-        tags, card = challenger_record.tags_of(run, inputs), tracking.read_text(logged.run_id, challenger_record.CARD)
+        tags, card = challenger_record.tags_of(run, inputs), tracking.read_text(logged.run_id, tracking.CARD)
         version = registry.register(logged.model_uri, logged.run_id, tags, card)
     tracking.fetch(logged.run_id, challenger_record.PLOTS, run.report_dir)
     run.say(f"version {version.number} of {version.name}, run {version.run_id}")

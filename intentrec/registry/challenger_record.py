@@ -4,6 +4,7 @@ Shape suffixes: U users, P width of the intent embedding, M intents.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from intentrec.config import Domain
 from intentrec.evaluation.gate import CHALLENGER
 from intentrec.evaluation.metrics import Result
 from intentrec.inference.scorer import CLUSTERS
-from intentrec.registry.tracking import Record
+from intentrec.registry.tracking import CARD, Record
 from intentrec.storage.runs import Run, code_version
 from intentrec.training.inputs import Inputs
 from intentrec.training.loop import FitResult
 
 PLAIN = "v0"  # trained on the same data, for comparison in every table
-PLOTS, CARD, HISTORY, CONFIG = "plots", "card.md", "history.json", "config.yaml"  # files beside the model
+PLOTS, HISTORY, METRICS, CONFIG = "plots", "history.json", "metrics.json", "config.yaml"  # files beside the model
 CATALOG_FILE = "catalog.parquet"  # file of the model: the titles known when it was trained
 
 
@@ -99,6 +100,8 @@ def record(run: Run, config: Path, trained: TrainedChallenger, card: str) -> Rec
     (work / CARD).write_text(card, encoding="utf-8")
     histories = {name: found.history for name, found in trained.fits.items()}
     (work / HISTORY).write_text(json.dumps(histories), encoding="utf-8")
+    measured = {name: _finite(result.metrics) for name, result in trained.results.items()}
+    (work / METRICS).write_text(json.dumps(measured, ensure_ascii=False), encoding="utf-8")
     shutil.copy(config, work / CONFIG)
     others = {name: found.directory for name, found in trained.fits.items() if name != CHALLENGER}
     return Record(
@@ -112,18 +115,25 @@ def record(run: Run, config: Path, trained: TrainedChallenger, card: str) -> Rec
         inputs={"sequences": inputs.sequences, "catalog": inputs.catalog},
         warehouse=run.warehouse,
         files={"model": ours.directory, CLUSTERS: work / CLUSTERS, CATALOG_FILE: work / CATALOG_FILE},
-        extra={name: work / name for name in (PLOTS, CARD, HISTORY, CONFIG)} | others,
+        extra={name: work / name for name in (PLOTS, CARD, HISTORY, METRICS, CONFIG)} | others,
     )
 
 
 def _metrics(trained: TrainedChallenger) -> dict[str, float]:
-    """The challenger's metrics by name, its validation metrics as `val_...`, and the other systems' as `SYSTEM_...`."""
-    found = dict(trained.results[CHALLENGER].metrics)
-    found |= {name: value for name, value in trained.fits[CHALLENGER].metrics.items() if name.startswith("val_")}
+    """The challenger's metrics by name, its validation metrics as `val_...`, and the other systems' as `SYSTEM_...`.
+
+    Those per class are left out: a label is no name of a metric. The file METRICS has them.
+    """
+    found = {name: value for name, value in trained.fits[CHALLENGER].metrics.items() if name.startswith("val_")}
     for system, result in trained.results.items():
-        if system != CHALLENGER:
-            found |= {f"{system}_{name}": value for name, value in result.metrics.items() if "_of_" not in name}
+        before = "" if system == CHALLENGER else f"{system}_"
+        found |= {f"{before}{name}": value for name, value in result.metrics.items() if "_accuracy_of_" not in name}
     return found
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """As JSON values: what was not measured is null."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _params(domain: Domain) -> dict[str, Any]:

@@ -54,11 +54,10 @@ def judge_challenger(run: Run) -> Decision:
         raise PipelineError(
             f"no version of {registry.name} was trained for {run.end} from the inputs as they are now: run train first"
         )
-    based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump()})
-    judged = registry.decision(challenger)
-    if judged is not None and judged["based_on"] == based_on:
-        run.say(f"version {challenger.number} was judged on this evidence before: the decision stands")
-    else:
+    seen = run.domain.publishing.model_dump(include={"seen_titles", "seen_for"})
+    based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump(), "seen": seen})
+    judged = _standing(run, registry, challenger, based_on)
+    if judged is None:
         judged = {**_judge(run, evidence, registry, challenger), "based_on": based_on}
         registry.record(challenger, judged)
     decision = Decision.from_dict(judged)
@@ -70,6 +69,20 @@ def judge_challenger(run: Run) -> Decision:
         registry.tag(challenger, "applied", based_on)
     _report(run, judged, decision)
     return decision
+
+
+def _standing(run: Run, registry: Registry, challenger: Version, based_on: str) -> dict[str, Any] | None:
+    """The decision that was made on this evidence before; None if there is none, or its record is lost."""
+    verdict = registry.verdict(challenger)
+    if verdict is None or verdict["based_on"] != based_on:
+        return None
+    try:
+        found = registry.decision(challenger)
+    except PipelineError as error:
+        run.warn(f"{error}; it is judged again")
+        return None
+    run.say(f"version {challenger.number} was judged on this evidence before: the decision stands")
+    return found
 
 
 def _judge(run: Run, evidence: Evidence, registry: Registry, challenger: Version) -> dict[str, Any]:

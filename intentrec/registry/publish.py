@@ -9,10 +9,20 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.calendar import DAY
-from intentrec.contracts import CATALOG, ITEM_VECTORS, RECOMMENDATIONS, RELEASES, SEQUENCES, USER_INTENTS, USER_VECTORS
+from intentrec.contracts import (
+    CATALOG,
+    ITEM_VECTORS,
+    RECOMMENDATIONS,
+    RELEASES,
+    SEQUENCES,
+    TITLE_STATE,
+    USER_INTENTS,
+    USER_VECTORS,
+)
 from intentrec.errors import PipelineError, Skip
 from intentrec.inference import spark_scoring
 from intentrec.inference.scorer import read_files
+from intentrec.inference.seen import no_state, seen_since
 from intentrec.registry.releases import PUBLISHED, Release, release_id, updated
 from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import Registry, Version
@@ -31,7 +41,7 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
 
     Raises:
         Skip: there is no champion for that date, or the service was closed all week.
-        PipelineError: there is no such snapshot, or another run moved the active release at the same time.
+        PipelineError: there is no such snapshot or state, or another run moved the active release at the same time.
     """
     run, as_of = warehouse.run, warehouse.run.end
     # Read before the champion: after a rollback meanwhile the version differs, and the merge below refuses.
@@ -46,11 +56,17 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     sequences = warehouse.read(SEQUENCES, as_of, as_of + DAY)
     catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
     content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
+    if not run.domain.publishing.seen_titles:
+        state = warehouse.read(TITLE_STATE, as_of, as_of + DAY)
+        content["title_state"] = fingerprint(state.select("user_id", "title_id", "last_touch_ts"))
+        sequences = spark_scoring.with_seen_titles(sequences, state, seen_since(as_of, run.domain))
     users = content["sequences"].rows
     if not users and closed(run):
         raise Skip(f"{run.domain.domain} was closed from {run.start} to {run.end}: nobody to publish for")
     if not users:
         raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
+    if "title_state" in content and not content["title_state"].rows:
+        raise no_state(as_of)
     checksums = {name: f"{found.rows}:{found.checksum}" for name, found in content.items()}
     release = release_id(run.domain, as_of, champion.name, champion.number, checksums)
     with tempfile.TemporaryDirectory() as folder:
@@ -114,10 +130,18 @@ def _release(run: Run, registry: Registry, champion: Version, release: str) -> R
         champion.number,
         champion.run_id,
         {**versions, **run.inputs},
-        registry.gate_metrics(champion),
+        _gate_metrics(run, registry, champion),
         run.domain.hash,
         code_version(),
     )
+
+
+def _gate_metrics(run: Run, registry: Registry, champion: Version) -> dict[str, float]:
+    try:
+        return registry.gate_metrics(champion)
+    except PipelineError as error:
+        run.warn(f"{error}; the release is published without the gate's metrics")
+        return {}
 
 
 def _existing(warehouse: Warehouse) -> list[dict[str, Any]]:

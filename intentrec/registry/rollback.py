@@ -13,7 +13,7 @@ from typing import Any
 
 from intentrec.contracts import RELEASES, USER_INTENTS
 from intentrec.errors import PipelineError
-from intentrec.registry.versions import Registry
+from intentrec.registry.versions import Registry, checked_reason
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 
@@ -97,8 +97,7 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     Raises:
         PipelineError: no reason, no release to go back to, no release `to`, or another run wrote `releases` meanwhile.
     """
-    if not reason.strip():
-        raise PipelineError("a rollback needs a reason: REASON='why' with make, --reason with intentrec")
+    reason = checked_reason(reason, "a rollback needs a reason: REASON='why' with make, --reason with intentrec")
     table = Snapshot(run.warehouse, RELEASES)
     releases = table.rows().to_pylist()
     registry = Registry(run.profile, run.domain)
@@ -109,7 +108,7 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
         "to": target["release_id"],
         "by": by,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reason": reason.strip(),
+        "reason": reason,
     }
     _update_registry(registry, active, target, trail)
     run.inputs[RELEASES.name] = table.version

@@ -3,17 +3,16 @@
 MLflow is imported late: the import takes seconds, which a job that finds nothing to do should not spend.
 """
 
+import hashlib
 import logging
 import os
-import re
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 SERVING = Path(__file__).parents[1] / "inference" / "pyfunc.py"
 NOTE = "mlflow.note.content"  # a run's description
+CARD = "card.md"  # artifact of a training's run
+# Characters that every store of MLflow keeps. PostgreSQL refuses a longer description; MLflow cuts a longer parameter.
+DESCRIPTION, PARAMETER = 5_000, 6_000
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class Record:
     Attributes:
         name: of the MLflow run.
         began: when the training began.
-        card: the run's description, Markdown.
+        card: the run's description, Markdown; shortened where it is too long.
         tags: of the run.
         params: by name.
         history: metrics per epoch.
-        metrics: by name; NaN (an empty slice) is not logged.
+        metrics: by name, which holds no text from outside; NaN (an empty slice) is not logged.
         inputs: version by table.
         warehouse: root of these tables.
         files: the model's artifacts by name.
@@ -133,13 +135,12 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
     for stale in client.search_runs([experiment_id], f"tags.fingerprint = '{record.tags['fingerprint']}'"):
         if stale.info.status != "FINISHED":
             client.delete_run(stale.info.run_id)
-    names = metric_names(record.metrics)
-    metrics = {names[name]: value for name, value in record.metrics.items() if value == value}
+    metrics = {name: value for name, value in record.metrics.items() if value == value}
     began = int(record.began.timestamp() * 1000)
-    tags = resolve_tags({**record.tags, NOTE: record.card})
+    tags = resolve_tags({**record.tags, NOTE: described(record.card)})
     run_id = client.create_run(experiment_id, began, tags, record.name).info.run_id
     with mlflow.start_run(run_id):
-        mlflow.log_params(dict(record.params))
+        mlflow.log_params({name: fitting(value) for name, value in record.params.items()})
         _log_curves(client, run_id, record.history)
         mlflow.log_metrics(metrics)
         _log_inputs(record)
@@ -182,18 +183,22 @@ def fetch(run_id: str, name: str, folder: Path) -> Path:
     return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
 
 
-def metric_names(names: Iterable[str]) -> dict[str, str]:
-    """MLflow's name of each metric, by its own name.
+def described(card: str) -> str:
+    """The card as a description: its lines up to what every store keeps, and where the whole of it is."""
+    if len(card) <= DESCRIPTION:
+        return card
+    note = f"\n\n(Shortened here. The whole card is the artifact `{CARD}` of the training's MLflow run.)\n"
+    room = DESCRIPTION - len(note)
+    return (card[:room].rpartition("\n")[0] or card[:room]) + note
 
-    Characters that MLflow refuses, such as the & in 'Sci-Fi & Fantasy', become an underscore. If two metrics would then
-    have the same name, the second one ends in _2.
-    """
-    found: dict[str, str] = {}
-    for name in names:
-        plain = re.sub(r"[^\w.\-]+", "_", name)
-        others = (f"{plain}_{number}" for number in count(2))
-        found[name] = next(each for each in chain([plain], others) if each not in found.values())
-    return found
+
+def fitting(value: Any) -> str:
+    """A parameter's text. If it is longer than the store keeps, its end becomes a hash, so that a change shows."""
+    text = str(value)
+    if len(text) <= PARAMETER:
+        return text
+    mark = f"... sha256 {hashlib.sha256(text.encode()).hexdigest()}"
+    return text[: PARAMETER - len(mark)] + mark
 
 
 def _log_curves(client: "MlflowClient", run_id: str, history: Sequence[Mapping[str, float]]) -> None:

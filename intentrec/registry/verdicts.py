@@ -7,7 +7,17 @@ registry page: `settle` then records the decision. Decisions are stored in the r
 from datetime import UTC, datetime
 
 from intentrec.errors import PipelineError
-from intentrec.registry.versions import APPROVED, AWAITING, KEPT, PROMOTED, REJECTED, ROLLED_BACK, Registry, Version
+from intentrec.registry.versions import (
+    APPROVED,
+    AWAITING,
+    KEPT,
+    PROMOTED,
+    REJECTED,
+    ROLLED_BACK,
+    Registry,
+    Version,
+    checked_reason,
+)
 
 BY_HAND = "set on MLflow's registry page"
 NO_REASON = "no reason given"
@@ -32,11 +42,10 @@ def record(registry: Registry, version: Version, verdict: str, reason: str, by: 
         PipelineError: no such verdict or no reason, a champion was to be rejected, or the champion was trained for a
             later date than the version to be approved.
     """
-    about, reason, champion = f"version {version.number} of {version.name}", reason.strip(), registry.champion()
+    about, champion = f"version {version.number} of {version.name}", registry.champion()
     if verdict not in _DONE:
         raise PipelineError(f"{verdict!r} is no verdict about {about}: say {APPROVED} or {REJECTED}")
-    if not reason:
-        raise PipelineError(f"{about} cannot be {verdict} without a reason: give one")
+    reason = checked_reason(reason, f"{about} cannot be {verdict} without a reason: give one")
     is_champion = champion is not None and champion.number == version.number
     if version.review == verdict and version.gate in _DONE[verdict] and is_champion == (verdict == APPROVED):
         tags = registry.tags(version)

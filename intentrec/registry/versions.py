@@ -9,12 +9,14 @@ that a later run needs to know about a version is a tag of the version:
     recommendation  promote or keep: what the gate recommends where a person decides
     review          awaiting, approved or rejected; with review_reason, reviewed_by and reviewed_at (UTC)
     replaced        number of the champion before it
-    decision        the gate's decision as JSON: reasons, table, lifts, and a hash of the evidence (`based_on`)
+    decision        the gate's verdict, a hash of the evidence (`based_on`), and name and hash of the whole record. That
+                    is an artifact of the training's MLflow run, because a tag has a limit and the record has not
     applied         that hash, once the alias was moved accordingly
     left.ID         a rollback away from release ID of this version, as JSON: to which release, by whom, when and why
     again.ID        the same, where the release was made active again later
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import date
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from intentrec.config import Domain, Profile
 from intentrec.errors import PipelineError
-from intentrec.registry.tracking import client_of
+from intentrec.registry.tracking import client_of, described, read_text
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -37,6 +39,7 @@ ABOUT = """IntentRec, retrained weekly. `champion` is the version that publishes
 The card of a version describes its data and its metrics. Its tag `gate` holds the outcome of the gate, its tag
 `report` the place of its week's report. Where the tag `review` is *awaiting*, a person decides: set it to `approved` or
 `rejected`, with a `review_reason`, or move the alias `champion` to the version."""
+REASON_LENGTH = 2_000  # characters of a person's reason, at most: it is kept in a tag
 AWAITING, APPROVED, REJECTED = "awaiting", "approved", "rejected"
 
 
@@ -146,7 +149,7 @@ class Registry:
                     raise
             model_id = source.removeprefix("models:/")
             entry = self.client.create_model_version(
-                self.name, source, run_id, tags=tags, description=card, model_id=model_id
+                self.name, source, run_id, tags=tags, description=described(card), model_id=model_id
             )
             version = Version.of(entry)
         challenger = self.by_alias(CHALLENGER)
@@ -227,14 +230,43 @@ class Registry:
                 return {name: value for name, value in row.items() if isinstance(value, int | float)}
         return {}
 
-    def decision(self, version: Version) -> dict[str, Any] | None:
-        """What the gate recorded about a version, as gate.json holds it."""
-        text = self.client.get_model_version(self.name, version.number).tags.get("decision")
+    def verdict(self, version: Version) -> dict[str, Any] | None:
+        """The version's tag `decision`: at least `decision` (promote or keep) and `based_on`."""
+        text = self.tags(version).get("decision")
         return json.loads(text) if text else None
 
+    def decision(self, version: Version) -> dict[str, Any] | None:
+        """What the gate recorded about a version, as gate.json holds it.
+
+        Raises:
+            PipelineError: the record is lost or was changed.
+        """
+        from mlflow.exceptions import MlflowException
+
+        verdict = self.verdict(version)
+        if verdict is None or "record" not in verdict:
+            return verdict  # the tags of versions that were judged earlier hold the whole record
+        about = (
+            f"the gate's record of version {version.number} of {self.name} ({verdict['record']} of MLflow run "
+            f"{version.run_id})"
+        )
+        again = f"run gate again over the week before {version.trained_for}"
+        try:
+            text = read_text(version.run_id, verdict["record"])
+        except (MlflowException, OSError) as error:
+            raise PipelineError(f"{about} cannot be read: {again}. ({error})") from error
+        if _digest(text) != verdict["sha256"]:
+            raise PipelineError(f"{about} was changed since it was written: {again}")
+        return json.loads(text)
+
     def record(self, version: Version, decision: dict[str, Any]) -> None:
-        """Keep what the gate decided with the version."""
-        self.tag(version, "decision", json.dumps(decision))
+        """Keep what the gate decided: the whole with the training's MLflow run, the verdict in a tag of the version."""
+        text = json.dumps(decision, ensure_ascii=False)
+        digest = _digest(text)
+        name = f"decisions/{digest[:16]}.json"
+        self.client.log_text(version.run_id, text, name)
+        verdict = {key: decision[key] for key in ("decision", "based_on")}
+        self.tag(version, "decision", json.dumps({**verdict, "record": name, "sha256": digest}))
 
     def _point(self, alias: str, version: Version) -> None:
         current = self.by_alias(alias)
@@ -244,3 +276,25 @@ class Registry:
     def tag(self, version: Version, key: str, value: str) -> None:
         """Set a tag of a version."""
         self.client.set_model_version_tag(self.name, version.number, key, value)
+
+
+def checked_reason(reason: str, needed: str) -> str:
+    """A person's reason without blanks around it.
+
+    Args:
+        reason: as the person gave it.
+        needed: the error where there is none.
+
+    Raises:
+        PipelineError: there is none, or it is too long.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise PipelineError(needed)
+    if len(reason) > REASON_LENGTH:
+        raise PipelineError(f"the reason has {len(reason):,} characters: give one of at most {REASON_LENGTH:,}")
+    return reason
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -15,10 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from intentrec.config import Gate
-from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_STATE
 from intentrec.errors import Skip
 from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, guardrails
 from intentrec.inference.scorer import Scorer, read_files
+from intentrec.inference.seen import SeenTitles
 from intentrec.registry.changes import Change, changes, data_of, settings_of
 from intentrec.registry.verdicts import awaiting, settle
 from intentrec.registry.versions import Registry, Version
@@ -163,6 +164,9 @@ def examples(run: Run, registry: Registry, version: Version, salt: str | None = 
     if not chosen:
         return []
     users = snapshot.take(pa.array(chosen)).combine_chunks().to_batches()[0]
+    if not run.domain.publishing.seen_titles:
+        ids = users.column(users.schema.get_field_index("user_id"))
+        users = SeenTitles.read(run.warehouse, pin(run, TITLE_STATE), run.end, ids, run.domain).add_to(users)
     with tempfile.TemporaryDirectory() as folder:
         scorer = Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, run.end)
     scored = scorer.score(users, TITLES, run.domain.publishing.seen_titles, top_labels=1)

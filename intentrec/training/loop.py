@@ -28,7 +28,6 @@ from intentrec.training.batches import batches
 from intentrec.training.checkpoint import load_checkpoint, save_checkpoint, save_model
 from intentrec.training.distributed import device
 from intentrec.training.prepare import Prepared, load, prepare
-from intentrec.training.settings import model_spec
 from intentrec.training.steps import learning_rate, loaded, optimizer_of, step, tasks, validate
 
 CHECKPOINT_SECONDS = 600.0  # inside an epoch
@@ -104,11 +103,12 @@ def fit(
 
     Raises:
         NothingToTrain: no training or no validation target.
-        PipelineError: the loss diverged.
+        PipelineError: the loss diverged, or no interaction has a label of any intent.
         ValueError: rows after the cut-off.
     """
     try:
-        prepare(domain, sequences, catalog, cutoff, out_dir / DATA)
+        for intent in prepare(domain, sequences, catalog, cutoff, out_dir / DATA):
+            progress(f"no interaction has a label of the intent {intent}: it is left out")
         with distributed.leading(domain, out_dir):
             found = train(domain, out_dir, progress=progress)
         if not domain.training.refit:
@@ -165,7 +165,7 @@ def train(
 def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, progress: Callable[[str], None]) -> _Loop:
     """A model with fresh weights, or the state of a checkpoint."""
     hardware, settings = device(), domain.training
-    model = build(model_spec(domain), data.vocabulary)
+    model = build(data.spec, data.vocabulary)
     if data.start_ID is not None:
         model.titles.start_at(data.start_ID)
     if model.neighbours is not None and data.neighbours is not None:

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from intentrec.calendar import day_start_of
 from intentrec.config import Domain, fingerprint
+from intentrec.errors import PipelineError
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.logit_bias import NeighbourCounts
@@ -45,6 +46,7 @@ TRAIN, VALIDATION = "train", "validation"
 class Prepared:
     """What the training loop reads. Rows are mapped from files."""
 
+    spec: ModelSpec  # with the intents that the rows have labels of
     vocabulary: Vocabulary
     train: Encoded
     validation: Encoded  # no row if no day was held out
@@ -63,8 +65,10 @@ def prepare(
     cutoff: date,
     folder: Path,
     held_out: bool = True,
-) -> None:
+) -> tuple[str, ...]:
     """Write what `load` reads. The previous content of the folder is deleted.
+
+    An intent of which no interaction before the cut-off has a label cannot be learned, and is left out.
 
     Args:
         domain: its model and training sections decide.
@@ -74,7 +78,11 @@ def prepare(
         folder: receives the files.
         held_out: whether the last days are for validation; otherwise training learns from them, too.
 
+    Returns:
+        Names of the intents that are left out.
+
     Raises:
+        PipelineError: no interaction has a label of any intent.
         NothingToTrain: no row, no training target or, of those held out, no validation target.
         ValueError: rows after the cut-off.
     """
@@ -85,6 +93,7 @@ def prepare(
     rows = ds.dataset(sequences) if isinstance(sequences, pa.Table) else sequences
     titles, tally, longest = _chain(rows, titles_of(catalog), cutoff, begin, spec, folder)
     vocabulary = tally.vocabulary(titles)
+    spec, left_out = _labelled(spec, tally, begin)
     encoder = FeatureEncoder(spec, vocabulary)
     items = encoder.items(in_order(titles, vocabulary.titles))
     parts = {name: out_of_core.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
@@ -102,8 +111,21 @@ def prepare(
     digest = hashlib.sha256(fingerprint(settings).encode())
     for part in parts.values():
         digest.update(part.digest.digest())
-    about = {"vocabulary": vocabulary.to_dict(), "fingerprint": digest.hexdigest()[:16], "cutoff": str(cutoff)}
+    about = {"spec": spec.to_dict(), "vocabulary": vocabulary.to_dict()}
+    about |= {"fingerprint": digest.hexdigest()[:16], "cutoff": str(cutoff)}
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    return left_out
+
+
+def _labelled(spec: ModelSpec, tally: Tally, begin: datetime) -> tuple[ModelSpec, tuple[str, ...]]:
+    """The spec with the intents that training has labels of, and the names of the others."""
+    left_out = tuple(intent.name for intent in spec.intents if not tally.labelled(intent))
+    if left_out and len(left_out) == len(spec.intents):
+        raise PipelineError(
+            f"no interaction before {begin:%Y-%m-%d %H:%M} UTC has a label of any intent ({', '.join(left_out)}): look "
+            "whether the catalogue and the events deliver these columns, or choose other intents in the domain file"
+        )
+    return replace(spec, intents=tuple(each for each in spec.intents if each.name not in left_out)), left_out
 
 
 def _encode(
@@ -146,6 +168,7 @@ def load(folder: Path) -> Prepared:
     title_I, start_ID = tensors.pop("title_I"), tensors.pop(START, None)
     near = {name.removeprefix(NEIGHBOURS): tensors.pop(name) for name in list(tensors) if name.startswith(NEIGHBOURS)}
     return Prepared(
+        ModelSpec.from_dict(about["spec"]),
         Vocabulary.from_dict(about["vocabulary"]),
         out_of_core.read(folder / TRAIN),
         out_of_core.read(folder / VALIDATION),

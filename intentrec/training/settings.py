@@ -38,6 +38,7 @@ def model_spec(domain: Domain) -> ModelSpec:
         length=domain.sequences.length,
         mask_share=model.mask_share,
         recent=model.recent,
+        zone=domain.calendar.zone,
     )
 
 

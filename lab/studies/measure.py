@@ -100,7 +100,7 @@ def _log(data: Data, path: Path) -> None:
         f"{protocol}.{name}": value
         for protocol, each in about["metrics"].items()
         for name, value in each.items()
-        if value is not None
+        if value is not None and "_accuracy_of_" not in name  # a label is no name of a metric; the file has these
     }
     experiment = tracking.experiment(data.run.profile, data.run.domain)
     with mlflow.start_run(experiment_id=experiment, run_name=path.stem):

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
 from intentrec.errors import Skip
 from intentrec.evaluation.evidence import read_evidence
 from intentrec.storage.runs import Run
@@ -36,6 +36,7 @@ def written(run: Run, snapshots: list[date]) -> None:
         {**template, **sort, "title_id": title, "event_date": day, **change} for title, (day, change) in made.items()
     ]
     world.put(run.warehouse, SEQUENCES, sequences)
+    world.put(run.warehouse, TITLE_STATE, world.state_of(world.interactions_of(sequences), {CUT, END}))
     world.put(run.warehouse, CATALOG, pa.concat_tables([rows.catalog(2, day) for day in snapshots]))
     world.put(run.warehouse, INTERACTIONS, pa.Table.from_pylist(interactions, world.interactions_of(sequences).schema))
 

@@ -30,6 +30,8 @@ NOTHING = {
     name: None for name in GOOD if name not in ("raw", "source_file", "source_line", "snapshot_date", "read_error")
 }
 
+LONG = 200 * "\N{CYRILLIC SMALL LETTER ZHE}"  # as long as a label may be, in characters and not in bytes
+
 # Fields changed, every reason, and whether it is a copy of an earlier row. Rows have their own item unless they say so.
 CASES: list[tuple[dict, list[str], bool]] = [
     ({}, [], False),
@@ -55,6 +57,11 @@ CASES: list[tuple[dict, list[str], bool]] = [
         ["bad_availability"],
         False,
     ),
+    ({"genres": f'["{LONG}"]', "kind": LONG, "creator": LONG, "language": LONG}, [], False),
+    ({"genres": f'["war", "{LONG}x"]'}, ["label_too_long"], False),
+    ({"kind": LONG + "x"}, ["label_too_long"], False),
+    ({"creator": LONG + "x", "genres": "crime"}, ["bad_type_genres", "label_too_long"], False),
+    ({"language": 300 * "x"}, ["label_too_long"], False),
     ({**NOTHING, "read_error": "unreadable_line"}, ["unreadable_line"], False),
     ({"item_id": "same"}, [], False),
     ({"item_id": "same"}, [], True),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
@@ -73,6 +74,38 @@ def test_encoder_by_a_loop(seed: int) -> None:
             assert labels(batch.label["genre"][b, k]) == [vocabulary.tokens["genres"].index(g) for g in known]
             age = row["release_age_days"][k]
             assert labels(batch.label["age"][b, k]) == ([] if age < 0 else [0 if age <= 7 else 1 if age <= 30 else 2])
+
+
+CHANGES = [  # (UTC, what the clock of the zone shows then) on both sides of a change of the clocks
+    ("America/Los_Angeles", [("2026-11-01T03:00", "2026-10-31T20:00"), ("2026-11-02T04:00", "2026-11-01T20:00")]),
+    ("Europe/London", [("2026-03-28T20:00", "2026-03-28T20:00"), ("2026-03-29T19:00", "2026-03-29T20:00")]),
+    ("Asia/Shanghai", [("2026-03-28T20:00", "2026-03-29T04:00"), ("2026-11-02T04:00", "2026-11-02T12:00")]),
+    ("UTC", [("2026-03-28T20:00", "2026-03-28T20:00"), ("2026-03-29T19:00", "2026-03-29T19:00")]),
+]
+
+
+@pytest.mark.parametrize(("zone", "clocks"), CHANGES)
+def test_hour_and_weekday_are_those_of_the_services_zone(zone: str, clocks: list[tuple[str, str]]) -> None:
+    """After a change of the clocks an evening is still an evening. What lies between two moments stays in seconds."""
+    utc, local = ([datetime.fromisoformat(each[i]).replace(tzinfo=UTC) for each in clocks] for i in (0, 1))
+    rng = np.random.default_rng(0)
+    row = world.row("u", utc[-1].date() + timedelta(days=1), 1, [world.interaction(rng, 1, moment) for moment in utc])
+    spec, sequences = replace(world.spec(), zone=zone), world.table([row])
+    found = FeatureEncoder(spec, world.vocabulary_of(sequences, world.catalog(5), spec)).encode(sequences).flat
+    for k, shown in enumerate(local):
+        hour, weekday = shown.hour / 24, (shown.weekday() + shown.hour / 24) / 7
+        day, week = 2 * math.pi * hour, 2 * math.pi * (weekday - 3 / 7)  # 1970 began on a Thursday
+        angles = [day, 2 * day, week, 2 * week, 3 * week]
+        expected = [f(angle) for angle in angles for f in (math.sin, math.cos)]
+        assert found.periodic_BLC[k].tolist() == pytest.approx(expected, abs=1e-5)
+    assert found.time_BL.tolist() == [int(moment.timestamp()) for moment in utc]
+
+
+def test_a_model_that_was_registered_without_a_zone_uses_utc() -> None:
+    """As it was trained."""
+    written = world.spec().to_dict()
+    del written["zone"]
+    assert ModelSpec.from_dict(written).zone == "UTC"
 
 
 def labels(label_G: torch.Tensor) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -18,17 +19,23 @@ from intentrec.contracts import (
     RECOMMENDATIONS,
     RELEASES,
     SEQUENCES,
+    TITLE_STATE,
     USER_INTENTS,
     USER_VECTORS,
     Table,
 )
 from intentrec.errors import PipelineError, Skip
+from intentrec.inference.seen import SeenTitles, seen_since
+from intentrec.inference.spark_scoring import with_seen_titles
+from intentrec.model.titles import SEEN
 from intentrec.registry import publish as publishing
 from intentrec.registry.publish import latest_snapshots, publish
 from intentrec.registry.releases import PUBLISHED
 from intentrec.registry.rollback import rollback
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 from intentrec.storage.warehouse import Warehouse
+from intentrec.training.data import read_sequences
 from tests.conftest import without_audits
 from tests.registry import world
 from tests.registry.judged import Judged
@@ -111,8 +118,20 @@ def test_published_rows_are_the_registered_models_own_predictions(released: Ware
 def test_titles_that_were_seen_are_published_only_where_the_domain_says_so(
     spark: SparkSession, judged: Judged, tmp_path: Path
 ) -> None:
-    """Two domains of the same name, and lists as long as the catalogue."""
+    """Two domains of the same name, and lists as long as the catalogue.
+
+    Every user has also touched a title before the sequence begins. What is published is what the registered model
+    predicts for the same rows.
+    """
     everywhere = copied(judged, tmp_path)
+    root = everywhere.run("publish").warehouse
+    sequences = read_sequences(root, 0, world.END)
+    users = sequences["user_id"].to_pylist()
+    long_ago = {user: world.world.title(number % world.TITLES) for number, user in enumerate(users)}
+    moment = world.world.START - timedelta(weeks=9)
+    older = [world.touched(world.END, user, title, moment) for user, title in long_ago.items()]
+    state = world.state_of(world.interactions_of(sequences), set())
+    world.put(root, TITLE_STATE, pa.concat_tables([before_end(root), pa.Table.from_pylist(older, state.schema)]))
     lists = []
     for seen in (True, False):
         publishing = everywhere.domain.publishing.model_copy(update={"top_k": world.TITLES, "seen_titles": seen})
@@ -123,7 +142,39 @@ def test_titles_that_were_seen_are_published_only_where_the_domain_says_so(
     everything, unseen = lists
     for row in rows(warehouse, SEQUENCES):
         assert set(row.title_id) & set(everything[row.user_id])
-        assert unseen[row.user_id] == [title for title in everything[row.user_id] if title not in row.title_id]
+        known = {*row.title_id, long_ago[row.user_id]}
+        assert unseen[row.user_id] == [title for title in everything[row.user_id] if title not in known]
+    assert any(long_ago[row.user_id] not in row.title_id for row in rows(warehouse, SEQUENCES))
+
+    (release,) = [row for row in rows(warehouse, RELEASES) if row.active]
+    assert release.table_versions["title_state"] == warehouse.version(TITLE_STATE)
+    seen = SeenTitles.read(root, warehouse.version(TITLE_STATE), world.END, pa.array(users), domain)
+    given = pa.Table.from_batches([seen.add_to(sequences.combine_chunks().to_batches()[0])])
+    frame = given.to_pandas(maps_as_pydicts="strict")
+    frame["as_of"] = frame["as_of"].astype("datetime64[ns]")
+    params = {"top_k": world.TITLES, "seen_titles": False, "catalog": f"{root}/catalog", "catalog_version": 0}
+    wanted = mlflow.pyfunc.load_model(everywhere.version.uri).predict(frame, params=params)
+    assert {row.user_id: list(row.title_ids) for row in wanted.itertuples()} == unseen
+
+    for seen_for in (None, "2w"):
+        chosen = domain.model_copy(update={"publishing": publishing.model_copy(update={"seen_for": seen_for})})
+        since = seen_since(world.END, chosen)
+        joined = with_seen_titles(
+            warehouse.current(SEQUENCES, world.END, world.END + timedelta(days=1)),
+            warehouse.current(TITLE_STATE, world.END, world.END + timedelta(days=1)),
+            since,
+        )
+        by_spark = {row.user_id: set(row[SEEN]) for row in joined.select("user_id", SEEN).collect()}
+        marked = SeenTitles.read(root, warehouse.version(TITLE_STATE), world.END, pa.array(users), chosen)
+        rows_of = marked.add_to(sequences.combine_chunks().to_batches()[0])
+        assert by_spark == {row["user_id"]: set(row[SEEN]) for row in rows_of.to_pylist()}
+        old = {user for user, titles in by_spark.items() if long_ago[user] in titles}
+        assert (old == set(users)) == (seen_for is None)
+
+
+def before_end(root: str) -> pa.Table:
+    """The state as of END, as the world wrote it."""
+    return Snapshot(root, TITLE_STATE).rows(world.END, world.END + timedelta(days=1))
 
 
 def test_vectors_reproduce_scores_and_ranks(released: Warehouse) -> None:

@@ -32,6 +32,14 @@ def trail(make: Registering, version: Version) -> dict[str, str]:
     return {name: tags[name] for name in ("review", "review_reason", "reviewed_by", "reviewed_at", "gate")}
 
 
+def test_a_reason_that_no_tag_can_keep_is_refused(make: Registering) -> None:
+    version = challenger(make, "a", T1)
+    with pytest.raises(PipelineError, match="the reason has 2,001 characters: give one of at most 2,000"):
+        decided(make, version, "approved", "x" * 2001)
+    decided(make, version, "approved", "x" * 2000)
+    assert make.registry.champion().number == version.number
+
+
 def test_a_request_leaves_the_alias_and_an_approval_moves_it(make: Registering) -> None:
     registry = make.registry
     first = challenger(make, "a", T1)

@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from mlflow.exceptions import MlflowException
 
 from intentrec.config import Domain, Profile
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.evaluation.gate import Decision
 from intentrec.registry import tracking
@@ -197,7 +197,7 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
     assert {"ndcg_at_10", "next_mrr", "v0_ndcg_at_10", "popularity_7d_ndcg_at_10"} < run.data.metrics.keys()
     assert len(client.get_metric_history(judged.version.run_id, "epoch_val_mrr")) == 3
     kept = {entry.path for entry in client.list_artifacts(judged.version.run_id)}
-    assert {"plots", "v0", "card.md", "config.yaml", "history.json"} <= kept
+    assert {"plots", "v0", "card.md", "config.yaml", "history.json", "metrics.json"} <= kept
     card = client.get_model_version(judged.version.name, judged.version.number).description
     for part in ("popularity_7d", "V0", "action_type", "nothing seen from: 2026-08-24", "part of a second training"):
         assert part in card
@@ -228,7 +228,9 @@ def test_training_does_not_depend_on_the_judged_week(judged: Judged, make: Regis
     )
     world.put(run.warehouse, SEQUENCES, pa.concat_tables([past.cast(future.schema), future]))
     world.put(run.warehouse, CATALOG, pa.concat_tables([catalog, turned]))
-    world.put(run.warehouse, INTERACTIONS, world.interactions_of(other))
+    interactions = world.interactions_of(other)
+    world.put(run.warehouse, INTERACTIONS, interactions)
+    world.put(run.warehouse, TITLE_STATE, world.state_of(interactions, {cutoff}))
     version = train(run)
     assert version.fingerprint != judged.version.fingerprint
     registry = Registry(run.profile, run.domain)
@@ -284,6 +286,49 @@ def test_a_decision_recorded_under_former_setting_names_is_read_and_made_again(j
     assert judge_challenger(judged.run("gate")).to_dict() == judged.decision.to_dict()
     assert registry.decision(judged.version) == recorded
     assert registry.champion().number == judged.version.number
+
+
+def test_a_decision_about_400_classes_is_kept_whole(make: Registering) -> None:
+    """Its tag holds verdict and hash: MLflow refuses a tag of more than 100,000 characters."""
+    version = make("classes", T1)
+    classes = {f"intent_genre_accuracy_of_{'label ' * 30}{number}": 0.5 for number in range(400)}
+    decision = {"decision": "keep", "based_on": "b" * 16, "reasons": [], "rows": [], "lift": {}}
+    decision |= {"intents": dict.fromkeys(("challenger", "champion"), classes)}
+    assert len(json.dumps(decision)) > 100_000
+    make.registry.record(version, decision)
+    assert make.registry.decision(version) == decision
+    tag = make.registry.tags(version)["decision"]
+    assert len(tag) < 500
+    assert json.loads(tag) | {"decision": "keep", "based_on": "b" * 16} == json.loads(tag)
+
+
+def test_a_decision_that_an_earlier_release_kept_in_a_tag_is_read(make: Registering) -> None:
+    version = make("whole", T1)
+    decision = {"decision": "promote", "based_on": "b" * 16, "reasons": ["good"], "rows": [], "lift": {}}
+    assert make.registry.decision(version) is None
+    make.registry.tag(version, "decision", json.dumps(decision))
+    assert make.registry.decision(version) == decision
+
+
+@pytest.mark.parametrize("change", ["lost", "changed"])
+def test_a_decision_whose_record_is_lost_or_changed_is_made_again(
+    judged: Judged, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry(judged.profile, judged.domain)
+    judge_challenger(judged.run("gate"))
+    before = registry.decision(judged.version)
+    name = registry.verdict(judged.version)["record"]
+    stored = Path(registry.client.get_run(judged.version.run_id).info.artifact_uri.removeprefix("file://")) / name
+    if change == "lost":
+        stored.unlink()
+    else:
+        stored.write_text("{}")
+    with pytest.raises(PipelineError, match=f"record of version {judged.version.number} .*: run gate again over"):
+        registry.decision(judged.version)
+    capsys.readouterr()
+    judge_challenger(judged.run("gate"))
+    assert "it is judged again" in "".join(capsys.readouterr())
+    assert registry.decision(judged.version) == before
 
 
 def test_a_variant_without_intent_embedding_is_refused(judged: Judged) -> None:

@@ -8,7 +8,7 @@ from deltalake import write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import Domain
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, Table
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE, Table
 from tests.model import world
 
 WEEKS = 5
@@ -31,11 +31,13 @@ def domain_of(streaming: Domain, **sections: dict) -> Domain:
 
 
 def write(folder: str, users: int = 60, seed: int = 3) -> None:
-    """Fill `sequences`, `catalog` and `interactions` below a warehouse root."""
+    """Fill `sequences`, `catalog`, `interactions` and `title_state` below a warehouse root."""
     sequences = world.learnable_weeks(seed, users, WEEKS, TITLES)
     put(folder, SEQUENCES, sequences)
     put(folder, CATALOG, world.catalog(TITLES))
-    put(folder, INTERACTIONS, interactions_of(sequences))
+    interactions = interactions_of(sequences)
+    put(folder, INTERACTIONS, interactions)
+    put(folder, TITLE_STATE, state_of(interactions, set(sequences["as_of"].to_pylist())))
 
 
 def put(folder: str, table: Table, rows: pa.Table) -> None:
@@ -68,6 +70,25 @@ def interactions_of(sequences: pa.Table) -> pa.Table:
                 }
             )
     return pa.Table.from_pylist(rows, schema=to_arrow_schema(INTERACTIONS.schema))
+
+
+def state_of(interactions: pa.Table, as_ofs: set[date]) -> pa.Table:
+    """The last touch of every title that a user had engaged before each date."""
+    rows = []
+    for as_of in sorted(as_ofs):
+        last: dict[tuple[str, str], datetime] = {}
+        for row in interactions.to_pylist():
+            if service_date(row["end_ts"]) < as_of:
+                pair = row["user_id"], row["title_id"]
+                last[pair] = max(row["end_ts"], last.get(pair, row["end_ts"]))
+        rows += [touched(as_of, *pair, moment) for pair, moment in last.items()]
+    return pa.Table.from_pylist(rows, schema=to_arrow_schema(TITLE_STATE.schema))
+
+
+def touched(as_of: date, user: str, title: str, moment: datetime) -> dict:
+    """A row of `title_state` about a title that was last touched at a moment."""
+    about = {"as_of": as_of, "user_id": user, "title_id": title, "listed": False, "genres": []}
+    return {**about, "last_touch_ts": moment}
 
 
 def service_date(moment: datetime) -> date:
