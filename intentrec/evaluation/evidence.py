@@ -80,9 +80,9 @@ def read_evidence(run: Run) -> Evidence:
         _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
         partial(_stacked, run, versions["sequences"], cut),
         {
-            "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], first, end),
-            "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
-            "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, end - DAY),
+            "sequences": content(run, SEQUENCES, versions["sequences"], first, end),
+            "interactions": content(run, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
+            "catalog": content(run, CATALOG, versions["catalog"], date.min, end - DAY),
         },
     )
 
