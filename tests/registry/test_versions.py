@@ -155,9 +155,9 @@ def test_compaction_between_train_and_gate_changes_nothing(judged: Judged, tmp_p
     registry = Registry(judged.profile, judged.domain)
     judge_challenger(judged.run("gate"))  # an earlier test may have judged with other settings
     decision, versions = registry.decision(judged.version), registry.versions()
-    for table in (SEQUENCES, CATALOG, INTERACTIONS):
+    for table, column in ((SEQUENCES, "user_id"), (CATALOG, "item_id"), (INTERACTIONS, "user_id")):
         there = DeltaTable(f"{moved.run('gate').warehouse}/{table.name}")
-        there.optimize.z_order([table.key[0]])
+        there.optimize.z_order([column])
         assert there.history(1)[0]["operation"] == "OPTIMIZE"
     assert judge_challenger(moved.run("gate")).to_dict() == judged.decision.to_dict()
     assert train(moved.run("train")).number == judged.version.number
