@@ -110,6 +110,7 @@ def status(config: Config = STREAMING) -> None:
     """Show rows by week and table, what is stale, and the active release. Starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import staleness
+    from intentrec.registry.pending import pending
     from intentrec.storage import delta
     from intentrec.storage.runs import ledger
 
@@ -118,6 +119,8 @@ def status(config: Config = STREAMING) -> None:
     stale = staleness.stale_weeks(rows, delta.commits(profile, domain), domain)
     refused = staleness.refused_weeks(rows, domain)
     terminal.status(domain, delta.rows_by_partition(profile, domain), stale, refused, delta.releases(profile, domain))
+    for rollback in pending(profile, domain):
+        terminal.console.print(f"To do: {rollback}", markup=False)
 
 
 @app.command()
