@@ -116,6 +116,7 @@ def status(config: Config = STREAMING) -> None:
     """Show rows by week and table, what is stale, and the active release. Starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import redelivery, staleness
+    from intentrec.registry.pending import pending
     from intentrec.storage import delta
     from intentrec.storage.runs import ledger
 
@@ -128,6 +129,8 @@ def status(config: Config = STREAMING) -> None:
     terminal.status(domain, delta.rows_by_partition(profile, domain), stale, refused, delta.releases(profile, domain))
     for line in found.unchecked:
         print(line)
+    for rollback in pending(profile, domain):
+        terminal.console.print(f"To do: {rollback}", markup=False)
 
 
 @app.command()

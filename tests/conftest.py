@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -185,7 +186,8 @@ def make(judged: "Judged", request: pytest.FixtureRequest) -> "Registering":
     """Registers versions of a domain for one test."""
     from tests.registry.judged import Registering
 
-    name = "t" + re.sub(r"\W", "_", request.node.name.lower())[:40]
+    plain = re.sub(r"\W", "_", request.node.name.lower())
+    name = f"t{plain[:32]}_{crc32(request.node.name.encode()):08x}"  # distinct for tests that begin alike
     return Registering(judged, Domain.model_validate({**judged.domain.model_dump(mode="json"), "domain": name}))
 
 

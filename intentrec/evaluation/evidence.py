@@ -88,10 +88,10 @@ def read_evidence(run: Run) -> Evidence:
         SeenTitles.read(run.warehouse, versions["title_state"], cut, users, run.domain),
         partial(_stacked, run, versions["sequences"], cut),
         {
-            "sequences": content(run.warehouse, SEQUENCES, versions["sequences"], first, end),
-            "interactions": content(run.warehouse, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
-            "catalog": content(run.warehouse, CATALOG, versions["catalog"], date.min, end - DAY),
-            "title_state": content(run.warehouse, TITLE_STATE, versions["title_state"], cut, cut),
+            "sequences": content(run, SEQUENCES, versions["sequences"], first, end),
+            "interactions": content(run, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
+            "catalog": content(run, CATALOG, versions["catalog"], date.min, end - DAY),
+            "title_state": content(run, TITLE_STATE, versions["title_state"], cut, cut),
         },
     )
 

@@ -1,12 +1,13 @@
-"""Predictions of a trained model: intents, vectors and the best titles of users. No Spark, no MLflow.
+"""Predictions of a trained model: intents, vectors and the best titles of users. No Spark, no MLflow, no pydantic.
 
 Shape suffixes: B users, L positions or titles with a logit bias, D width, I titles, N interactions or users, C classes
 of an intent, K length of a list, M intents or pairs of user and title, P width of the intent embedding.
 """
 
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,6 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from intentrec.calendar import day_start_of
-from intentrec.config import Calendar
 from intentrec.model.arrow import Rows, column, flat, offsets_of
 from intentrec.model.features import FeatureEncoder
 from intentrec.model.logit_bias import SOURCES, LogitBias
@@ -96,7 +95,7 @@ class Predictor:
         """Every title of the catalogue; eligible are those available when the service day `as_of` begins."""
         titles = titles_of(catalog)
         titles = in_order(titles, in_hash_order(titles["title_id"].to_pylist()))
-        eligible = available(titles, day_start_of(as_of, self._calendar())).to_numpy()
+        eligible = available(titles, self._day_start(as_of)).to_numpy()
         vectors_ID = self.model.item_vectors(self.encoder.items(titles))
         return ItemIndex(column(titles, "title_id"), vectors_ID, torch.tensor(eligible))
 
@@ -150,10 +149,11 @@ class Predictor:
         joined = {name: torch.cat([prediction[name] for prediction in found])[order] for name in found[0]}
         return self._assemble(sequences, joined, offered, top_labels)
 
-    def _calendar(self) -> Calendar:
-        """When service days begin; the start of the history is not used."""
+    def _day_start(self, day: date) -> datetime:
+        """When a service day begins (aware, UTC), by the calendar that the model was trained with."""
         about = self.about["calendar"]
-        return Calendar(zone=about["zone"], day_start=time.fromisoformat(about["day_start"]), history_start=date.min)
+        clock = time.fromisoformat(about["day_start"])
+        return datetime.combine(day, clock, ZoneInfo(about["zone"])).astimezone(UTC)
 
     def _places(self, items: ItemIndex) -> Tensor | None:
         """Place of each of the vocabulary's titles among `items`, -1 where absent; None for a model that needs none."""

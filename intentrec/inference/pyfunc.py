@@ -1,5 +1,8 @@
 """The registered model, as code that MLflow runs on loading: rows of `sequences` in, predictions out.
 
+A copy of this file and of the modules that it imports is logged with each model (`intentrec.inference.packaging`). So
+these modules may need only the packages that `packaging.PACKAGES` names: neither Spark nor pydantic.
+
 Parameters of predict: `top_k`, `seen_titles`, and `catalog` (folder of a Delta table in the shape of `catalog`, with
 `catalog_version`). Without `catalog` the titles are those known when the model was trained. With `seen_titles` false,
 the titles that a user has seen are left out: those of the column `seen_title_ids`, or without it those of the row.
@@ -14,12 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-from pyspark.sql.pandas.types import to_arrow_schema
 
-from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.inference.scorer import Scorer, read_files
 from intentrec.model.titles import SEEN
-from intentrec.training.data import read_catalog
+from intentrec.storage.delta_folder import read_before
 
 
 class IntentRecModel(PythonModel):
@@ -30,6 +31,7 @@ class IntentRecModel(PythonModel):
         folder = Path(context.artifacts["model"]).parent
         self.files = read_files(folder)
         self.catalog = pq.read_table(folder / "catalog.parquet")
+        self.schema = pq.read_schema(folder / "sequences.parquet")
 
     # No type hints: MLflow would read one of model_input as a schema of single rows.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
@@ -39,7 +41,7 @@ class IntentRecModel(PythonModel):
             ValueError: the rows have several dates as_of, or `catalog` is not a Delta table with a version.
         """
         options = params or {}
-        schema = to_arrow_schema(SEQUENCES.schema)
+        schema = self.schema
         if SEEN in model_input:
             schema = schema.append(pa.field(SEEN, pa.list_(pa.string())))
         dated = model_input.assign(
@@ -54,13 +56,13 @@ class IntentRecModel(PythonModel):
         as_of = days.pop()
         catalog = self.catalog
         if options.get("catalog"):
-            root, _, name = str(options["catalog"]).rstrip("/").rpartition("/")
-            if name != CATALOG.name or options.get("catalog_version", -1) < 0:
+            if options.get("catalog_version", -1) < 0:
                 raise ValueError(
-                    f"catalog: {options['catalog']!r} at version {options.get('catalog_version')}: the folder of a "
-                    f"Delta table {CATALOG.name}, as a warehouse has it, and a version of it are needed"
+                    f"catalog: {options['catalog']!r} at version {options.get('catalog_version')}: the folder of the "
+                    "Delta table catalog, as a warehouse has it, and a version of it are needed"
                 )
-            catalog = read_catalog(root, options["catalog_version"], as_of)
+            facts = read_before(str(options["catalog"]), options["catalog_version"], "snapshot_date", as_of)
+            catalog = facts.select(self.catalog.column_names).cast(self.catalog.schema)
         scorer = Scorer(self.files, catalog, as_of)
         found = scorer.score(rows, options.get("top_k", 20), options.get("seen_titles", True))
         return found.to_pandas(maps_as_pydicts="strict")

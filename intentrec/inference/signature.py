@@ -1,16 +1,8 @@
-"""MLflow's signature of the registered model (inputs, outputs, parameters), and the packages that it needs."""
+"""MLflow's signature of the registered model: inputs, outputs, parameters."""
 
-from importlib.metadata import version
 from typing import Any
 
 from intentrec.model.titles import SEEN
-
-PACKAGES = ("mlflow", "numpy", "pyarrow", "safetensors", "torch", "deltalake")
-
-
-def requirements() -> list[str]:
-    """Packages that the model needs beside this one, at the installed versions."""
-    return [f"{name}=={version(name)}" for name in PACKAGES]
 
 
 def signature() -> Any:

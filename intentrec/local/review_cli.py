@@ -5,6 +5,7 @@ this machine.
 """
 
 import getpass
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from intentrec.calendar import WEEK
 from intentrec.config import load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.registry import rollback as rollbacks
+from intentrec.registry.pending import complete, pending
 from intentrec.registry.verdicts import awaiting, record, settle
 from intentrec.registry.versions import APPROVED, REJECTED, Registry, Version
 from intentrec.storage.delta import releases as releases_of
@@ -35,7 +37,7 @@ def review(config: Path, verdict: str, version: str, reason: str) -> None:
     """
     registry = Registry(load_profile(), load_domain(config))
     if verdict == SETTLE:
-        lines = settle(registry)
+        lines = _complete_rollbacks(config, registry) + settle(registry)
         print("\n".join(lines) or "nothing was set by hand")
         if lines:
             _print_publication(config, registry.champion())
@@ -64,10 +66,23 @@ def rollback(config: Path, reason: str, to: str = "") -> None:
     Raises:
         PipelineError: see `intentrec.registry.rollback.rollback`.
     """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the release is back before MLflow is asked
     as_of = rollbacks.active_of(releases_of(load_profile(), load_domain(config)))["as_of"]
     with attempt("rollback", as_of - WEEK, as_of, config) as run:
         rollbacks.rollback(run, reason, getpass.getuser(), to or None)
         run.say(str(run.note))
+
+
+def _complete_rollbacks(config: Path, registry: Registry) -> list[str]:
+    """Let the registry follow the rollbacks that it has not followed yet, in an attempt of its own."""
+    profile, domain = load_profile(), load_domain(config)
+    if not pending(profile, domain):
+        return []
+    as_of = rollbacks.active_of(releases_of(profile, domain))["as_of"]
+    with attempt("rollback", as_of - WEEK, as_of, config) as run:
+        lines = complete(run, registry)
+        run.note = "; ".join(lines)
+    return lines
 
 
 def _print_publication(config: Path, champion: Version | None) -> None:

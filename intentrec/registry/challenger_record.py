@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from intentrec.config import Domain
+from intentrec.contracts import SEQUENCES
 from intentrec.evaluation.gate import CHALLENGER
 from intentrec.evaluation.metrics import Result
 from intentrec.inference.scorer import CLUSTERS
 from intentrec.registry.tracking import CARD, Record
+from intentrec.storage.delta import arrow_schema
 from intentrec.storage.runs import Run, code_version
 from intentrec.training.inputs import Inputs
 from intentrec.training.loop import FitResult
@@ -27,6 +30,7 @@ from intentrec.training.loop import FitResult
 PLAIN = "v0"  # trained on the same data, for comparison in every table
 PLOTS, HISTORY, METRICS, CONFIG = "plots", "history.json", "metrics.json", "config.yaml"  # files beside the model
 CATALOG_FILE = "catalog.parquet"  # file of the model: the titles known when it was trained
+SCHEMA_FILE = "sequences.parquet"  # file of the model, without rows: the columns that it takes
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def record(run: Run, config: Path, trained: TrainedChallenger, card: str) -> Rec
     """
     work, inputs, ours = trained.work, trained.inputs, trained.fits[CHALLENGER]
     (work / CARD).write_text(card, encoding="utf-8")
+    pq.write_table(arrow_schema(SEQUENCES).empty_table(), work / SCHEMA_FILE)
     histories = {name: found.history for name, found in trained.fits.items()}
     (work / HISTORY).write_text(json.dumps(histories), encoding="utf-8")
     measured = {name: _finite(result.metrics) for name, result in trained.results.items()}
@@ -114,7 +119,7 @@ def record(run: Run, config: Path, trained: TrainedChallenger, card: str) -> Rec
         metrics=_metrics(trained),
         inputs={"sequences": inputs.sequences, "catalog": inputs.catalog},
         warehouse=run.warehouse,
-        files={"model": ours.directory, CLUSTERS: work / CLUSTERS, CATALOG_FILE: work / CATALOG_FILE},
+        files={"model": ours.directory, **{name: work / name for name in (CLUSTERS, CATALOG_FILE, SCHEMA_FILE)}},
         extra={name: work / name for name in (PLOTS, CARD, HISTORY, METRICS, CONFIG)} | others,
     )
 

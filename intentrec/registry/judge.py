@@ -27,6 +27,7 @@ from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
 from intentrec.inference.predictor import Predictor
 from intentrec.registry import tracking
 from intentrec.registry.challenger_record import PLAIN
+from intentrec.registry.pending import complete
 from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import APPROVED, PROMOTED, REJECTED, ROLLED_BACK, Registry, Version
 from intentrec.storage.runs import Run, write_text
@@ -47,7 +48,7 @@ def judge_challenger(run: Run) -> Decision:
     """
     evidence = read_evidence(run)
     registry = Registry(run.profile, run.domain)
-    for line in settle(registry):
+    for line in complete(run, registry) + settle(registry):
         run.say(line)
     challenger = registry.by_fingerprint(Inputs.of(run).fingerprint)
     if challenger is None:

@@ -23,10 +23,13 @@ from intentrec.errors import PipelineError, Skip
 from intentrec.inference import spark_scoring
 from intentrec.inference.scorer import read_files
 from intentrec.inference.seen import no_state, seen_since
+from intentrec.registry.pending import complete
 from intentrec.registry.releases import PUBLISHED, Release, release_id, updated
+from intentrec.registry.rollback import rolled_back
 from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import Registry, Version
 from intentrec.storage.audit import closed
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 from intentrec.storage.warehouse import Warehouse, fingerprint
 
@@ -47,7 +50,7 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     # Read before the champion: after a rollback meanwhile the version differs, and the merge below refuses.
     since = warehouse.version(RELEASES) if warehouse.exists(RELEASES) else None
     registry = Registry(run.profile, run.domain)
-    for line in settle(registry):
+    for line in complete(run, registry) + settle(registry):
         run.say(line)
     champion = registry.champion_for(as_of)
     if champion is None:
@@ -75,7 +78,7 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     run.say(f"scoring {users:,} users")
     rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
     row = _release(run, registry, champion, release)
-    if left := activate and release in registry.rolled_back_releases():
+    if left := activate and since is not None and release in rolled_back(Snapshot(run.warehouse, RELEASES)):
         run.warn(
             f"release {release} was rolled back: it is published, but not made active (`make rollback TO={release}`)"
         )

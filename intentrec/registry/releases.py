@@ -8,7 +8,17 @@ from typing import Any
 from intentrec.config import Domain, fingerprint
 from intentrec.contracts import ITEM_VECTORS, RECOMMENDATIONS, USER_INTENTS, USER_VECTORS
 
+Row = Mapping[str, Any]
 PUBLISHED = (USER_INTENTS, RECOMMENDATIONS, ITEM_VECTORS, USER_VECTORS)
+
+
+def publication_order(release: Row) -> tuple[Any, int]:
+    """Sort key of a release: its date, then the commit of its rows.
+
+    Every release rewrites the rows of its date, because they carry its id. The table versions that releases name are
+    therefore in the order of publication.
+    """
+    return release["as_of"], dict(release["table_versions"])[USER_INTENTS.name]
 
 
 def release_id(domain: Domain, as_of: date, model: str, version: str, inputs: Mapping[str, str]) -> str:

@@ -6,27 +6,15 @@ the audits of `releases` require (at most one active row, no nulls, every releas
 run commits meanwhile.
 """
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from intentrec.contracts import RELEASES, USER_INTENTS
+from intentrec.contracts import RELEASES
 from intentrec.errors import PipelineError
-from intentrec.registry.versions import Registry, checked_reason
+from intentrec.registry.pending import OWED, Trail, complete, pending, trails, update_registry
+from intentrec.registry.releases import Row, publication_order
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
-
-Row = Mapping[str, Any]
-
-
-def publication_order(release: Row) -> tuple[Any, int]:
-    """Sort key of a release: its date, then the commit of its rows.
-
-    Every release rewrites the rows of its date, because they carry its id. The table versions that releases name are
-    therefore in the order of publication.
-    """
-    return release["as_of"], dict(release["table_versions"])[USER_INTENTS.name]
 
 
 def active_of(releases: Sequence[Row]) -> Row:
@@ -78,18 +66,33 @@ def previous(releases: Sequence[Row], used: Collection[str], left: Collection[st
     return max(earlier, key=publication_order)
 
 
+def rolled_back(table: Snapshot) -> set[str]:
+    """Ids of the releases that a rollback left and that no later one made active again."""
+    releases = {row["release_id"]: row for row in table.rows().to_pylist()}
+    found: set[str] = set()
+    for trail in trails(table):
+        left, target = releases.get(trail.left), releases.get(trail.target)
+        if left and target and publication_order(target) < publication_order(left):
+            found.add(trail.left)
+        found.discard(trail.target)
+    return found
+
+
 def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     """Make the release before the active one active again and return it.
 
     If the two releases come from different model versions and the newer one is champion, the older one becomes champion
     again. Otherwise the next weekly run would publish the newer version again.
 
+    The release is changed first, because consumers need nothing else. The registry follows. If it cannot be reached, it
+    follows with the next gate, publication, rollback or `intentrec review settle`; until then `intentrec status` says
+    so. A rollback that was killed can be repeated: the repetition completes it and goes no further.
+
     Who rolled back, when, why, and between which releases is recorded in the commit of `releases`, in the run's note,
-    and in a tag of the version whose release is left (of the chosen version, if `to` is a later release). The registry
-    is changed first. A rollback that was killed can be repeated: it changes the same two releases.
+    and in a tag of the version whose release is left (of the chosen version, if `to` is a later release).
 
     Args:
-        run: the attempt; its note and outputs are filled in.
+        run: the attempt; its note, outputs and counts are filled in.
         reason: why.
         by: who.
         to: id of the release to go to; default: the one before.
@@ -100,20 +103,20 @@ def rollback(run: Run, reason: str, by: str, to: str | None = None) -> Row:
     reason = checked_reason(reason, "a rollback needs a reason: REASON='why' with make, --reason with intentrec")
     table = Snapshot(run.warehouse, RELEASES)
     releases = table.rows().to_pylist()
-    registry = Registry(run.profile, run.domain)
     active = active_of(releases)
-    target = _named(releases, to) if to else previous(releases, once_active(table), registry.rolled_back_releases())
-    trail = {
-        "from": active["release_id"],
-        "to": target["release_id"],
-        "by": by,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reason": reason,
-    }
-    _update_registry(registry, active, target, trail)
+    interrupted = [each.trail for each in pending(run.profile, run.domain) if each.interrupted]
+    if to is None and interrupted and interrupted[-1].target == active["release_id"]:
+        trail = interrupted[-1]
+        run.note = f"completed the rollback of {trail.at} to {_described(active)}, by {trail.by}: {trail.reason}"
+        _follow(run)
+        return active
+    target = _named(releases, to) if to else previous(releases, once_active(table), rolled_back(table))
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    trail = Trail(run.run_id, active["release_id"], target["release_id"], by, at, reason)
     run.inputs[RELEASES.name] = table.version
-    run.outputs[RELEASES.name] = _move(run, table, target["release_id"], trail)
-    run.note = f"from {_described(active)} to {_described(target)}, by {by}: {trail['reason']}"
+    run.outputs[RELEASES.name] = _move(run, table, trail)
+    run.note = f"from {_described(active)} to {_described(target)}, by {by}: {trail.reason}"
+    _follow(run, trail)
     return target
 
 
@@ -125,25 +128,26 @@ def _named(releases: Sequence[Row], release_id: str) -> Row:
     return others[release_id]
 
 
-def _update_registry(registry: Registry, active: Row, target: Row, trail: Mapping[str, str]) -> None:
-    left, chosen = (registry.version(release["model_version"]) for release in (active, target))
-    champion = registry.champion()
-    # Either of the two may be champion: a rollback that was killed after it moved the alias is completed here.
-    both = {left.number, chosen.number}
-    moves = champion is not None and champion.number in both and len(both) > 1
-    if publication_order(target) < publication_order(active):
-        registry.record_rollback(left, active["release_id"], json.dumps(trail))
-        if moves:
-            registry.restore(chosen, left)
-    else:  # forward again, by --to
-        registry.record_return(chosen, target["release_id"], json.dumps(trail))
-        if moves:
-            registry.promote(chosen)
+def _follow(run: Run, trail: Trail | None = None) -> None:
+    """Let the registry follow earlier rollbacks and this one; if it cannot, say so and record that it is owed."""
+    try:
+        registry = Registry(run.profile, run.domain)
+        for line in complete(run, registry):
+            run.say(line)
+        if trail is not None:
+            update_registry(registry, Snapshot(run.warehouse, RELEASES).rows().to_pylist(), trail)
+    except Exception as error:  # whatever it is: the release is back, and consumers need nothing else
+        run.counts[OWED] = 1
+        cause = str(error).partition("\n")[0][:300]
+        run.warn(
+            "the release is back, but MLflow has not followed, so the champion may still be the version that was left. "
+            f"The next gate or publication does it, or `intentrec review settle`. ({type(error).__name__}: {cause})"
+        )
 
 
-def _move(run: Run, table: Snapshot, release_id: str, trail: Mapping[str, str]) -> int:
-    about = {"run_id": run.run_id, "job": run.job, "code_version": code_version(), **trail}
-    flag = f"release_id = '{release_id}'"
+def _move(run: Run, table: Snapshot, trail: Trail) -> int:
+    about = {"run_id": run.run_id, "job": run.job, "code_version": code_version(), **trail.to_dict()}
+    flag = f"release_id = '{trail.target}'"
     return table.update({"active": flag}, where=f"active OR {flag}", about=about)
 
 

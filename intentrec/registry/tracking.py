@@ -6,6 +6,7 @@ MLflow is imported late: the import takes seconds, which a job that finds nothin
 import hashlib
 import logging
 import os
+import tempfile
 import time
 import uuid
 import warnings
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intentrec.config import Domain, Profile
-from intentrec.inference.signature import requirements, signature
+from intentrec.errors import PipelineError
+from intentrec.inference.packaging import copy_code, requirements
+from intentrec.inference.signature import signature
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,9 +107,18 @@ def _make_database(path: Path) -> None:
 
 
 def experiment(profile: Profile, domain: Domain) -> str:
-    """Id of the domain's experiment, created on first use with its own artifact location."""
+    """Id of the domain's experiment, created on first use with its own artifact location.
+
+    Raises:
+        PipelineError: it is deleted in MLflow, which keeps its name.
+    """
     client = client_of(profile)
     found = client.get_experiment_by_name(domain.model_name)
+    if found is not None and found.lifecycle_stage != "active":
+        raise PipelineError(
+            f"the experiment {found.name} is deleted in MLflow, so no training can be logged: restore it "
+            f"(mlflow experiments restore --experiment-id {found.experiment_id}), or delete it for good (mlflow gc)"
+        )
     if found is not None:
         return found.experiment_id
     return client.create_experiment(domain.model_name, f"{profile.mlflow_artifacts}/{domain.domain}")
@@ -149,7 +161,7 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
                 mlflow.log_artifacts(str(path), name)
             else:
                 mlflow.log_artifact(str(path))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             # MLflow warns that it cannot infer the signature; the signature is given.
             warnings.simplefilter("ignore", UserWarning)
             info = mlflow.pyfunc.log_model(
@@ -158,6 +170,7 @@ def log_training(profile: Profile, domain: Domain, record: Record) -> LoggedRun:
                 artifacts={name: str(path) for name, path in record.files.items()},
                 signature=signature(),
                 pip_requirements=requirements(),
+                code_paths=[str(copy_code(Path(folder)))],
             )
         mlflow.set_tag("model_uri", info.model_uri)
     return LoggedRun(run_id, info.model_uri, metrics)

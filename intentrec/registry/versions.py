@@ -194,14 +194,13 @@ class Registry:
         if LEFT + release_id in self.tags(version):
             self.client.delete_model_version_tag(self.name, version.number, LEFT + release_id)
 
-    def rolled_back_releases(self) -> set[str]:
-        """Ids of the releases, of any version, that were rolled back."""
-        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
-        return {key.removeprefix(LEFT) for entry in found for key in entry.tags if key.startswith(LEFT)}
-
     def tags(self, version: Version) -> dict[str, str]:
         """All tags of a version as they are now."""
         return dict(self.client.get_model_version(self.name, version.number).tags)
+
+    def find(self, number: str) -> Version | None:
+        """A version by its number, None if there is none."""
+        return next((version for version in self.versions() if version.number == number), None)
 
     def version(self, number: str) -> Version:
         """A version by its number.
@@ -209,9 +208,9 @@ class Registry:
         Raises:
             PipelineError: there is none.
         """
-        for version in self.versions():
-            if version.number == number:
-                return version
+        found = self.find(number)
+        if found is not None:
+            return found
         raise PipelineError(
             f"{self.name} has no version {number}; it has {', '.join(v.number for v in self.versions()) or 'none'}"
         )

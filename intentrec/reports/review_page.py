@@ -21,6 +21,7 @@ from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, guardrails
 from intentrec.inference.scorer import Scorer, read_files
 from intentrec.inference.seen import SeenTitles
 from intentrec.registry.changes import Change, changes, data_of, settings_of
+from intentrec.registry.pending import complete
 from intentrec.registry.verdicts import awaiting, settle
 from intentrec.registry.versions import Registry, Version
 from intentrec.reports import templates
@@ -78,7 +79,7 @@ def request_review(run: Run) -> ReviewRequest:
         Skip: no version awaits a decision; also if a person has decided in the registry.
     """
     registry = Registry(run.profile, run.domain)
-    for line in settle(registry):
+    for line in complete(run, registry) + settle(registry):
         run.say(line)
     waiting = [version for version in awaiting(registry) if version.trained_for == run.end]
     if not waiting:
@@ -86,7 +87,7 @@ def request_review(run: Run) -> ReviewRequest:
     version = waiting[-1]
     record = registry.decision(version)
     assert record is not None, "a version awaits a review only after the gate recorded its decision"
-    champion = registry.version(record["champion"]) if record["champion"] else None
+    champion = registry.find(record["champion"]) if record["champion"] else None
     text = review_page(
         version,
         run.domain.gate,

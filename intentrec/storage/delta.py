@@ -9,24 +9,22 @@ a half-open interval [start, end); None leaves that end open.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import Domain, Profile
 from intentrec.contracts import RELEASES, RUN_LEDGER, TABLES, Table
 from intentrec.errors import PipelineError
+from intentrec.storage.delta_folder import local_filesystem
 
 
 class WriteConflict(Exception):
@@ -45,11 +43,12 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Commit:
-    """A version of a table and the id of the run that made it; None if no job made it."""
+    """A version of a table, the id of the run that made it (None if no job made it), and what the run said of it."""
 
     table: str
     version: int
     run_id: str | None
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Snapshot:
@@ -90,9 +89,7 @@ class Snapshot:
         Files are chosen whole and rows are not filtered, so a reader holds one row group at a time. The types are those
         of delta-rs: text may be string_view. `rows` casts them to the types of the contract.
         """
-        # An Arrow thread may close a file after the interpreter has ended. If the file was opened through Python, which
-        # is the default of delta-rs, this aborts the process. So Arrow itself opens local files.
-        found = self._delta.to_pyarrow_dataset(filesystem=_local_filesystem(self._path))
+        found = self._delta.to_pyarrow_dataset(filesystem=local_filesystem(self._path))
         if start is None and end is None:
             return found
         chosen = found.get_fragments(filter=_inside(ds.field(_partition(self.table)), start, end))
@@ -117,6 +114,13 @@ class Snapshot:
         names = list(columns or [name for name in self.table.names if name in found.schema.names])
         return found.to_table(columns=names, filter=where).cast(arrow_schema(self.table, names))
 
+    def batches(self, day: date) -> Iterator[pa.RecordBatch]:
+        """The rows of one partition batch by batch, without an order, with the contract's types."""
+        found = self.dataset(day, day + timedelta(days=1))
+        schema = arrow_schema(self.table, [name for name in self.table.names if name in found.schema.names])
+        for batch in found.to_batches(columns=schema.names):
+            yield batch.cast(schema)
+
     def count(self, start: date | None = None, end: date | None = None, where: pc.Expression | None = None) -> int:
         """Number of rows of [start, end) that meet `where`."""
         return self.dataset(start, end).count_rows(filter=where)
@@ -134,7 +138,8 @@ class Snapshot:
 
     def history(self) -> list[Commit]:
         """The commits that the table's log still holds, newest first."""
-        return [Commit(self.table.name, entry["version"], _run_id(entry)) for entry in self._delta.history()]
+        found = [(entry["version"], _about(entry)) for entry in self._delta.history()]
+        return [Commit(self.table.name, version, about.get("run_id"), about) for version, about in found]
 
     def update(self, values: Mapping[str, str], where: str, about: Mapping[str, Any]) -> int:
         """Set columns of some rows in one commit on top of this snapshot's version, and return the new version.
@@ -285,15 +290,6 @@ def _properties(about: Mapping[str, Any]) -> CommitProperties:
     return CommitProperties(custom_metadata={"userMetadata": json.dumps(about)}, max_commit_retries=0)
 
 
-def _local_filesystem(uri: str) -> FileSystem | None:
-    """The file system of a table in a local folder; None elsewhere."""
-    scheme = urlparse(uri).scheme if "://" in uri else ""
-    if scheme not in ("", "file"):
-        return None
-    path = unquote(urlparse(uri).path) if scheme else os.path.abspath(uri)
-    return SubTreeFileSystem(path, LocalFileSystem())
-
-
 def _partition(table: Table) -> str:
     if table.partition is None:
         raise ValueError(f"{table.name} has no partitions, so it cannot be read by date")
@@ -307,8 +303,10 @@ def _inside(day: pc.Expression, start: date | None, end: date | None) -> pc.Expr
     return bounds[0] if len(bounds) == 1 else bounds[0] & bounds[1]
 
 
-def _run_id(entry: Mapping[str, Any]) -> str | None:
+def _about(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata that a job gave a commit; empty if no job made it."""
     try:
-        return json.loads(entry["userMetadata"])["run_id"]
+        found = json.loads(entry["userMetadata"])
     except (KeyError, TypeError, ValueError):
-        return None
+        return {}
+    return found if isinstance(found, dict) else {}

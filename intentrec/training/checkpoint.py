@@ -11,6 +11,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from intentrec.errors import PipelineError
+from intentrec.model.formats import FORMAT, LaterFormat, Stored, upgraded
 from intentrec.model.intentrec import build
 from intentrec.model.network import Network
 from intentrec.model.spec import ModelSpec
@@ -24,7 +25,7 @@ def save_model(directory: Path, weights: dict[str, Tensor], about: dict[str, Any
     """Write a model directory. `about` holds at least `spec` and `vocabulary`; the other keys are the caller's."""
     directory.mkdir(parents=True, exist_ok=True)
     _write(directory / WEIGHTS, save_tensors({name: value.contiguous().cpu() for name, value in weights.items()}))
-    _write(directory / ABOUT, json.dumps(about, sort_keys=True, ensure_ascii=False).encode())
+    _write(directory / ABOUT, json.dumps({**about, "format": FORMAT}, sort_keys=True, ensure_ascii=False).encode())
 
 
 def read_model(directory: Path) -> dict[str, bytes]:
@@ -47,13 +48,28 @@ def model_from(files: dict[str, bytes]) -> tuple[Network, Vocabulary, dict[str, 
 
     Raises:
         ValueError: the model's variant is neither the paper's nor registered (`intentrec.model.network.register`).
+        PipelineError: the format is later than this code, or the weights do not fit its layers.
     """
     about = json.loads(files[ABOUT])
-    vocabulary = Vocabulary.from_dict(about["vocabulary"])
+    try:
+        stored = upgraded(Stored(about, load_tensors(files[WEIGHTS])))
+        spec = ModelSpec.from_dict(stored.about["spec"])
+    except (KeyError, TypeError, LaterFormat) as error:
+        raise PipelineError(
+            f"a model of format {about.get('format', 1)} cannot be read by this code, which reads formats "
+            f"1 to {FORMAT}: use the code that made the model, or a later one. ({error})"
+        ) from error
+    vocabulary = Vocabulary.from_dict(stored.about["vocabulary"])
     with torch.random.fork_rng(devices=[]):  # new layers draw random weights
-        model = build(ModelSpec.from_dict(about["spec"]), vocabulary)
-    model.load_state_dict(load_tensors(files[WEIGHTS]))
-    return model.eval(), vocabulary, about
+        model = build(spec, vocabulary)
+    try:
+        model.load_state_dict(stored.weights)
+    except RuntimeError as error:
+        raise PipelineError(
+            f"the weights of a model of format {about.get('format', 1)} do not fit the layers of this code: a layer "
+            "was changed without a step in UPGRADES of intentrec/model/formats.py. " + " ".join(str(error).split())
+        ) from error
+    return model.eval(), vocabulary, stored.about
 
 
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:

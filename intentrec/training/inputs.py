@@ -3,7 +3,9 @@
 Two runs with one fingerprint would train the same model, so the second one does not train.
 """
 
+import ast
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,8 +14,9 @@ import intentrec
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import fingerprint
 from intentrec.contracts import CATALOG, SEQUENCES, Table
+from intentrec.storage.checksum import checksum
 from intentrec.storage.delta import Snapshot
-from intentrec.storage.runs import Run
+from intentrec.storage.runs import Run, write_text
 from intentrec.training.settings import settings
 
 
@@ -40,8 +43,8 @@ class Inputs:
         about = {
             "trained_for": run.end,
             "settings": settings(run.domain),
-            "sequences": content(run.warehouse, SEQUENCES, sequences, first + DAY, run.end - WEEK),
-            "catalog": content(run.warehouse, CATALOG, catalog, date.min, cutoff - DAY),
+            "sequences": content(run, SEQUENCES, sequences, first + DAY, run.end - WEEK),
+            "catalog": content(run, CATALOG, catalog, date.min, cutoff - DAY),
             "code": code_hash("model/*.py", "training/*.py"),
         }
         return cls(run.end, cutoff, sequences, catalog, fingerprint(about))
@@ -58,20 +61,61 @@ def pin(run: Run, table: Table) -> int:
     return run.inputs[table.name]
 
 
-def content(warehouse: str, table: Table, version: int, first: date, last: date) -> str:
-    """Hash of the data files that hold the partitions first to last, both included.
+def content(run: Run, table: Table, version: int, first: date, last: date) -> str:
+    """Hash of the rows in the partitions first to last, both included.
 
-    A table's version moves with every commit to any partition; these files are replaced only when the warehouse
-    commits other rows to theirs.
+    It does not depend on the files that hold the rows, which `OPTIMIZE` replaces. But a partition whose files are known
+    is not read again: the work folder keeps its checksum. So the cost is that of the partitions that changed.
+
+    Args:
+        run: the attempt; its profile names the work folder.
+        table: a table with partitions.
+        version: of the table.
+        first: first partition date.
+        last: last partition date.
     """
-    files = Snapshot(warehouse, table, version).files(first, last + DAY)
-    return fingerprint(sorted((file.path, file.size) for file in files))
+    snapshot = Snapshot(run.warehouse, table, version)
+    files: dict[str, list[tuple[str, int]]] = {}
+    for file in snapshot.files(first, last + DAY):
+        files.setdefault(str(file.day), []).append((file.path, file.size))
+    path = Path(run.profile.work) / "checksums" / run.domain.domain / f"{table.name}.json"
+    known = _read_checksums(path)
+    found = {}
+    for day, of_day in sorted(files.items()):
+        key = fingerprint([run.warehouse, sorted(of_day)])
+        of_files, rows = known.get(day, ("", ""))
+        if of_files != key:
+            rows = checksum(snapshot.batches(date.fromisoformat(day)))
+        found[day] = (key, rows)
+    if any(known.get(day) != entry for day, entry in found.items()):
+        write_text(path, json.dumps({**known, **found}, indent=0))
+    return fingerprint({day: rows for day, (_, rows) in found.items() if not rows.startswith("0:")})
+
+
+def _read_checksums(path: Path) -> dict[str, tuple[str, str]]:
+    """By partition date: a hash of the data files, and the checksum of their rows. Empty if the file is not whole."""
+    try:
+        return {day: (files, rows) for day, (files, rows) in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def code_hash(*patterns: str) -> str:
-    """Hash of the package's sources that match one of the patterns, such as `model/*.py`."""
+    """Hash of the package's code that matches one of the patterns, such as `model/*.py`.
+
+    Comments, docstrings and formatting do not count.
+    """
     root = Path(intentrec.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + statements(path.read_text("utf-8")) + b"\0")
     return digest.hexdigest()[:16]
+
+
+def statements(source: str) -> bytes:
+    """Python source in one canonical form, without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree).encode()

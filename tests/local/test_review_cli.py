@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import yaml
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -17,7 +18,7 @@ from intentrec.config import ROOT
 from intentrec.contracts import RELEASES
 from intentrec.storage.runs import ledger
 from tests.registry.judged import Registering, files_of
-from tests.registry.test_rollback import T1, T2, release
+from tests.registry.test_rollback import NOBODY, T1, T2, release
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,8 @@ def test_a_version_is_approved_from_the_command_line(make: Registering, typed: C
     assert typed("review", "settle").stdout == "nothing was set by hand\n"
 
 
-def test_a_release_is_rolled_back_from_the_command_line(make: Registering, typed: Callable) -> None:
+def two_releases(make: Registering) -> str:
+    """A table `releases` of which first a, then b was active; the path. Their versions were each champion."""
     for name, day in (("a", T1), ("b", T2)):
         make.registry.promote(make(name, day))
     path = make.run("publish", T2).warehouse + "/releases"
@@ -77,6 +79,11 @@ def test_a_release_is_rolled_back_from_the_command_line(make: Registering, typed
             row.update(table_versions=list(row["table_versions"].items()), metrics=list(row["metrics"].items()))
         published = pa.Table.from_pylist(rows, schema=to_arrow_schema(RELEASES.schema))
         write_deltalake(path, published, mode="overwrite")
+    return path
+
+
+def test_a_release_is_rolled_back_from_the_command_line(make: Registering, typed: Callable) -> None:
+    path = two_releases(make)
     refused = typed("rollback")
     assert (refused.returncode, "needs a reason" in refused.stderr) == (1, True)
     done = typed("rollback", "--reason", "wrong genres")
@@ -92,6 +99,26 @@ def test_a_release_is_rolled_back_from_the_command_line(make: Registering, typed
         ("rollback", "failed"),
     ]
     assert succeeded[2].endswith(f"by {getpass.getuser()}: wrong genres")
+
+
+def test_status_shows_a_rollback_until_mlflow_follows(
+    make: Registering, typed: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_releases(make)
+    profile = tmp_path / "profile.yaml"
+    there = profile.read_text()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    profile.write_text(yaml.safe_dump({**yaml.safe_load(there), "mlflow": NOBODY}))
+    assert typed("rollback", "--reason", "wrong genres").returncode == 0
+    todo = "(release b to a: wrong genres) is not in MLflow yet"
+    assert todo in typed("status").stdout
+    profile.write_text(there)
+    assert todo in typed("status").stdout
+    assert make.registry.champion().number == "2"
+    assert "MLflow now follows the rollback" in typed("review", "settle").stdout
+    assert todo not in typed("status").stdout
+    assert make.registry.champion().number == "1"
+    assert typed("review", "settle").stdout == "nothing was set by hand\n"
 
 
 @pytest.mark.parametrize("reason", ["""it's "bad"; $(touch pwned) `ls`""", ""])

@@ -2,10 +2,13 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,13 +16,14 @@ from pyspark.sql import SparkSession
 
 from intentrec.contracts import RELEASES
 from intentrec.errors import PipelineError
+from intentrec.registry.pending import complete, pending
 from intentrec.registry.releases import PUBLISHED
 from intentrec.registry.rollback import previous, rollback
 from intentrec.registry.versions import Registry, Version
-from intentrec.storage.runs import Run
+from intentrec.storage.runs import Run, attempt
 from intentrec.storage.warehouse import Warehouse
 from tests.conftest import without_audits
-from tests.registry.judged import Judged, Registering
+from tests.registry.judged import Judged, Registering, files_of
 
 T1, T2, T3 = (date(2026, 8, 31) + timedelta(days=7 * week) for week in range(3))
 
@@ -82,6 +86,7 @@ def test_nothing_to_go_back_to(rows: list[dict[str, Any]], left: set[str], messa
         previous(rows, set("ab"), left)
 
 
+NOBODY = "http://127.0.0.1:9"  # no server listens there
 DAYS = {"a": T1, "b": T2, "c": T3}  # date of each release
 
 
@@ -127,9 +132,19 @@ def states(warehouse: Warehouse) -> dict[str, bool]:
     return {row.release_id: row.active for row in warehouse.current(RELEASES).collect()}
 
 
-def rolled(make: Registering, reason: str = "wrong genres", to: str | None = None) -> Run:
-    run = make.run("rollback", T3)
-    rollback(run, reason, "ada", to)
+@contextmanager
+def attempted(make: Registering, job: str, mlflow: str | None = None) -> Iterator[Run]:
+    """An attempt in the ledger, with MLflow at another place if one is given."""
+    profile = make.judged.profile.model_copy(update={"mlflow": mlflow} if mlflow else {})
+    with TemporaryDirectory() as folder:
+        config, _ = files_of(profile, make.domain, Path(folder))
+        with attempt(job, T3 - timedelta(days=7), T3, config, Path(folder) / "profile.yaml") as run:
+            yield run
+
+
+def rolled(make: Registering, reason: str = "wrong genres", to: str | None = None, mlflow: str | None = None) -> Run:
+    with attempted(make, "rollback", mlflow) as run:
+        rollback(run, reason, "ada", to)
     return run
 
 
@@ -173,7 +188,7 @@ def test_one_commit_moves_the_flag_and_a_trail_is_left(make: Registering, publis
 def test_a_rollback_killed_after_the_alias_moved_is_completed_by_the_next(
     make: Registering, published: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the version that was left would still count as promoted, and publish its week again."""
+    """Else the version that was left would still count as promoted. The repetition goes no further back."""
     tag = Registry.tag
 
     def killed(registry: Registry, version: Version, key: str, value: str) -> None:
@@ -185,11 +200,58 @@ def test_a_rollback_killed_after_the_alias_moved_is_completed_by_the_next(
         patched.setattr(Registry, "tag", killed)
         with pytest.raises(SystemExit):
             rolled(make)
-    assert (make.registry.champion().number, states(published)["c"]) == ("2", True)
-    rolled(make)
+    assert make.registry.champion().number == "2"
+    assert states(published) == {"a": False, "b": True, "c": False}
+    assert "completed the rollback of" in str(rolled(make).note)
     assert states(published) == {"a": False, "b": True, "c": False}
     assert make.registry.version("3").gate == "rolled_back"
     assert make.registry.champion().number == "2"
+    rolled(make)
+    assert states(published) == {"a": True, "b": False, "c": False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("times", "release_id", "version"), [(1, "b", "2"), (2, "a", "1")])
+def test_without_mlflow_the_release_goes_back_and_the_alias_follows_later(
+    make: Registering,
+    published: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    times: int,
+    release_id: str,
+    version: str,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for _ in range(times):
+        rolled(make, mlflow=NOBODY)
+    assert [name for name, active in states(published).items() if active] == [release_id]
+    assert capsys.readouterr().out.count("MLflow has not followed") == times
+    assert make.registry.champion().number == "3"
+    owed = pending(make.judged.profile, make.domain)
+    assert ["by ada" in str(each) and "wrong genres" in str(each) for each in owed] == [True] * times
+    with attempted(make, "gate") as run:
+        assert len(complete(run, make.registry)) == times
+    assert pending(make.judged.profile, make.domain) == []
+    assert make.registry.champion().number == version
+    assert make.registry.version("3").gate == "rolled_back"
+    assert json.loads(make.registry.tags(make.registry.version("3"))["left.c"])["reason"] == "wrong genres"
+    with attempted(make, "publish") as run:
+        assert complete(run, make.registry) == []
+
+
+@pytest.mark.slow
+def test_a_rollback_to_a_version_that_was_deleted_asks_for_a_champion(make: Registering, published: Warehouse) -> None:
+    """Until there is another one the rollback stays pending, and neither gate nor publication goes on."""
+    make.registry.client.delete_model_version(make.registry.name, "2")
+    rolled(make)
+    assert states(published) == {"a": False, "b": True, "c": False}
+    with pytest.raises(PipelineError, match=r"version 2 .*no longer in MLflow, and version 3.*give the alias champion"):
+        complete(make.run("publish", T3), make.registry)
+    make.registry.client.set_registered_model_alias(make.registry.name, "champion", "1")
+    with attempted(make, "gate") as run:
+        assert len(complete(run, make.registry)) == 1
+    assert pending(make.judged.profile, make.domain) == []
+    assert make.registry.champion().number == "1"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -144,6 +145,23 @@ def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
     again = judge_challenger(judged.run("gate"))
     assert again.to_dict() == judged.decision.to_dict()
     assert path.read_bytes() == before
+    assert registry.versions() == versions
+
+
+def test_compaction_between_train_and_gate_changes_nothing(judged: Judged, tmp_path: Path) -> None:
+    """`OPTIMIZE` replaces files and no row: the version is found, and its decision stands."""
+    shutil.copytree(judged.profile.warehouse, tmp_path / "warehouse")
+    moved = replace(judged, profile=judged.profile.model_copy(update={"warehouse": str(tmp_path / "warehouse")}))
+    registry = Registry(judged.profile, judged.domain)
+    judge_challenger(judged.run("gate"))  # an earlier test may have judged with other settings
+    decision, versions = registry.decision(judged.version), registry.versions()
+    for table, column in ((SEQUENCES, "user_id"), (CATALOG, "item_id"), (INTERACTIONS, "user_id")):
+        there = DeltaTable(f"{moved.run('gate').warehouse}/{table.name}")
+        there.optimize.z_order([column])
+        assert there.history(1)[0]["operation"] == "OPTIMIZE"
+    assert judge_challenger(moved.run("gate")).to_dict() == judged.decision.to_dict()
+    assert train(moved.run("train")).number == judged.version.number
+    assert registry.decision(judged.version) == decision
     assert registry.versions() == versions
 
 

@@ -1,0 +1,75 @@
+"""A registered model where this project is not installed: in a process without the checkout and without Spark."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from mlflow.artifacts import download_artifacts
+
+from intentrec.registry.tracking import client_of
+from intentrec.training.data import read_sequences
+from tests.registry import world
+from tests.registry.judged import Judged
+
+pytestmark = pytest.mark.slow
+
+# Takes the model's folder, rows of `sequences` as Parquet, parameters as JSON, and where the answers go.
+PROGRAM = """
+import json, sys
+
+class NoSpark:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pyspark":
+            raise ModuleNotFoundError(f"{name} is not in this environment", name=name)
+
+others = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
+sys.meta_path[:] = [NoSpark(), *others]
+try:
+    import intentrec
+except ModuleNotFoundError:
+    pass
+else:
+    sys.exit(f"the checkout can be imported: {intentrec.__file__}")
+
+import mlflow, pyarrow.parquet as pq
+
+folder, rows, params, answers = sys.argv[1:]
+model = mlflow.pyfunc.load_model(folder)
+given = pq.read_table(rows).to_pandas(maps_as_pydicts="strict")
+given["as_of"] = given["as_of"].astype("datetime64[ns]")
+model.predict(given, params=json.loads(params)).to_json(answers, orient="records", double_precision=15)
+import intentrec
+print(intentrec.__file__)
+"""
+
+
+def test_a_model_predicts_without_the_checkout_and_without_spark(judged: Judged, tmp_path: Path) -> None:
+    client_of(judged.profile)
+    warehouse = judged.run("publish").warehouse
+    rows = read_sequences(warehouse, 0, world.END)
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    folder = Path(download_artifacts(artifact_uri=judged.version.uri, dst_path=str(tmp_path / "model")))
+    given = rows.to_pandas(maps_as_pydicts="strict")
+    given["as_of"] = given["as_of"].astype("datetime64[ns]")
+    for catalog in ({}, {"catalog": f"{warehouse}/catalog", "catalog_version": 0}):
+        params = {"top_k": 5, **catalog}
+        wanted = mlflow.pyfunc.load_model(judged.version.uri).predict(given, params=params)
+        arguments = [str(folder), str(tmp_path / "rows.parquet"), json.dumps(params), str(tmp_path / "answers.json")]
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert Path(done.stdout.splitlines()[-1]).is_relative_to(folder), "not the code that came with the model"
+        found = pd.read_json(tmp_path / "answers.json", orient="records")
+        assert list(found["user_id"]) == list(wanted["user_id"])
+        for name in ("primary_intent", "cluster"):
+            assert list(found[name]) == list(wanted[name])
+        for ours, theirs in zip(found.to_dict("records"), wanted.to_dict("records"), strict=True):
+            assert ours["title_ids"] == list(theirs["title_ids"])
+            assert ours["scores"] == pytest.approx(list(theirs["scores"]), rel=1e-5, abs=1e-6)
+            assert ours["attention"] == pytest.approx(theirs["attention"], rel=1e-5, abs=1e-6)
