@@ -33,6 +33,18 @@ def test_passwords_are_random_private_and_kept(prepared: tuple[Home, list], tmp_
     assert other.password != password
 
 
+def test_the_home_is_closed_to_other_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a home that an earlier version left open; and Airflow is told not to open its logs."""
+    monkeypatch.setattr(Home, "_airflow", lambda self, *arguments: None)
+    home = Home(tmp_path / "home")
+    home.path.mkdir(mode=0o755)
+    home.prepare()
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+    settings = home.environment()
+    assert settings["AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS"] == "0o700"
+    assert settings["AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS"] == "0o600"
+
+
 def test_the_database_is_migrated_and_pools_made_once(prepared: tuple[Home, list]) -> None:
     home, calls = prepared
     home.prepare()
