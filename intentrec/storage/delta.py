@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSystem, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import Domain, Profile
@@ -90,9 +91,7 @@ class Snapshot:
         Files are chosen whole and rows are not filtered, so a reader holds one row group at a time. The types are those
         of delta-rs: text may be string_view. `rows` casts them to the types of the contract.
         """
-        # An Arrow thread may close a file after the interpreter has ended. If the file was opened through Python, which
-        # is the default of delta-rs, this aborts the process. So Arrow itself opens local files.
-        found = self._delta.to_pyarrow_dataset(filesystem=_local_filesystem(self._path))
+        found = self._delta.to_pyarrow_dataset(filesystem=_filesystem(self._path))
         if start is None and end is None:
             return found
         chosen = found.get_fragments(filter=_inside(ds.field(_partition(self.table)), start, end))
@@ -284,11 +283,26 @@ def _properties(about: Mapping[str, Any]) -> CommitProperties:
     return CommitProperties(custom_metadata={"userMetadata": json.dumps(about)}, max_commit_retries=0)
 
 
-def _local_filesystem(uri: str) -> FileSystem | None:
-    """The file system of a table in a local folder; None elsewhere."""
+class _InMemory(DeltaStorageHandler):
+    """The files of a table in an object store, read by delta-rs. Each is held whole, in Arrow's own memory."""
+
+    def open_input_file(self, path: str) -> pa.BufferReader:
+        """Read the file `path`, which is relative to the table."""
+        sink = pa.BufferOutputStream()
+        with super().open_input_file(path) as file:
+            sink.write(file.read_buffer())
+        return pa.BufferReader(sink.getvalue())
+
+
+def _filesystem(uri: str) -> FileSystem:
+    """The file system through which Arrow reads the table at `uri`.
+
+    By default delta-rs gives Arrow memory of Python. An Arrow thread may free it after the interpreter has ended, which
+    aborts the process. So Arrow itself opens local files, and gets those of an object store in memory of its own.
+    """
     scheme = urlparse(uri).scheme if "://" in uri else ""
     if scheme not in ("", "file"):
-        return None
+        return PyFileSystem(_InMemory(uri))
     path = unquote(urlparse(uri).path) if scheme else os.path.abspath(uri)
     return SubTreeFileSystem(path, LocalFileSystem())
 
