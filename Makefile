@@ -1,5 +1,6 @@
 # `make help` lists the targets.
 SHELL := /bin/bash
+.SHELLFLAGS := -fc
 .DEFAULT_GOAL := help
 ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST))))
 export INTENTREC_HOME ?= $(ROOT)/var
@@ -12,50 +13,53 @@ NEEDED := import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit("Python 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PLAYWRIGHT = playwright==1.55.0
 DOMAIN ?= streaming
-CONFIG = conf/$(DOMAIN).yaml
-# Text that a person types reaches the shell unexpanded, through the environment: a quote or $ in it is no command.
-export INTENTREC_REASON := $(value REASON)
+# Text that a person types reaches a command through the environment, and neither make nor the shell reads it: a quote,
+# a blank or $ in it is no command. OPTIONS is split at blanks (-f above: without file names for *), so it has no quotes.
+TYPED := FROM TO DOMAIN DATA DATASET REASON DRY CASCADE ACCEPT_PARTIAL OPTIONS
+$(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
+export $(TYPED)
 ifdef DATA
-export INTENTREC_DATA := $(abspath $(DATA))
+export INTENTREC_DATA := $(if $(patsubst /%,,$(firstword $(DATA))),$(CURDIR)/)$(DATA)
 endif
-RANGE = --from "$(FROM)" --to "$(TO)" --config $(CONFIG)
+CONFIG = --config "conf/$$DOMAIN.yaml"
+RANGE = --from "$$FROM" --to "$$TO" $(CONFIG)
 
 .PHONY: help setup demo backfill rollback study status crash up down tour docs test test-fast test-all lint
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-$(READY): requirements.lock pyproject.toml intentrec/storage/spark.py
+$(READY): requirements-uv.lock requirements.lock pyproject.toml intentrec/storage/spark.py
 	@$(PYTHON) -c '$(NEEDED)' || { echo "make PYTHON=python3.12 ... names another one" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c '$(NEEDED)' || { echo "$(VENV) was made with it: remove that folder" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m intentrec.storage.spark
 	touch $(READY)
 
 setup: $(READY)  ## install the environment and the Delta jars under .venv, once
 
 demo: $(READY)  ## run the weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of real data, else simulated]
-	$(BIN)/intentrec demo --config $(CONFIG) $(if $(DATA),--data "$(INTENTREC_DATA)")
+	$(BIN)/intentrec demo $(CONFIG) $(if $(DATA),--data "$$INTENTREC_DATA")
 
-backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1: only the plan] [CASCADE=1: also later weeks] [OPTIONS=]
-	@test -n "$(FROM)" -a -n "$(TO)" || { echo "make backfill FROM=2026-08-17 TO=2026-08-31: first service date, and the one after the last" >&2; exit 2; }
-	$(BIN)/intentrec $(if $(DRY),plan,backfill) $(RANGE) $(if $(CASCADE),--cascade) $(OPTIONS)
+backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1: only the plan] [CASCADE=1: also later weeks] [ACCEPT_PARTIAL="why"] [OPTIONS=]
+	@test -n "$$FROM" -a -n "$$TO" || { echo "make backfill FROM=2026-08-17 TO=2026-08-31: first service date, and the one after the last" >&2; exit 2; }
+	$(BIN)/intentrec $(if $(DRY),plan,backfill) $(RANGE) $(if $(CASCADE),--cascade) $(if $(ACCEPT_PARTIAL),--accept-partial "$$ACCEPT_PARTIAL") $$OPTIONS
 
 rollback: $(READY)  ## make the release before the active one active again: REASON="why" [DOMAIN=] [TO=release]
-	@$(BIN)/intentrec rollback --config $(CONFIG) --reason "$$INTENTREC_REASON" $(if $(TO),--to "$(TO)")
+	@$(BIN)/intentrec rollback $(CONFIG) --reason "$$REASON" $(if $(TO),--to "$$TO")
 
 study: $(READY)  ## run a study of the paper's tables: DATASET=kuairand (a file of conf/studies) [DATA=its folder] [OPTIONS=]
-	@test -n "$(DATASET)" || { echo "make study DATASET=kuairand: a file of conf/studies, without its ending" >&2; exit 2; }
-	$(BIN)/python -m lab.studies $(DATASET) $(OPTIONS)
+	@test -n "$$DATASET" || { echo "make study DATASET=kuairand: a file of conf/studies, without its ending" >&2; exit 2; }
+	$(BIN)/python -m lab.studies "$$DATASET" $$OPTIONS
 
 status: $(READY)  ## show rows by week and table, what is stale, the active release: [DOMAIN=]
-	$(BIN)/intentrec status --config $(CONFIG)
+	$(BIN)/intentrec status $(CONFIG)
 
 crash: $(READY)  ## inject a hundred faults into three weeks, then kill the scheduler; compare all tables [OPTIONS=]
-	$(BIN)/python -m tests.chaos crash $(OPTIONS)
+	$(BIN)/python -m tests.chaos crash $$OPTIONS
 	$(BIN)/python -m tests.chaos outages
 
 up: $(READY)  ## serve Airflow and MLflow on 127.0.0.1: [AIRFLOW_PORT=8080] [MLFLOW_PORT=5000]
@@ -65,7 +69,10 @@ down: $(READY)  ## stop Airflow and MLflow
 	$(BIN)/intentrec down
 
 # A browser's driver is no dependency of the project: uv lays it over the environment for this one command.
+tour: export INTENTREC_CONF = $(INTENTREC_HOME)/tour/conf
 tour: $(READY)  ## take the pictures of the documentation again, after `make demo`; needs Debian's chromium
+	mkdir -p "$$INTENTREC_CONF"
+	cp -r conf/. "$$INTENTREC_CONF"
 	$(BIN)/intentrec up
 	status=0; $(BIN)/uv run --quiet --no-project --python $(BIN)/python --with $(PLAYWRIGHT) docs/tour.py || status=$$?; \
 	$(BIN)/intentrec down; exit $$status

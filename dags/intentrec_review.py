@@ -7,6 +7,7 @@ wait for days.
 import ast
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -19,12 +20,17 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, Param
 
 ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / (os.environ.get("INTENTREC_CONF") or "conf")  # folder of the domain files
+DOMAIN = re.compile(r"[a-z][a-z0-9_]*")  # the name of a domain file, without its ending, is that of its domain
 PYTHON = os.environ.get("INTENTREC_PYTHON", sys.executable)
 SUBMIT = os.environ.get("INTENTREC_SUBMIT")  # such as "spark-submit --master yarn --deploy-mode client"
 SKIPPED = 99  # exit status of a job that has nothing to do
 APPROVE, REJECT = "Approve", "Reject"
 
-RANGE = "--start {{ params.start }} --end {{ params.end }} --config {{ params.config }}"
+# Values of a DAG run, and what a person typed, reach a command as variables of its environment, never as a part of it.
+ENV = {"START": "{{ params.start }}", "END": "{{ params.end }}", "CONFIG": "{{ params.config }}"}
+RANGE = '--start "$START" --end "$END" --config "$CONFIG"'
+VERSION = "{{ ti.xcom_pull(task_ids='card')['version'] }}"
 ANSWER = "ti.xcom_pull(task_ids='review')"
 
 DOC = """
@@ -45,19 +51,32 @@ def doc(name: str) -> str | None:
     return ast.get_docstring(ast.parse((ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8")))
 
 
-def job(task_id: str, name: str, command: str, **operator: Any) -> BashOperator:
+def config_of(path: Path) -> str:
+    """The parameter `config` of a domain file: its path, in the project folder if it is there."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def job(task_id: str, name: str, command: str, env: Mapping[str, str] | None = None, **operator: Any) -> BashOperator:
     """A task that executes the command of a job in the project folder.
 
     Args:
         task_id: of the task.
         name: of the job, whose docstring is the page of the task.
         command: its command line.
+        env: variables of its command besides ENV.
         operator: further arguments of BashOperator.
     """
     # Not a default argument of the DAG: the task that waits for a person has no execution timeout.
     operator["execution_timeout"] = timedelta(hours=6)
     return BashOperator(
-        task_id=task_id, bash_command=command, cwd=str(ROOT), skip_on_exit_code=SKIPPED, doc_md=doc(name), **operator
+        task_id=task_id,
+        bash_command=command,
+        env={**ENV, **(env or {})},
+        append_env=True,
+        cwd=str(ROOT),
+        skip_on_exit_code=SKIPPED,
+        doc_md=doc(name),
+        **operator,
     )
 
 
@@ -76,7 +95,7 @@ class Review(HITLOperator):
 
 def review(path: Path) -> DAG:
     """The DAG of one domain file. The function is long because it lists every task with its options."""
-    config = str(path.relative_to(ROOT))
+    config = config_of(path)
     python = f"{shlex.quote(PYTHON)} -m jobs."
     spark = f"{SUBMIT} jobs/publish.py" if SUBMIT else f"{python}publish"
     with DAG(
@@ -87,7 +106,7 @@ def review(path: Path) -> DAG:
         params={
             "start": Param(type="string", format="date", description="first service date of the week"),
             "end": Param(type="string", format="date", description="service date after the last"),
-            "config": Param(config, type="string", pattern=r"^[\w./-]+$", description="domain file"),
+            "config": Param(config, enum=CONFIGS, description="domain file"),
         },
         default_args={
             "owner": "intentrec",
@@ -102,8 +121,7 @@ def review(path: Path) -> DAG:
         card = job("card", "review_card", f"{python}review_card {RANGE}", output_processor=json.loads)
         ask = Review(
             task_id="review",
-            subject=f"{path.stem}: version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}}, week before "
-            "{{ params.end }}",
+            subject=f"{path.stem}: version {VERSION}, week before {{{{ params.end }}}}",
             body="{{ ti.xcom_pull(task_ids='card')['page'] }}",
             options=[APPROVE, REJECT],
             params={"reason": Param("", type="string", description="needed; kept with the version")},
@@ -114,16 +132,15 @@ def review(path: Path) -> DAG:
         record = job(
             "record",
             "review_record",
-            f"{python}review_record {RANGE} --version {{{{ ti.xcom_pull(task_ids='card')['version'] }}}} "
-            '--verdict "$VERDICT" --reason "$REASON" --by "$BY" --at "$AT"',
-            # Input of a person reaches the shell as the value of a variable, never as part of a command.
+            f"{python}review_record {RANGE} "
+            '--version "$VERSION" --verdict "$VERDICT" --reason "$REASON" --by "$BY" --at "$AT"',
             env={
+                "VERSION": VERSION,
                 "VERDICT": f"{{{{ 'approved' if {ANSWER}['chosen_options'] == ['{APPROVE}'] else 'rejected' }}}}",
                 "REASON": f"{{{{ {ANSWER}['params_input']['reason'] }}}}",
                 "BY": f"{{{{ {ANSWER}['responded_by_user']['name'] }}}}",
                 "AT": f"{{{{ {ANSWER}['responded_at'].isoformat() }}}}",
             },
-            append_env=True,
         )
         publish = job(
             "publish",
@@ -136,5 +153,8 @@ def review(path: Path) -> DAG:
     return dag
 
 
-for _path in sorted((ROOT / "conf").glob("*.yaml")):
+# The weekly DAG of a file with another name says that it must be renamed.
+FILES = [path for path in sorted(CONF.glob("*.yaml")) if DOMAIN.fullmatch(path.stem)]
+CONFIGS = [config_of(path) for path in FILES]
+for _path in FILES:
     globals()[_path.stem] = review(_path)

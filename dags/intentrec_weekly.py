@@ -6,6 +6,7 @@ the others. A DAG run covers its data interval, one week of service dates; `star
 
 import ast
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,16 +19,21 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
-from airflow.sdk import DAG, BaseOperatorLink, CronDataIntervalTimetable, Param, yaml
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, CronDataIntervalTimetable, Param, yaml
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / (os.environ.get("INTENTREC_CONF") or "conf")  # folder of the domain files
+DOMAIN = re.compile(r"[a-z][a-z0-9_]*")  # the name of a domain file, without its ending, is that of its domain
 PYTHON = os.environ.get("INTENTREC_PYTHON", sys.executable)
 SUBMIT = os.environ.get("INTENTREC_SUBMIT")  # such as "spark-submit --master yarn --deploy-mode client"
 SKIPPED = 99  # exit status of a job that has nothing to do
 
 START = "{{ params.start or data_interval_start | ds }}"
 END = "{{ params.end or data_interval_end | ds }}"
+# Values of a DAG run reach a command as variables of its environment, never as a part of its text.
+ENV = {"START": START, "END": END, "CONFIG": "{{ params.config }}"}
+RANGE = '--start "$START" --end "$END" --config "$CONFIG"'
 
 PARAMS = {
     "start": Param(None, type=["null", "string"], format="date", description="first service date, not the interval's"),
@@ -53,7 +59,8 @@ DOC = """
 * **A range**: trigger the DAG with `start` and `end`. Such a DAG run trains, publishes and activates like any other,
   unless `train`, `publish` and `activate` are false. A backfill does these three only if they are true. A week needs
   the state of the week before: set the max active runs of a backfill to 1, or use `make backfill`.
-* **Skipped** tasks had nothing to do; their logs say why. **Failed**: `outcome` fails if any task failed.
+* **Skipped** tasks had nothing to do; their logs say why. **Failed**: `outcome` fails if any task failed. If training
+  or the gate failed, the current champion publishes the week.
 * **The report** is written in every case. The link *Report* of the task `report` is its address, a file on the machine
   that executed the task. (Browsers open `file:` addresses only from the address bar: copy it.) The page links to the
   trend over weeks. If the week trained a model, its MLflow run keeps both pages under `reports`.
@@ -86,10 +93,20 @@ class ReportOperator(BashOperator):
     operator_extra_links = (ReportLink(),)
 
 
+def config_of(path: Path) -> str:
+    """The parameter `config` of a domain file: its path, in the project folder if it is there."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def _content(config: str) -> dict:
+    """What a domain file says."""
+    with (ROOT / config).open(encoding="utf-8") as file:
+        return yaml.safe_load(file)
+
+
 def _section(config: str, name: str) -> dict:
     """A section of a domain file."""
-    with (ROOT / config).open(encoding="utf-8") as file:
-        return yaml.safe_load(file).get(name) or {}
+    return _content(config).get(name) or {}
 
 
 def ready_at(config: str, end: str) -> str:
@@ -142,15 +159,15 @@ def job(
         env: further environment of its command. Text that a person types belongs here: it is never part of a command.
     """
     launch = f"{SUBMIT} jobs/{name}.py" if spark and SUBMIT else f"{shlex.quote(PYTHON)} -m jobs.{name}"
-    command = f"{launch} --start {START} --end {END} --config {{{{ params.config }}}} {options}".rstrip()
+    command = f"{launch} {RANGE} {options}".rstrip()
     if only_if:
-        skip = f"echo '[{name} {START}..{END}] skipped: not asked for in this run'; exit {SKIPPED}"
+        skip = f'echo "[{name} $START..$END] skipped: not asked for in this run"; exit {SKIPPED}'
         command = f"{{% if {wanted(only_if)} %}}{command}{{% else %}}{skip}{{% endif %}}"
     return operator(
         task_id=name,
         bash_command=command,
+        env={**ENV, **(env or {})},
         cwd=str(ROOT),
-        env=dict(env or {}),
         append_env=True,
         skip_on_exit_code=SKIPPED,
         pool=pool,
@@ -160,8 +177,13 @@ def job(
 
 
 def weekly(path: Path) -> DAG:
-    """The DAG of one domain file. The function is long because it lists every task with its options."""
-    config = str(path.relative_to(ROOT))
+    """The DAG of one domain file. The function is long because it lists every task with its options.
+
+    Raises:
+        Exception: the file cannot be read.
+    """
+    config = config_of(path)
+    _require_own_name(path, _content(config)["domain"])
     history_start = _section(config, "calendar")["history_start"]
     with DAG(
         dag_id=f"intentrec_weekly_{path.stem}",
@@ -169,7 +191,7 @@ def weekly(path: Path) -> DAG:
         start_date=datetime.combine(history_start, time(), ZoneInfo("UTC")),
         catchup=False,
         max_active_runs=1,
-        params={**PARAMS, "config": Param(config, type="string", pattern=r"^[\w./-]+$", description="domain file")},
+        params={**PARAMS, "config": Param(config, enum=CONFIGS, description="domain file")},
         default_args={
             "owner": "intentrec",
             "retries": int(os.environ.get("INTENTREC_RETRIES", "1")),
@@ -208,39 +230,70 @@ def weekly(path: Path) -> DAG:
             pre_execute=only_where_reviewed,
             doc_md="Starts the review of the new model, if the domain file says `gate.promotion: reviewed`.",
         )
+        # Without a new model, or without a verdict on it, the champion publishes. Without new rows nothing publishes.
+        over = EmptyOperator(
+            task_id="training_over",
+            trigger_rule="all_done",
+            doc_md="Waits until training and gate have ended, whatever their outcome.",
+        )
         publish = job(
             "publish",
             f"{{% if {wanted('activate')} %}}--activate{{% else %}}--no-activate{{% endif %}}",
             only_if="publish",
             pool="warehouse",
-            trigger_rule="none_failed",  # without training, the champion publishes
+            trigger_rule="none_failed",
         )
         report = job("report", spark=False, trigger_rule="all_done", operator=ReportOperator)
         # `report` succeeds even after a failure. Without this last task, Airflow would mark the DAG run as successful.
         outcome = EmptyOperator(task_id="outcome", trigger_rule="none_failed", doc_md="Fails if any task failed.")
-        wait >> ingest >> interactions >> sequences >> train >> gate >> publish >> report
+        wait >> ingest >> interactions >> sequences >> train >> gate >> over
+        [sequences, over] >> publish >> report
         gate >> ask_for_review
-        [publish, report, ask_for_review] >> outcome
+        [train, gate, publish, report, ask_for_review] >> outcome
     return dag
+
+
+class DomainFileOperator(BaseOperator):
+    """Fails with the error of a domain file. No field is a template, because the error quotes the file."""
+
+    def __init__(self, error: str, **operator: Any) -> None:
+        super().__init__(**operator)
+        self.error = error
+
+    def execute(self, context: Any) -> None:
+        """Fail."""
+        raise AirflowFailException(self.error)
+
+
+def _require_own_name(path: Path, domain: object) -> None:
+    """Two files with one domain would write the same tables."""
+    if not DOMAIN.fullmatch(path.stem):
+        raise ValueError("name the file as its domain: lower-case letters, digits and underscores, then .yaml")
+    if domain != path.stem:
+        raise ValueError(f"it describes the domain {domain!r}: name the file {domain}.yaml, or say domain: {path.stem}")
 
 
 def unreadable(path: Path, error: Exception) -> DAG:
-    """A DAG in place of that of a domain file that cannot be read. Its task prints the error and fails."""
+    """A DAG in place of that of a domain file that cannot be read. Its task fails with the error."""
+    # The id of a DAG has no blanks. A minus is in no name of a domain, so no two files get the same id.
+    name = re.sub(r"[^a-z0-9_]", lambda found: f"-{ord(found[0]):x}", path.stem)[:200]
     with DAG(
-        dag_id=f"intentrec_weekly_{path.stem}",
+        dag_id=f"intentrec_weekly_{name}",
         schedule="0 0 * * 1",
         start_date=datetime(2020, 1, 6, tzinfo=ZoneInfo("UTC")),
         catchup=False,
-        tags=["intentrec", "weekly", path.stem],
-        description=f"conf/{path.name} cannot be read: {type(error).__name__}",
+        tags=["intentrec", "weekly"],
+        description=f"{path.name} cannot be read: {type(error).__name__}",
     ) as dag:
-        message = shlex.quote(f"conf/{path.name} cannot be read, correct it: {type(error).__name__}: {error}")
-        BashOperator(task_id="read_domain_file", bash_command=f"echo {message} >&2; exit 1")
+        message = f"{config_of(path)} cannot be read, correct it: {type(error).__name__}: {error}"
+        DomainFileOperator(task_id="read_domain_file", error=message)
     return dag
 
 
-for _path in sorted((ROOT / "conf").glob("*.yaml")):
+FILES = sorted(CONF.glob("*.yaml"))
+CONFIGS = [config_of(path) for path in FILES if DOMAIN.fullmatch(path.stem)]
+for _path in FILES:
     try:
         globals()[_path.stem] = weekly(_path)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever is wrong with a file, the DAGs of the others are made
         globals()[_path.stem] = unreadable(_path, error)

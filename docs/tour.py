@@ -115,11 +115,10 @@ def weekly(page: Page, home: Home, airflow: Airflow, dag: str) -> None:
 
 def review(page: Page, home: Home, airflow: Airflow, dag: str, end: date) -> None:
     """Train the week before `end` with other settings, ask a person, and show the question."""
-    tried = home.path / "tour" / CONFIG.name
+    tried = home.path / "tour" / "conf" / CONFIG.name  # `make tour` has started Airflow with this folder
     settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     settings["model"]["windows"] = ["1d"]
     settings["gate"]["promotion"] = "reviewed"
-    tried.parent.mkdir(exist_ok=True)
     tried.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     week = {"start": str(end - WEEK), "end": str(end)}
     for job in ("train", "gate"):

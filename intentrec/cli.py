@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from intentrec.config import load_domain, load_profile
+from intentrec.config import OWN, load_domain, load_profile
 from intentrec.errors import PipelineError
 from intentrec.local import processes
 from intentrec.local.home import Home
@@ -235,6 +235,7 @@ def down() -> None:
 
 def main() -> None:
     """Run a command. An error that a person can act on is printed without a traceback, and ends with status 1."""
+    os.umask(OWN)
     try:
         app()
     except PipelineError as error:

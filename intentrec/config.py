@@ -50,6 +50,7 @@ NUMERIC = ("duration_s", "release_age_days")
 LABEL_LENGTH = 200  # characters of a label, such as a genre, at most
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
+OWN = 0o077  # umask of every process: what it writes below the home is for this account only
 SIMULATED_MANIFEST = "_simulated.json"  # describes the world in a landing zone that the simulator wrote
 VARIANTS = ("v0", "v1", "v2", "v3")  # of the paper; see intentrec.model.spec
 # Validation context of studies: `model.variant` may name a comparison model, and its builder checks the name.
@@ -469,7 +470,7 @@ class Quality(Strict):
 class Domain(Strict):
     """One domain file."""
 
-    domain: Name = Field(description="name of the domain; take the file's name without `.yaml`")
+    domain: Name = Field(description="name of the domain, which is the file's name without `.yaml`")
     source: Source
     calendar: Calendar
     events: Events
@@ -590,12 +591,23 @@ def load_file(path: str | Path, schema: type[S], substitute: dict[str, str]) -> 
 
 
 def load_domain(path: str | Path) -> Domain:
-    """Read and check a domain file.
+    """Read and check a domain file. Its name is that of its domain: two files of one domain would share its tables.
 
     Raises:
         ConfigError: names the file and every wrong key.
     """
-    return load_file(path, Domain, {})
+    domain = load_file(path, Domain, {})
+    if Path(path).name != f"{domain.domain}.yaml":
+        raise ConfigError(
+            f"{path}: domain: it describes the domain {domain.domain}, so its name must be {domain.domain}.yaml. "
+            "Rename the file, or give the domain another name"
+        )
+    return domain
+
+
+def domain_folder() -> Path:
+    """The folder of the domain files that have DAGs: INTENTREC_CONF, else conf/ in the project folder."""
+    return (ROOT / (os.environ.get("INTENTREC_CONF") or "conf")).resolve()
 
 
 def load_profile(path: str | Path | None = None) -> Profile:

@@ -4,6 +4,7 @@ A job module holds one function with typer options, opens its attempt with `job`
 part of the package, not of jobs/: `spark-submit jobs/NAME.py` can import only what is installed.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Annotated
 import typer
 
 from intentrec import logging
+from intentrec.config import OWN
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.storage.runs import Run, attempt
 
@@ -98,4 +100,5 @@ def application(function: Callable[..., None], doc: str | None) -> typer.Typer:
 
 def main(function: Callable[..., None], doc: str | None) -> None:
     """Run a job's function with the options of this process's command line, and exit."""
+    os.umask(OWN)
     application(function, doc)()

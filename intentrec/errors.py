@@ -6,12 +6,14 @@ import traceback
 # How Spark, delta-rs and pyarrow report a missing file.
 _ABSENT = re.compile(r"FILE_NOT_EXIST|FileNotFound|not found|No such file", re.IGNORECASE)
 _DATA_FILE = re.compile(r"(?:\w+:/+)?[\w.=/%-]+\.parquet")
-# Failures of the machine or of a service, by a pattern of the error's text: what happened and what to do.
+# Failures of the machine or of a service, by a pattern of the error's text: what happened and what to do. `{file}` is
+# the file that the error names.
 _ENVIRONMENT = {
     r"No space left on device|File too large|Disk quota exceeded|disk I/O error|disk is full": "the disk is full: "
     "free some space",
-    r"Permission denied|Read-only file system|AccessDenied": "a folder cannot be written: "
-    "check its owner and permissions",
+    r"Permission denied": "access was denied to {file}: check its owner and permissions; a program must be "
+    "executable, a folder writable",
+    r"Read-only file system|AccessDenied": "{file} cannot be written: check its owner and permissions",
     r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)": "Spark's JVM was "
     "killed or ran out of memory: the machine's log says which",
     r"JAVA_GATEWAY_EXITED": "Spark's JVM did not start: no Java, or it was killed. Its output is printed above",
@@ -53,5 +55,14 @@ def explained(error: BaseException) -> str | None:
     text = "".join(traceback.format_exception(error))
     for pattern, cause in _ENVIRONMENT.items():
         if re.search(pattern, text, re.DOTALL):
-            return f"{cause}, then run the job again; nothing is half committed"
+            return f"{cause.format(file=_file_of(error))}, then run the job again; nothing is half committed"
     return None
+
+
+def _file_of(error: BaseException | None) -> str:
+    """The file that an error of the operating system names, in the chain of causes of `error`."""
+    while error is not None:
+        if isinstance(error, OSError) and error.filename is not None:
+            return str(error.filename)
+        error = error.__cause__ or error.__context__
+    return "a file, folder or program (the traceback above names it)"

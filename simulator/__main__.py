@@ -1,5 +1,6 @@
 """Simulate a streaming service: write landing files, and the truth behind them to a folder that no job reads."""
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from intentrec.config import ConfigError, load_domain, load_profile
+from intentrec.config import OWN, ConfigError, load_domain, load_profile
 from simulator import Settings, simulate
 from simulator.settings import World
 
@@ -59,4 +60,5 @@ def _folders(chosen: Path | None, domain: str) -> tuple[Path, Path]:
 
 
 if __name__ == "__main__":
+    os.umask(OWN)
     app(prog_name="python -m simulator")

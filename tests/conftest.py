@@ -43,7 +43,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 def pytest_configure() -> None:
     """Remove settings of a developer's shell, such as a cluster's profile, that could change a test."""
-    for name in ("PROFILE", "DATA", "ACCEPT_PARTIAL", "LOG", "SUBMIT", "RETRIES", "PYTHON"):
+    for name in ("PROFILE", "CONF", "DATA", "ACCEPT_PARTIAL", "LOG", "SUBMIT", "RETRIES", "PYTHON"):
         os.environ.pop(f"INTENTREC_{name}", None)
 
 

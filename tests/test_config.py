@@ -96,6 +96,16 @@ def test_a_mistake_names_file_and_key(change: Callable[[Any], None], key: str, t
     assert key in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["copy.yaml", "streaming (copy).yaml", "streaming.yml", "Streaming.yaml", "streaming"])
+def test_a_domain_file_has_the_name_of_its_domain(name: str, tmp_path: Path) -> None:
+    """Two files of one domain would share its tables."""
+    path = tmp_path / name
+    path.write_text((ROOT / "conf" / "streaming.yaml").read_text())
+    with pytest.raises(ConfigError, match=r"the domain streaming, so its name must be streaming\.yaml") as error:
+        load_domain(path)
+    assert str(error.value).startswith(f"{path}: domain: ")
+
+
 @pytest.mark.parametrize("text", ["domain: [", "\tdomain: x", "- a\n- b", ""])
 def test_a_file_that_is_no_domain_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"

@@ -23,6 +23,7 @@ from pyspark.sql import SparkSession
 
 from intentrec import cli
 from intentrec.config import ROOT, load_domain, load_profile
+from intentrec.contracts import TABLES
 from intentrec.errors import PipelineError
 from intentrec.local import dags_test, demo
 from intentrec.local.home import Home
@@ -30,6 +31,7 @@ from intentrec.local.progress import Progress
 from intentrec.local.terminal import console
 from intentrec.registry.versions import Registry
 from intentrec.storage import delta
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import ledger
 from intentrec.storage.warehouse import Fingerprint
 from tests.conftest import profile_under, without_audits
@@ -54,7 +56,8 @@ def tiny(folder: Path) -> Path:
     domain["training"] |= {"epochs": 2, "tokens": 1280}
     domain["gate"] |= {"naive_baselines": [], "bootstrap": 50}
     domain["publishing"] |= {"top_k": 5, "clusters": 2}
-    path = folder / "tiny.yaml"
+    path = folder / "conf" / "streaming.yaml"
+    path.parent.mkdir()
     path.write_text(yaml.safe_dump(domain, sort_keys=False))
     return path
 
@@ -69,8 +72,8 @@ class World:
     def run(self, end: date, /, **conf: object) -> None:
         dags_test.run(self.home, DAG, [(end, {"config": str(self.config), **conf})], Progress())
 
-    def table(self, name: str) -> str:
-        return f"{self.home.path}/warehouse/streaming/{name}"
+    def snapshot(self, name: str, version: int | None = None) -> Snapshot:
+        return Snapshot(f"{self.home.path}/warehouse/streaming", TABLES[name], version)
 
     def versions(self) -> dict[str, int]:
         """Every table's Delta version; a commit of any kind would raise it."""
@@ -108,6 +111,7 @@ def world(
         patch.delenv("INTENTREC_DATA", raising=False)
         patch.delenv("INTENTREC_PROFILE", raising=False)
         made = World(new_home(folder / "home"), tiny(folder))
+        patch.setenv("INTENTREC_CONF", str(made.config.parent))
         command = [sys.executable, "-m", "simulator", "--config", str(made.config)]
         command += ["--start", str(FIRST), "--end", str(END), "--users", "60", "--titles", "60"]
         subprocess.run(command, check=True)
@@ -150,9 +154,9 @@ def test_consumers_get_from_the_release_to_its_rows(world: World) -> None:
     assert release["active"]
     assert release["as_of"] == END
     versions = dict(release["table_versions"])
-    recommendations = DeltaTable(world.table("recommendations"), version=versions["recommendations"]).to_pyarrow_table()
-    sequences = DeltaTable(world.table("sequences")).to_pyarrow_table()
-    catalog = DeltaTable(world.table("catalog")).to_pyarrow_table()
+    recommendations = world.snapshot("recommendations", versions["recommendations"]).rows()
+    sequences = world.snapshot("sequences").rows()
+    catalog = world.snapshot("catalog").rows()
     found = duckdb.sql(
         """
         select count(distinct user_id), bool_and(release_id = $release),
@@ -192,7 +196,7 @@ def test_a_second_run_changes_no_table_and_a_failed_task_fails_its_run(
     """Both in one Airflow: the week again, then the week with a domain file that is wrong."""
     before = world.versions()
     assert {"engagement_events", "interactions", "title_state", "sequences", "releases"} <= set(before)
-    broken = tmp_path / "broken.yaml"
+    broken = world.config.with_name("broken.yaml")
     broken.write_text(world.config.read_text().replace("session_gap: 30m", "session_gap: soon"))
     # Neither trains nor publishes: of these two jobs their own tests show it.
     again = (END, {"config": str(world.config), "train": False, "publish": False})
@@ -216,7 +220,7 @@ def test_a_second_run_changes_no_table_and_a_failed_task_fails_its_run(
     with monkeypatch.context() as patch:
         patch.setattr(demo.subprocess, "run", in_this_process)
         sums = demo.table_checksums(world.config, world.home)
-    assert sums["interactions"].rows == DeltaTable(world.table("interactions")).to_pyarrow_table().num_rows
+    assert sums["interactions"].rows == world.snapshot("interactions").count()
     kept = [
         demo.store_checksums(world.home, domain, each)
         for each in (sums, sums, {**sums, "catalog": Fingerprint(0, "x")})

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,6 +172,35 @@ def test_an_empty_interval_is_refused_before_anything_is_written(
     begin = "[probe 2026-08-10..2026-08-10] FAILED: "  # no attempt, so no run
     assert capsys.readouterr().err.startswith(f"{begin}--end 2026-08-10 is not after --start 2026-08-10")
     assert list(tmp_path.iterdir()) == []
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from intentrec import cli, entry
+
+def job() -> None:
+    Path("job").mkdir()
+    Path("job/file").touch()
+
+def command(config: str = "") -> None:
+    Path("command").mkdir()
+    Path("command/file").touch()
+
+if sys.argv.pop(1) == "job":
+    entry.main(job, "a job")
+cli.app.command("probe")(command)
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["job"], ["command", "probe"]])
+def test_what_a_program_writes_is_for_this_account_only(arguments: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    subprocess.run(command, cwd=tmp_path, env=environment, umask=0o022, check=True)
+    modes = [stat.S_IMODE((tmp_path / arguments[0] / name).stat().st_mode) for name in ("", "file")]
+    assert modes == [0o700, 0o600]
 
 
 def test_a_job_is_a_program_with_help_and_an_exit_status(tmp_path: Path) -> None:

@@ -18,7 +18,19 @@ from intentrec.training.checkpoint import CHECKPOINT
         (OSError(28, "No space left on device"), "free some space"),
         (OSError(27, "File too large"), "free some space"),
         (PySparkRuntimeError(errorClass="JAVA_GATEWAY_EXITED", messageParameters={}), "JVM did not start"),
-        (PermissionError(13, "Permission denied", "/w/interactions"), "owner and permissions"),
+        (
+            PermissionError(13, "Permission denied", "/w/interactions"),
+            "denied to /w/interactions: check its owner and perm",
+        ),
+        (
+            PermissionError(13, "Permission denied", "/jdk/bin/java"),
+            "/jdk/bin/java: check its owner and permissions; a program",
+        ),
+        (OSError(30, "Read-only file system", "/w/interactions"), "/w/interactions cannot be written: check its owner"),
+        (
+            RuntimeError("java.io.FileNotFoundException: /w/x (Permission denied)"),
+            "denied to a file, folder or program",
+        ),
         (ConnectionError("API request to http://127.0.0.1:9/api failed with exception"), "MLflow does not answer"),
         (FileNotFoundError("/w/sequences/as_of=2026-08-10/part-0.parquet"), "as_of=2026-08-10/part-0.parquet is lost"),
     ],

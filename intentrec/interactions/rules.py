@@ -1,4 +1,4 @@
-"""Action types: ordered Spark SQL rules of the domain file, compiled into one CASE expression.
+"""Action types: ordered Spark SQL rules of the domain file, compiled into one column.
 
 A rule sees three structs:
 
@@ -10,7 +10,6 @@ The first rule that matches gives the label. There is no implicit else: a visit 
 the audit of `interactions` refuses.
 """
 
-import re
 from pathlib import Path
 
 from pyspark.errors import AnalysisException, ParseException
@@ -20,6 +19,7 @@ from pyspark.sql.types import ArrayType, BooleanType, StructField, StructType
 
 from intentrec.config import ConfigError, Domain
 from intentrec.contracts import BOOL, DOUBLE, INT, INTERACTIONS, LONG, TEXT
+from intentrec.interactions.conditions import column, objection
 from intentrec.interactions.visits import BEFORE_LABELS
 
 # Scope `s`. A field is null or false if the user never did it, or did it more than `state_weeks` before the week.
@@ -41,8 +41,6 @@ USER_SCOPE = StructType(
         StructField("last_creator", TEXT),  # of the last visit, whatever its title
     ]
 )
-
-_CLOCK = re.compile(r"\b(now|current_date|current_time|current_timestamp|localtimestamp)\(")
 
 
 def visit_scope(domain: Domain) -> StructType:
@@ -71,13 +69,16 @@ def visit_struct(domain: Domain) -> Column:
 
 def action_type(domain: Domain) -> Column:
     """Label of the first rule that matches, null if none does. For a frame with the structs r, s and u."""
-    branches = " ".join(f"WHEN ({rule.when}) THEN '{rule.name}'" for rule in domain.interactions.action_types)
-    return F.expr(f"CASE {branches} END")
+    first, *others = domain.interactions.action_types
+    label = F.when(column(first.when), first.name)
+    for rule in others:
+        label = label.when(column(rule.when), rule.name)
+    return label
 
 
 def is_target(domain: Domain) -> Column:
     """The domain's target_when on a frame of labelled visits. Null counts as false."""
-    return F.coalesce(F.expr(f"({domain.interactions.target_when})"), F.lit(False))
+    return F.coalesce(column(domain.interactions.target_when), F.lit(False))
 
 
 def check(spark: SparkSession, domain: Domain, path: str | Path) -> None:
@@ -89,8 +90,8 @@ def check(spark: SparkSession, domain: Domain, path: str | Path) -> None:
         path: the domain file, for messages.
 
     Raises:
-        ConfigError: a condition is not Spark SQL, uses an unknown column, is not boolean, contains an aggregate, or
-            depends on the clock or on chance. The message names the file and the key.
+        ConfigError: a condition is not Spark SQL, uses an unknown column, is not boolean, contains an aggregate, or is
+            not a function of its row (`conditions.objection`). The message names the file and the key.
     """
     _check_names(domain, path)
     scopes = {"r": visit_scope(domain), "s": TITLE_SCOPE, "u": USER_SCOPE}
@@ -114,21 +115,18 @@ def _check_names(domain: Domain, path: str | Path) -> None:
 
 
 def _check_condition(frame: DataFrame, condition: str, where: str, available: str) -> None:
-    # In parentheses, as in `action_type`, so that a condition cannot end its own branch of the CASE expression.
-    text = f"({condition})"
     try:
-        selected = frame.select(F.expr(text).alias("condition"))
-        found = selected.schema["condition"].dataType
+        wrong = objection(frame, condition)
+        if wrong is not None:
+            raise ConfigError(f"{where}: {condition!r} {wrong}")
+        found = frame.select(column(condition).alias("condition")).schema["condition"].dataType
         if not isinstance(found, BooleanType):
             raise ConfigError(f"{where}: {condition!r} is {found.simpleString()}, not true or false")
-        frame.where(F.expr(text)).schema  # noqa: B018  as a filter, Spark refuses aggregates and generators
+        frame.where(column(condition)).schema  # noqa: B018  as a filter, Spark refuses aggregates and generators
     except ParseException as error:
         raise ConfigError(f"{where}: {condition!r} is not Spark SQL: {_first_line(error)}") from error
     except AnalysisException as error:
         raise ConfigError(f"{where}: {condition!r}: {_first_line(error)} Columns: {available}") from error
-    plan = selected._jdf.queryExecution().analyzed()
-    if not plan.deterministic() or _CLOCK.search(plan.toString()):
-        raise ConfigError(f"{where}: {condition!r} depends on the clock or on chance: use columns only")
 
 
 def _first_line(error: Exception) -> str:

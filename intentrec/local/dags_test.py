@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from intentrec.config import ROOT
+from intentrec.config import domain_folder
 from intentrec.errors import PipelineError
 from intentrec.local import processes
 from intentrec.local.home import Home
@@ -23,10 +23,11 @@ def dag_of(config: Path) -> str:
     """The weekly DAG of a domain file.
 
     Raises:
-        PipelineError: it has none, because the file is not in conf/.
+        PipelineError: it has none, because the file is not in the folder of the domain files.
     """
-    if config.resolve().parent != ROOT / "conf":
-        raise PipelineError(f"{config}: Airflow has a weekly DAG only for files of {ROOT / 'conf'}: put it there")
+    folder = domain_folder()
+    if config.resolve().parent != folder:
+        raise PipelineError(f"{config}: Airflow has a weekly DAG only for files of {folder}: put it there")
     return f"intentrec_weekly_{config.stem}"
 
 

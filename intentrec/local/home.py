@@ -73,6 +73,9 @@ class Home:
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow}/airflow.db?timeout=60",
             "LOGGING__BASE_LOG_FOLDER": str(self.airflow / "logs"),
             "LOGGING__JSON_LOGS": "True",
+            # Airflow sets the modes of log files itself, whatever the umask is.
+            "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+            "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
             "API__HOST": "127.0.0.1",
             "API__PORT": str(self.airflow_port),
             "API__BASE_URL": self.airflow_url,
@@ -95,10 +98,23 @@ class Home:
         }
 
     def prepare(self) -> None:
-        """Create what is missing: folders, passwords, Airflow's database (or its migration) and pools."""
+        """Create what is missing: folders, passwords, Airflow's database (or its migration) and pools.
+
+        The home is closed to other accounts, also one that an earlier version has made.
+
+        Raises:
+            PipelineError: the home belongs to another account, or Airflow's setup failed.
+        """
         for folder in (self.airflow, self.logs, self.passwords_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        self.passwords_file.parent.chmod(0o700)
+        try:
+            for folder in (self.path, self.passwords_file.parent):
+                folder.chmod(0o700)
+        except PermissionError as error:
+            raise PipelineError(
+                f"{error.filename} belongs to another account, so it cannot be closed to others: set INTENTREC_HOME "
+                "to a folder of your own"
+            ) from error
         if not self.passwords_file.exists():
             _write_private(self.passwords_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
         done = self.airflow / ".prepared"

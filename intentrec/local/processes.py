@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from intentrec.config import OWN
+
 MARKER = "INTENTREC_SERVICE"
 
 
@@ -24,7 +26,7 @@ def interruptible() -> None:
 
 
 def start(command: list[str], environment: dict[str, str], marker: str, log: Path) -> subprocess.Popen:
-    """Start a service in a session of its own.
+    """Start a service in a session of its own. The files that it writes are for this account only.
 
     Args:
         command: its command line.
@@ -41,6 +43,7 @@ def start(command: list[str], environment: dict[str, str], marker: str, log: Pat
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=OWN,
         )
     # At first a new process has no environment, and `marked` would not find it.
     with suppress(psutil.Error):

@@ -15,6 +15,9 @@ from intentrec.local import processes
 from intentrec.local.airflow_client import Airflow
 from intentrec.local.home import BIN, Home
 
+NO_LOG_SERVER = "--skip-serve-logs"
+COMPONENTS = (["api-server"], ["scheduler", NO_LOG_SERVER], ["triggerer", NO_LOG_SERVER], ["dag-processor"])
+
 
 def up_marker(home: Home) -> str:
     """Marker of the processes that `up` started."""
@@ -81,9 +84,14 @@ def down(home: Home) -> None:
 
 
 def start_airflow(home: Home, marker: str, **settings: str) -> None:
-    """Start API server, scheduler, DAG processor and triggerer as one marked service."""
+    """Start the components of Airflow, as processes with one marker and one log.
+
+    Not by `airflow standalone`: its scheduler and triggerer would serve their logs on every interface of the machine.
+    The API server finds the logs in the home.
+    """
     environment = home.environment(**settings)
-    processes.start([str(BIN / "airflow"), "standalone"], environment, marker, home.logs / "airflow.log")
+    for component in COMPONENTS:
+        processes.start([str(BIN / "airflow"), *component], environment, marker, home.logs / "airflow.log")
 
 
 def wait_for_airflow(home: Home, marker: str) -> None:

@@ -13,6 +13,7 @@ from intentrec.contracts import RELEASES
 from intentrec.errors import PipelineError
 from intentrec.registry.pending import OWED, Trail, complete, pending, trails, update_registry
 from intentrec.registry.releases import Row, publication_order
+from intentrec.registry.versions import Registry, checked_reason
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 

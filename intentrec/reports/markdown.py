@@ -1,6 +1,7 @@
 """Markdown that holds whatever its texts hold: tables whose cells cannot break, and code spans for texts from outside.
 
-All Markdown tables of the project come from here.
+All Markdown tables of the project come from here. A template shows a value that is not `Markdown` by `quoted`, so a
+text from outside cannot become a heading, a link or an image of a page, even if nobody thought of it.
 """
 
 import re
@@ -10,10 +11,30 @@ from collections.abc import Iterable, Sequence
 LONGEST = 60  # characters of a text from outside
 RULES = {"l": "---", "c": ":---:", "r": "---:"}
 LINE_BREAK = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+# What could be markup: active characters, the middle of a link, an address, a mark at the start of a line.
+MARKUP = re.compile(
+    r"[`*<>\\|~#&!$\x00-\x1f\x7f-\x9f\u2028\u2029]|\][(\[:]|://|www\.|\S@\S|^\s*(?:[-+=]|\d+[.)](?:\s|$))|(?<!\w)_|_(?!\w)"
+)
 OPEN_PIPE = re.compile(r"(?<!\\)((?:\\\\)*)\|")  # a pipe that no backslash escapes
 
 
-def table(headers: Sequence[object], rows: Iterable[Sequence[object]], align: str | None = None) -> str:
+class Markdown(str):
+    """Text that is Markdown already, such as a table or a code span."""
+
+    __slots__ = ()
+
+
+def quoted(value: object) -> object:
+    """A value as a template shows it: Markdown as it is, and any other text so that it holds no markup.
+
+    A text that could be markup becomes a code span, of its full length.
+    """
+    if isinstance(value, Markdown) or not isinstance(value, str) or not MARKUP.search(value):
+        return value
+    return _span(_line(value))
+
+
+def table(headers: Sequence[object], rows: Iterable[Sequence[object]], align: str | None = None) -> Markdown:
     """A Markdown table, without a line break at its end.
 
     Args:
@@ -39,18 +60,25 @@ def table(headers: Sequence[object], rows: Iterable[Sequence[object]], align: st
         if len(row) != width:
             raise ValueError(f"a row has {len(row)} cells, the table {width} columns: {row!r}")
         lines.append([_cell(cell) for cell in row])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
 
 
-def code(text: str) -> str:
+def code(text: str) -> Markdown:
     """Any text as a code span of one line: at most LONGEST characters and no control characters.
 
     Markdown and HTML mean nothing inside a code span. A backtick becomes an apostrophe and a backslash a slash.
     """
+    line = _line(text)
+    return _span(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
+
+
+def _line(text: str) -> str:
     visible = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
-    line = " ".join(visible.split())
-    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-    return "`" + (line.replace("`", "'").replace("\\", "/") or " ") + "`"
+    return " ".join(visible.split())
+
+
+def _span(line: str) -> Markdown:
+    return Markdown("`" + (line.replace("`", "'").replace("\\", "/") or " ") + "`")
 
 
 def _cell(content: object) -> str:

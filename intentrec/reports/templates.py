@@ -4,7 +4,8 @@ import math
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context
+from jinja2.nodes import EvalContext
 
 from intentrec.reports import markdown
 
@@ -12,8 +13,8 @@ from intentrec.reports import markdown
 def render(template: str, package: str = "intentrec.reports", **values: Any) -> str:
     """The text of a template.
 
-    Values in HTML templates are escaped. Markdown templates get their tables from `markdown.table`, and show texts from
-    outside by the filter `code`.
+    Values in HTML templates are escaped, those in Markdown templates are quoted (`markdown.quoted`). Markdown templates
+    get their tables from `markdown.table`, and show texts from outside by the filter `code`, which also limits them.
 
     Args:
         template: file name, such as `run_page.html.jinja`.
@@ -50,11 +51,18 @@ def percent(value: float) -> str:
     return f"{value:+.1%}" if math.isfinite(value) else "∞"
 
 
+@pass_eval_context
+def _shown(context: EvalContext, value: Any) -> Any:
+    """A value of a template: HTML templates escape it by themselves."""
+    return value if context.autoescape else markdown.quoted(value)
+
+
 @cache
 def _environment(package: str) -> Environment:
     made = Environment(
         loader=PackageLoader(package, "."),
         autoescape=lambda name: not (name or "").endswith(".md.jinja"),
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -24,7 +24,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from intentrec.config import Domain, Profile
 from intentrec.contracts import RELEASES, RUN_LEDGER, TABLES, Table
 from intentrec.errors import PipelineError
-from intentrec.storage.delta_folder import local_filesystem
+from intentrec.storage.delta_folder import filesystem
 
 
 class WriteConflict(Exception):
@@ -89,7 +89,7 @@ class Snapshot:
         Files are chosen whole and rows are not filtered, so a reader holds one row group at a time. The types are those
         of delta-rs: text may be string_view. `rows` casts them to the types of the contract.
         """
-        found = self._delta.to_pyarrow_dataset(filesystem=local_filesystem(self._path))
+        found = self._delta.to_pyarrow_dataset(filesystem=filesystem(self._path))
         if start is None and end is None:
             return found
         chosen = found.get_fragments(filter=_inside(ds.field(_partition(self.table)), start, end))

@@ -7,6 +7,7 @@ session that writes and reads a small Delta table takes 12.5 CPU seconds with th
 this step; Java 19 can make such an archive by itself (`-XX:+AutoCreateSharedArchive`).
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -16,15 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intentrec.config import Profile, load_profile
+from intentrec.errors import PipelineError
+from intentrec.storage.java import require_java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 DELTA = "io.delta:delta-spark_4.1_2.13:4.3.1"
-JARS = ("delta-spark_4.1_2.13-4.3.1.jar", "delta-storage-4.3.1.jar")
+JARS = {  # name -> SHA-256
+    "delta-spark_4.1_2.13-4.3.1.jar": "ebf35a4383f0a653c3ee3c7882c0edcac2f846be31ac61af4b96ccfaaf36c171",
+    "delta-storage-4.3.1.jar": "577c12c7e371be4c041714fb48e88ad86e3c3512beea2bdaffbe7a4debf79718",
+}
 JAR_DIR = Path(sys.prefix) / "share" / "intentrec" / "jars"
 CLASS_ARCHIVE = JAR_DIR.parent / "spark.jsa"  # a JVM that it does not fit, such as a newer Java, ignores it
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+FETCH = "fetch"  # argument of this module: only fetch the jars
 
 _BASE = {
     "spark.ui.enabled": "false",
@@ -37,21 +44,28 @@ _BASE = {
     "spark.databricks.delta.constraints.allowUnenforcedNotNull.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
-# A local driver is not reachable from the network.
-_LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+# A local driver is not reachable from the network, and what it writes is for this account only.
+_LOCAL = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.hadoop.fs.permissions.umask-mode": "077",
+}
 
 
 def delta_jars() -> list[Path]:
     """Paths of the two Delta jars.
 
     Raises:
-        FileNotFoundError: they have not been fetched yet.
+        PipelineError: they have not been fetched yet.
     """
-    paths = [JAR_DIR / name for name in JARS]
-    missing = [path.name for path in paths if not path.exists()]
+    missing = _missing_jars()
     if missing:
-        raise FileNotFoundError(f"{', '.join(missing)} not in {JAR_DIR}: run `make setup` once (needs the network)")
-    return paths
+        raise PipelineError(f"{', '.join(missing)} not in {JAR_DIR}: run `make setup` once (needs the network)")
+    return [JAR_DIR / name for name in JARS]
+
+
+def _missing_jars() -> list[str]:
+    return [name for name in JARS if not (JAR_DIR / name).exists()]
 
 
 def start(profile: Profile, app: str) -> "SparkSession":
@@ -62,17 +76,24 @@ def start(profile: Profile, app: str) -> "SparkSession":
         app: name of the Spark application.
 
     Raises:
-        FileNotFoundError: the Delta jars have not been fetched yet.
+        PipelineError: the Delta jars have not been fetched yet, or there is no Java that fits.
     """
+    if not _has_jvm():
+        require_java()
     # pyspark reads the interpreter from the environment only; the configuration key is ignored under plain python.
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(app).master(profile.spark.master)
     local = _LOCAL if profile.spark.master.startswith("local") else {}
-    settings = {**_BASE, **local, "spark.jars": ",".join(map(str, delta_jars())), **profile.spark.conf}
+    scratch = Path(profile.work).absolute() / "spark"
+    scratch.mkdir(parents=True, exist_ok=True)
+    own = {"spark.local.dir": str(scratch), "spark.jars": ",".join(map(str, delta_jars()))}
+    settings = {**_BASE, **local, **own, **profile.spark.conf}
+    options = f'"-Djava.io.tmpdir={scratch}" {settings.get(JAVA_OPTIONS, "")}'
     if CLASS_ARCHIVE.exists():
-        settings[JAVA_OPTIONS] = f"-XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds=off {settings.get(JAVA_OPTIONS, '')}"
+        options = f"-XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds=off {options}"
+    settings[JAVA_OPTIONS] = options
     for key, value in settings.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -80,8 +101,19 @@ def start(profile: Profile, app: str) -> "SparkSession":
     return session
 
 
+def _has_jvm() -> bool:
+    """Whether a JVM has been started: by this process, or by spark-submit, which started this process."""
+    from pyspark import SparkContext
+
+    return SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ
+
+
 def fetch_jars() -> None:
-    """Download the Delta jars through Ivy (Maven Central) and keep the two that are needed."""
+    """Download the Delta jars through Ivy (Maven Central) and keep the two that are needed.
+
+    Raises:
+        PipelineError: a file is not the one that is expected; none is kept.
+    """
     from pyspark.sql import SparkSession
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -91,9 +123,26 @@ def fetch_jars() -> None:
         for key, value in _LOCAL.items():
             builder = builder.config(key, value)
         builder.getOrCreate().stop()
+        fetched = {name: Path(ivy) / "jars" / f"io.delta_{name}" for name in JARS}
+        for name, path in fetched.items():
+            require_hash(path, JARS[name])
         JAR_DIR.mkdir(parents=True, exist_ok=True)
-        for name in JARS:
-            shutil.copy(Path(ivy) / "jars" / f"io.delta_{name}", JAR_DIR / name)
+        for name, path in fetched.items():
+            shutil.copy(path, JAR_DIR / name)
+
+
+def require_hash(path: Path, sha256: str) -> None:
+    """Check a file against its SHA-256, in hexadecimal digits.
+
+    Raises:
+        PipelineError: it has another one.
+    """
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise PipelineError(
+            f"{path} has the SHA-256 {found}, expected is {sha256}: this is not the published file. Remove it and run "
+            "`make setup` again, through a network that you trust"
+        )
 
 
 def archive_classes() -> None:
@@ -105,15 +154,16 @@ def archive_classes() -> None:
     profile = load_profile()
     options = f"{profile.spark.conf.get(JAVA_OPTIONS, '')} -XX:ArchiveClassesAtExit={CLASS_ARCHIVE} -Xlog:cds=off"
     settings = profile.spark.model_copy(update={"conf": {**profile.spark.conf, JAVA_OPTIONS: options}})
-    spark = start(profile.model_copy(update={"spark": settings}), "archive_classes")
     with tempfile.TemporaryDirectory() as folder:
+        spark = start(profile.model_copy(update={"spark": settings, "work": folder}), "archive_classes")
         _exercise(spark, folder)
-    gateway = spark.sparkContext._gateway
-    assert gateway is not None
-    spark.stop()
-    gateway.shutdown()
-    gateway.proc.stdin.close()  # the JVM ends with its standard input, and writes the archive as it ends
-    if gateway.proc.wait() or not CLASS_ARCHIVE.exists():
+        gateway = spark.sparkContext._gateway
+        assert gateway is not None
+        spark.stop()
+        gateway.shutdown()
+        gateway.proc.stdin.close()  # the JVM ends with its standard input, and writes the archive as it ends
+        failed = gateway.proc.wait()
+    if failed or not CLASS_ARCHIVE.exists():
         raise RuntimeError(
             f"the JVM wrote no class archive to {CLASS_ARCHIVE}; jobs work without it, but start more slowly"
         )
@@ -140,12 +190,13 @@ def _exercise(spark: "SparkSession", folder: str) -> None:
 
 def set_up() -> None:
     """Fetch the jars and archive the classes, unless that was done before."""
-    try:
-        delta_jars()
-    except FileNotFoundError:
-        # In a separate process: a JVM keeps the settings of its first session, and fetching needs other settings.
-        code = "from intentrec.storage.spark import fetch_jars; fetch_jars()"
-        subprocess.run([sys.executable, "-c", code], check=True)
+    require_java()
+    # In a separate process: a JVM keeps the settings of its first session, and fetching needs other settings.
+    fetch = [sys.executable, "-m", "intentrec.storage.spark", FETCH]
+    if _missing_jars() and subprocess.run(fetch, check=False).returncode:
+        raise PipelineError("the Delta jars were not fetched; the reason is above")
+    for path in delta_jars():
+        require_hash(path, JARS[path.name])
     print(f"Delta jars: {JAR_DIR}")
     if not CLASS_ARCHIVE.exists():
         archive_classes()
@@ -153,4 +204,7 @@ def set_up() -> None:
 
 
 if __name__ == "__main__":
-    set_up()
+    try:
+        fetch_jars() if FETCH in sys.argv[1:] else set_up()
+    except PipelineError as error:
+        sys.exit(f"FAILED: {error}")

@@ -1,6 +1,8 @@
 """The options that a job takes from the command of a DAG's task."""
 
 import importlib
+import shlex
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import typer
@@ -9,6 +11,13 @@ from intentrec.entry import application
 
 # What a DAG file must not import: it is parsed every half minute.
 HEAVY = {"pyspark", "delta", "deltalake", "torch", "mlflow", "pandas", "numpy", "pyarrow", "great_expectations"}
+
+
+def words_of(command: str, environment: Mapping[str, str]) -> list[str]:
+    """The words of a command as Bash passes them on; each variable of the environment stands as "$NAME" in it."""
+    for name, value in environment.items():
+        command = command.replace(f'"${name}"', shlex.quote(value))
+    return shlex.split(command)
 
 
 def arguments_of(words: list[str]) -> tuple[str, SimpleNamespace]:

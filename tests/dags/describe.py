@@ -29,6 +29,8 @@ def task(of) -> dict:
     return {
         "command": getattr(of, "bash_command", None),
         "target_time": getattr(of, "target_time", None),
+        "error": getattr(of, "error", None),
+        "templates": sorted(of.template_fields),
         "cwd": getattr(of, "cwd", None),
         "skip": list(getattr(of, "skip_on_exit_code", [])),
         "pool": of.pool,

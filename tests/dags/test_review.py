@@ -13,12 +13,19 @@ import pytest
 
 from intentrec.config import ROOT
 from intentrec.entry import SKIPPED
-from tests.dags.commands import HEAVY, arguments_of
+from tests.dags.commands import HEAVY, arguments_of, words_of
 
 FILE = ROOT / "dags" / "intentrec_review.py"
 DOMAINS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
 WEEK = {"start": "2026-09-14", "end": "2026-09-21"}
-CONFS = (WEEK, {}, {**WEEK, "start": "2026-01-01; ls"}, {**WEEK, "config": "$(ls)"})
+CONFS = (
+    WEEK,
+    {},
+    {**WEEK, "start": "2026-01-01; ls"},
+    {**WEEK, "config": "$(ls)"},
+    {**WEEK, "config": "../../../../etc/hostname"},
+    {**WEEK, "config": "-x"},
+)
 NASTY = """it's "good"; $(touch pwned) `ls` {{ 7 * 7 }} \\"""
 
 
@@ -82,10 +89,9 @@ def test_every_command_is_one_that_its_job_takes(described: dict, task: str, opt
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (SKIPPED, "[publish] skipped: rejected\n")
         return
-    for name, value in (dag["tasks"][task]["env"] or {}).items():
-        command = command.replace(f'"${name}"', shlex.quote(rendered(dag, value, option)))
-    words = shlex.split(command)
-    name, args = arguments_of(words)
+    environment = {name: rendered(dag, value, option) for name, value in dag["tasks"][task]["env"].items()}
+    name, args = arguments_of(words_of(command, environment))
+    assert name == {"card": "review_card", "record": "review_record"}.get(task, task)
     assert (args.start, args.end, str(args.config)) == (date(2026, 9, 14), date(2026, 9, 21), "conf/streaming.yaml")
     if task == "record":
         assert (args.version, args.by, args.reason) == ("7", "ada", "looks right")

@@ -1,6 +1,5 @@
 """The weekly DAGs: structure, tags, light imports, and commands that the jobs accept."""
 
-import shlex
 import subprocess
 import sys
 from datetime import date, datetime, timedelta
@@ -14,16 +13,17 @@ import pytest
 from intentrec.calendar import day_start_of
 from intentrec.config import ROOT, load_domain, seconds
 from intentrec.entry import SKIPPED
-from tests.dags.commands import HEAVY, arguments_of
+from tests.dags.commands import HEAVY, arguments_of, words_of
+from tests.dags.domain_files import BROKEN
 
 FILE = ROOT / "dags" / "intentrec_weekly.py"
 DOMAINS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
-CHAIN = ["wait_for_lateness", "ingest", "build_interactions", "build_sequences", "train", "gate", "publish", "report"]
-JOBS = CHAIN[1:]
+JOBS = ["ingest", "build_interactions", "build_sequences", "train", "gate", "publish", "report"]
+TASKS = ["wait_for_lateness", *JOBS]
 WEEK_END = date(2026, 11, 2)  # daylight saving ended the day before
 ENDS = {f"conf/{name}.yaml": str(WEEK_END) for name in DOMAINS}
 ACCEPTED = (
-    {"config": "/data/my-domain_2.yaml"},
+    {"config": "conf/kuairand.yaml"},
     {"start": "2026-01-05", "end": "2026-01-12", "train": False, "activate": True, "include_late": True},
     {"accept_partial": "the sender has no more; $(ls)"},
 )
@@ -31,10 +31,16 @@ CONFS = (
     *ACCEPTED,
     {"config": "conf/x.yaml; touch y"},
     {"config": "$(ls)"},
+    {"config": "../../../../etc/hostname"},
+    {"config": "/data/streaming.yaml"},
+    {"config": "-x"},
+    {"config": ""},
+    {"config": "conf/profiles/local.yaml"},
     {"start": "2026-01-01; ls"},
     {"end": "`ls`"},
     {"train": "yes"},
 )
+AMONG_BROKEN = ({"config": "conf/text.yaml"}, {"config": "conf/streaming (copy).yaml"})
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +64,26 @@ def test_import_is_light(described: dict) -> None:
 
 
 def test_a_domain_file_that_cannot_be_read_fails_alone(all_described: dict) -> None:
-    """The other DAGs of the file are loaded, and the DAG of a broken domain file says which file to correct."""
+    """The other DAGs of the file are loaded, and the task of a broken domain file fails with what is to be corrected.
+
+    The error quotes the file, so it is in no command and in no template.
+    """
     found = dict(all_described["broken"]["dags"])
-    assert set(CHAIN) < set(found.pop("intentrec_weekly_streaming")["tasks"])
-    assert sorted(found) == [f"intentrec_weekly_broken{number}" for number in range(5)]
-    for name, dag in found.items():
+    good = found.pop("intentrec_weekly_streaming")
+    assert set(TASKS) < set(good["tasks"])
+    assert good["refuses"] == [False, True]
+    assert len(found) == len(BROKEN)
+    errors = []
+    for dag in found.values():
         (task,) = dag["tasks"].values()
-        ended = subprocess.run(task["command"], shell=True, capture_output=True, text=True, check=False)
-        assert ended.returncode == 1
-        assert f"conf/{name.rpartition('_')[2]}.yaml cannot be read, correct it:" in ended.stderr
+        assert (task["command"], task["templates"]) == (None, [])
+        errors.append(task["error"])
+    for name, (_, complaint) in BROKEN.items():
+        (error,) = [error for error in errors if error.startswith(f"conf/{name}.yaml cannot be read, correct it: ")]
+        assert complaint in error
+    reviews = all_described["broken_review"]["dags"]
+    assert "intentrec_review_streaming" in reviews
+    assert len(reviews) == 1 + len(BROKEN) - 2  # none for a file that must be renamed
 
 
 def test_schedule_is_explicit_and_never_catches_up(dag: dict) -> None:
@@ -83,11 +100,62 @@ def test_every_dag_and_task_is_described(described: dict, dag: dict) -> None:
     assert dag["tasks"]["gate"]["doc"].startswith("Judge the challenger")
 
 
-def test_tasks_form_a_chain_that_ends_in_the_outcome(dag: dict) -> None:
-    follows = {name: [after] for name, after in pairwise(CHAIN)}
-    follows |= {"gate": ["ask_for_review", "publish"], "ask_for_review": ["outcome"]}
-    follows |= {"publish": ["outcome", "report"], "report": ["outcome"], "outcome": []}
+def test_tasks_follow_each_other_and_end_in_the_outcome(dag: dict) -> None:
+    follows = {name: [after] for name, after in pairwise(TASKS[:6])}
+    follows |= {
+        "build_sequences": ["publish", "train"],
+        "train": ["gate", "outcome"],
+        "gate": ["ask_for_review", "outcome", "training_over"],
+        "training_over": ["publish"],
+        "publish": ["outcome", "report"],
+        "report": ["outcome"],
+        "ask_for_review": ["outcome"],
+        "outcome": [],
+    }
     assert {name: task["downstream"] for name, task in dag["tasks"].items()} == follows
+
+
+def states_of(dag: dict, ended: dict[str, str]) -> dict[str, str]:
+    """The state of each task under Airflow's trigger rules, if those of `ended` end so when they run."""
+    above = {name: [up for up, task in dag["tasks"].items() if name in task["downstream"]] for name in dag["tasks"]}
+    states: dict[str, str] = {}
+    for name in dag["order"]:
+        found = {states[up] for up in above[name]}
+        failed, skipped = bool(found & {"failed", "upstream_failed"}), "skipped" in found
+        rule = dag["tasks"][name]["trigger_rule"].lower().rpartition(".")[2]
+        if failed and rule != "all_done":
+            states[name] = "upstream_failed"
+        elif skipped and rule == "all_success":
+            states[name] = "skipped"
+        else:
+            states[name] = ended.get(name, "success")
+    return states
+
+
+@pytest.mark.parametrize(
+    ("ended", "publish", "outcome"),
+    [
+        ({}, "success", "success"),
+        ({"train": "failed"}, "success", "upstream_failed"),
+        ({"gate": "failed"}, "success", "upstream_failed"),
+        ({"train": "skipped"}, "success", "success"),
+        ({"gate": "skipped"}, "success", "success"),
+        ({"train": "skipped", "publish": "skipped"}, "skipped", "success"),
+        ({"ask_for_review": "failed"}, "success", "upstream_failed"),
+        ({"publish": "failed"}, "failed", "upstream_failed"),
+        ({"report": "failed"}, "success", "upstream_failed"),
+        ({"ingest": "failed"}, "upstream_failed", "upstream_failed"),
+        ({"build_interactions": "failed"}, "upstream_failed", "upstream_failed"),
+        ({"build_sequences": "failed"}, "upstream_failed", "upstream_failed"),
+    ],
+    ids=lambda value: "_".join(f"{name}_{state}" for name, state in value.items()) if isinstance(value, dict) else None,
+)
+def test_the_champion_publishes_unless_the_rows_are_missing_and_a_failure_stays_one(
+    dag: dict, ended: dict[str, str], publish: str, outcome: str
+) -> None:
+    states = states_of(dag, ended)
+    assert (states["publish"], states["outcome"]) == (publish, outcome)
+    assert states["report"] == ended.get("report", "success")
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -102,6 +170,7 @@ def test_a_review_is_asked_for_with_the_runs_range(described: dict, name: str) -
 def test_report_always_runs_and_does_not_hide_a_failure(dag: dict) -> None:
     rules = {name: task["trigger_rule"].lower().rpartition(".")[2] for name, task in dag["tasks"].items()}
     assert {name: rule for name, rule in rules.items() if rule != "all_success"} == {
+        "training_over": "all_done",
         "publish": "none_failed",
         "report": "all_done",
         "outcome": "none_failed",
@@ -148,10 +217,19 @@ def rendered(dag: dict, template: str, run_type: str = "scheduled", **params: ob
     )
 
 
+def command_of(dag: dict, job: str, run_type: str = "scheduled", **params: object) -> tuple[str, dict[str, str]]:
+    """The command of a task and the variables of its environment, as Airflow renders them."""
+    task = dag["tasks"][job]
+    return (
+        rendered(dag, task["command"], run_type, **params),
+        {name: rendered(dag, value, run_type, **params) for name, value in task["env"].items()},
+    )
+
+
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("late", [False, True])
 def test_every_command_is_one_that_its_job_takes(dag: dict, job: str, late: bool) -> None:
-    words = shlex.split(rendered(dag, dag["tasks"][job]["command"], include_late=late))
+    words = words_of(*command_of(dag, job, include_late=late))
     assert words[:3] == [sys.executable, "-m", f"jobs.{job}"]
     name, args = arguments_of(words)
     assert (name, args.start, args.end) == (job, date(2026, 9, 14), date(2026, 9, 21))
@@ -161,8 +239,17 @@ def test_every_command_is_one_that_its_job_takes(dag: dict, job: str, late: bool
 
 
 def test_a_range_replaces_the_interval(dag: dict) -> None:
-    command = rendered(dag, dag["tasks"]["ingest"]["command"], start="2026-08-03", end="2026-09-14")
-    assert "--start 2026-08-03 --end 2026-09-14" in command
+    words = words_of(*command_of(dag, "ingest", start="2026-08-03", end="2026-09-14"))
+    assert words[3:7] == ["--start", "2026-08-03", "--end", "2026-09-14"]
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_no_value_of_a_run_is_part_of_a_command(dag: dict, job: str) -> None:
+    """Whatever values are, a command is the same text. They are in the environment of its process."""
+    values = {"start": "s'; touch ran; '", "end": "$(touch ran)", "config": "`touch ran` {{ ti }}"}
+    command, environment = command_of(dag, job, **values)
+    assert command == command_of(dag, job)[0]
+    assert [environment[name] for name in ("START", "END", "CONFIG")] == list(values.values())
 
 
 @pytest.mark.parametrize("task", ["train", "publish"])
@@ -179,12 +266,12 @@ def test_a_range_replaces_the_interval(dag: dict) -> None:
 def test_a_backfill_trains_and_publishes_only_if_told(
     dag: dict, task: str, run_type: str, choice: bool | None, runs_it: bool
 ) -> None:
-    command = rendered(dag, dag["tasks"][task]["command"], run_type, **{task: choice})
+    command, environment = command_of(dag, task, run_type, **{task: choice})
     assert (f"jobs.{task}" in command) is runs_it
     done = subprocess.run(["bash", "-n", "-c", command], check=False)
     assert done.returncode == 0
     if not runs_it:
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == SKIPPED
         assert done.stdout.startswith(f"[{task} 2026-09-14..2026-09-21] skipped")
 

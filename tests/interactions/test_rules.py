@@ -40,17 +40,109 @@ def test_rules_of_the_repository_pass(spark: SparkSession, path: Path) -> None:
         ("action_type = 'save'", "action_type"),
         ("r.duration_s", "is double, not true or false"),
         ("null", "not true or false"),
-        ("sum(r.duration_s) > 1", "INVALID_WHERE_CONDITION"),
-        ("rand() > 0.5", "clock or on chance"),
-        ("r.end_ts < now()", "clock or on chance"),
-        ("r.event_date < current_date", "clock or on chance"),
+        ("sum(r.duration_s) > 1", "calls sum, which is not a function of the row"),
         ("true) THEN 'x' WHEN (true", "not Spark SQL"),
+        ("true) -- ", "not Spark SQL"),
+        ("true) or (true", "not Spark SQL"),
+        ("true; select 1", "not Spark SQL"),
+        ("r.*", "not true or false|INVALID_USAGE_OF_STAR"),
     ],
 )
 def test_a_wrong_rule_is_named(spark: SparkSession, streaming: Domain, when: str, complaint: str) -> None:
     key = r"^conf/some.yaml: interactions.action_types.1.when \(sample\): "
     with pytest.raises(ConfigError, match=f"(?s){key}.*{complaint}"):
         rules.check(spark, with_rule(streaming, when), FILE)
+
+
+HOSTILE = {
+    "reads a table or a file": [
+        "exists (select 1 from json.`{secret}`)",
+        "(select max(value) from text.`{secret}`) = 'x'",
+        "'x' in (select value from text.`{secret}`)",
+        "exists(array('x'), g -> g = (select max(value) from text.`{secret}`))",
+        "case when true then (select count(*) from range(1)) > 0 end",
+        "exists (table no_such_table)",
+    ],
+    "is not a function of the row": [
+        "current_user() = 'x'",
+        "session_user() = 'x'",
+        "current_database() = 'x'",
+        "version() = 'x'",
+        "input_file_name() = 'x'",
+        "reflect('java.lang.System', 'getenv', 'PATH') = 'x'",
+        "java_method('java.lang.System', 'setProperty', 'a', 'b') = 'x'",
+        "try_reflect('java.lang.System', 'getenv', 'PATH') = 'x'",
+        "xpath_string('<!DOCTYPE a [<!ENTITY b SYSTEM \"file://{secret}\">]><a>&b;</a>', 'a') = 'x'",
+        "builtin.current_user() = 'x'",
+        "spark_catalog.default.no_such(1)",
+        "raise_error('x')",
+        "uuid() = 'x'",
+        "row_number() over (order by 1) = 1",
+        "explode(array(true))",
+    ],
+    "clock, on chance or on who executes it": [
+        "current_user = 'x'",
+        "user = 'x'",
+        "rand() > 0.5",
+        "shuffle(array(1, 2))[0] = 1",
+        "uniform(0, 9) = 1",
+        "randstr(3) = 'abc'",
+        "cast(now() as date) < date'2026-01-01'",
+        "current_date < date'2026-01-01'",
+        "curdate() < date'2026-01-01'",
+        "localtimestamp() < timestamp_ntz'2026-01-01 00:00:00'",
+        "unix_timestamp() > 1",
+        "current_timezone() = 'UTC'",
+    ],
+    "depends on the clock": [
+        "date'today' > date'2026-01-01'",
+        "date /* x */ 'Tomorrow' > date'2026-01-01'",
+        "timestamp ' now' > timestamp'2026-01-01 00:00:00'",
+    ],
+    "by IDENTIFIER": [
+        "identifier('current' || '_user')() = 'x'",
+        "identifier('xpath_string')('<a/>', 'a') = 'x'",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("when", "complaint"), [(when, complaint) for complaint, conditions in HOSTILE.items() for when in conditions]
+)
+@pytest.mark.parametrize("changed", [with_rule, with_target])
+def test_a_condition_that_is_no_function_of_its_row_is_refused(
+    spark: SparkSession,
+    streaming: Domain,
+    changed: Callable[[Domain, str], Domain],
+    when: str,
+    complaint: str,
+    tmp_path: Path,
+) -> None:
+    """In rules and targets alike, and before Spark reads what the condition names."""
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    with pytest.raises(ConfigError, match=rf"^conf/some\.yaml: interactions\.\S+.*: .*{complaint}"):
+        rules.check(spark, changed(streaming, when.replace("{secret}", str(secret))), FILE)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "true -- a comment",
+        "true /* ) */",
+        "r.surface = 'now() today'",
+        "r.surface = 'select 1 from x'",
+        "exists(r.genres, g -> g = 'drama') and size(array_intersect(r.genres, u.genres)) > 0",
+        "hour(r.end_ts) between 20 and 23 or extract(dow from r.end_ts) = 1",
+        "r.event_date < date'2026-01-01' and date_trunc('month', r.end_ts) = timestamp'2026-01-01 00:00:00'",
+        "lower(trim(r.surface)) like 'home%' and r.surface rlike '^h' and r.n_play::int % 2 = 1",
+        "coalesce(s.days_since_play, 0) > 1 and if(s.listed, true, r.kind <=> 'movie')",
+        "try_divide(r.duration_s, s.days_since_play) > 1 and greatest(r.n_play, r.n_trailer, 2) > 2",
+        "substring(r.item_id from 1 for 1) = 'a' and position('x' in r.item_id) > 0",
+    ],
+)
+def test_functions_of_the_row_are_accepted(spark: SparkSession, streaming: Domain, when: str) -> None:
+    rules.check(spark, with_rule(streaming, when), FILE)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """A week whose promotion is reviewed, and a backfill that fails, on one real Airflow with stand-ins for the jobs."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 import yaml
 
@@ -24,9 +26,10 @@ from intentrec.local.progress import Progress
 JOB = """#!/bin/bash
 echo "${@:2}" >> "$NOTES"
 if [ "$2" = jobs.review_card ]; then cat "$PAGE"; fi
-if [ "$2 $4" = "$FAIL" ]; then echo "[${2#jobs.}] FAILED: no such thing" >&2; exit 1; fi
+if [[ "$FAIL" = *"$2 $4"* ]]; then echo "[${2#jobs.}] FAILED: no such thing" >&2; exit 1; fi
 """
 FIRST, SECOND, END = date(2026, 8, 3), date(2026, 8, 10), date(2026, 8, 17)
+UNTRAINED = date(2026, 8, 24)  # first date of a week whose training fails
 THINKING = 5.0  # seconds
 WEEKLY, REVIEW = "intentrec_weekly_streaming", "intentrec_review_streaming"
 TEXT = "# A page\n\n| system | ndcg |\n| --- | --- |\n| `<b>|{{ 1 + 1 }}` | 0.1 |\n" + "\n".join(map(str, range(3000)))
@@ -41,6 +44,15 @@ def until(found: Callable[[], Any], patience: float = 240) -> Any:
     return answer
 
 
+def addresses(process: psutil.Process) -> list[tuple[str, int]]:
+    """Where a process listens for connections."""
+    try:
+        found = process.net_connections(kind="inet")
+    except psutil.Error:  # ended meanwhile
+        return []
+    return [(each.laddr.ip, each.laddr.port) for each in found if each.status == psutil.CONN_LISTEN]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_challenger_waits_for_a_person_and_a_backfill_stops_at_a_failure(
@@ -51,25 +63,39 @@ def test_a_challenger_waits_for_a_person_and_a_backfill_stops_at_a_failure(
     job.chmod(0o755)
     page.write_text(json.dumps({"version": "7", "page": TEXT}) + "\n")
     settings = {"INTENTREC_PYTHON": job, "INTENTREC_RETRIES": 0, "NOTES": notes, "PAGE": page}
-    for name, value in {**settings, "FAIL": f"jobs.build_interactions {FIRST}"}.items():
+    fail = f"jobs.build_interactions {FIRST}, jobs.train {UNTRAINED}"
+    for name, value in {**settings, "FAIL": fail}.items():
         monkeypatch.setenv(name, str(value))
     reviewed = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
     reviewed["gate"]["promotion"] = "reviewed"
-    config = tmp_path / "reviewed.yaml"
-    config.write_text(yaml.safe_dump(reviewed))
+    conf = tmp_path / "conf of this test"
+    shutil.copytree(ROOT / "conf", conf)
+    config = conf / "reviewed.yaml"
+    config.write_text(yaml.safe_dump({**reviewed, "domain": "reviewed"}))
+    monkeypatch.setenv("INTENTREC_CONF", str(conf))
     home = replace(new_home(tmp_path / "home"), airflow_port=services.free_port())
 
     # `dags test` neither waits for a person nor fails: where one is to be asked, it leaves a run for the scheduler.
     # A week that is run again asks again, in the same run of the review.
     again = (END, {"config": str(config)})
-    dags_test.run(home, WEEKLY, [(date(2026, 8, 24), {}), again, again], Progress())
-    assert "jobs.review" not in notes.read_text()
+    # Training that fails does not keep the champion from publishing, and the run fails all the same.
+    runs = [(UNTRAINED, {}), again, again, (UNTRAINED + timedelta(days=7), {})]
+    with pytest.raises(PipelineError, match=r"(?s)run of intentrec_weekly_streaming failed.*\[train\] FAILED"):
+        dags_test.run(home, WEEKLY, runs, Progress())
+    noted = [line.split()[:3] for line in notes.read_text().splitlines()]
+    assert not [job for job, *_ in noted if job.startswith("jobs.review")]
+    last = ("ingest", "build_interactions", "build_sequences", "train", "publish", "report")
+    assert noted[-len(last) :] == [[f"jobs.{job}", "--start", str(UNTRAINED)] for job in last]
     notes.unlink()
 
     marker = services.up_marker(home)
     try:
         services.start_airflow(home, marker, SCHEDULER__USE_JOB_SCHEDULE="False")
         services.wait_for_airflow(home, marker)
+        listening = {address for each in processes.marked(marker) for address in addresses(each)}
+        assert listening == {("127.0.0.1", home.airflow_port)}
+        open_to_others = [path for path in home.logs.parent.rglob("*") if path.lstat().st_mode & 0o077]
+        assert [path for path in open_to_others if (home.airflow / "logs") in path.parents] == []
         airflow = Airflow(home)
         (run,) = airflow.call("GET", f"/dags/{REVIEW}/dagRuns")["dag_runs"]
         assert run["conf"] == {"start": "2026-08-10", "end": "2026-08-17", "config": str(config)}

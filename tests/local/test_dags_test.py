@@ -17,3 +17,7 @@ def test_a_file_that_no_dag_reads_is_refused(tmp_path: Path, monkeypatch: pytest
         dag_of(tmp_path / "streaming.yaml")
     monkeypatch.chdir(ROOT)
     assert dag_of(Path("conf/streaming.yaml")) == "intentrec_weekly_streaming"
+    monkeypatch.setenv("INTENTREC_CONF", str(tmp_path))
+    assert dag_of(tmp_path / "streaming.yaml") == "intentrec_weekly_streaming"
+    with pytest.raises(PipelineError, match=f"only for files of {tmp_path}: put it there"):
+        dag_of(Path("conf/streaming.yaml"))

@@ -1,6 +1,7 @@
 """After a service was stopped, none of its processes is left, whatever their process group."""
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -53,6 +54,14 @@ def test_a_service_has_its_marker_as_soon_as_start_returns(tmp_path: Path) -> No
         service.kill()
         service.wait()
         assert seen == marker
+
+
+def test_what_a_service_writes_is_for_this_account_only(tmp_path: Path) -> None:
+    code = "from pathlib import Path; Path('folder').mkdir(); Path('folder/file').touch()"
+    command = [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {code}"]
+    assert processes.start(command, dict(os.environ), f"test:{tmp_path}", tmp_path / "log").wait() == 0
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("folder", "folder/file")]
+    assert modes == [0o700, 0o600]
 
 
 def test_stop_ends_no_other_process(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The commands `intentrec review` and `intentrec rollback`, on tables and a registry of this test."""
 
 import getpass
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,12 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import yaml
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec import cli
-from intentrec.config import ROOT
 from intentrec.contracts import RELEASES
+from intentrec.storage.delta import releases
 from intentrec.storage.runs import ledger
 from tests.registry.judged import Registering, files_of
 from tests.registry.test_rollback import NOBODY, T1, T2, release
@@ -83,12 +82,12 @@ def two_releases(make: Registering) -> str:
 
 
 def test_a_release_is_rolled_back_from_the_command_line(make: Registering, typed: Callable) -> None:
-    path = two_releases(make)
+    two_releases(make)
     refused = typed("rollback")
     assert (refused.returncode, "needs a reason" in refused.stderr) == (1, True)
     done = typed("rollback", "--reason", "wrong genres")
     assert done.returncode == 0, done.stderr
-    active = {row["release_id"]: row["active"] for row in DeltaTable(path).to_pyarrow_table().to_pylist()}
+    active = {row["release_id"]: row["active"] for row in releases(make.judged.profile, make.domain)}
     assert active == {"a": True, "b": False}
     nothing = typed("rollback", "--reason", "again")
     assert (nothing.returncode, "no release before a" in nothing.stderr) == (1, True)
@@ -119,22 +118,3 @@ def test_status_shows_a_rollback_until_mlflow_follows(
     assert todo not in typed("status").stdout
     assert make.registry.champion().number == "1"
     assert typed("review", "settle").stdout == "nothing was set by hand\n"
-
-
-@pytest.mark.parametrize("reason", ["""it's "bad"; $(touch pwned) `ls`""", ""])
-def test_make_passes_the_reason_unchanged(reason: str, tmp_path: Path) -> None:
-    """With a stand-in for `intentrec` that shows its arguments; the environment counts as ready."""
-    shutil.copy(ROOT / "Makefile", tmp_path / "Makefile")
-    bin_folder = tmp_path / ".venv" / "bin"
-    bin_folder.mkdir(parents=True)
-    for needed in ("requirements.lock", "pyproject.toml", "intentrec/storage/spark.py"):
-        (tmp_path / needed).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / needed).touch()
-    (tmp_path / ".venv" / ".ready").touch()
-    command = bin_folder / "intentrec"
-    command.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
-    command.chmod(0o755)
-    given = ["make", "--no-print-directory", "rollback", "DOMAIN=kuairand", f"REASON={reason}"]
-    done = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["rollback", "--config", "conf/kuairand.yaml", "--reason", reason]
-    assert not (tmp_path / "pwned").exists()

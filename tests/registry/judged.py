@@ -60,7 +60,7 @@ class Registering:
 
 def files_of(profile: Profile, domain: Domain, folder: Path) -> tuple[Path, dict[str, str]]:
     """A domain file, and the environment in which a process finds it and the profile's places."""
-    config, chosen = folder / "domain.yaml", folder / "profile.yaml"
+    config, chosen = folder / f"{domain.domain}.yaml", folder / "profile.yaml"
     config.write_text(yaml.safe_dump(domain.model_dump(mode="json")))
     chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json", exclude={"spark"})))
     return config, {**os.environ, "INTENTREC_PROFILE": str(chosen), "INTENTREC_HOME": str(folder)}

@@ -7,15 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copytree
 
+import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable
 
+from intentrec.contracts import SEQUENCES
 from intentrec.errors import Skip
 from intentrec.registry.judge import judge_challenger
 from intentrec.registry.tracking import read_text
 from intentrec.registry.verdicts import record
 from intentrec.registry.versions import Registry, Version
 from intentrec.reports.review_page import examples, pseudonym, request_review
+from intentrec.storage.delta import Snapshot
 from intentrec.training.inputs import Inputs
 from tests.local.in_process import run_job
 from tests.registry import world
@@ -111,8 +113,8 @@ def test_no_user_can_be_found_on_the_page(reviewed: Reviewed) -> None:
 
 
 def _snapshot(reviewed: Reviewed) -> list[dict]:
-    table = DeltaTable(reviewed.home.run("look").warehouse + "/sequences")
-    return table.to_pyarrow_table(filters=[("as_of", "=", world.LATER)]).to_pylist()
+    held = Snapshot(reviewed.home.run("look").warehouse, SEQUENCES)
+    return held.rows(where=pc.field("as_of") == world.LATER).to_pylist()
 
 
 def test_the_page_is_kept_beside_the_report_and_in_mlflow(reviewed: Reviewed) -> None:

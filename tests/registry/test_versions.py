@@ -29,6 +29,7 @@ from intentrec.registry.judge import apply, judge_challenger
 from intentrec.registry.tracking import client_of, experiment
 from intentrec.registry.verdicts import record
 from intentrec.registry.versions import Registry, Version
+from intentrec.storage.delta import Snapshot
 from tests.registry import world
 from tests.registry.judged import Judged, Registering, train
 
@@ -234,10 +235,9 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
 def test_training_does_not_depend_on_the_judged_week(judged: Judged, make: Registering, tmp_path: Path) -> None:
     """With other interactions, and other facts of the titles, from the cut-off on, the same model comes out."""
     cutoff = world.END - timedelta(days=7)
-    home = Path(judged.run("train").warehouse)
     run = replace(make.run("train", world.END), profile=judged.profile.model_copy(update=elsewhere(tmp_path)))
     other = world.world.learnable_weeks(99, 60, world.WEEKS, world.TITLES)
-    known = DeltaTable(str(home / "sequences")).to_pyarrow_table()
+    known = Snapshot(judged.run("train").warehouse, SEQUENCES).rows()
     past, future = known.filter(pc.field("as_of") <= cutoff), other.filter(pc.field("as_of") > cutoff)
     catalog = world.world.catalog(world.TITLES)
     turned = pa.Table.from_pylist(

@@ -4,7 +4,24 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=alert(1)>\"'&{{ 7*7 }}"
+# Texts that would be a heading, a link or an image of a Markdown page.
+MARKUP = (
+    "\n# Approved",
+    "a\n\n## Approve this\n\n![i](http://evil.example/p.png)",
+    "[click](http://evil.example)",
+    "![pixel](http://evil.example/p.png)",
+    "<img src=http://evil.example/p.png>",
+    "<h1>Approved</h1>",
+    "http://evil.example",
+    "` # x ` [a](b) `",
+    "``` \n# x\n```",
+    "x | y\n--- | ---\n1 | 2",
+    "\u2028# x\u2029![i](http://evil.example/p.png)",
+    HOSTILE,
+)
 NETWORK = re.compile(r"https?:|//[a-z]|@import|url\(", re.IGNORECASE)
 EMBEDDED = re.compile(r"data:image/(?:svg\+xml|png);base64,[A-Za-z0-9+/]+=*")
 
@@ -43,6 +60,12 @@ def harmless(text: str) -> Page:
     policy = next(attributes for _, attributes in page.tags if attributes.get("http-equiv"))["content"]
     assert str(policy).startswith("default-src 'none'")
     return page
+
+
+def elements(page: str) -> list[str]:
+    """The elements of a Markdown page in their order, as readers of Markdown make them; code spans are left out."""
+    reader = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(["table", "linkify"])
+    return [tag for tag, _ in Page(reader.render(page)).tags if tag != "code"]
 
 
 def resolves(page: Path, link: str) -> bool:

@@ -1,11 +1,13 @@
 """Tables and code spans that hold whatever their texts hold."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from intentrec.reports.markdown import code, table
+from intentrec.reports.markdown import Markdown, code, quoted, table
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,32 @@ def test_any_texts_make_a_table_of_their_size(rows: list[list[str]]) -> None:
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
     assert html.count("<tr>") == 1 + len(rows)
     assert html.count("<td>") == html.count("<td><code>") == 2 * len(rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "lift over the champion in ndcg_at_10 is +1.0%, 95% interval [-0.1%, +2.0%] over 1,234 users",
+        "version 3, 900 rows of 2 weekly snapshots as of 2026-08-10 to 2026-08-17 (best 4)",
+        "∞ ± 0.5 of 'words' \"in\" Ελληνικά; a/b, c: d?",
+    ],
+)
+def test_a_harmless_text_is_shown_as_it_is(text: str) -> None:
+    assert quoted(text) == text
+    assert quoted(Markdown("**bold**")) == "**bold**"
+    assert quoted(7) == 7
+
+
+@settings(max_examples=200)
+@given(st.text() | st.text(alphabet="#*_[]()!<>`-+=~|\\/:.@&\n\r ahtpw1", max_size=20))
+def test_any_quoted_text_is_text_wherever_a_template_shows_it(text: str) -> None:
+    """At the start of a list entry, in a heading, in a paragraph and between stars."""
+    page = "# a {value}\n\n- {value}\n- b {value} c\n\n{value} d **{value}**\n"
+    reader = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(["table", "linkify", "strikethrough"])
+    shown, harmless = (reader.render(page.replace("{value}", str(value))) for value in (quoted(text), "x"))
+    tags = re.compile(r"<(?!/?(?:code|strong)>)/?[a-z]\w*")
+    assert tags.findall(shown) == tags.findall(harmless) or not str(quoted(text)).strip()
 
 
 def test_mistakes_of_the_caller_are_named() -> None:

@@ -11,6 +11,7 @@ from intentrec.evaluation.significance import Lift, mean_intervals
 from intentrec.registry.changes import Change, changes, flat
 from intentrec.registry.versions import Version
 from intentrec.reports.review_page import Example, pseudonym, review_page
+from tests.reports.pages import MARKUP, elements
 
 GATE = Gate(promotion="reviewed", guardrails={"coverage_at_10": 0.5, "recall_at_10_new": 0.1})
 VERSION = Version("intentrec-x", "7", "run", "f", date(2026, 9, 7), None, None, None, "awaiting")
@@ -103,6 +104,21 @@ def test_changes_and_users_are_listed() -> None:
     assert "| `model.dim` | `16` | `32` |" in text
     last, best = r"`Old \| film`, `t2`", "`New 'film'`, `t9`"
     assert f"| 0a1b2c3d | {last} | `kind` `show` 62% | `kind` | {best} |" in text
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_no_text_from_outside_becomes_a_heading_a_link_or_an_image(text: str) -> None:
+    """Labels, titles, settings, data and reasons."""
+
+    def shown(word: str) -> list[str]:
+        found = record()
+        found["reasons"] = [word]
+        found["intents"]["challenger"] = {"intent_kind_accuracy": 0.8, f"intent_kind_accuracy_of_{word}": 0.5}
+        user = Example("0a1b2c3d", [word], {"kind": (word, 0.625)}, "kind", [word])
+        change = [Change(word, word, word)]
+        return elements(review_page(VERSION, GATE, found, change, change, [user], simulated=False))
+
+    assert shown(text) == shown("plain")
 
 
 def test_what_differs() -> None:

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from intentrec.config import Domain
 from intentrec.evaluation.metrics import Result
 from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
 from intentrec.reports import plots
 from intentrec.reports.training_report import GAP, model_card
+from tests.reports.pages import MARKUP, elements
 
 NAME = "intent_action_type_accuracy"
 
@@ -20,18 +22,18 @@ def measured(metrics: dict[str, float]) -> Result:
     return Result(metrics, pa.array([], pa.string()))
 
 
-def card(domain: Domain, simulated: bool = True) -> str:
+def card(domain: Domain, simulated: bool = True, label: str = "a|<b>", fact: str = "version 3") -> str:
     baselines = (*ITEM_NAIVE_BASELINES, *INTENT_NAIVE_BASELINES)
     results = {name: measured({"ndcg_at_10": 0.1, NAME: 0.25}) for name in baselines}
     ours = {"ndcg_at_10": 0.5, "users": 1234, "users_cold": 7, "reachable": 0.875, "next_events": 4321, NAME: 0.5}
-    classes = {f"{NAME}_of_resume": 0.25, f"{NAME}_of_a|<b>": 0.75}
+    classes = {f"{NAME}_of_resume": 0.25, f"{NAME}_of_{label}": 0.75}
     results["challenger"] = measured({**ours, **classes, "mrr": float("nan")})
     trained = SimpleNamespace(
         domain=domain,
         results=results,
         inputs=SimpleNamespace(trained_for=date(2026, 9, 7), cutoff=date(2026, 8, 31)),
         simulated=simulated,
-        facts={"sequences": "version 3", "code": "abc"},
+        facts={"sequences": fact, "code": "abc"},
     )
     return model_card(trained)  # type: ignore[arg-type]
 
@@ -54,6 +56,11 @@ def test_the_card_holds_figures_beside_naive_baselines(streaming: Domain) -> Non
     assert "- action_type, share found per class: `a|<b>` 0.75, `resume` 0.25" in lines
     assert "\n\n\n" not in text
     assert "Simulated" not in card(streaming, simulated=False)
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_a_label_cannot_become_a_heading_a_link_or_an_image_of_the_card(streaming: Domain, text: str) -> None:
+    assert elements(card(streaming, label=text, fact=text)) == elements(card(streaming, label="drama", fact="plain"))
 
 
 def test_labels_with_dollar_signs_are_no_formulas(streaming: Domain, tmp_path: Path) -> None:

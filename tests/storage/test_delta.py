@@ -1,6 +1,7 @@
 """Delta tables without Spark: snapshots, dates, files, commits and writes, on small tables that delta-rs wrote."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import date
@@ -11,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from deltalake import CommitProperties, write_deltalake
+from pyarrow.fs import PyFileSystem
 
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import FEATURE_PROFILES, RELEASES, SEQUENCES
 from intentrec.errors import PipelineError
-from intentrec.storage import delta
+from intentrec.storage import delta, delta_folder
 from intentrec.storage.delta import Commit, Snapshot, WriteConflict
 
 FIRST, SECOND, THIRD = date(2026, 8, 10), date(2026, 8, 17), date(2026, 8, 24)
@@ -132,10 +134,35 @@ def test_a_conflicting_write_is_an_error_that_says_so(tmp_path: Path, monkeypatc
         delta.replace_where(str(tmp_path), RELEASES, pa.table({}), "true")
 
 
+def test_rows_of_an_object_store_are_read_too(tmp_path: Path) -> None:
+    """A folder in place of the store: delta-rs reads both in the same way."""
+    profiles(tmp_path, FIRST, SECOND)
+    local = Snapshot(str(tmp_path), FEATURE_PROFILES)
+    files = PyFileSystem(delta_folder._InMemory(str(tmp_path / FEATURE_PROFILES.name)))
+    found = local._delta.to_pyarrow_dataset(filesystem=files)
+    assert found.to_table().sort_by("week")["week"].to_pylist() == [FIRST, SECOND]
+    assert found.count_rows(filter=pc.field("week") > FIRST) == 1
+    assert isinstance(delta_folder.filesystem("s3://bucket/table").handler, delta_folder._InMemory)
+
+
+def test_every_read_goes_through_the_one_reader() -> None:
+    """A read by delta-rs alone aborts some processes at their end, see `delta_folder.filesystem`."""
+    bare = re.compile(r"\.(?:to_pyarrow_table|to_pyarrow_dataset)\((?!filesystem=)|DeltaTable\([^\n]*\.to_pandas\(")
+    folders = ("intentrec", "jobs", "lab", "simulator", "dags", "tests", "docs")
+    paths = [path for name in folders for end in ("py", "md") for path in (ROOT / name).rglob(f"*.{end}")]
+    texts = {path: path.read_text("utf-8") for path in [ROOT / "README.md", *paths]}
+    readers = {path for path, text in texts.items() if "import" in text and "DeltaTable" in text}
+    assert readers
+    assert [str(path) for path in readers if bare.search(texts[path])] == []
+
+
 READER = """
 import sys
 from intentrec.contracts import FEATURE_PROFILES
+from intentrec.storage import delta, delta_folder
 from intentrec.storage.delta import Snapshot
+if "in memory" in sys.argv:
+    delta._filesystem = lambda path: delta.PyFileSystem(delta._InMemory(path))
 held = Snapshot(sys.argv[1], FEATURE_PROFILES)
 scanned = held.dataset().scanner().to_reader()
 next(scanned)
@@ -143,9 +170,10 @@ print(held.rows().num_rows)
 """
 
 
-def test_a_process_that_has_read_a_table_exits_cleanly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["local", "in memory"])
+def test_a_process_that_has_read_a_table_exits_cleanly(how: str, tmp_path: Path) -> None:
     """If files were opened through Python, an Arrow thread aborted some of these processes at exit."""
     profiles(tmp_path, *[date.fromordinal(FIRST.toordinal() + 7 * week) for week in range(40)])
-    command = [sys.executable, "-c", READER, str(tmp_path)]
+    command = [sys.executable, "-c", READER, str(tmp_path), how]
     done = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False) for _ in range(2)]
     assert [(each.returncode, each.stdout) for each in done] == [(0, "40\n")] * 2, done[0].stderr
