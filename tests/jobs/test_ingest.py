@@ -17,7 +17,7 @@ from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Fingerprint, Warehouse
 from jobs import build_interactions, build_sequences
 from jobs.ingest import body
-from tests.conftest import any_delivery, profile_under
+from tests.conftest import any_delivery, profile_under, without_audits
 from tests.sources.landing import Line, deliver, event, events_of, item, snapshot_of
 
 pytestmark = pytest.mark.slow
@@ -109,6 +109,12 @@ def ingest(home: Path, domain: Domain, start: date, end: date, include_late: boo
     run = Run("ingest", start, end, domain, profile_under(home))
     body(run, CONFIG, include_late, reason)
     return run
+
+
+def unaudited(home: Path, domain: Domain, start: date, end: date) -> Run:
+    """The same without audits, where they decide nothing."""
+    with without_audits():
+        return ingest(home, domain, start, end)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +219,7 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     assert [row["reasons"] for row in refused] == [["missing_user_id"]], "the quarantine shows why"
     for path, content in good.items():
         path.write_bytes(content)
-    again = ingest(tmp_path, streaming, W0, W2)
+    again = unaudited(tmp_path, streaming, W0, W2)
     assert warehouse.checksums() == before
     unchanged = ("catalog", "engagement_events")
     assert [again.outputs[name] for name in unchanged] == [versions[name] for name in unchanged], "no commit was made"
@@ -245,9 +251,9 @@ def test_a_week_without_events_is_refused_unless_the_service_was_closed(
     deliver(events_of(raw, date(2026, 8, 4)), [event()])
     deliver(events_of(raw, date(2026, 8, 12)), [])
     with pytest.raises(PipelineError, match=f"no accepted event in the weeks of {W1}: .*quality.closed_weeks"):
-        ingest(tmp_path, streaming, W0, W2)
+        unaudited(tmp_path, streaming, W0, W2)
     assert not (tmp_path / "warehouse" / "streaming" / "catalog").exists(), "nothing was written"
-    ingest(tmp_path, streaming, W0, W1)
+    unaudited(tmp_path, streaming, W0, W1)
     with pytest.raises(AuditFailed, match="engagement_events"):
         ingest(tmp_path, streaming, W1, W2)
     closed = streaming.model_copy(update={"quality": streaming.quality.model_copy(update={"closed_weeks": [W1]})})

@@ -265,7 +265,7 @@ def write_both(profile: Profile, value: int) -> Warehouse:
     return warehouse
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_killed_anywhere_and_run_again(spark: SparkSession, streaming: Domain, tmp_path: Path) -> None:
     """SIGKILL at random moments: each table is all old or all new, and the rerun gives the same tables as without."""
     calm, shaken = profile_under(tmp_path / "calm"), profile_under(tmp_path / "shaken")
