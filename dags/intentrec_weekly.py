@@ -33,6 +33,9 @@ PARAMS = {
     "start": Param(None, type=["null", "string"], format="date", description="first service date, not the interval's"),
     "end": Param(None, type=["null", "string"], format="date", description="service date after the last"),
     "include_late": Param(False, type="boolean", description="accept rows that arrived after the lateness allowed"),
+    "accept_partial": Param(
+        None, type=["null", "string"], description="why a delivery that is not whole is ingested; empty: it is refused"
+    ),
     **{
         name: Param(None, type=["null", "boolean"], description=f"{what}; empty means yes, and in a backfill no")
         for name, what in {
@@ -124,6 +127,7 @@ def job(
     pool: str = "default_pool",
     trigger_rule: str = "all_success",
     operator: type[BashOperator] = BashOperator,
+    env: Mapping[str, str] | None = None,
 ) -> BashOperator:
     """A task that executes jobs/<name>.py over the range of the DAG run, in the project folder.
 
@@ -135,6 +139,7 @@ def job(
         pool: Airflow's pool.
         trigger_rule: Airflow's trigger rule.
         operator: class of the task.
+        env: further environment of its command. Text that a person types belongs here: it is never part of a command.
     """
     launch = f"{SUBMIT} jobs/{name}.py" if spark and SUBMIT else f"{shlex.quote(PYTHON)} -m jobs.{name}"
     command = f"{launch} --start {START} --end {END} --config {{{{ params.config }}}} {options}".rstrip()
@@ -145,6 +150,8 @@ def job(
         task_id=name,
         bash_command=command,
         cwd=str(ROOT),
+        env=dict(env or {}),
+        append_env=True,
         skip_on_exit_code=SKIPPED,
         pool=pool,
         trigger_rule=trigger_rule,
@@ -180,7 +187,12 @@ def weekly(path: Path) -> DAG:
             execution_timeout=None,
             doc_md="Waits, without a worker slot, until late rows have arrived: week's end plus `calendar.lateness`.",
         )
-        ingest = job("ingest", "{% if params.include_late %}--include-late{% endif %}", pool="warehouse")
+        ingest = job(
+            "ingest",
+            "{% if params.include_late %}--include-late{% endif %}",
+            pool="warehouse",
+            env={"INTENTREC_ACCEPT_PARTIAL": "{{ params.accept_partial or '' }}"},
+        )
         interactions = job("build_interactions", pool="warehouse")
         sequences = job("build_sequences", pool="warehouse")
         train = job("train", only_if="train", spark=False, pool="gpu")

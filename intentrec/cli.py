@@ -29,6 +29,10 @@ Train = Annotated[bool, typer.Option("--train", help="also train a challenger in
 Publish = Annotated[bool, typer.Option("--publish", help="also score each week's snapshot with the champion")]
 Activate = Annotated[bool, typer.Option("--activate", help="with --publish: make the published release the active one")]
 IncludeLate = Annotated[bool, typer.Option("--include-late", help="also accept rows that arrived after the lateness")]
+AcceptPartial = Annotated[
+    str | None,
+    typer.Option("--accept-partial", help="why weeks whose delivery is not whole are ingested; kept in the ledger"),
+]
 Cascade = Annotated[
     bool,
     typer.Option("--cascade", help="also rebuild the later weeks, so that no table before publication is stale"),
@@ -69,12 +73,13 @@ def plan(
     activate: Activate = False,
     include_late: IncludeLate = False,
     cascade: Cascade = False,
+    accept_partial: AcceptPartial = None,
 ) -> None:
     """Show what a backfill with these options would replace and make stale, and how long it takes. Starts no Spark."""
     from intentrec.local import backfill as backfills
     from intentrec.local import terminal
 
-    request = backfills.Request(start, end, train, publish, activate, include_late, cascade)
+    request = backfills.Request(start, end, train, publish, activate, include_late, cascade, accept_partial)
     found = backfills.plan(request, load_profile(), load_domain(config))
     terminal.plan(found.plan, found.partitions, found.cost, publish, activate)
 
@@ -89,6 +94,7 @@ def backfill(
     activate: Activate = False,
     include_late: IncludeLate = False,
     cascade: Cascade = False,
+    accept_partial: AcceptPartial = None,
 ) -> None:
     """Rebuild whole weeks through Airflow's backfill, oldest first, and wait for the end."""
     from intentrec.local import backfill as backfills
@@ -96,7 +102,7 @@ def backfill(
     from intentrec.local.progress import Progress
 
     dag = dags_test.dag_of(config)
-    request = backfills.Request(start, end, train, publish, activate, include_late, cascade)
+    request = backfills.Request(start, end, train, publish, activate, include_late, cascade, accept_partial)
     found = backfills.plan(request, load_profile(), load_domain(config))
     terminal.plan(found.plan, found.partitions, found.cost, publish, activate)
     progress = Progress()
@@ -109,15 +115,19 @@ def backfill(
 def status(config: Config = STREAMING) -> None:
     """Show rows by week and table, what is stale, and the active release. Starts no Spark."""
     from intentrec.local import terminal
-    from intentrec.monitoring import staleness
+    from intentrec.monitoring import redelivery, staleness
     from intentrec.storage import delta
     from intentrec.storage.runs import ledger
 
     profile, domain = load_profile(), load_domain(config)
     rows = ledger(profile, domain)
     stale = staleness.stale_weeks(rows, delta.commits(profile, domain), domain)
+    found = redelivery.redelivered(profile, domain, rows)
+    stale |= staleness.corrected_weeks(rows, domain) | found.weeks
     refused = staleness.refused_weeks(rows, domain)
     terminal.status(domain, delta.rows_by_partition(profile, domain), stale, refused, delta.releases(profile, domain))
+    for line in found.unchecked:
+        print(line)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import os
 import re
 from datetime import date, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -49,10 +49,15 @@ MULTI_LABEL = ("genres",)
 NUMERIC = ("duration_s", "release_age_days")
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
-SIMULATED_MANIFEST = "_simulated.json"  # file of a landing zone that the simulator wrote
+SIMULATED_MANIFEST = "_simulated.json"  # describes the world in a landing zone that the simulator wrote
 VARIANTS = ("v0", "v1", "v2", "v3")  # of the paper; see intentrec.model.spec
 # Validation context of studies: `model.variant` may name a comparison model, and its builder checks the name.
 COMPARISON = "comparison"
+
+
+def marker_name(file: str) -> str:
+    """Name of the file beside a simulated file that says so: it holds the SHA-256 of its bytes, in hex."""
+    return f"_{file}.simulated"
 
 
 class ConfigError(PipelineError):
@@ -406,8 +411,40 @@ class Publishing(Strict):
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)  # as `date.weekday` counts them
+
+
+class Delivery(Strict):
+    """What a whole delivery is: a week beyond a bound is not ingested, unless a person accepts it as partial."""
+
+    open_days: list[Weekday] = Field(
+        list(WEEKDAYS), description="days of the week that have at least one accepted event"
+    )
+    closed_days: list[date] = Field([], description="service dates that may lack events, such as holidays")
+    min_accepted: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="least share of accepted rows among accepted and quarantined ones, of a week's "
+        "events and of a catalogue snapshot",
+    )
+    weeks: PositiveInt = Field(8, description="weeks before a week whose median is the measure of the bounds below")
+    min_events: float = Field(0.5, ge=0, description="least accepted events of a week, as a multiple of the median")
+    max_events: PositiveFloat = Field(3.0, description="most accepted events of a week, as a multiple of the median")
+    min_items: float = Field(0.8, ge=0, description="least items of a catalogue snapshot, as a multiple of the median")
+    max_items: PositiveFloat = Field(3.0, description="most items of a catalogue snapshot, as a multiple of the median")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Delivery":
+        for least, most in (("min_events", "max_events"), ("min_items", "max_items")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(f"{least} is greater than {most}: no delivery could be whole")
+        return self
+
+
 class Quality(Strict):
-    """When drift is a warning, and which weeks may lack events."""
+    """What a whole delivery is, when drift is a warning, and which weeks may lack events."""
 
     drift_bound: PositiveFloat = Field(
         0.25, description="a model input drifts where its population stability index exceeds this"
@@ -418,6 +455,7 @@ class Quality(Strict):
     closed_weeks: list[date] = Field(
         [], description="Mondays of the weeks in which the service was closed and has no events"
     )
+    delivery: Delivery = Field(Delivery(), description="what a whole delivery is, see below")
 
 
 class Domain(Strict):

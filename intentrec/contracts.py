@@ -384,6 +384,14 @@ RUN_LEDGER = Table(
             "Airflow's attempt of the task, as its log is named; null outside Airflow",
             nullable=True,
         ),
+        Column(
+            "delivery",
+            text_map(TEXT),
+            "what an ingestion read: folder, named_by (such as INTENTREC_DATA), files (their number), bytes, sha256 "
+            "(of names, sizes and hashes; delivery-*.json in the report folder lists them), simulated_files; null for "
+            "other jobs",
+            nullable=True,
+        ),
     ),
 )
 

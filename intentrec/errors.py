@@ -28,6 +28,10 @@ class AuditFailed(PipelineError):
     """A critical expectation failed; nothing was committed."""
 
 
+class PartialDelivery(PipelineError):
+    """A delivery is not whole; nothing was committed."""
+
+
 class Skip(Exception):
     """A job has nothing to do; the message says why. It exits with status 99, which Airflow shows as skipped."""
 

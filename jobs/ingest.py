@@ -1,113 +1,88 @@
 """Read the raw rows of whole weeks [start, end) into catalog, engagement_events and quarantine.
 
 An event is late if it arrived after the end of its week plus the domain's lateness. --include-late also accepts late
-events.
+events. A delivery that is not whole (quality.delivery of the domain file) changes nothing, unless --accept-partial
+gives a reason.
 """
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pyspark.sql import DataFrame
 
 from intentrec.calendar import weeks
-from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
+from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
-from intentrec.events.catalog import Items, check_catalog, required_snapshots
+from intentrec.events import versions
+from intentrec.events.catalog import check_catalog, replace_catalog, required_snapshots, stored_snapshots
 from intentrec.events.check import checked_events
-from intentrec.events.outcomes import Judged, arrival_dates, outcomes, past_deadline, require_every_week
+from intentrec.events.counts import count_corrected, count_left_out, require_whole
+from intentrec.events.outcomes import arrival_dates, judge
 from intentrec.events.reasons import count_reasons
 from intentrec.interactions import rules
-from intentrec.sources import load
+from intentrec.sources import delivery, load
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 
 IncludeLate = Annotated[bool, typer.Option("--include-late", help="also accept rows that arrived after the lateness")]
+AcceptPartial = Annotated[
+    str,
+    typer.Option(
+        envvar="INTENTREC_ACCEPT_PARTIAL",
+        help="why a delivery that is not whole is ingested; kept in ledger and report",
+        show_default=False,
+    ),
+]
 
 
 def ingest(
-    start: Start, end: End, config: Config, profile: ProfileFile = None, include_late: IncludeLate = False
+    start: Start,
+    end: End,
+    config: Config,
+    profile: ProfileFile = None,
+    include_late: IncludeLate = False,
+    accept_partial: AcceptPartial = "",
 ) -> None:
     """Ingest whole weeks."""
     with job("ingest", start, end, config, profile) as run:
-        body(run, config, include_late)
+        body(run, config, include_late, accept_partial)
 
 
-def body(run: Run, config: Path, include_late: bool = False) -> None:
-    """Read everything, then write catalogue, quarantine and accepted events.
+def body(run: Run, config: Path, include_late: bool = False, accept_partial: str = "") -> None:
+    """Read and judge everything, then write catalogue, quarantine and accepted events.
 
-    Everything is read before anything is written, so that an unreadable delivery changes nothing. If an audit fails,
-    the tables before it are already written; a rerun replaces all three. The quarantine is written before the events,
-    so that it shows why their audit failed.
+    Nothing is written before everything was read and the delivery is whole, so an unreadable or partial delivery
+    changes nothing. If an audit fails, the tables before it are already written; a rerun replaces all three. The
+    quarantine is written before the events, so that it shows why their audit failed.
     """
     domain = run.domain
     weeks(run.start, run.end, domain.calendar)  # refuses a wrong interval before Spark starts
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, domain, config)
     reader = load(domain.source.reader)
-    items = check_catalog(reader.read_catalog(warehouse.spark, run))
+    raw_items = reader.read_catalog(warehouse.spark, run)
+    items = check_catalog(raw_items)
     run.counts |= {f"catalog.{name}": rows for name, rows in items.count.items()}
     run.say(f"{items.count['read']:,} catalogue rows read")
-    known = stored_snapshots(warehouse, None, run.start).unionByName(items.accepted)
-    snapshots = required_snapshots(known, run.start, run.end)
+    catalog = stored_snapshots(warehouse, run.start).unionByName(items.accepted)
+    snapshots = required_snapshots(catalog, run.start, run.end)
     arrived = arrival_dates(run.start, run.end, domain, include_late)
+    raw_events = reader.read_events(warehouse.spark, run, *arrived)
+    delivery.record(warehouse.spark, run, (raw_items, raw_events))
     # Materialised, because the outcomes use the rows several times.
-    checked = checked_events(reader.read_events(warehouse.spark, run, *arrived), domain).localCheckpoint()
+    checked = checked_events(raw_events, domain).localCheckpoint()
     run.counts["events.read"] = checked.count()
     run.say(f"{run.counts['events.read']:,} raw events read")
-    replace_catalog(warehouse, items)
-    catalog = warehouse.read(CATALOG, end=run.end)
-    judged = Judged(outcomes(checked, catalog, snapshots, run.start, run.end, domain, include_late).localCheckpoint())
+    others = versions.elsewhere(warehouse, checked)
+    judged = judge(checked, catalog, snapshots, run.start, run.end, domain, include_late, others)
     refused = judged.refused.unionByName(items.refused)
-    count(run, judged, refused)
-    warehouse.replace(QUARANTINE, refused, run.start, run.end)
-    require_every_week(judged.accepted, run.start, run.end, domain)
-    count_left_out(warehouse, include_late)
-    warehouse.replace(ENGAGEMENT_EVENTS, judged.accepted, run.start, run.end)
-
-
-def stored_snapshots(warehouse: Warehouse, start: date | None, end: date) -> DataFrame:
-    """Snapshots of [start, end) that the catalogue holds now; none if there is no catalogue yet."""
-    if not warehouse.exists(CATALOG):
-        return warehouse.spark.createDataFrame([], CATALOG.schema)
-    return warehouse.current(CATALOG, start, end)
-
-
-def replace_catalog(warehouse: Warehouse, items: Items) -> None:
-    """Write the interval's snapshots. Delete those that are no longer delivered."""
-    run = warehouse.run
-    if items.count["read"] or not stored_snapshots(warehouse, run.start, run.end).isEmpty():
-        warehouse.replace(CATALOG, items.accepted, run.start, run.end)
-    else:  # not a warning: some services deliver their catalogue only once
-        run.say("no catalogue snapshot of these dates: the last one still holds")
-
-
-def count(run: Run, judged: Judged, refused: DataFrame) -> None:
-    """Put events by outcome, and refused rows by reason, into the run's counts.
-
-    Raises:
-        AssertionError: the outcomes do not add up to the events read.
-    """
-    by_outcome = judged.count()
-    assert sum(by_outcome.values()) == run.counts["events.read"], (by_outcome, run.counts["events.read"])
-    run.counts |= {f"events.{outcome}": rows for outcome, rows in by_outcome.items()}
     run.counts |= {f"quarantine.reason.{reason}": rows for reason, rows in count_reasons(refused).items()}
-
-
-def count_left_out(warehouse: Warehouse, include_late: bool) -> None:
-    """Count the late events that an earlier run accepted and that this run leaves out again."""
-    run = warehouse.run
-    run.counts["late.included"] = int(include_late)
-    if include_late or not warehouse.exists(ENGAGEMENT_EVENTS):
-        return
-    before = warehouse.current(ENGAGEMENT_EVENTS, run.start, run.end)
-    left_out = run.counts["late.left_out"] = before.where(past_deadline(run.domain)).count()
-    if left_out:
-        run.warn(
-            f"{left_out:,} late events, which an earlier run accepted with --include-late, are left out now: to keep "
-            "them, ingest these weeks with --include-late again"
-        )
+    require_whole(run, judged, items, accept_partial)
+    replace_catalog(warehouse, items)
+    warehouse.replace(QUARANTINE, refused, run.start, run.end)
+    count_left_out(warehouse, include_late)
+    count_corrected(run, versions.corrected(judged.accepted, others))
+    warehouse.replace(ENGAGEMENT_EVENTS, judged.accepted, run.start, run.end)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ oracle's rankings.
 """
 
 import gzip
+import hashlib
 import json
 import os
 from collections import defaultdict
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from intentrec.config import SIMULATED_MANIFEST, ConfigError
+from intentrec.config import SIMULATED_MANIFEST, ConfigError, marker_name
 from simulator.behaviour import Week
 from simulator.catalogue import GENRES, View
 from simulator.dirt import Row
@@ -90,6 +91,7 @@ def write_events(landing: Path, week: date, rows: list[Row]) -> list[Placed]:
     for path in landing.glob(f"events/arrived=*/{name}"):
         if path not in kept:
             path.unlink()
+            path.with_name(marker_name(name)).unlink(missing_ok=True)
     return placed
 
 
@@ -171,8 +173,10 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _write_lines(path: Path, texts: Iterable[str]) -> None:
-    """Write a gzip file of lines whose bytes depend on the lines alone."""
-    _replace(path, gzip.compress("".join(f"{text}\n" for text in texts).encode(), compresslevel=5, mtime=0))
+    """Write a gzip file of lines, whose bytes depend on the lines alone, and its marker of a simulated file."""
+    content = gzip.compress("".join(f"{text}\n" for text in texts).encode(), compresslevel=5, mtime=0)
+    _replace(path.with_name(marker_name(path.name)), f"{hashlib.sha256(content).hexdigest()}\n".encode())
+    _replace(path, content)
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from pyspark.sql import DataFrame, SparkSession
 
-from intentrec.config import ROOT, Domain, Profile, Spark, load_domain
+from intentrec.config import ROOT, Delivery, Domain, Profile, Spark, load_domain
 from intentrec.contracts import Table
 from intentrec.storage import audit
 from intentrec.storage import spark as spark_module
@@ -42,7 +42,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 def pytest_configure() -> None:
     """Remove settings of a developer's shell, such as a cluster's profile, that could change a test."""
-    for name in ("PROFILE", "DATA", "LOG", "SUBMIT", "RETRIES", "PYTHON"):
+    for name in ("PROFILE", "DATA", "ACCEPT_PARTIAL", "LOG", "SUBMIT", "RETRIES", "PYTHON"):
         os.environ.pop(f"INTENTREC_{name}", None)
 
 
@@ -148,6 +148,13 @@ def profile(tmp_path: Path) -> Profile:
 def streaming() -> Domain:
     """The streaming domain file."""
     return load_domain(ROOT / "conf" / "streaming.yaml")
+
+
+def any_delivery(domain: Domain) -> Domain:
+    """The domain for worlds of a few rows: every delivery is whole."""
+    most = {"max_events": 1e9, "max_items": 1e9}
+    rule = Delivery(open_days=[], min_accepted=0, min_events=0, min_items=0, **most)
+    return domain.model_copy(update={"quality": domain.quality.model_copy(update={"delivery": rule})})
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from intentrec.contracts import CATALOG, QUARANTINE
 from intentrec.errors import PipelineError
 from intentrec.events.reasons import all_reasons, bad_type, missing
 from intentrec.sources.text import integer, moment, number
-from intentrec.storage.warehouse import row_text
+from intentrec.storage.warehouse import Warehouse, row_text
 
 _REQUIRED = ("item_id", "title_id", "kind")
 _MOMENTS = ("release_ts", "available_from", "available_to")
@@ -29,10 +29,14 @@ class Items:
     Attributes:
         rows: what `checked_items` returns, materialised.
         count: number of rows read, accepted, quarantined, and duplicates (copies of accepted rows).
+        accepted_on: accepted rows by date of their snapshot.
+        refused_on: quarantined rows by date of their snapshot.
     """
 
     rows: DataFrame
     count: dict[str, int]
+    accepted_on: dict[date, int]
+    refused_on: dict[date, int]
 
     @property
     def accepted(self) -> DataFrame:
@@ -53,11 +57,16 @@ class Items:
 def check_catalog(raw: DataFrame) -> Items:
     """Check raw rows (`contracts.RAW_ITEM`) and count them. Reads the rows once."""
     rows = checked_items(raw).localCheckpoint()
-    counted = rows.agg(F.count("*"), F.count_if(F.size("reasons") > 0), F.count_if("is_copy")).first()
-    assert counted is not None
-    read, refused, copies = counted
-    accepted = read - refused - copies
-    return Items(rows, {"read": read, "accepted": accepted, "quarantined": refused, "duplicates": copies})
+    refused, copies = F.count_if(F.size("reasons") > 0), F.count_if("is_copy")
+    found = rows.groupBy("snapshot_date").agg(F.count("*"), refused, copies).collect()
+    read, quarantined, duplicates = (sum(row[column] for row in found) for column in (1, 2, 3))
+    count = {"read": read, "accepted": read - quarantined - duplicates, "quarantined": quarantined}
+    return Items(
+        rows,
+        {**count, "duplicates": duplicates},
+        {day: of_day - bad - twice for day, of_day, bad, twice in found},
+        {day: bad for day, _, bad, _ in found},
+    )
 
 
 def checked_items(raw: DataFrame) -> DataFrame:
@@ -111,6 +120,23 @@ def _item_reasons() -> list[Column]:
         F.when(episode < 0, "bad_episode"),
         F.when(F.col("available_to") < F.col("available_from"), "bad_availability"),
     ]
+
+
+def stored_snapshots(warehouse: Warehouse, before: date) -> DataFrame:
+    """Snapshots dated before a date; none if there is no catalogue yet. The run records the version that it reads."""
+    if not warehouse.exists(CATALOG):
+        return warehouse.spark.createDataFrame([], CATALOG.schema)
+    return warehouse.read(CATALOG, end=before)
+
+
+def replace_catalog(warehouse: Warehouse, items: Items) -> None:
+    """Write the snapshots of the run's interval. Delete those that are no longer delivered."""
+    run = warehouse.run
+    stored = warehouse.exists(CATALOG) and not warehouse.current(CATALOG, run.start, run.end).isEmpty()
+    if items.count["read"] or stored:
+        warehouse.replace(CATALOG, items.accepted, run.start, run.end)
+    else:  # not a warning: some services deliver their catalogue only once
+        run.say("no catalogue snapshot of these dates: the last one still holds")
 
 
 def snapshot_dates(catalog: DataFrame, start: date, end: date) -> list[date]:

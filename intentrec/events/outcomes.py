@@ -4,35 +4,39 @@
     late          it arrived after its week's lateness, and the run does not include late rows
     quarantined   refused, with every reason
     duplicates    it repeats another row
+    replaced      a version of an event that a later one corrects
     accepted      an engagement event
 
-A row is compared only with rows of its own week. So a range of weeks gives the same tables as its weeks one by one.
+Rows with one event_id are versions of one event. The version that arrived last is the event, whatever week the versions
+are in. Versions that arrived at the same moment contradict each other, and all of them are refused. A row that is late,
+or refused on its own, corrects nothing. Rows of other weeks take part, so a range of weeks gives the same tables as its
+weeks one by one. A version that arrived after a week's lateness is not read with that week; the run then learns of it
+from the events that other weeks hold (`versions.elsewhere`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from intentrec.calendar import DAY, day_start_of, due_at, service_day_start, week_start, weeks
+from intentrec.calendar import DAY, day_start_of, due_at, service_day_start, week_start, week_start_of, weeks
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import PipelineError
+from intentrec.events import versions
 from intentrec.events.catalog import snapshot_as_of
 from intentrec.events.check import PROVENANCE
-from intentrec.storage.warehouse import row_text
 
-OUTSIDE, LATE, QUARANTINED, DUPLICATE, ACCEPTED = OUTCOMES = (
+OUTSIDE, LATE, QUARANTINED, DUPLICATE, REPLACED, ACCEPTED = OUTCOMES = (
     "outside",
     "late",
     "quarantined",
     "duplicates",
+    "replaced",
     "accepted",
 )
-# Columns that copies of an event share. A copy may have arrived at another time.
-_CONTENT = [name for name in ENGAGEMENT_EVENTS.names if name not in ("event_date", "arrived_at")]
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,27 @@ class Judged:
         refused = self.rows.where(F.col("outcome") == QUARANTINED).withColumn("record", F.lit("event"))
         return refused.select(*QUARANTINE.names)
 
-    def count(self) -> dict[str, int]:
-        """Rows by outcome; outcomes without a row have 0."""
-        found = {row["outcome"]: row["count"] for row in self.rows.groupBy("outcome").count().collect()}
-        assert found.keys() <= set(OUTCOMES), found
-        return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
+    def by_day(self) -> dict[str, dict[date, int]]:
+        """Rows by outcome and service date; outcomes without a row have no date."""
+        found: dict[str, dict[date, int]] = {outcome: {} for outcome in OUTCOMES}
+        for row in self.rows.groupBy("outcome", "event_date").count().collect():
+            found[row["outcome"]][row["event_date"]] = row["count"]
+        return found
+
+
+def judge(
+    checked: DataFrame,
+    catalog: DataFrame,
+    snapshots: Sequence[date],
+    start: date,
+    end: date,
+    domain: Domain,
+    include_late: bool,
+    elsewhere: DataFrame | None = None,
+) -> Judged:
+    """The materialised `outcomes`, which has the same arguments."""
+    rows = outcomes(checked, catalog, snapshots, start, end, domain, include_late, elsewhere)
+    return Judged(rows.localCheckpoint())
 
 
 def outcomes(
@@ -71,6 +91,7 @@ def outcomes(
     end: date,
     domain: Domain,
     include_late: bool,
+    elsewhere: DataFrame | None = None,
 ) -> DataFrame:
     """Find each row's outcome, and the reasons that depend on other rows and on the catalogue.
 
@@ -82,6 +103,7 @@ def outcomes(
         end: service date after the last.
         domain: the domain file.
         include_late: whether rows that arrived after their week's lateness are accepted, too.
+        elsewhere: what `versions.elsewhere` returns; None where no other week holds events.
 
     Returns:
         The columns of ENGAGEMENT_EVENTS, PROVENANCE, `reasons` and `outcome` (one of OUTCOMES).
@@ -89,13 +111,29 @@ def outcomes(
     inside = (F.col("event_date") >= F.lit(start)) & (F.col("event_date") < F.lit(end))
     late = F.lit(False) if include_late else F.col("plausible") & past_deadline(domain)
     placed = checked.withColumn("outcome", F.when(late, LATE).when(~inside, OUTSIDE))
-    elsewhere = placed.where(F.col("outcome").isNotNull())
-    known = _with_unknown_items(placed.where(F.col("outcome").isNull()), catalog, snapshots)
+    competes = (F.size("reasons") == 0) & (F.coalesce("outcome", F.lit("")) != LATE)
+    compared = versions.compared(placed.where(competes), elsewhere).withColumn("outcome", _of_version())
+    alone = placed.where(~competes).withColumn("version", F.lit(None).cast("string"))
+    every = compared.unionByName(alone)
+    settled = every.where(F.col("outcome").isNotNull())
+    known = _with_unknown_items(every.where(F.col("outcome").isNull()), catalog, snapshots)
+    contradicted = F.col("version") == versions.CONFLICT
+    reasons = F.when(contradicted, F.array_sort(F.array_append("reasons", F.lit("conflicting_duplicate"))))
+    known = known.withColumn("reasons", F.coalesce(reasons, F.col("reasons")))
     refused = known.where(F.size("reasons") > 0).withColumn("outcome", F.lit(QUARANTINED))
-    single = _without_copies(known.where(F.size("reasons") == 0), domain)
+    single = _without_overlong_days(known.where(F.size("reasons") == 0), domain)
     columns = [*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "outcome"]
-    judged = [frame.select(*columns) for frame in (elsewhere, refused, _without_overlong_days(single, domain))]
+    judged = [frame.select(*columns) for frame in (settled, refused, single)]
     return judged[0].union(judged[1]).union(judged[2])
+
+
+def _of_version() -> Column:
+    """The outcome of a row that was compared; null where the catalogue and its user's day decide it."""
+    return (
+        F.when(F.col("outcome").isNotNull(), F.col("outcome"))
+        .when(F.col("version") == versions.COPY, DUPLICATE)
+        .when(F.col("version") == versions.OLDER, REPLACED)
+    )
 
 
 def arrival_dates(start: date, end: date, domain: Domain, include_late: bool) -> tuple[date, date]:
@@ -115,11 +153,11 @@ def past_deadline(domain: Domain) -> Column:
     return F.col("arrived_at") > _deadline(domain)
 
 
-def require_every_week(accepted: DataFrame, start: date, end: date, domain: Domain) -> None:
+def require_every_week(days: Collection[date], start: date, end: date, domain: Domain) -> None:
     """Check that no week of a range lacks events. For a range without any event, the audit of row counts fails instead.
 
     Args:
-        accepted: accepted events of [start, end).
+        days: service dates of [start, end) that have an accepted event.
         start: first service date of the first week.
         end: service date after the last week.
         domain: the domain file; `quality.closed_weeks` are the weeks in which the service was closed.
@@ -127,10 +165,8 @@ def require_every_week(accepted: DataFrame, start: date, end: date, domain: Doma
     Raises:
         PipelineError: a week has no accepted event and is not a closed one; the message names all such weeks.
     """
-    first = week_start(F.col("event_date"), domain.calendar).alias("week")
-    present = {row["week"] for row in accepted.select(first).distinct().collect()}
-    empty = {week for week in weeks(start, end, domain.calendar) if week not in present}
-    missing = sorted(empty - set(domain.quality.closed_weeks))
+    present = {week_start_of(day, domain.calendar) for day in days}
+    missing = sorted({*weeks(start, end, domain.calendar)} - present - {*domain.quality.closed_weeks})
     if present and missing:
         raise PipelineError(
             f"no accepted event in the weeks of {', '.join(map(str, missing))}: they were never ingested, or the "
@@ -158,37 +194,15 @@ def _with_unknown_items(rows: DataFrame, catalog: DataFrame, snapshots: Sequence
     return joined.withColumn("reasons", F.coalesce(reasons, F.col("reasons")))
 
 
-def _without_copies(valid: DataFrame, domain: Domain) -> DataFrame:
-    """Keep one row per event id and week. Copies become duplicates. If rows contradict each other, all are refused."""
-    week = week_start(F.col("event_date"), domain.calendar)
-    same = Window.partitionBy("event_id", "week")
-    # A map cannot be hashed; its sorted entries can.
-    content = [F.array_sort(F.map_entries(name)).alias(name) if name == "extra" else name for name in _CONTENT]
-    compared = valid.withColumns({"week": week, "content": F.sha2(row_text(content), 256)}).withColumns(
-        {
-            "conflict": F.min("content").over(same) != F.max("content").over(same),
-            "copy": F.row_number().over(same.orderBy("arrived_at", "source_file", "source_line")),
-        }
-    )
-    conflicting = F.array(F.lit("conflicting_duplicate"))
-    return compared.withColumns(
-        {
-            "reasons": F.when(F.col("conflict"), conflicting).otherwise(F.col("reasons")),
-            "outcome": F.when(F.col("conflict"), QUARANTINED).when(F.col("copy") > 1, DUPLICATE),
-        }
-    )
-
-
 def _without_overlong_days(single: DataFrame, domain: Domain) -> DataFrame:
     """Refuse all rows of a user-day with more than `events.max_hours_per_day` of engagement. Accept the other rows."""
-    candidate = F.col("outcome").isNull()
     # A sum of doubles depends on the order of the rows, which is not fixed here. A sum of decimals does not.
-    exact = F.when(candidate, F.col("duration_s").cast("decimal(28,6)"))
+    exact = F.col("duration_s").cast("decimal(28,6)")
     engaged = F.sum(exact).over(Window.partitionBy("user_id", "event_date"))
-    overlong = candidate & (engaged > domain.events.max_hours_per_day * 3600)
-    return single.withColumn("overlong", F.coalesce(overlong, F.lit(False))).withColumns(
+    overlong = F.coalesce(engaged > domain.events.max_hours_per_day * 3600, F.lit(False))
+    return single.withColumn("overlong", overlong).withColumns(
         {
             "reasons": F.when(F.col("overlong"), F.array(F.lit("inhuman_activity"))).otherwise(F.col("reasons")),
-            "outcome": F.when(F.col("overlong"), QUARANTINED).otherwise(F.coalesce("outcome", F.lit(ACCEPTED))),
+            "outcome": F.when(F.col("overlong"), QUARANTINED).otherwise(ACCEPTED),
         }
     )

@@ -24,7 +24,8 @@ _ADVICE = {
     "ingest again",
     "unknown_item": "the catalogue snapshot of that day does not list the item: deliver a complete snapshot, then "
     "ingest the week again",
-    "conflicting_duplicate": "the same event_id came with different content: have the sender make ids unique",
+    "conflicting_duplicate": "the same event_id came at the same moment with different content: have the sender make "
+    "ids unique, or send the event again",
     "conflicting_item": "a snapshot has the item twice with different facts: have the catalogue deliver it once",
     "inhuman_activity": "a user-day has more hours than events.max_hours_per_day: look whether user_id is a person",
     "bad_duration": "duration_s is negative, not finite, or above events.max_duration: correct the sender, or raise "

@@ -33,6 +33,7 @@ class Request:
         activate: whether a published release may become the active one.
         include_late: whether rows that arrived after the lateness are accepted, too.
         cascade: whether to rebuild all later weeks, up to the last one that is built.
+        accept_partial: why weeks whose delivery is not whole are ingested; None: they are refused.
     """
 
     start: date
@@ -42,11 +43,12 @@ class Request:
     activate: bool = False
     include_late: bool = False
     cascade: bool = False
+    accept_partial: str | None = None
 
     @property
-    def conf(self) -> dict[str, bool]:
+    def conf(self) -> dict[str, bool | str | None]:
         """The parameters of each weekly DAG run."""
-        names = ("train", "publish", "activate", "include_late")
+        names = ("train", "publish", "activate", "include_late", "accept_partial")
         return {name: getattr(self, name) for name in names}
 
 

@@ -117,7 +117,7 @@ def status(
     refused: set[tuple[str, date]],
     releases: Sequence[Mapping],
 ) -> None:
-    """Print rows by week and table: `*` stale, `!` the last attempt failed its audit, `-` missing.
+    """Print rows by week and table: `*` stale, `!` the last attempt was refused, `-` missing.
 
     A release is optional, so a missing one is not marked.
 
@@ -129,12 +129,13 @@ def status(
         releases: rows of the table `releases`.
     """
     days = [day - _shift(name) for name in SHOWN for day in partitions.get(name, {})]
+    days += [week for _, week in refused]
     if not days:
         console.print(f"{domain.domain}: no tables yet")
         return
     first, last = domain.calendar.history_start, max(days)
     table = grid(
-        f"{domain.domain}: rows by week; * stale (an input changed since), ! failed its audit, - missing",
+        f"{domain.domain}: rows by week; * stale (an input changed since), ! last run refused, - missing",
         "week",
         *SHOWN,
         "release",

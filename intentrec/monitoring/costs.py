@@ -7,7 +7,7 @@ from statistics import median
 
 from intentrec.calendar import WEEK
 
-REFUSED = ("outside", "late", "duplicates", "quarantined")
+REFUSED = ("outside", "late", "duplicates", "replaced", "quarantined")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from datetime import date, timedelta
 from intentrec import calendar
 from intentrec.calendar import DAY, WEEK, week_start_of, weeks_between
 from intentrec.config import Domain, seconds
-from intentrec.contracts import TABLES
-from intentrec.errors import AuditFailed
+from intentrec.contracts import ENGAGEMENT_EVENTS, TABLES
+from intentrec.errors import AuditFailed, PartialDelivery
+from intentrec.events.versions import CORRECTED
 from intentrec.registry.releases import PUBLISHED as PUBLISHED_TABLES
 from intentrec.sequences.arrays import read_from
 from intentrec.storage.delta import Commit
@@ -30,6 +31,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "gate": (),
     "publish": (*PUBLISHED, "releases"),
 }
+REFUSALS = (AuditFailed.__name__, PartialDelivery.__name__)  # how the message of a refused attempt begins
 JOBS = tuple(job for job, tables in WRITES.items() if tables)
 
 
@@ -182,11 +184,7 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Commit], domain: Do
         for span in writes(by["job"], by["start"], by["end"])
         if span.table == commit.table
     ]
-    latest: dict[tuple[str, date], Mapping] = {}
-    for row in attempts.values():
-        if row["job"] in JOBS and row["status"] == "succeeded":
-            for day in _week_starts(row["start"], row["end"], domain):
-                latest[row["job"], day] = row
+    latest = latest_successes(attempts.values(), domain)
     return {
         (job, day)
         for (job, day), row in latest.items()
@@ -196,8 +194,42 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Commit], domain: Do
     }
 
 
+def corrected_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
+    """Weeks that hold events of which another week has a later version, which they did not read.
+
+    Args:
+        ledger: as `storage.runs.ledger` returns it. An ingest run counts what it corrects (`versions.CORRECTED`).
+        domain: the domain file.
+
+    Returns:
+        Pairs of job and first service date of the week.
+    """
+    table, found = ENGAGEMENT_EVENTS.name, set()
+    latest = latest_successes(ledger, domain)
+    for by in latest.values():
+        for name, events in by.get("counts", {}).items():
+            if events and name.startswith(CORRECTED):
+                place = ("ingest", date.fromisoformat(name.removeprefix(CORRECTED)))
+                if place in latest and by["outputs"][table] > _known(latest[place], table):
+                    found.add(place)
+    return found
+
+
+def latest_successes(ledger: Iterable[Mapping], domain: Domain) -> dict[tuple[str, date], Mapping]:
+    """The latest successful attempt by job and week."""
+    return {
+        (row["job"], day): row
+        for row in ledger
+        if row["job"] in JOBS and row["status"] == "succeeded"
+        for day in _week_starts(row["start"], row["end"], domain)
+    }
+
+
 def refused_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:
-    """Pairs of job and week whose latest attempt failed a critical audit, so that its rows never became visible."""
+    """Pairs of job and week whose latest attempt was refused, so that its rows never became visible.
+
+    It failed a critical audit, or its delivery was not whole.
+    """
     latest: dict[tuple[str, date], Mapping] = {}
     for row in sorted(ledger, key=lambda row: row["started_at"]):
         for day in _week_starts(row["start"], row["end"], domain):
@@ -205,7 +237,7 @@ def refused_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, d
     return {
         place
         for place, row in latest.items()
-        if row["status"] == "failed" and (row["message"] or "").startswith(AuditFailed.__name__)
+        if row["status"] == "failed" and (row["message"] or "").startswith(REFUSALS)
     }
 
 

@@ -10,7 +10,7 @@ from intentrec.monitoring.drift import Counts
 from intentrec.monitoring.profiles import NULL, VALUE, intent_feature
 from intentrec.monitoring.weeks import EVENTS, REASON, Week
 
-OUTCOMES = ("accepted", "quarantined", "duplicates", "late")  # of raw rows that belong to the week
+OUTCOMES = ("accepted", "quarantined", "duplicates", "replaced", "late")  # of raw rows that belong to the week
 CLASSES = 20  # series of one intent, at most: the most frequent classes
 COUNT, SHARE, INDEX, DAYS = "count", "share", "index", "days"  # units
 

@@ -27,8 +27,8 @@ from intentrec.registry import challenger_record, tracking
 from intentrec.registry.challenger_record import PLAIN, IntentClusters, TrainedChallenger
 from intentrec.registry.versions import Registry, Version
 from intentrec.registry.work_folder import exclusive, remove_abandoned
-from intentrec.sources import simulated
-from intentrec.storage.runs import Run, code_version
+from intentrec.sources.delivery import simulated_before
+from intentrec.storage.runs import Run, code_version, ledger
 from intentrec.training.data import open_sequences, read_catalog
 from intentrec.training.distributed import set_threads
 from intentrec.training.inputs import Inputs
@@ -108,7 +108,7 @@ def _train(run: Run, inputs: Inputs, work: Path) -> TrainedChallenger:
         tuple(predictors[CHALLENGER].labels),
         found,
         _facts(inputs, sequences, fits[CHALLENGER], domain.training),
-        simulated(run.profile, domain),
+        simulated_before(ledger(run.profile, domain), run.end, domain),
         work,
         {"sequences": sequences.count_rows(), "catalog": len(catalog)},
     )

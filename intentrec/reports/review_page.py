@@ -25,8 +25,8 @@ from intentrec.registry.versions import Registry, Version
 from intentrec.reports import templates
 from intentrec.reports.markdown import code, table
 from intentrec.reports.templates import metric, percent
-from intentrec.sources import simulated
-from intentrec.storage.runs import Run
+from intentrec.sources.delivery import simulated_before
+from intentrec.storage.runs import Run, ledger
 from intentrec.training.data import read_catalog, read_sequences
 from intentrec.training.inputs import pin
 
@@ -93,7 +93,7 @@ def request_review(run: Run) -> ReviewRequest:
         changes(data_of(registry, champion) if champion else {}, data_of(registry, version), equal=True),
         changes(settings_of(registry, champion), settings_of(registry, version)) if champion else [],
         examples(run, registry, version),
-        simulated(run.profile, run.domain),
+        simulated_before(ledger(run.profile, run.domain), run.end, run.domain),
     )
     run.report_dir.mkdir(parents=True, exist_ok=True)
     (run.report_dir / PAGE).write_text(text, encoding="utf-8")
@@ -120,7 +120,7 @@ def review_page(
         data: dates, table versions and row counts of the trainings of the champion and of the version.
         settings: settings that differ between them.
         examples: some users.
-        simulated: whether the domain's data are.
+        simulated: whether the version learned from simulated data.
     """
     decision = Decision.from_dict(record)
     metrics = {row.system: row.metrics for row in decision.rows}

@@ -4,18 +4,20 @@ They come from the run ledger and the interval's report folder. The run page and
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from intentrec.calendar import weeks_between
 from intentrec.config import Domain, Profile
 from intentrec.contracts import RUN_LEDGER, TABLES
 from intentrec.monitoring.costs import REFUSED
 from intentrec.monitoring.drift import DRIFT_FILE
 from intentrec.monitoring.staleness import WRITES
 from intentrec.monitoring.weeks import REASON
-from intentrec.sources import simulated
+from intentrec.sources.delivery import provenance, simulated_before
 from intentrec.storage.runs import ledger, report_dir
 
 TREND = "trend.html"  # beside the domain's report folders
@@ -79,7 +81,8 @@ class Facts:
         gate: the content of gate.json, None before the gate decided.
         plots: PNG files.
         trend: file name of the domain's trend page, None where it was not written.
-        simulated: whether the data are simulated.
+        delivery: what the latest ingestion read, see `intentrec.sources.delivery`; empty where none is known.
+        provenance: a sentence about simulated data; empty where the rows are real.
     """
 
     domain: str
@@ -91,7 +94,8 @@ class Facts:
     gate: dict[str, Any] | None
     plots: list[Path]
     trend: str | None = None
-    simulated: bool = False
+    delivery: Mapping[str, str] = field(default_factory=dict)
+    provenance: str = ""
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -118,7 +122,8 @@ def collect(profile: Profile, domain: Domain, start: date, end: date) -> Facts:
     """Read the facts, at any moment: also while a job runs, when the ledger does not hold its counts yet."""
     folder = report_dir(profile, domain, start, end)
     audits = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((folder / "audits").glob("*.json"))}
-    rows = [row for row in ledger(profile, domain) if (row["start"], row["end"]) == (start, end)]
+    attempts = ledger(profile, domain)
+    rows = [row for row in attempts if (row["start"], row["end"]) == (start, end)]
     counts: dict[str, int] = {}
     jobs = []
     for job in [*WRITES, *sorted({row["job"] for row in rows} - {*WRITES, "report"})]:
@@ -138,8 +143,16 @@ def collect(profile: Profile, domain: Domain, start: date, end: date) -> Facts:
         gate=json.loads(gate.read_text("utf-8")) if gate.exists() else None,
         plots=sorted((folder / "plots").glob("*.png")),
         trend=TREND if (folder.parent / TREND).exists() else None,
-        simulated=simulated(profile, domain),
+        delivery=next((row["delivery"] for row in reversed(rows) if row["job"] == "ingest"), {}),
+        provenance=_provenance(attempts, start, end, domain),
     )
+
+
+def _provenance(attempts: list[dict[str, Any]], start: date, end: date, domain: Domain) -> str:
+    """About the rows of the interval; if they are real, about the earlier weeks that its predictions rest on."""
+    own = provenance(attempts, weeks_between(start, end))
+    rests = not own and simulated_before(attempts, start, domain)
+    return "Its predictions rest on simulated data of earlier weeks." if rests else own
 
 
 def _attempt(job: str, tries: list[dict[str, Any]]) -> Attempt:

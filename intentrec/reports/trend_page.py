@@ -15,8 +15,8 @@ from intentrec.monitoring.trend import COUNT, DAYS, INDEX, SHARE, Series, sectio
 from intentrec.monitoring.weeks import Newest, Week
 from intentrec.reports import charts, templates
 from intentrec.reports.run_facts import TREND
-from intentrec.sources import simulated
-from intentrec.storage.runs import write_text
+from intentrec.sources.delivery import provenance
+from intentrec.storage.runs import ledger, write_text
 
 FORMATS = {COUNT: "{:,.0f}", SHARE: "{:.2%}", INDEX: "{:.3f}", DAYS: "{:,.1f} d"}
 
@@ -35,7 +35,8 @@ def render(profile: Profile, domain: Domain, now: datetime | None = None) -> Pat
     """Write the domain's page and return its path. `now` (aware) decides which week was due last."""
     moment = now or datetime.now(UTC)
     weeks = facts.collect(profile, domain)
-    text = html(weeks, facts.newest(profile, domain, moment), domain, moment, simulated(profile, domain))
+    about = provenance(ledger(profile, domain), [week.start for week in weeks])
+    text = html(weeks, facts.newest(profile, domain, moment), domain, moment, about)
     return write_text(path(profile, domain), text)
 
 
@@ -44,15 +45,13 @@ def path(profile: Profile, domain: Domain) -> Path:
     return Path(profile.reports) / domain.domain / TREND
 
 
-def html(
-    weeks: Sequence[Week], newest: Sequence[Newest], domain: Domain, now: datetime, is_simulated: bool = False
-) -> str:
+def html(weeks: Sequence[Week], newest: Sequence[Newest], domain: Domain, now: datetime, about: str = "") -> str:
     """The page as text."""
     days = [week.start for week in weeks]
     return templates.render(
         "trend_page.html.jinja",
         domain=domain.domain,
-        simulated=is_simulated,
+        provenance=about,
         weeks=weeks,
         newest=newest,
         now=now.strftime("%Y-%m-%d %H:%M UTC"),

@@ -9,12 +9,10 @@ import os
 import pkgutil
 from datetime import date
 from importlib import import_module
-from pathlib import Path
 from typing import Protocol, cast
 
 from pyspark.sql import DataFrame, SparkSession
 
-from intentrec.config import SIMULATED_MANIFEST, Domain, Profile
 from intentrec.errors import PipelineError
 from intentrec.sources.files import Entry, listing
 from intentrec.storage.runs import Run
@@ -81,10 +79,20 @@ def _no_reader(reader: str) -> PipelineError:
     )
 
 
+def named_by(run: Run) -> str:
+    """What names the folder of the domain's raw files: `source.options.data`, else INTENTREC_DATA, else the profile."""
+    if run.domain.source.options.get("data"):
+        return "source.options.data"
+    return "INTENTREC_DATA" if os.environ.get("INTENTREC_DATA") else "profile"
+
+
 def data_folder(run: Run) -> str:
     """Folder of the domain's raw files: `source.options.data`, else INTENTREC_DATA, else the landing zone."""
-    chosen = run.domain.source.options.get("data") or os.environ.get("INTENTREC_DATA")
-    folder = str(chosen or f"{run.profile.landing}/{run.domain.domain}")
+    folder = {
+        "source.options.data": str(run.domain.source.options.get("data")),
+        "INTENTREC_DATA": os.environ.get("INTENTREC_DATA", ""),
+        "profile": f"{run.profile.landing}/{run.domain.domain}",
+    }[named_by(run)]
     return folder if "://" in folder else os.path.abspath(folder)
 
 
@@ -108,8 +116,3 @@ def published_file(spark: SparkSession, run: Run, name: str, of: str) -> Entry:
         f"{folder}/{name}: no such file. Name the folder of {of} as source.options.data in the domain file, or with "
         "INTENTREC_DATA."
     )
-
-
-def simulated(profile: Profile, domain: Domain) -> bool:
-    """Whether the simulator filled the domain's landing zone. Pages about simulated data say so."""
-    return (Path(profile.landing) / domain.domain / SIMULATED_MANIFEST).exists()

@@ -83,6 +83,23 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     )
 
 
+def reads(name: str, start: date, end: date, arrived_from: date, arrived_until: date) -> bool:
+    """Whether a run over the snapshot dates [start, end) and the arrival dates given reads a file of the data folder.
+
+    Args:
+        name: relative to the data folder.
+        start: first snapshot date.
+        end: snapshot date after the last.
+        arrived_from: first UTC date of arrival.
+        arrived_until: UTC date after the last date of arrival.
+    """
+    found = re.fullmatch(r"(events/arrived|catalog/snapshot)=(\d{4}-\d{2}-\d{2})/[^_.][^/]*", name)
+    if found is None:
+        return False
+    first, until = (arrived_from, arrived_until) if found[1] == "events/arrived" else (start, end)
+    return first <= _date(found[2], name) < until
+
+
 def _dated_files(spark: SparkSession, run: Run, key: str, start: date, end: date) -> list[Entry]:
     """Files of the folders `{key}=DATE` with DATE in [start, end). Their names are paths in the data folder."""
     parent, _, column = key.partition("/")

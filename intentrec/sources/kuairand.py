@@ -12,7 +12,8 @@ to 8 May 2022:
   later. So a row arrives at the start of that hour, or at time_ms where that is later within the hour. A row without a
   readable hour counts as arrived at the start of the log and gets a read error.
 - Tabs 5 and 6 log nearly every play twice, sometimes in two different hours. User, video and time_ms identify an event.
-  Copies that differ only in the time of logging are duplicates. The few that differ otherwise are conflicts.
+  Copies that differ only in the time of logging are duplicates. Of the few that differ otherwise, those of the same
+  hour are conflicts, and of the others the last one counts.
 
 The file of videos has no date, so it counts as known from the first day of the log. The data set has no devices,
 accounts or languages.

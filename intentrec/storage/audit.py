@@ -35,7 +35,7 @@ SUITES = PACKAGE / "expectations"
 SAMPLE = 20  # offending rows that a report shows
 MAX_CHARACTERS = 120  # of one value in a report
 # Counts of an ingest run that add up to the raw rows of its own weeks. (It also reads rows of other weeks.)
-RAW_ROW_COUNTS = ("events.accepted", "events.quarantined", "events.duplicates", "catalog.read")
+RAW_ROW_COUNTS = ("events.accepted", "events.quarantined", "events.duplicates", "events.replaced", "catalog.read")
 ROW_IDS = {"quarantine": ("source_file", "source_line", "record")}  # columns that name a row of a table without a key
 
 

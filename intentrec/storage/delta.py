@@ -246,7 +246,7 @@ def warehouse_of(profile: Profile, domain: Domain) -> str:
 def rows_by_partition(profile: Profile, domain: Domain) -> dict[str, dict[date, int]]:
     """Rows of every partitioned table by partition date; a table that does not exist yet has none."""
     warehouse = warehouse_of(profile, domain)
-    return {table.name: _rows_by_day(warehouse, table) for table in TABLES.values() if table.partition}
+    return {table.name: rows_by_day(warehouse, table) for table in TABLES.values() if table.partition}
 
 
 def releases(profile: Profile, domain: Domain) -> list[dict]:
@@ -265,7 +265,8 @@ def commits(profile: Profile, domain: Domain) -> list[Commit]:
     return [commit for table in tables for commit in Snapshot(warehouse, table).history()]
 
 
-def _rows_by_day(warehouse: str, table: Table) -> dict[date, int]:
+def rows_by_day(warehouse: str, table: Table) -> dict[date, int]:
+    """Rows of a partitioned table by partition date; none if it does not exist yet. Reads the log only."""
     if not exists(warehouse, table):
         return {}
     rows: dict[date, int] = {}

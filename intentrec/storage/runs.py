@@ -44,6 +44,7 @@ class Run:
         inputs: table -> version that was read.
         outputs: table -> version after the write.
         counts: what was counted, as TABLE_OR_STEP.what.
+        delivery: what an ingestion read, see `intentrec.sources.delivery`; empty for other jobs.
         note: what a person decided; it becomes the attempt's message.
         started: when it began.
         clock: monotonic clock at the same moment, for durations.
@@ -58,6 +59,7 @@ class Run:
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    delivery: dict[str, str] = field(default_factory=dict)
     note: str | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
@@ -148,6 +150,7 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         "started_at": run.started,
         "seconds": None if status == "running" else time.monotonic() - run.clock,
         "airflow_task": logging.airflow_task(),
+        "delivery": list(run.delivery.items()) or None,
     }
     rows = pa.Table.from_pylist([row], schema=delta.arrow_schema(RUN_LEDGER))
     try:
@@ -184,6 +187,7 @@ def ledger(profile: Profile, domain: Domain) -> list[dict]:
     rows = delta.Snapshot(warehouse, RUN_LEDGER).rows().to_pylist()
     for row in rows:
         row.update({key: dict(row[key]) for key in ("inputs", "outputs", "counts")})
+        row["delivery"] = dict(row.get("delivery") or ())  # missing in a ledger that is older than this column
     return sorted(rows, key=lambda row: row["started_at"])
 
 

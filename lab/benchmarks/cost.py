@@ -22,8 +22,9 @@ from intentrec.config import COMPARISON, ROOT, Domain, load_domain, load_profile
 from intentrec.contracts import CATALOG, SEQUENCES
 from intentrec.model.spec import VARIANTS
 from intentrec.reports.markdown import table
-from intentrec.sources import simulated
+from intentrec.sources.delivery import simulated_weeks
 from intentrec.storage.delta import Snapshot
+from intentrec.storage.runs import ledger
 from intentrec.training.data import open_sequences, read_catalog
 from intentrec.training.distributed import set_threads
 from intentrec.training.loop import fit
@@ -110,7 +111,7 @@ def main(
         "code": code(),
         "machine": machine(),
         "domain": domain.domain,
-        "simulated": simulated(profile, domain),
+        "simulated": bool(simulated_weeks(ledger(profile, domain))),
         "cutoff": f"{cutoff:%Y-%m-%d}",
         "runs": runs,
     }

@@ -25,6 +25,7 @@ ENDS = {f"conf/{name}.yaml": str(WEEK_END) for name in DOMAINS}
 ACCEPTED = (
     {"config": "/data/my-domain_2.yaml"},
     {"start": "2026-01-05", "end": "2026-01-12", "train": False, "activate": True, "include_late": True},
+    {"accept_partial": "the sender has no more; $(ls)"},
 )
 CONFS = (
     *ACCEPTED,
@@ -200,6 +201,15 @@ def test_a_backfill_activates_only_if_told(dag: dict, run_type: str, choice: boo
 
 def test_no_parameter_can_inject_a_command(dag: dict) -> None:
     assert dag["refuses"] == [accepted not in ACCEPTED for accepted in CONFS]
+
+
+@pytest.mark.parametrize("reason", [None, '\'; touch x; "$(touch y)" {{ 7*7 }}\nand more'], ids=["none", "hostile"])
+def test_a_reason_reaches_the_job_and_never_its_command(dag: dict, reason: str | None) -> None:
+    task = dag["tasks"]["ingest"]
+    assert rendered(dag, task["command"], accept_partial=reason) == rendered(dag, task["command"])
+    environment = {name: rendered(dag, text, accept_partial=reason) for name, text in task["env"].items()}
+    assert environment == {"INTENTREC_ACCEPT_PARTIAL": reason or ""}
+    assert all(not dag["tasks"][name]["env"] for name in JOBS if name != "ingest")
 
 
 def test_the_link_is_the_last_line_of_the_task_if_it_is_a_file(described: dict) -> None:

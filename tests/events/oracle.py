@@ -96,32 +96,51 @@ def judge(
             verdict.outcome = "late"
         elif not start <= verdict.event_date < end:
             verdict.outcome = "outside"
-        else:
+    versions = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.outcome != "late" and not verdict.reasons:
+            versions[verdict.raw["event_id"]].append(verdict)
+    for group in versions.values():
+        _settle(group)
+    for verdict in verdicts:
+        if not verdict.outcome:
             listed = snapshots[max(day for day in snapshots if day <= verdict.event_date)]
             if (verdict.raw["item_id"] or "").strip() and verdict.raw["item_id"] not in listed:
                 verdict.reasons.add("unknown_item")
             if verdict.reasons:
                 verdict.outcome = "quarantined"
-    _compare([verdict for verdict in verdicts if not verdict.outcome], domain)
+    _judge_days([verdict for verdict in verdicts if not verdict.outcome], domain)
     return verdicts
 
 
-def _compare(valid: list[Verdict], domain: Domain) -> None:
-    """Outcomes that depend on other rows: copies, contradictions, user-days too long."""
-    same = defaultdict(list)
-    for verdict in valid:
-        same[verdict.raw["event_id"], week_start_of(verdict.event_date, domain.calendar)].append(verdict)
-    days = defaultdict(list)
-    for group in same.values():
-        group.sort(key=lambda v: (v.raw["arrived_at"], v.raw["source_file"], v.raw["source_line"]))
-        if len({_content(verdict.raw) for verdict in group}) > 1:
-            for verdict in group:
-                verdict.outcome = "quarantined"
+def _settle(group: list[Verdict]) -> None:
+    """Walk through the versions of one event in the order of their arrival; the last content is the event."""
+    moments = defaultdict(list)
+    for verdict in sorted(group, key=lambda v: (v.raw["arrived_at"], v.raw["source_file"], v.raw["source_line"])):
+        moments[verdict.raw["arrived_at"]].append(verdict)
+    current: list[Verdict] = []
+    older: list[Verdict] = []
+    for versions in moments.values():
+        if len({_content(verdict.raw) for verdict in versions}) > 1:
+            for verdict in versions:
                 verdict.reasons.add("conflicting_duplicate")
-            continue
-        for verdict in group[1:]:
-            verdict.outcome = "duplicates"
-        days[group[0].raw["user_id"], group[0].event_date].append(group[0])
+        elif current and _content(versions[0].raw) == _content(current[0].raw):
+            current += versions
+        else:
+            older, current = older + current, versions
+    outcomes = [*((verdict, "replaced") for verdict in older), *((verdict, "duplicates") for verdict in current[1:])]
+    for verdict, outcome in outcomes:
+        verdict.outcome = verdict.outcome or outcome
+    for verdict in group:
+        if verdict.outcome == "outside":
+            verdict.reasons.clear()
+
+
+def _judge_days(kept: list[Verdict], domain: Domain) -> None:
+    """User-days that are too long."""
+    days = defaultdict(list)
+    for verdict in kept:
+        days[verdict.raw["user_id"], verdict.event_date].append(verdict)
     for group in days.values():
         engaged = sum(parse_number(verdict.raw["duration_s"]) or 0 for verdict in group)
         overlong = engaged > domain.events.max_hours_per_day * 3600

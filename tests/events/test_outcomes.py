@@ -60,6 +60,7 @@ def rows_of_one_world(dice: random.Random, world: int) -> list[dict]:
         if rows and dice.randrange(4) == 0:  # the same again, perhaps with another arrival or one other field
             row = dict(dice.choice(rows))
             changed = dice.choice(["arrived_at", "arrived_at", "duration_s", "surface", "extra"])
+            row["arrived_at"] += timedelta(seconds=dice.randrange(2))  # a correction, or a contradiction
             row[changed] = {
                 "arrived_at": row["arrived_at"] + timedelta(seconds=1),
                 "duration_s": "1.50",
@@ -151,3 +152,53 @@ def test_outcomes_equal_those_of_the_oracle(
         line: verdict for line, verdict in whole.items() if verdict[0] not in ("outside", "late")
     }
     assert sum(map(len, ours)) == len(ours[0] | ours[1]), "the runs of two weeks took the same row"
+
+
+SUNDAY, MONDAY = "2026-08-09T20:00:00Z", "2026-08-10T20:00:00Z"
+EARLY, LATER, LAST = (datetime(2026, 8, 10, hour, tzinfo=UTC) for hour in (21, 22, 23))
+Version = tuple[datetime, dict, str]  # arrival, fields that differ, outcome in a run over both weeks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "versions",
+    [
+        pytest.param([(EARLY, {}, "replaced"), (LATER, {"duration_s": "2"}, "accepted")], id="another duration"),
+        pytest.param([(EARLY, {}, "replaced"), (LATER, {"event_ts": MONDAY}, "accepted")], id="Sunday to Monday"),
+        pytest.param([(EARLY, {"event_ts": MONDAY}, "replaced"), (LATER, {}, "accepted")], id="Monday to Sunday"),
+        pytest.param([(EARLY, {}, "accepted"), (LATER, {}, "duplicates")], id="a copy"),
+        pytest.param(
+            [(EARLY, {}, "replaced"), (LATER, {"duration_s": "2"}, "replaced"), (LAST, {}, "accepted")],
+            id="there and back",
+        ),
+        pytest.param([(EARLY, {}, "quarantined"), (EARLY, {"duration_s": "2"}, "quarantined")], id="one moment"),
+        pytest.param(
+            [(EARLY, {}, "quarantined"), (EARLY, {"event_ts": MONDAY}, "quarantined")], id="one moment, two weeks"
+        ),
+        pytest.param(
+            [(EARLY, {}, "quarantined"), (EARLY, {"duration_s": "2"}, "quarantined"), (LATER, {}, "accepted")],
+            id="one moment, then clear",
+        ),
+        pytest.param([(EARLY, {}, "accepted"), (LATER, {"duration_s": "-2"}, "quarantined")], id="a wrong correction"),
+    ],
+)
+def test_the_version_that_arrived_last_wins(
+    spark: SparkSession, domain: Domain, catalog: DataFrame, versions: list[Version]
+) -> None:
+    """In one run over both weeks; each week alone gives its own rows the same outcomes."""
+    good = {"event_id": "e", "user_id": "u", "account_id": "a", "item_id": "i1", "event_ts": SUNDAY, "extra": {}}
+    good |= {"event_type": "play", "duration_s": "1", "position_s": None, "surface": "home", "device": "tv"}
+    good |= {"read_error": None, "raw": "line", "source_file": "f"}
+    rows = [
+        {**good, **changes, "arrived_at": arrived, "source_line": line}
+        for line, (arrived, changes, _) in enumerate(versions)
+    ]
+    raw = spark.createDataFrame([tuple(row[name] for name in RAW_EVENT.names) for row in rows], RAW_EVENT)
+    checked = checked_events(raw, domain).localCheckpoint()
+    wanted = {line: outcome for line, (_, _, outcome) in enumerate(versions)}
+    assert {line: each[0] for line, each in judged(checked, catalog, W0, W2, domain, False).items()} == wanted
+    for start, end in ((W0, W1), (W1, W2)):
+        week = judged(checked, catalog, start, end, domain, False)
+        assert {line: outcome for line, (outcome, _, _) in week.items() if outcome != "outside"} == {
+            line: wanted[line] for line, (_, day, _) in week.items() if start <= day < end
+        }

@@ -1,5 +1,6 @@
 """The ingest job over a small landing zone with every sort of bad row."""
 
+import re
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -8,21 +9,22 @@ import duckdb
 import pytest
 from pyspark.sql import SparkSession
 
-from intentrec.config import ROOT, Domain, Profile
+from intentrec.config import ROOT, Domain, Profile, load_domain
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
-from intentrec.errors import AuditFailed, PipelineError
+from intentrec.errors import AuditFailed, PartialDelivery, PipelineError
+from intentrec.monitoring.staleness import corrected_weeks
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Fingerprint, Warehouse
 from jobs import build_interactions, build_sequences
 from jobs.ingest import body
-from tests.conftest import profile_under, without_audits
+from tests.conftest import any_delivery, profile_under, without_audits
 from tests.sources.landing import Line, deliver, event, events_of, item, snapshot_of
 
 pytestmark = pytest.mark.slow
 
 W0, W1, W2 = (date(2026, 8, 3) + timedelta(weeks=week) for week in range(3))
 CONFIG = ROOT / "conf" / "streaming.yaml"
-OUTCOMES = ("accepted", "quarantined", "duplicates", "late", "outside")
+OUTCOMES = ("accepted", "quarantined", "duplicates", "replaced", "late", "outside")
 
 # Arrival date, line, and its outcome, or the reasons for which it is refused.
 ROWS: list[tuple[date, Line, str | list[str]]] = [
@@ -30,6 +32,18 @@ ROWS: list[tuple[date, Line, str | list[str]]] = [
     (date(2026, 8, 4), event(event_id="new-column", new_column=1), "accepted"),
     (date(2026, 8, 4), event(event_id="twice"), "accepted"),
     (date(2026, 8, 5), event(event_id="twice", arrived_at="2026-08-05T00:00:00Z"), "duplicates"),
+    (date(2026, 8, 4), event(event_id="corrected", duration_s=1), "replaced"),
+    (date(2026, 8, 5), event(event_id="corrected", arrived_at="2026-08-05T00:00:00Z", duration_s=2), "accepted"),
+    (
+        date(2026, 8, 9),
+        event(event_id="moved", event_ts="2026-08-09T20:00:00Z", arrived_at="2026-08-09T20:05:00Z"),
+        "replaced",
+    ),
+    (
+        date(2026, 8, 10),
+        event(event_id="moved", event_ts="2026-08-10T20:00:00Z", arrived_at="2026-08-10T20:05:00Z"),
+        "accepted",
+    ),
     (date(2026, 8, 4), event(event_id="torn", duration_s=1), ["conflicting_duplicate"]),
     (date(2026, 8, 4), event(event_id="torn", duration_s=2), ["conflicting_duplicate"]),
     (date(2026, 8, 4), event(event_id="item", item_id="i9"), ["unknown_item"]),
@@ -75,6 +89,12 @@ ROWS: list[tuple[date, Line, str | list[str]]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def streaming() -> Domain:
+    """The streaming domain, for a few rows."""
+    return any_delivery(load_domain(CONFIG))
+
+
 def deliver_all(root: Path) -> None:
     """A landing zone of two weeks: all rows above, and a catalogue with faults of its own."""
     for day in sorted({day for day, _, _ in ROWS}):
@@ -84,10 +104,10 @@ def deliver_all(root: Path) -> None:
     deliver(snapshot_of(root, W1), [item(), item(item_id="later", title_id="t2")])
 
 
-def ingest(home: Path, domain: Domain, start: date, end: date, include_late: bool = False) -> Run:
+def ingest(home: Path, domain: Domain, start: date, end: date, include_late: bool = False, reason: str = "") -> Run:
     """Run the job over an interval of home's landing zone; returns the attempt."""
     run = Run("ingest", start, end, domain, profile_under(home))
-    body(run, CONFIG, include_late)
+    body(run, CONFIG, include_late, reason)
     return run
 
 
@@ -116,7 +136,7 @@ def test_every_row_is_in_a_table_or_in_the_counts(spark: SparkSession, whole: tu
     run = whole[1]
     counts = run.counts
     assert counts["events.read"] == len(ROWS) == sum(counts[f"events.{outcome}"] for outcome in OUTCOMES)
-    for outcome in ("accepted", "duplicates", "late"):
+    for outcome in ("accepted", "duplicates", "replaced", "late"):
         assert counts[f"events.{outcome}"] == sum(verdict == outcome for _, _, verdict in ROWS)
     assert counts["events.outside"] == 0
     assert {name: counts[f"catalog.{name}"] for name in ("read", "accepted", "quarantined", "duplicates")} == {
@@ -156,7 +176,7 @@ def test_weeks_in_any_order_make_the_same_tables(
     ingest(tmp_path, streaming, W1, W2)
     warehouse = Warehouse(spark, ingest(tmp_path, streaming, W0, W1))
     counts = warehouse.run.counts
-    assert (counts["events.late"], counts["events.outside"]) == (0, 2), "rows that arrive later are not read"
+    assert (counts["events.late"], counts["events.outside"]) == (0, 3), "rows that arrive later are not read"
     assert (late["late.included"], counts["late.included"], counts["late.left_out"]) == (1, 0, 1)
     assert late["events.accepted"] == counts["events.accepted"] + 1
     assert warehouse.checksums() == sums
@@ -267,6 +287,74 @@ def test_no_snapshot_of_the_first_day(
     assert warehouse.checksums() == sums
 
 
+@pytest.mark.usefixtures("no_audits")
+def test_a_delivery_that_is_not_whole_changes_nothing_unless_a_person_accepts_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """A second week without its Sunday, with a catalogue cut to one of five items, and so with most events refused."""
+    strict, raw = load_domain(CONFIG), tmp_path / "landing" / "streaming"
+    names = [f"i{number}" for number in range(1, 6)]
+    deliver(snapshot_of(raw, W0), [item(item_id=name) for name in names])
+    for day in (W0 + timedelta(days=number) for number in range(13)):
+        times = {"event_ts": f"{day}T20:00:00Z", "arrived_at": f"{day}T21:00:00Z"}
+        lines: list[Line] = [event(event_id=f"{day}{name}", user_id=name, item_id=name, **times) for name in names]
+        deliver(events_of(raw, day), lines)
+    first = ingest(tmp_path, strict, W0, W1)
+    before = Warehouse(spark, first).checksums()
+    deliver(snapshot_of(raw, W1), [item(item_id="i1")])
+    wanted = (
+        "the delivery is not whole, so nothing was written: "
+        "[2026-08-10, 2026-08-17): share of accepted events 0.2, quality.delivery.min_accepted demands at least 0.8 "
+        "(6 of 30); "
+        "[2026-08-10, 2026-08-17): no accepted event on Sunday 2026-08-16: days with events 6, "
+        "quality.delivery.open_days demands at least 7; "
+        "[2026-08-10, 2026-08-17): accepted events 6, quality.delivery.min_events demands at least 17.5 "
+        "(0.5 times; the median before it is 35); "
+        "snapshot 2026-08-10: items 1, quality.delivery.min_items demands at least 4 "
+        "(0.8 times; the median before it is 5) (refused for unknown_item 24). Deliver the rest"
+    )
+    with pytest.raises(PartialDelivery, match=re.escape(wanted)):
+        ingest(tmp_path, strict, W1, W2)
+    assert Warehouse(spark, first).checksums() == before, "neither events nor catalogue nor quarantine"
+    accepted = ingest(tmp_path, strict, W1, W2, reason="the sender\nhas no more; $(touch x)")
+    assert accepted.note is not None
+    assert accepted.note.startswith("partial delivery accepted: the sender has no more; $(touch x) ([2026-08-10")
+    assert accepted.counts["engagement_events.rows"] == 6
+    assert ingest(tmp_path, strict, W0, W1).note is None, "the later week is no measure for the first"
+
+
+@pytest.mark.usefixtures("no_audits")
+def test_a_correction_that_comes_after_its_week_makes_the_week_stale(
+    spark: SparkSession, streaming: Domain, tmp_path: Path
+) -> None:
+    """It moves an event from Sunday to Monday, and arrives when the first week is closed."""
+    raw, ledger = tmp_path / "landing" / "streaming", []
+
+    def run(start: date, end: date) -> Run:
+        done = ingest(tmp_path, streaming, start, end)
+        facts = {name: getattr(done, name) for name in ("run_id", "job", "start", "end", "inputs", "outputs", "counts")}
+        ledger.append({**facts, "status": "succeeded"})
+        return done
+
+    deliver(snapshot_of(raw, W0), [item()])
+    sunday = event(event_id="moved", event_ts="2026-08-09T20:00:00Z", arrived_at="2026-08-09T20:05:00Z")
+    deliver(events_of(raw, date(2026, 8, 4)), [event()])
+    deliver(events_of(raw, date(2026, 8, 9)), [sunday])
+    assert run(W0, W1).counts["events.accepted"] == 2
+    monday = {**sunday, "event_ts": "2026-08-10T20:00:00Z", "arrived_at": "2026-08-13T09:00:00Z"}
+    deliver(events_of(raw, date(2026, 8, 13)), [monday])
+    second = run(W1, W2)
+    assert (second.counts["events.accepted"], second.counts["events.corrected.2026-08-03"]) == (1, 1)
+    assert corrected_weeks(ledger, streaming) == {("ingest", W0)}
+    first = run(W0, W1)
+    assert (first.counts["events.accepted"], first.counts["events.replaced"]) == (1, 1)
+    assert corrected_weeks(ledger, streaming) == set()
+    at_once = tmp_path / "at_once"
+    shutil.copytree(tmp_path / "landing", at_once / "landing")
+    whole = Warehouse(spark, ingest(at_once, streaming, W0, W2)).checksums()
+    assert whole["engagement_events"] == Warehouse(spark, first).checksums()["engagement_events"]
+
+
 @pytest.mark.extended
 @pytest.mark.usefixtures("compiling")
 def test_a_real_week(
@@ -278,21 +366,27 @@ def test_a_real_week(
     start, end = date(2022, 4, 25), date(2022, 5, 2)
     run = Run("ingest", start, end, kuairand, profile)
     body(run, ROOT / "conf" / "kuairand.yaml")
-    week, conflicts, accepted = duckdb.sql(f"""
+    week, conflicts, replaced, accepted = duckdb.sql(f"""
         with log as (
-            select * exclude (date, hourmin)
+            select * exclude (date, hourmin), date || hourmin as hour
             from read_csv('{folder}/log_standard_*.csv.gz', all_varchar = true)
             where time_ms::bigint >= epoch_ms(timestamp '{start}') - 8 * 3600000
               and time_ms::bigint < epoch_ms(timestamp '{end}') - 8 * 3600000
         ), plays as (
-            select count(*) as copies, count(distinct log) as contents from log group by user_id, video_id, time_ms
+            select count(*) as copies, count(distinct hour) as hours, count(distinct content) as contents
+            from (select *, concat_ws('|', *columns(* exclude (hour))) as content from log)
+            group by user_id, video_id, time_ms
         )
-        select sum(copies)::int, sum(copies) filter (contents > 1)::int, count(*) filter (contents = 1) from plays
+        select sum(copies)::int, sum(copies) filter (contents > 1 and hours = 1)::int,
+               sum(copies - 1) filter (contents > 1 and hours > 1)::int,
+               count(*) filter (contents = 1 or hours > 1)
+        from plays
     """).fetchall()[0]
     counts = run.counts
     assert counts["events.accepted"] == accepted
     assert counts["events.quarantined"] == counts["quarantine.reason.conflicting_duplicate"] == conflicts
-    assert counts["events.duplicates"] == week - conflicts - accepted
+    assert counts["events.replaced"] == (replaced or 0)
+    assert counts["events.duplicates"] == week - conflicts - (replaced or 0) - accepted
     assert counts["events.late"] == 0
     assert counts["events.read"] == week + counts["events.outside"]
     assert counts["catalog.accepted"] == counts["catalog.read"] == 7583

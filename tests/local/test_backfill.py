@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
 from intentrec import cli
 from intentrec.config import ROOT, load_domain, load_profile
 from intentrec.errors import PipelineError
+from intentrec.local import backfill as backfills
 from intentrec.local import demo as demos
 from intentrec.local import processes, services
 from intentrec.local.backfill import backfill, is_leftover
@@ -40,11 +42,13 @@ def played(user: str, title: str, day: date, arrived: date | None = None) -> dic
 
 
 def land(root: Path) -> None:
-    """Two weeks of two users, all of it on time."""
+    """Two weeks of two users, and of one who plays every day, all of it on time."""
     deliver(snapshot_of(root, FIRST), [item(item_id=f"{title}e1", title_id=title) for title in ("t1", "t2")])
-    for user, title, number in [("u1", "t1", 1), ("u2", "t1", 2), ("u1", "t2", 9), ("u2", "t1", 10)]:
+    others = {1: [("u1", "t1")], 2: [("u2", "t1")], 9: [("u1", "t2")], 10: [("u2", "t1")]}
+    for number in range(14):
         day = FIRST + timedelta(days=number)
-        deliver(events_of(root, day), [played(user, title, day)])
+        plays = [("u0", "t1"), *others.get(number, [])]
+        deliver(events_of(root, day), [played(user, title, day) for user, title in plays])
 
 
 def land_late(root: Path) -> None:
@@ -128,13 +132,27 @@ def test_a_cascade_after_a_failure_equals_a_build_from_nothing(
     assert after == built(fresh, spark)
     assert {name for name in after if after[name] != before[name]} >= {"engagement_events", "interactions", "sequences"}
     profile, domain = load_profile(), load_domain(CONFIG)
-    assert sum(delta.rows_by_partition(profile, domain)["interactions"].values()) == 5
+    assert sum(delta.rows_by_partition(profile, domain)["interactions"].values()) == 19
     labels = (
         spark.read.format("delta")
         .load(f"{profile.warehouse}/streaming/interactions")
         .where(f"event_date >= '{SECOND}'")
     )
     assert [row["action_type"] for row in labels.where("title_id = 't2'").collect()] == ["resume"]
+
+
+def test_the_options_of_a_backfill_are_the_parameters_of_its_dag_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INTENTREC_HOME", str(tmp_path))
+    asked: list[dict] = []
+    monkeypatch.setattr(backfills, "backfill", lambda home, dag, start, end, conf, progress: asked.append(conf))
+    options = ["--from", str(FIRST), "--to", str(END), "--config", str(CONFIG)]
+    for extra in (["--accept-partial", 'the "sender"; $(ls)', "--include-late"], []):
+        assert CliRunner().invoke(cli.app, ["backfill", *options, *extra]).exit_code == 0
+    nothing = {"train": False, "publish": False, "activate": False, "include_late": False, "accept_partial": None}
+    assert asked == [{**nothing, "include_late": True, "accept_partial": 'the "sender"; $(ls)'}, nothing]
+    assert CliRunner().invoke(cli.app, ["plan", *options, "--accept-partial", "why"]).exit_code == 0
 
 
 def test_two_airflows_never_share_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

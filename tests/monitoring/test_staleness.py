@@ -14,6 +14,7 @@ from intentrec.storage.delta import Commit
 
 WEEK = timedelta(days=7)
 FIRST = date(2026, 8, 3)
+TABLE = "engagement_events"
 
 
 def week(number: int) -> date:
@@ -210,16 +211,35 @@ def test_failed_attempts_and_foreign_commits_count_for_nothing(streaming: Domain
     assert staleness.stale_weeks(world.ledger, world.commits, streaming) == set()
 
 
+def test_a_week_whose_events_another_week_corrects_is_stale_until_it_reads_them(streaming: Domain) -> None:
+    """Versions of the events' table: the first week commits 0, the second 1; the first reads 1 when it comes again."""
+
+    def ingested(number: int, inputs: dict, outputs: int, corrected: int) -> dict:
+        row = {"run_id": str(outputs), "job": "ingest", "start": week(number), "end": week(number + 1)}
+        counts = {f"events.corrected.{FIRST}": corrected}
+        return {**row, "status": "succeeded", "inputs": inputs, "outputs": {TABLE: outputs}, "counts": counts}
+
+    ledger = [ingested(0, {}, 0, 0), ingested(1, {TABLE: 0}, 1, 2)]
+    assert staleness.corrected_weeks(ledger, streaming) == {("ingest", FIRST)}
+    assert staleness.corrected_weeks([*ledger, ingested(0, {TABLE: 1}, 2, 0)], streaming) == set()
+    assert staleness.corrected_weeks([*ledger, ingested(1, {TABLE: 1}, 2, 0)], streaming) == set(), "taken back"
+
+
 def test_a_failed_audit_is_shown_until_a_later_attempt(streaming: Domain) -> None:
     """Another failure is not an audit's, and a range that failed shows in each of its weeks."""
     attempts = [
         ("ingest", 0, 1, "failed", "AuditFailed: interactions: ..."),
         ("ingest", 0, 1, "succeeded", None),
         ("ingest", 1, 3, "failed", "AuditFailed: catalog: ..."),
+        ("ingest", 3, 4, "failed", "PartialDelivery: the delivery is not whole"),
         ("build_sequences", 0, 1, "failed", "PipelineError: no table"),
     ]
     ledger = [
         {"job": job, "start": week(a), "end": week(b), "status": status, "message": message, "started_at": number}
         for number, (job, a, b, status, message) in enumerate(attempts)
     ]
-    assert staleness.refused_weeks(ledger, streaming) == {("ingest", week(1)), ("ingest", week(2))}
+    assert staleness.refused_weeks(ledger, streaming) == {
+        ("ingest", week(1)),
+        ("ingest", week(2)),
+        ("ingest", week(3)),
+    }

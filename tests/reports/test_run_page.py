@@ -93,6 +93,7 @@ def test_the_waterfall_is_the_ledgers_counts() -> None:
         ("outside", 150),
         ("late", 10),
         ("duplicates", 100),
+        ("replaced", 0),
         ("quarantined", 40),
         ("accepted events", 700),
         ("interactions", 300),
@@ -100,9 +101,9 @@ def test_the_waterfall_is_the_ledgers_counts() -> None:
         ("user_intents", 20),
     ]
     # Each loss begins where the rows that are left end.
-    assert [bar.before for bar in bars[:6]] == [0, 850, 840, 740, 700, 0]
-    assert [bar.share for bar in bars[:6]] == [1.0, 0.15, 0.01, 0.1, 0.04, 0.7]
-    assert all(bar.share is None and bar.before == 0 for bar in bars[6:])
+    assert [bar.before for bar in bars[:7]] == [0, 850, 840, 740, 740, 700, 0]
+    assert [bar.share for bar in bars[:7]] == [1.0, 0.15, 0.01, 0.1, 0.0, 0.04, 0.7]
+    assert all(bar.share is None and bar.before == 0 for bar in bars[7:])
     drawn = drawn_bars(bars)
     assert drawn == [(bar.before, bar.value) for bar in bars], "on one linear scale"
 
@@ -110,8 +111,8 @@ def test_the_waterfall_is_the_ledgers_counts() -> None:
 def test_waterfall_of_few_counts() -> None:
     assert run_page.waterfall({}) == []
     nothing = run_page.waterfall({"events.read": 0})
-    assert [width for _, width in drawn_bars(nothing)] == [0] * 6
-    assert [bar.share for bar in nothing] == [None] * 6
+    assert [width for _, width in drawn_bars(nothing)] == [0] * 7
+    assert [bar.share for bar in nothing] == [None] * 7
     one_among_many = {"events.read": 10_000_000, "events.late": 1, "events.accepted": 9_999_999}
     assert drawn_bars(run_page.waterfall(one_among_many))[2][1] == 10_000_000 * charts.THINNEST
 
@@ -235,16 +236,40 @@ def test_the_gates_table_is_no_wider_than_the_page(attempt: Callable[..., Run], 
     assert seen[seen.index("further metrics") :][: len(rest)] == rest
 
 
+@pytest.mark.parametrize(
+    ("own", "earlier", "says"),
+    [
+        pytest.param([3], [], "Simulated data.", id="simulated"),
+        pytest.param([], [3], "Its predictions rest on simulated data of earlier weeks.", id="an earlier week"),
+        pytest.param([3, 0], [], None, id="the week was delivered anew, by the real service"),
+        pytest.param([0], [3, 0], None, id="real, in a home with a former simulation"),
+    ],
+)
 def test_simulated_data_are_called_so(
-    attempt: Callable[..., Run], page: Callable[[], str], profile: Profile, streaming: Domain
+    page: Callable[[], str], profile: Profile, streaming: Domain, own: list[int], earlier: list[int], says: str | None
 ) -> None:
-    attempt("ingest", "succeeded", counts=COUNTS)
-    assert "Simulated data." not in page()
+    """What the week's own ingestion read decides, not what lies in a folder."""
     landing = Path(profile.landing) / streaming.domain
     landing.mkdir(parents=True)
     (landing / SIMULATED_MANIFEST).write_text("{}", "utf-8")
-    assert "Simulated data." in page()
-    assert "Simulated data." in trend_page.render(profile, streaming).read_text("utf-8")
+    for start, numbers in ((START - (END - START), earlier), (START, own)):
+        for simulated in numbers:
+            run = Run("ingest", start, start + (END - START), streaming, profile)
+            run.delivery = {"simulated_files": str(simulated), "files": "3", "folder": "/raw/here"}
+            _record(run, "running")
+            _record(run, "succeeded")
+    assert ("/raw/here" in Page(page()).texts) is bool(own)
+    sentences = [text for text in Page(page()).texts if "imulated data" in text]
+    assert sentences == ([says] if says else [])
+    trend = Page(trend_page.render(profile, streaming).read_text("utf-8")).texts
+    assert [text for text in trend if "imulated data" in text] == (["Simulated data."] if says else [])
+
+
+def test_what_a_person_accepted_is_shown(attempt: Callable[..., Run], page: Callable[[], str]) -> None:
+    attempt("ingest", "succeeded", message=f"partial delivery accepted: {HOSTILE}", counts=COUNTS)
+    seen = Page(page()).texts
+    assert f"partial delivery accepted: {HOSTILE}" in seen
+    assert "decided by a person" in seen
 
 
 def test_hostile_rows_stay_text(attempt: Callable[..., Run], page: Callable[[], str]) -> None:

@@ -1,5 +1,6 @@
 """The files that the simulator writes: deterministic, the same in a larger world, never mixed with other data."""
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from scipy.stats import spearmanr
 from typer.testing import CliRunner, Result
 
-from intentrec.config import ROOT, SIMULATED_MANIFEST, Domain
+from intentrec.config import ROOT, SIMULATED_MANIFEST, Domain, marker_name
 from intentrec.errors import PipelineError
 from simulator import Settings, simulate
 from simulator.__main__ import app
@@ -69,6 +70,15 @@ def test_fewer_users_leave_no_file_of_the_larger_world_behind(tmp_path: Path) ->
     simulate(replace(TINY, users=3), START, stop, tmp_path / "both", tmp_path / "t")
     simulate(replace(TINY, users=3), START, stop, tmp_path / "alone", tmp_path / "t")
     assert content(tmp_path / "both") == content(tmp_path / "alone")
+
+
+def test_every_file_has_a_marker_with_its_hash(tmp_path: Path) -> None:
+    simulate(replace(TINY, users=3), START, START + timedelta(days=7), tmp_path / "landing", tmp_path / "truth")
+    files = list((tmp_path / "landing").rglob("*.jsonl.gz"))
+    assert files
+    for path in files:
+        marker = path.with_name(marker_name(path.name)).read_text()
+        assert marker == f"{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
 def test_ids_carry_no_order() -> None:

@@ -206,6 +206,7 @@ def _attempt(n: int) -> dict[str, Any]:
         "started_at": MOMENT,
         "seconds": (12.5, None)[n],
         "airflow_task": ("dag_id=a/run_id=b/task_id=ingest/attempt=1", None)[n],
+        "delivery": ({"folder": "/landing", "files": "1", "simulated_files": "0"}, None)[n],
     }
 
 
