@@ -152,8 +152,7 @@ def streaming() -> Domain:
 
 def any_delivery(domain: Domain) -> Domain:
     """The domain for worlds of a few rows: every delivery is whole."""
-    most = {"max_events": 1e9, "max_items": 1e9}
-    rule = Delivery(open_days=[], min_accepted=0, min_events=0, min_items=0, **most)
+    rule = Delivery(open_days=[], min_accepted=0, min_events=0, max_events=1e9, min_items=0, max_items=1e9)
     return domain.model_copy(update={"quality": domain.quality.model_copy(update={"delivery": rule})})
 
 

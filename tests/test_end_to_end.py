@@ -136,7 +136,7 @@ def test_no_raw_row_is_lost(world: World) -> None:
     for row in ledger(load_profile(), load_domain(world.config)):
         counts = row["counts"]
         if row["job"] == "ingest":
-            outcomes = ("accepted", "quarantined", "duplicates", "late", "outside")
+            outcomes = ("accepted", "quarantined", "duplicates", "replaced", "late", "outside")
             assert counts["events.read"] == sum(counts[f"events.{outcome}"] for outcome in outcomes) > 0
 
 

@@ -38,7 +38,9 @@ def redelivered(profile: Profile, domain: Domain, ledger: Iterable[Mapping[str, 
         domain: the domain file.
         ledger: as `storage.runs.ledger` returns it.
     """
-    found, folders, changed = Redelivered(), {}, {}
+    found = Redelivered()
+    folders: dict[str, _Folder | None] = {}
+    changed: dict[str, set[str]] = {}
     for (job, week), row in sorted(latest_successes(ledger, domain).items(), key=lambda each: each[0]):
         files = files_of(profile, domain, row) if job == "ingest" else None
         if files is None:
@@ -50,10 +52,11 @@ def redelivered(profile: Profile, domain: Domain, ledger: Iterable[Mapping[str, 
             except (OSError, ValueError) as error:  # an unknown scheme, or no access
                 folders[folder] = None
                 found.unchecked.append(f"{folder} cannot be listed, so redelivered files are not seen: {error}")
-        if folders[folder] is not None:
+        now = folders[folder]
+        if now is not None:
             if row["run_id"] not in changed:
-                changed[row["run_id"]] = folders[folder].changed(files)
-            if _concerned(changed[row["run_id"]], folders[folder], files, week, domain):
+                changed[row["run_id"]] = now.changed(files)
+            if _concerned(changed[row["run_id"]], now, files, week, domain):
                 found.weeks.add((job, week))
     return found
 

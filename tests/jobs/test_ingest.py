@@ -328,7 +328,7 @@ def test_a_correction_that_comes_after_its_week_makes_the_week_stale(
     spark: SparkSession, streaming: Domain, tmp_path: Path
 ) -> None:
     """It moves an event from Sunday to Monday, and arrives when the first week is closed."""
-    raw, ledger = tmp_path / "landing" / "streaming", []
+    raw, ledger = tmp_path / "landing" / "streaming", list[dict]()
 
     def run(start: date, end: date) -> Run:
         done = ingest(tmp_path, streaming, start, end)
