@@ -156,49 +156,44 @@ def test_outcomes_equal_those_of_the_oracle(
 
 SUNDAY, MONDAY = "2026-08-09T20:00:00Z", "2026-08-10T20:00:00Z"
 EARLY, LATER, LAST = (datetime(2026, 8, 10, hour, tzinfo=UTC) for hour in (21, 22, 23))
-Version = tuple[datetime, dict, str]  # arrival, fields that differ, outcome in a run over both weeks
+# Versions of one event: arrival, fields that differ from an event of Sunday, outcome in a run over both weeks.
+VERSIONS: dict[str, list[tuple[datetime, dict, str]]] = {
+    "another duration": [(EARLY, {}, "replaced"), (LATER, {"duration_s": "2"}, "accepted")],
+    "Sunday to Monday": [(EARLY, {}, "replaced"), (LATER, {"event_ts": MONDAY}, "accepted")],
+    "Monday to Sunday": [(EARLY, {"event_ts": MONDAY}, "replaced"), (LATER, {}, "accepted")],
+    "a copy": [(EARLY, {}, "accepted"), (LATER, {}, "duplicates")],
+    "there and back": [(EARLY, {}, "replaced"), (LATER, {"duration_s": "2"}, "replaced"), (LAST, {}, "accepted")],
+    "one moment": [(EARLY, {}, "quarantined"), (EARLY, {"duration_s": "2"}, "quarantined")],
+    "one moment, two weeks": [(EARLY, {}, "quarantined"), (EARLY, {"event_ts": MONDAY}, "quarantined")],
+    "one moment, then clear": [
+        (EARLY, {}, "quarantined"),
+        (EARLY, {"duration_s": "2"}, "quarantined"),
+        (LATER, {}, "accepted"),
+    ],
+    "a wrong correction": [(EARLY, {}, "accepted"), (LATER, {"duration_s": "-2"}, "quarantined")],
+    "to an unknown item": [(EARLY, {}, "replaced"), (LATER, {"item_id": "i9"}, "quarantined")],
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "versions",
-    [
-        pytest.param([(EARLY, {}, "replaced"), (LATER, {"duration_s": "2"}, "accepted")], id="another duration"),
-        pytest.param([(EARLY, {}, "replaced"), (LATER, {"event_ts": MONDAY}, "accepted")], id="Sunday to Monday"),
-        pytest.param([(EARLY, {"event_ts": MONDAY}, "replaced"), (LATER, {}, "accepted")], id="Monday to Sunday"),
-        pytest.param([(EARLY, {}, "accepted"), (LATER, {}, "duplicates")], id="a copy"),
-        pytest.param(
-            [(EARLY, {}, "replaced"), (LATER, {"duration_s": "2"}, "replaced"), (LAST, {}, "accepted")],
-            id="there and back",
-        ),
-        pytest.param([(EARLY, {}, "quarantined"), (EARLY, {"duration_s": "2"}, "quarantined")], id="one moment"),
-        pytest.param(
-            [(EARLY, {}, "quarantined"), (EARLY, {"event_ts": MONDAY}, "quarantined")], id="one moment, two weeks"
-        ),
-        pytest.param(
-            [(EARLY, {}, "quarantined"), (EARLY, {"duration_s": "2"}, "quarantined"), (LATER, {}, "accepted")],
-            id="one moment, then clear",
-        ),
-        pytest.param([(EARLY, {}, "accepted"), (LATER, {"duration_s": "-2"}, "quarantined")], id="a wrong correction"),
-    ],
-)
-def test_the_version_that_arrived_last_wins(
-    spark: SparkSession, domain: Domain, catalog: DataFrame, versions: list[Version]
-) -> None:
+def test_the_version_that_arrived_last_wins(spark: SparkSession, domain: Domain, catalog: DataFrame) -> None:
     """In one run over both weeks; each week alone gives its own rows the same outcomes."""
-    good = {"event_id": "e", "user_id": "u", "account_id": "a", "item_id": "i1", "event_ts": SUNDAY, "extra": {}}
-    good |= {"event_type": "play", "duration_s": "1", "position_s": None, "surface": "home", "device": "tv"}
+    good = {"account_id": "a", "item_id": "i1", "event_ts": SUNDAY, "extra": {}, "event_type": "play"}
+    good |= {"duration_s": "1", "position_s": None, "surface": "home", "device": "tv"}
     good |= {"read_error": None, "raw": "line", "source_file": "f"}
+    cases = [(name, *version) for name, versions in VERSIONS.items() for version in versions]
     rows = [
-        {**good, **changes, "arrived_at": arrived, "source_line": line}
-        for line, (arrived, changes, _) in enumerate(versions)
+        {**good, "event_id": name, "user_id": name, **changes, "arrived_at": arrived, "source_line": line}
+        for line, (name, arrived, changes, _) in enumerate(cases)
     ]
     raw = spark.createDataFrame([tuple(row[name] for name in RAW_EVENT.names) for row in rows], RAW_EVENT)
     checked = checked_events(raw, domain).localCheckpoint()
-    wanted = {line: outcome for line, (_, _, outcome) in enumerate(versions)}
-    assert {line: each[0] for line, each in judged(checked, catalog, W0, W2, domain, False).items()} == wanted
-    for start, end in ((W0, W1), (W1, W2)):
-        week = judged(checked, catalog, start, end, domain, False)
-        assert {line: outcome for line, (outcome, _, _) in week.items() if outcome != "outside"} == {
-            line: wanted[line] for line, (_, day, _) in week.items() if start <= day < end
-        }
+
+    def found(start: date, end: date) -> dict[int, tuple[str, str]]:
+        """Case and outcome of each line of [start, end)."""
+        lines = judged(checked, catalog, start, end, domain, False).items()
+        return {line: (cases[line][0], outcome) for line, (outcome, _, _) in lines if outcome != "outside"}
+
+    wanted = {line: (name, outcome) for line, (name, _, _, outcome) in enumerate(cases)}
+    assert found(W0, W2) == wanted
+    assert found(W0, W1) | found(W1, W2) == wanted
