@@ -65,7 +65,10 @@ class _Folder:
     """A data folder as it is now."""
 
     def __init__(self, folder: str) -> None:
-        self.system, self.path = FileSystem.from_uri(folder) if "://" in folder else (LocalFileSystem(), folder)
+        self.system: FileSystem = LocalFileSystem()
+        self.path = folder
+        if "://" in folder:
+            self.system, self.path = FileSystem.from_uri(folder)
         listed = self.system.get_file_info(FileSelector(self.path, allow_not_found=True, recursive=True))
         self.now: dict[str, FileInfo] = {
             info.path.removeprefix(f"{self.path.rstrip('/')}/"): info for info in listed if info.type == FileType.File

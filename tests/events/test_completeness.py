@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
+import duckdb
 import pytest
 
-from intentrec.config import Delivery, Domain
+from intentrec.config import ROOT, Delivery, Domain, load_domain
 from intentrec.events.completeness import Breach, Numbers, breaches, explanation
 
 FIRST = date(2026, 8, 3)
@@ -126,3 +128,24 @@ def test_an_explanation_is_one_line_with_the_reasons(streaming: Domain) -> None:
 def test_bounds_that_no_delivery_meets_are_refused() -> None:
     with pytest.raises(ValueError, match="min_items is greater than max_items"):
         Delivery(min_items=2, max_items=1)
+
+
+REAL = {
+    "online_retail": "select (InvoiceDate::timestamp - interval 4 hour)::date, count(*) from "
+    "read_csv('{data}/online-retail/online_retail.csv.gz', all_varchar = true) group by 1",
+    "movielens": "select (timestamp '1970-01-01' + to_seconds(column3))::date, count(*) from "
+    "read_csv('{data}/movielens-100k/u.data', sep = '\\t', header = false) group by 1",
+    "kuairand": "select (timestamp '1970-01-01 08:00' + to_milliseconds(time_ms))::date, count(*) from "
+    "read_csv('{data}/kuairand/log_standard_*.csv.gz') where time_ms >= 1650816000000 group by 1",
+}
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("name", REAL)
+def test_the_shipped_files_call_each_week_of_the_real_data_whole(shared_data: Path, name: str) -> None:
+    domain = load_domain(ROOT / "conf" / f"{name}.yaml")
+    rows = dict(duckdb.sql(REAL[name].format(data=shared_data)).fetchall())
+    first = domain.calendar.history_start
+    assert min(rows) >= first
+    weeks = (max(rows) - first) // WEEK + 1
+    assert breaches(first, first + weeks * WEEK, Numbers(rows), Numbers(), domain) == []
