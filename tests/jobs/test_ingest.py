@@ -252,6 +252,8 @@ def test_a_week_without_events_is_refused_unless_the_service_was_closed(
     deliver(events_of(raw, date(2026, 8, 12)), [])
     with pytest.raises(PipelineError, match=f"no accepted event in the weeks of {W1}: .*quality.closed_weeks"):
         unaudited(tmp_path, streaming, W0, W2)
+    assert not (tmp_path / "warehouse" / "streaming" / "catalog").exists(), "nothing was written"
+    unaudited(tmp_path, streaming, W0, W1)
     with pytest.raises(AuditFailed, match="engagement_events"):
         ingest(tmp_path, streaming, W1, W2)
     closed = streaming.model_copy(update={"quality": streaming.quality.model_copy(update={"closed_weeks": [W1]})})
