@@ -452,38 +452,6 @@ class Delivery(Strict):
         return self
 
 
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)  # as `date.weekday` counts them
-
-
-class Delivery(Strict):
-    """What a whole delivery is: a week beyond a bound is not ingested, unless a person accepts it as partial."""
-
-    open_days: list[Weekday] = Field(
-        list(WEEKDAYS), description="days of the week that have at least one accepted event"
-    )
-    closed_days: list[date] = Field([], description="service dates that may lack events, such as holidays")
-    min_accepted: float = Field(
-        0.8,
-        ge=0,
-        le=1,
-        description="least share of accepted rows among accepted and quarantined ones, of a week's "
-        "events and of a catalogue snapshot",
-    )
-    weeks: PositiveInt = Field(8, description="weeks before a week whose median is the measure of the bounds below")
-    min_events: float = Field(0.5, ge=0, description="least accepted events of a week, as a multiple of the median")
-    max_events: PositiveFloat = Field(3.0, description="most accepted events of a week, as a multiple of the median")
-    min_items: float = Field(0.8, ge=0, description="least items of a catalogue snapshot, as a multiple of the median")
-    max_items: PositiveFloat = Field(3.0, description="most items of a catalogue snapshot, as a multiple of the median")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Delivery":
-        for least, most in (("min_events", "max_events"), ("min_items", "max_items")):
-            if getattr(self, least) > getattr(self, most):
-                raise ValueError(f"{least} is greater than {most}: no delivery could be whole")
-        return self
-
-
 class Quality(Strict):
     """What a whole delivery is, when drift is a warning, and which weeks may lack events."""
 

@@ -26,6 +26,7 @@ from intentrec.reports.training_report import training_report
 from intentrec.storage.runs import Run
 from intentrec.training.data import read_catalog, read_sequences
 from intentrec.training.inputs import Inputs
+from intentrec.training.splits import NothingToTrain
 from tests.model import world as rows
 from tests.registry import world
 from tests.registry.judged import CONFIG
@@ -68,7 +69,7 @@ TITLE = rows.facts(1) | {"title_id": rows.title(1)}
 JUDGED = rf"nothing to judge on in \[{CUT}, {world.END}\): no "
 WORLDS = {
     "no genres": World(of(genres=[]), catalog={"genres": []}),
-    "one user": World(users=1),
+    "one user": World(users=1, error=(NothingToTrain, "no validation target before 2026-08-24")),
     "one title": World(of(**TITLE), titles=2),
     "one title, unseen only": World(
         of(**TITLE),
