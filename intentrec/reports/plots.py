@@ -52,7 +52,7 @@ def draw_profiles(
     intents: Sequence[Intent],
     folder: Path,
 ) -> None:
-    """Write `intent_clusters.png` (Figure 6 of the paper) and `attention.png` (Figure 7); nothing for under 3 different users.
+    """Write `intent_clusters.png` (Figure 6 of the paper) and `attention.png` (Figure 7); nothing if under 3 users differ.
 
     Args:
         sequences: a row per user, in the order of the arrays.
