@@ -52,7 +52,9 @@ def draw_profiles(
     intents: Sequence[Intent],
     folder: Path,
 ) -> None:
-    """Write `intent_clusters.png` (Figure 6 of the paper) and `attention.png` (Figure 7); nothing if under 3 users differ.
+    """Write `intent_clusters.png` (Figure 6 of the paper) and `attention.png` (Figure 7).
+
+    Nothing is written where fewer than three users differ.
 
     Args:
         sequences: a row per user, in the order of the arrays.
