@@ -52,7 +52,9 @@ def draw_profiles(
     intents: Sequence[Intent],
     folder: Path,
 ) -> None:
-    """Write `intent_clusters.png` (Figure 6 of the paper) and `attention.png` (Figure 7); nothing for under 3 users.
+    """Write `intent_clusters.png` (Figure 6 of the paper) and `attention.png` (Figure 7).
+
+    Nothing is written where fewer than three users differ.
 
     Args:
         sequences: a row per user, in the order of the arrays.
@@ -63,7 +65,7 @@ def draw_profiles(
         intents: of the domain; their labels name the clusters.
         folder: exists.
     """
-    if len(embedding_UP) < 3:  # t-SNE needs three
+    if len(np.unique(embedding_UP, axis=0)) < 3:  # t-SNE needs three
         return
     commons = common_labels(sequences, cluster_U, intents)
     sizes = np.bincount(cluster_U, minlength=len(commons))
