@@ -20,7 +20,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, Param
 
 ROOT = Path(__file__).resolve().parents[1]
-CONF = ROOT / os.environ.get("INTENTREC_CONF", "conf")  # folder of the domain files
+CONF = ROOT / (os.environ.get("INTENTREC_CONF") or "conf")  # folder of the domain files
 DOMAIN = re.compile(r"[a-z][a-z0-9_]*")  # the name of a domain file, without its ending, is that of its domain
 PYTHON = os.environ.get("INTENTREC_PYTHON", sys.executable)
 SUBMIT = os.environ.get("INTENTREC_SUBMIT")  # such as "spark-submit --master yarn --deploy-mode client"

@@ -545,7 +545,7 @@ def load_domain(path: str | Path) -> Domain:
 
 def domain_folder() -> Path:
     """The folder of the domain files that have DAGs: INTENTREC_CONF, else conf/ in the project folder."""
-    return (ROOT / os.environ.get("INTENTREC_CONF", "conf")).resolve()
+    return (ROOT / (os.environ.get("INTENTREC_CONF") or "conf")).resolve()
 
 
 def load_profile(path: str | Path | None = None) -> Profile:

@@ -101,11 +101,20 @@ class Home:
         """Create what is missing: folders, passwords, Airflow's database (or its migration) and pools.
 
         The home is closed to other accounts, also one that an earlier version has made.
+
+        Raises:
+            PipelineError: the home belongs to another account, or Airflow's setup failed.
         """
         for folder in (self.airflow, self.logs, self.passwords_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.path, self.passwords_file.parent):
-            folder.chmod(0o700)
+        try:
+            for folder in (self.path, self.passwords_file.parent):
+                folder.chmod(0o700)
+        except PermissionError as error:
+            raise PipelineError(
+                f"{error.filename} belongs to another account, so it cannot be closed to others: set INTENTREC_HOME "
+                "to a folder of your own"
+            ) from error
         if not self.passwords_file.exists():
             _write_private(self.passwords_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
         done = self.airflow / ".prepared"

@@ -45,6 +45,15 @@ def test_the_home_is_closed_to_other_accounts(tmp_path: Path, monkeypatch: pytes
     assert settings["AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS"] == "0o600"
 
 
+def test_a_home_of_another_account_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "chmod", denied)
+    with pytest.raises(homes.PipelineError, match=rf"^{tmp_path} belongs to another account.* set INTENTREC_HOME"):
+        Home(tmp_path).prepare()
+
+
 def test_the_database_is_migrated_and_pools_made_once(prepared: tuple[Home, list]) -> None:
     home, calls = prepared
     home.prepare()
