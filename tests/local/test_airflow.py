@@ -1,9 +1,10 @@
 """A week whose promotion is reviewed, and a backfill that fails, on one real Airflow with stand-ins for the jobs."""
 
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from intentrec.config import ROOT
+from intentrec.config import OWN, ROOT
 from intentrec.errors import PipelineError
 from intentrec.local import dags_test, processes, services
 from intentrec.local.airflow_client import Airflow
@@ -44,6 +45,14 @@ def until(found: Callable[[], Any], patience: float = 240) -> Any:
     return answer
 
 
+@pytest.fixture
+def own_umask() -> Iterator[None]:
+    """The umask of the command line."""
+    before = os.umask(OWN)
+    yield
+    os.umask(before)
+
+
 def addresses(process: psutil.Process) -> list[tuple[str, int]]:
     """Where a process listens for connections."""
     try:
@@ -56,7 +65,7 @@ def addresses(process: psutil.Process) -> list[tuple[str, int]]:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_challenger_waits_for_a_person_and_a_backfill_stops_at_a_failure(
-    new_home: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_home: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_umask: None
 ) -> None:
     job, notes, page = tmp_path / "job", tmp_path / "notes", tmp_path / "page"
     job.write_text(JOB)
@@ -94,8 +103,8 @@ def test_a_challenger_waits_for_a_person_and_a_backfill_stops_at_a_failure(
         services.wait_for_airflow(home, marker)
         listening = {address for each in processes.marked(marker) for address in addresses(each)}
         assert listening == {("127.0.0.1", home.airflow_port)}
-        open_to_others = [path for path in home.logs.parent.rglob("*") if path.lstat().st_mode & 0o077]
-        assert [path for path in open_to_others if (home.airflow / "logs") in path.parents] == []
+        written = [path for folder in (home.logs, home.airflow / "logs") for path in folder.rglob("*")]
+        assert [path for path in written if not path.is_symlink() and path.stat().st_mode & 0o077] == []
         airflow = Airflow(home)
         (run,) = airflow.call("GET", f"/dags/{REVIEW}/dagRuns")["dag_runs"]
         assert run["conf"] == {"start": "2026-08-10", "end": "2026-08-17", "config": str(config)}
