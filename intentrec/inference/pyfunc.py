@@ -61,8 +61,8 @@ class IntentRecModel(PythonModel):
                     f"catalog: {options['catalog']!r} at version {options.get('catalog_version')}: the folder of the "
                     "Delta table catalog, as a warehouse has it, and a version of it are needed"
                 )
-            facts = read_before(str(options["catalog"]), options["catalog_version"], "snapshot_date", as_of)
-            catalog = facts.select(self.catalog.column_names).cast(self.catalog.schema)
+            known = read_before(str(options["catalog"]), options["catalog_version"], "snapshot_date", as_of)
+            catalog = known.select(self.catalog.column_names).cast(self.catalog.schema)
         scorer = Scorer(self.files, catalog, as_of)
         found = scorer.score(rows, options.get("top_k", 20), options.get("seen_titles", True))
         return found.to_pandas(maps_as_pydicts="strict")

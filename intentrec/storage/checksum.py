@@ -80,7 +80,7 @@ def _lists(values: pa.Array) -> Hashes:
 def _texts(values: pa.Array) -> Hashes:
     """Hash of each text (N,): each distinct one is hashed once."""
     encoded = values.dictionary_encode()
-    hash_U = np.array([_hash_of(text) for text in encoded.dictionary.to_pylist()] or [np.uint64(0)], np.uint64)
+    hash_U = np.array([_hash_of(text) for text in encoded.dictionary.to_pylist()] or [np.uint64(0)])
     return hash_U[pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)]
 
 
