@@ -18,13 +18,14 @@ from intentrec.config import Domain, Training
 from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import compare
 from intentrec.evaluation.evidence import Evidence, read_evidence, require_evidence
-from intentrec.evaluation.gate import CHALLENGER
+from intentrec.evaluation.gate import CHALLENGER, CHAMPION
 from intentrec.inference import scorer
 from intentrec.inference.predictor import Predictor
 from intentrec.model.spec import variant_of
 from intentrec.model.titles import latest_rows
 from intentrec.registry import challenger_record, tracking
 from intentrec.registry.challenger_record import PLAIN, IntentClusters, TrainedChallenger
+from intentrec.registry.health import existing_champion, missing_files, require_usable
 from intentrec.registry.versions import Registry, Version
 from intentrec.registry.work_folder import exclusive, remove_abandoned
 from intentrec.sources.delivery import simulated_before
@@ -54,7 +55,8 @@ def make_challenger(run: Run, config: Path, report: TrainingReport) -> Version:
 
     Raises:
         Skip: there is nothing to train on before T - 7d, or nothing to judge on after it.
-        PipelineError: the domain's variant predicts no intent embedding, so it could not be published.
+        PipelineError: the domain's variant predicts no intent embedding, so it could not be published; or MLflow can
+            log no training, or has lost parts of one from the same inputs.
     """
     if not variant_of(run.domain.model.variant).hierarchical:
         raise PipelineError(
@@ -66,7 +68,7 @@ def make_challenger(run: Run, config: Path, report: TrainingReport) -> Version:
     week = Path(run.profile.work) / "training" / run.domain.domain / str(inputs.trained_for)
     work = week / inputs.fingerprint
     with exclusive(work, run):
-        logged = tracking.finished_run(run.profile, run.domain, inputs.fingerprint)
+        logged = _trained_before(run, registry, inputs)
         if logged is not None:
             run.say(f"these inputs were trained before (run {logged.run_id}): nothing is trained again")
         else:
@@ -81,6 +83,31 @@ def make_challenger(run: Run, config: Path, report: TrainingReport) -> Version:
     tracking.fetch(logged.run_id, challenger_record.PLOTS, run.report_dir)
     run.say(f"version {version.number} of {version.name}, run {version.run_id}")
     return version
+
+
+def _trained_before(run: Run, registry: Registry, inputs: Inputs) -> tracking.LoggedRun | None:
+    """The finished training from these inputs, None if there is none.
+
+    Raises:
+        PipelineError: MLflow can log no training, or has lost parts of this one.
+    """
+    logged = tracking.finished_run(run.profile, run.domain, inputs.fingerprint)
+    version = registry.by_fingerprint(inputs.fingerprint)
+    if version is not None:
+        require_usable(registry, version, CHALLENGER)
+    elif logged is not None and (missing := missing_files(logged.model_uri)):
+        raise PipelineError(
+            f"these inputs were trained before, but the model's files are lost ({missing[0]}): restore MLflow's "
+            f"artifacts, or delete the run (mlflow runs delete --run-id {logged.run_id}) and run train again"
+        )
+    if logged is None:
+        try:
+            champion = existing_champion(run, registry)
+            if champion is not None:
+                require_usable(registry, champion, CHAMPION)
+        except PipelineError as error:
+            run.warn(f"the gate will stop after this training: {error}")
+    return logged
 
 
 def _train(run: Run, inputs: Inputs, work: Path) -> TrainedChallenger:

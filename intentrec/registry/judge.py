@@ -27,6 +27,7 @@ from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
 from intentrec.inference.predictor import Predictor
 from intentrec.registry import tracking
 from intentrec.registry.challenger_record import PLAIN
+from intentrec.registry.health import existing_champion, require_usable
 from intentrec.registry.pending import complete
 from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import APPROVED, PROMOTED, REJECTED, ROLLED_BACK, Registry, Version
@@ -44,12 +45,14 @@ def judge_challenger(run: Run) -> Decision:
 
     Raises:
         Skip: there is no evidence for that week.
-        PipelineError: no version was trained for it from the inputs as they are now.
+        PipelineError: no version was trained for it from the inputs as they are now, there was a champion and it is
+            gone, or MLflow has lost parts of one of the two.
     """
     evidence = read_evidence(run)
     registry = Registry(run.profile, run.domain)
     for line in complete(run, registry) + settle(registry):
         run.say(line)
+    existing_champion(run, registry)
     challenger = registry.by_fingerprint(Inputs.of(run).fingerprint)
     if challenger is None:
         raise PipelineError(
@@ -91,7 +94,13 @@ def _judge(run: Run, evidence: Evidence, registry: Registry, challenger: Version
     set_threads(run.profile.threads)
     champion = registry.champion()
     if champion is not None and champion.number == challenger.number:
-        champion = registry.version(champion.replaced) if champion.replaced else None
+        before = champion.replaced
+        champion = registry.find(before) if before else None
+        if before and champion is None:
+            run.warn(f"version {before}, the champion before it, is deleted: the naive baselines alone decide")
+    require_usable(registry, challenger, CHALLENGER)
+    if champion is not None:
+        require_usable(registry, champion, CHAMPION)
     against = f"version {champion.number}" if champion else "no champion"
     run.say(f"judging version {challenger.number} against {against} and the naive baselines")
     with tempfile.TemporaryDirectory() as folder:
@@ -165,6 +174,10 @@ def apply(registry: Registry, challenger: Version, decision: Decision) -> str:
     replaces it.
     """
     about = f"version {challenger.number}"
+    begun = challenger.gate == PROMOTED and not challenger.applied and not challenger.review
+    if begun and decision.promote:  # a gate that was killed while it promoted
+        registry.promote(challenger)
+        return f"{about} is champion"
     if challenger.gate in (PROMOTED, ROLLED_BACK) or challenger.review in (APPROVED, REJECTED):
         was = challenger.review if challenger.review in (APPROVED, REJECTED) else challenger.gate
         return f"{about} was {str(was).replace('_', ' ')} before, and stays as it is"

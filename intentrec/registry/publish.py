@@ -23,11 +23,12 @@ from intentrec.errors import PipelineError, Skip
 from intentrec.inference import spark_scoring
 from intentrec.inference.scorer import read_files
 from intentrec.inference.seen import no_state, seen_since
+from intentrec.registry.health import existing_champion, require_usable
 from intentrec.registry.pending import complete
 from intentrec.registry.releases import PUBLISHED, Release, release_id, updated
 from intentrec.registry.rollback import rolled_back
 from intentrec.registry.verdicts import settle
-from intentrec.registry.versions import Registry, Version
+from intentrec.registry.versions import CHAMPION, Registry, Version
 from intentrec.storage.audit import closed
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
@@ -44,7 +45,8 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
 
     Raises:
         Skip: there is no champion for that date, or the service was closed all week.
-        PipelineError: there is no such snapshot or state, or another run moved the active release at the same time.
+        PipelineError: there is no such snapshot or state, there was a champion and it or its files are gone, or another
+            run moved the active release at the same time.
     """
     run, as_of = warehouse.run, warehouse.run.end
     # Read before the champion: after a rollback meanwhile the version differs, and the merge below refuses.
@@ -52,9 +54,11 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     registry = Registry(run.profile, run.domain)
     for line in complete(run, registry) + settle(registry):
         run.say(line)
+    existing_champion(run, registry)
     champion = registry.champion_for(as_of)
     if champion is None:
         raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")
+    require_usable(registry, champion, CHAMPION)
     run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
     sequences = warehouse.read(SEQUENCES, as_of, as_of + DAY)
     catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))

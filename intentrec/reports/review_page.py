@@ -21,6 +21,7 @@ from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, guardrails
 from intentrec.inference.scorer import Scorer, read_files
 from intentrec.inference.seen import SeenTitles
 from intentrec.registry.changes import Change, changes, data_of, settings_of
+from intentrec.registry.health import problem_of
 from intentrec.registry.pending import complete
 from intentrec.registry.verdicts import awaiting, settle
 from intentrec.registry.versions import Registry, Version
@@ -88,6 +89,10 @@ def request_review(run: Run) -> ReviewRequest:
     record = registry.decision(version)
     assert record is not None, "a version awaits a review only after the gate recorded its decision"
     champion = registry.find(record["champion"]) if record["champion"] else None
+    problem = problem_of(registry, champion) if champion else None
+    if problem is not None:
+        run.warn(f"the page does not compare with version {record['champion']}: {problem}")
+        champion = None
     text = review_page(
         version,
         run.domain.gate,

@@ -129,6 +129,15 @@ def test_another_judgement_moves_only_undecided_versions(judged: Judged, make: R
     assert judge_again(fourth, better) == ("version 4 is champion", "promoted", fourth.number)
 
 
+def test_a_promotion_that_was_killed_before_the_alias_moved_is_completed(judged: Judged, make: Registering) -> None:
+    version = make("a", T1)
+    make.registry.tag(version, "gate", "promoted")
+    assert "stays as it is" in apply(make.registry, make.registry.version("1"), replace(judged.decision, promote=False))
+    assert make.registry.champion() is None
+    assert apply(make.registry, make.registry.version("1"), judged.decision) == "version 1 is champion"
+    assert make.registry.champion().number == "1"
+
+
 def test_first_champion_beat_the_naive_baselines(judged: Judged) -> None:
     registry = Registry(judged.profile, judged.domain)
     assert judged.decision.promote
