@@ -16,10 +16,10 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from intentrec.calendar import DAY, day_start_of, due_at, service_day_start, week_start, weeks
+from intentrec.calendar import DAY, WEEK, day_start_of, due_at, service_day_start, week_start, weeks
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
-from intentrec.errors import PipelineError
+from intentrec.errors import PipelineError, backfill_command
 from intentrec.events.catalog import snapshot_as_of
 from intentrec.events.check import PROVENANCE
 from intentrec.storage.warehouse import row_text
@@ -132,10 +132,11 @@ def require_every_week(accepted: DataFrame, start: date, end: date, domain: Doma
     empty = {week for week in weeks(start, end, domain.calendar) if week not in present}
     missing = sorted(empty - set(domain.quality.closed_weeks))
     if present and missing:
+        command = backfill_command(domain.domain, missing[0], missing[-1] + WEEK)
         raise PipelineError(
             f"no accepted event in the weeks of {', '.join(map(str, missing))}: they were never ingested, or the "
-            "source is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks "
-            "of the domain file"
+            f"source is broken. Deliver them, then run {command}"
+            "; if the service was closed, name them in quality.closed_weeks of the domain file"
         )
 
 
