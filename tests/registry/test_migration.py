@@ -60,7 +60,12 @@ def old(spark: SparkSession, new_run: Callable[..., Run]) -> Warehouse:
         releases.append({**template, "table_versions": {table.name: version for table in PUBLISHED}})
     warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
     spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({PROPERTIES})")
-    return warehouse
+    return reopened(warehouse)
+
+
+def reopened(warehouse: Warehouse) -> Warehouse:
+    """The warehouse as the next run finds it."""
+    return Warehouse(warehouse.spark, replace(warehouse.run, inputs={}, outputs={}))
 
 
 def pinned(warehouse: Warehouse) -> dict[str, int]:
@@ -120,7 +125,7 @@ def test_new_columns_are_added_and_releases_name_the_version_that_has_them(
     later = [replace(table, columns=(*table.columns, NEW)) for table in (USER_VECTORS, RELEASES)]
     for table in later:
         monkeypatch.setitem(TABLES, table.name, table)
-        monkeypatch.setattr(migration, "RELEASES", later[1])
+    monkeypatch.setattr(migration, "RELEASES", later[1])
     monkeypatch.setattr(migration, "PUBLISHED", tuple(TABLES[table.name] for table in PUBLISHED))
     vectors_now, releases_now = later
     version, told = old.version(USER_VECTORS), "run `intentrec migrate --config`"
@@ -144,7 +149,7 @@ def test_new_columns_are_added_and_releases_name_the_version_that_has_them(
     assert {row.note for row in old.current(vectors_now).collect()} == {None}
     assert pinned(old) == {"first": 1, "earlier": version + 2, "second": version + 2}
     assert migrate(old) == []
-    old.replace(vectors_now, frame_of(spark, vectors_now, content), day, day + timedelta(days=1))
+    reopened(old).replace(vectors_now, frame_of(spark, vectors_now, content), day, day + timedelta(days=1))
     written = old.current(vectors_now, day, day + timedelta(days=1)).collect()
     assert {row.note for row in written} == {"x"}
 
@@ -154,6 +159,7 @@ def test_a_new_column_that_may_not_be_empty_says_what_to_build_again(
 ) -> None:
     needed = replace(USER_VECTORS, columns=(*USER_VECTORS.columns, replace(NEW, nullable=False)))
     monkeypatch.setitem(TABLES, "user_vectors", needed)
+    monkeypatch.setattr(migration, "PUBLISHED", (needed,))
     version = old.version(USER_VECTORS)
     command = rf'make backfill FROM={EARLIER} TO={START} DOMAIN=streaming OPTIONS="--publish"'
     with pytest.raises(
@@ -174,7 +180,7 @@ def test_nothing_is_written_into_a_table_that_was_not_migrated(old: Warehouse) -
         old.replace(USER_VECTORS, written, day, day + timedelta(days=1))
     assert old.version(USER_VECTORS) == version
     migrate(old)
-    old.replace(USER_VECTORS, written, day, day + timedelta(days=1))
+    reopened(old).replace(USER_VECTORS, written, day, day + timedelta(days=1))
     assert old.current(USER_VECTORS, day, day + timedelta(days=1)).count() == 1
 
 
