@@ -194,7 +194,9 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Commit], domain: Do
     changes: dict[str, list[Change]] = {}
     for commit in commits:
         by = attempts.get(commit.run_id or "")
-        for span in writes(by["job"], by["start"], by["end"]) if by else []:
+        if by is None:
+            continue
+        for span in writes(by["job"], by["start"], by["end"]):
             if span.table == commit.table:
                 changes.setdefault(commit.table, []).append(Change(span, commit.version, by["run_id"]))
     made: dict[tuple[str, date], list[Mapping]] = {}
