@@ -2,7 +2,7 @@
 
 import os
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -113,9 +113,10 @@ def backfill(
 
 @app.command()
 def status(config: Config = STREAMING) -> None:
-    """Show rows by week and table, what is stale, and the active release. Starts no Spark."""
+    """Show rows by week and table, what is stale, the active release, and what runs or was killed. Starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import redelivery, staleness
+    from intentrec.monitoring.unfinished import unfinished
     from intentrec.registry.pending import pending
     from intentrec.storage import delta
     from intentrec.storage.runs import ledger
@@ -126,7 +127,8 @@ def status(config: Config = STREAMING) -> None:
     found = redelivery.redelivered(profile, domain, rows)
     stale |= staleness.corrected_weeks(rows, domain) | found.weeks
     refused = staleness.refused_weeks(rows, domain)
-    terminal.status(domain, delta.rows_by_partition(profile, domain), stale, refused, delta.releases(profile, domain))
+    partitions, releases = delta.rows_by_partition(profile, domain), delta.releases(profile, domain)
+    terminal.status(domain, partitions, stale, refused, releases, unfinished(rows, datetime.now(UTC)))
     for line in found.unchecked:
         print(line)
     for rollback in pending(profile, domain):
@@ -190,7 +192,7 @@ def checksums(config: Config = STREAMING) -> None:
 
 @app.command()
 def migrate(config: Config = STREAMING) -> None:
-    """Rename columns of existing tables to the names of this version. A second call changes nothing. Starts Spark."""
+    """Give existing tables this version's renamed and new columns. A second call changes nothing. Starts Spark."""
     from intentrec.calendar import WEEK
     from intentrec.registry import migration
     from intentrec.storage import delta
@@ -201,7 +203,7 @@ def migrate(config: Config = STREAMING) -> None:
     ends = [release["as_of"] for release in delta.releases(profile, domain)]
     end = max(ends, default=domain.calendar.history_start + WEEK)
     with attempt("migrate", end - WEEK, end, config) as run:
-        for line in migration.migrate(Warehouse.open(run)) or ["all tables have the column names of this version"]:
+        for line in migration.migrate(Warehouse.open(run)) or ["all tables have the columns of this version"]:
             run.say(line)
 
 

@@ -210,8 +210,17 @@ class Interactions(Strict):
 
     @property
     def rules_version(self) -> str:
-        """Hash of this section: the rules and their settings."""
-        return fingerprint(self.model_dump())
+        """Hash of the rules and their settings, stored with every label.
+
+        A key that this section got later counts only where it is set to another value than its default. So a new
+        version of IntentRec, with a key more, does not make labels look like those of other rules. Such a default must
+        never change.
+        """
+        rules = [rule.model_dump(exclude_defaults=True) for rule in self.action_types]
+        first = {"state_weeks", "finished_fraction", "target_when"}  # the keys of the first version always count
+        return fingerprint(
+            self.model_dump(include=first) | self.model_dump(exclude_defaults=True) | {"action_types": rules}
+        )
 
 
 class DurationWeight(Strict):

@@ -369,7 +369,7 @@ RUN_LEDGER = Table(
         Column("job", TEXT, "ingest, build_interactions, ..."),
         Column("start", DATE, "first service date of its interval"),
         Column("end", DATE, "service date after the last"),
-        Column("status", TEXT, "running, succeeded, skipped or failed"),
+        Column("status", TEXT, "running, succeeded, skipped or failed; one that was killed stays at running"),
         Column("message", TEXT, "why it was skipped or failed, or what a person decided", nullable=True),
         Column("inputs", text_map(LONG), "table versions read"),
         Column("outputs", text_map(LONG), "table versions after the run"),
@@ -392,6 +392,9 @@ RUN_LEDGER = Table(
             "other jobs",
             nullable=True,
         ),
+        Column("host", TEXT, "machine of its process", nullable=True),
+        Column("pid", LONG, "id of its process on that machine", nullable=True),
+        Column("process_started_at", TS, "when that process began, UTC: the system uses ids again", nullable=True),
     ),
 )
 

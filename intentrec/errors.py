@@ -2,6 +2,7 @@
 
 import re
 import traceback
+from datetime import date
 
 # How Spark, delta-rs and pyarrow report a missing file.
 _ABSENT = re.compile(r"FILE_NOT_EXIST|FileNotFound|not found|No such file", re.IGNORECASE)
@@ -34,8 +35,26 @@ class PartialDelivery(PipelineError):
     """A delivery is not whole; nothing was committed."""
 
 
+class Superseded(PipelineError):
+    """Another run changed what this one read, or what it would replace; nothing was committed."""
+
+
 class Skip(Exception):
     """A job has nothing to do; the message says why. It exits with status 99, which Airflow shows as skipped."""
+
+
+def backfill_command(domain: str, start: date, end: date, options: str = "") -> str:
+    """The command that rebuilds the weeks of [start, end), as a message names it.
+
+    Args:
+        domain: name of the domain, and of its file.
+        start: first service date.
+        end: service date after the last.
+        options: further options of the command.
+    """
+    with_make = f"make backfill FROM={start} TO={end} DOMAIN={domain}" + (f' OPTIONS="{options}"' if options else "")
+    plain = f"intentrec backfill --from {start} --to {end} --config conf/{domain}.yaml {options}".rstrip()
+    return f"`{with_make}` (or `{plain}`)"
 
 
 def lost_file(error: BaseException) -> str | None:

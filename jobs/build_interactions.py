@@ -28,7 +28,7 @@ def body(run: Run, config: Path) -> None:
     weeks(run.start, run.end, run.domain.calendar)  # refuses a wrong interval before Spark starts
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, run.domain, config)
-    events, built = build_from(warehouse, config)
+    events, built = build_from(warehouse)
     days = [row["event_date"] for row in events.select("event_date").distinct().collect()]
     require_every_week(days, run.start, run.end, run.domain)
     require_all(events, built)

@@ -1,8 +1,9 @@
 """Build the sequences as of every week's end in (start, end] from the interactions before it."""
 
-from intentrec.calendar import DAY, WEEK, weeks
+from intentrec.calendar import DAY, WEEK, week_start_of, weeks
 from intentrec.contracts import INTERACTIONS, SEQUENCES
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
+from intentrec.errors import backfill_command
 from intentrec.sequences.arrays import build, ended_in, left_out, other_rules, read_from
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
@@ -21,10 +22,11 @@ def body(run: Run) -> None:
     interactions = warehouse.read(INTERACTIONS, read_from(as_ofs[0], domain), run.end)
     other = other_rules(interactions, domain)
     run.counts["sequences.interactions_of_other_rules"] = other.count
-    if other.count:
+    if other.first and other.last:
+        first, last = (week_start_of(day, domain.calendar) for day in (other.first, other.last))
         run.warn(
             f"{other.count:,} interactions from {other.first} to {other.last} have labels of other action-type rules "
-            "than the domain file's: build those weeks again (`make backfill`)"
+            f"than the domain file's: build those weeks again: {backfill_command(domain.domain, first, last + WEEK)}"
         )
     of_weeks = run.start + DAY, run.end + DAY
     warehouse.replace(SEQUENCES, build(interactions, as_ofs, domain), *of_weeks)

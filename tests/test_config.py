@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 import yaml
 
-from intentrec.config import ROOT, ConfigError, load_domain, load_profile, seconds
+from intentrec.config import (
+    ROOT,
+    ActionType,
+    ConfigError,
+    Domain,
+    Interactions,
+    fingerprint,
+    load_domain,
+    load_profile,
+    seconds,
+)
 
 DOMAIN_FILES = sorted((ROOT / "conf").glob("*.yaml"))
 
@@ -132,6 +142,32 @@ def test_the_rules_version_follows_the_rules_and_nothing_else(tmp_path: Path) ->
     assert other_epochs.hash != before.hash
     assert other_epochs.interactions.rules_version == before.interactions.rules_version
     assert other_rule.interactions.rules_version != before.interactions.rules_version
+
+
+class LaterRule(ActionType):
+    """A rule with a key that a later version brings."""
+
+    note: str = ""
+
+
+class LaterInteractions(Interactions):
+    """The section with such keys."""
+
+    action_types: list[LaterRule]
+    strict: bool = False
+
+
+def test_a_new_key_with_a_default_leaves_the_rules_version(streaming: Domain) -> None:
+    """Labels keep the version that is stored with them, until such a key is set."""
+    rules = streaming.interactions.model_dump(include={"state_weeks", "finished_fraction", "target_when"})
+    rules["action_types"] = [{"name": rule.name, "when": rule.when} for rule in streaming.interactions.action_types]
+    stored = fingerprint(rules)  # what the first version stored: all keys that it had
+    assert streaming.interactions.rules_version == stored
+    assert LaterInteractions.model_validate(rules).rules_version == stored
+    assert LaterInteractions.model_validate({**rules, "strict": False}).rules_version == stored
+    assert LaterInteractions.model_validate({**rules, "strict": True}).rules_version != stored
+    noted = [{**rules["action_types"][0], "note": "x"}, *rules["action_types"][1:]]
+    assert LaterInteractions.model_validate({**rules, "action_types": noted}).rules_version != stored
 
 
 def test_the_profile_lies_under_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from intentrec.calendar import DAY, day_start_of, due_at, service_day_start, week_start, week_start_of, weeks
+from intentrec.calendar import DAY, WEEK, day_start_of, due_at, service_day_start, week_start, week_start_of, weeks
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
-from intentrec.errors import PipelineError
+from intentrec.errors import PipelineError, backfill_command
 from intentrec.events import versions
 from intentrec.events.catalog import snapshot_as_of
 from intentrec.events.check import PROVENANCE
@@ -168,10 +168,11 @@ def require_every_week(days: Collection[date], start: date, end: date, domain: D
     present = {week_start_of(day, domain.calendar) for day in days}
     missing = sorted({*weeks(start, end, domain.calendar)} - present - {*domain.quality.closed_weeks})
     if present and missing:
+        command = backfill_command(domain.domain, missing[0], missing[-1] + WEEK)
         raise PipelineError(
             f"no accepted event in the weeks of {', '.join(map(str, missing))}: they were never ingested, or the "
-            "source is broken. Deliver and ingest them; if the service was closed, name them in quality.closed_weeks "
-            "of the domain file"
+            f"source is broken. Deliver them, then run {command}"
+            "; if the service was closed, name them in quality.closed_weeks of the domain file"
         )
 
 

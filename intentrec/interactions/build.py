@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
-from pathlib import Path
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -15,7 +14,7 @@ from pyspark.sql import functions as F
 from intentrec.calendar import DAY, WEEK, service_date, week_start_of, weeks
 from intentrec.config import Domain
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, INTERACTIONS, TITLE_STATE
-from intentrec.errors import PipelineError
+from intentrec.errors import PipelineError, backfill_command
 from intentrec.events.catalog import snapshot_as_of, snapshot_dates
 from intentrec.interactions import rules, state
 from intentrec.interactions.visits import left_censored, visits
@@ -39,12 +38,11 @@ class Built:
     n_visits: int
 
 
-def build_from(warehouse: Warehouse, config: str | Path) -> tuple[DataFrame, Built]:
+def build_from(warehouse: Warehouse) -> tuple[DataFrame, Built]:
     """Read the tables that the weeks of the warehouse's run need, and build the interactions. Writes nothing.
 
     Args:
         warehouse: its run names the weeks and the domain.
-        config: path of the domain file, for the command in an error message.
 
     Returns:
         The accepted events of the weeks, and what is built from them.
@@ -59,7 +57,7 @@ def build_from(warehouse: Warehouse, config: str | Path) -> tuple[DataFrame, Bui
     events = warehouse.read(ENGAGEMENT_EVENTS, first_day, run.end)
     catalog = warehouse.read(CATALOG, end=run.end)
     snapshots = snapshot_dates(catalog, first_day, run.end)
-    before = _state_before(warehouse, config)
+    before = _state_before(warehouse)
     built = build(events, catalog, before, week_starts, snapshots, run.domain)
     return events.where(F.col("event_date") >= F.lit(run.start)), built
 
@@ -187,7 +185,7 @@ def require_all(events: DataFrame, built: Built) -> None:
         )
 
 
-def _state_before(warehouse: Warehouse, config: str | Path) -> DataFrame:
+def _state_before(warehouse: Warehouse) -> DataFrame:
     """title_state as of the run's start; empty if the weeks that a state covers have no event.
 
     Raises:
@@ -205,9 +203,8 @@ def _state_before(warehouse: Warehouse, config: str | Path) -> DataFrame:
         return state.empty(warehouse.spark)
     begin = built_until or week_start_of(first_event, domain.calendar)
     raise PipelineError(
-        f"title_state has no rows as of {first}, though there are events before it. Build the weeks before first, "
-        f"after their ingest if that failed: python -m jobs.build_interactions --start {begin} --end {first} "
-        f"--config {config}"
+        f"title_state has no rows as of {first}, though there are events before it: the weeks [{begin}, {first}) were "
+        f"not built. Run {backfill_command(domain.domain, begin, first)}, and then this job again"
     )
 
 

@@ -79,7 +79,7 @@ def preview(warehouse: Warehouse, config: Path) -> Shift:
     """
     run = warehouse.run
     rules.check(warehouse.spark, run.domain, config)
-    _, built = build_from(warehouse, config)
+    _, built = build_from(warehouse)
     return shift(warehouse.read(INTERACTIONS, run.start, run.end), built.interactions)
 
 

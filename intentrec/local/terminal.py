@@ -15,6 +15,7 @@ from intentrec.interactions.preview import Shift
 from intentrec.logging import SHORT_ID
 from intentrec.monitoring.costs import Cost, Estimate
 from intentrec.monitoring.staleness import WRITES, Plan
+from intentrec.monitoring.unfinished import Unfinished
 from intentrec.storage.runs import Run
 
 # Tables that `status` shows.
@@ -116,8 +117,9 @@ def status(
     stale: set[tuple[str, date]],
     refused: set[tuple[str, date]],
     releases: Sequence[Mapping],
+    unfinished: Sequence[Unfinished] = (),
 ) -> None:
-    """Print rows by week and table: `*` stale, `!` the last attempt was refused, `-` missing.
+    """Print rows by week and table: `*` stale, `!` the last attempt was refused, `-` missing. Then open attempts.
 
     A release is optional, so a missing one is not marked.
 
@@ -127,7 +129,25 @@ def status(
         stale: pairs of job and week, from `staleness.stale_weeks`.
         refused: pairs of job and week, from `staleness.refused_weeks`.
         releases: rows of the table `releases`.
+        unfinished: attempts without an end, which are listed below the table.
     """
+    _rows_by_week(domain, partitions, stale, refused, releases)
+    for each in unfinished:
+        row = each.attempt
+        console.print(
+            f"{row['status']}: {row['job']} [{row['start']}, {row['end']}), run {row['run_id'][:SHORT_ID]}, begun "
+            f"{each.age.total_seconds() / 3600:.1f} h ago: {each.about}",
+            markup=False,
+        )
+
+
+def _rows_by_week(
+    domain: Domain,
+    partitions: Mapping[str, Mapping[date, int]],
+    stale: set[tuple[str, date]],
+    refused: set[tuple[str, date]],
+    releases: Sequence[Mapping],
+) -> None:
     days = [day - _shift(name) for name in SHOWN for day in partitions.get(name, {})]
     days += [week for _, week in refused]
     if not days:

@@ -7,7 +7,7 @@ The chain of tables, for a week W:
     the sequences as of the end of W                                    ->  a release
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -15,7 +15,7 @@ from intentrec import calendar
 from intentrec.calendar import DAY, WEEK, week_start_of, weeks_between
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS, TABLES
-from intentrec.errors import AuditFailed, PartialDelivery
+from intentrec.errors import AuditFailed, PartialDelivery, backfill_command
 from intentrec.events.versions import CORRECTED
 from intentrec.registry.releases import PUBLISHED as PUBLISHED_TABLES
 from intentrec.sequences.arrays import read_from
@@ -46,6 +46,15 @@ class Span:
     def meets(self, other: "Span") -> bool:
         """Whether both spans contain a common partition."""
         return self.table == other.table and self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit: the partitions that it may have changed, the table's version, and the attempt that made it."""
+
+    span: Span
+    version: int
+    run_id: str
 
 
 def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
@@ -160,14 +169,21 @@ def plan(
     ):
         found.stale["releases"] = stale
     if start > domain.calendar.history_start and start not in set(partitions.get("title_state", ())):
-        found.warnings.append(f"no title_state as of {start}: the weeks before are missing, so begin with them")
+        built = [day for day in partitions.get("title_state", ()) if day < start]
+        begin = max(built, default=domain.calendar.history_start)
+        command = backfill_command(domain.domain, begin, end)
+        found.warnings.append(
+            f"no title_state as of {start}: the weeks before are missing, so begin with them: {command}"
+        )
     return found
 
 
 def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Commit], domain: Domain) -> set[tuple[str, date]]:
-    """Weeks whose latest successful attempt read partitions that another attempt changed afterwards.
+    """Weeks whose rows no successful attempt made from the inputs as they are now.
 
-    A rerun that changes no row makes no commit, so it makes nothing stale.
+    The order of commits decides, not that of the attempts: the one that started last need not be the one that wrote
+    last. An attempt counts while no other one changed what it read, or wrote into its rows, afterwards. A rerun that
+    changes no row makes no commit, so it makes nothing stale.
 
     Args:
         ledger: as `storage.runs.ledger` returns it.
@@ -178,21 +194,35 @@ def stale_weeks(ledger: Iterable[Mapping], commits: Iterable[Commit], domain: Do
         Pairs of job and first service date of the week.
     """
     attempts = {row["run_id"]: row for row in ledger}
-    changes = [
-        (span, commit.version, by["run_id"])
-        for commit in commits
-        if commit.run_id and (by := attempts.get(commit.run_id))
-        for span in writes(by["job"], by["start"], by["end"])
-        if span.table == commit.table
-    ]
-    latest = latest_successes(attempts.values(), domain)
+    changes: dict[str, list[Change]] = {}
+    for commit in commits:
+        by = attempts.get(commit.run_id or "")
+        if by is None:
+            continue
+        for span in writes(by["job"], by["start"], by["end"]):
+            if span.table == commit.table:
+                changes.setdefault(commit.table, []).append(Change(span, commit.version, by["run_id"]))
+    made: dict[tuple[str, date], list[Mapping]] = {}
+    for row in attempts.values():
+        if row["job"] in JOBS and row["status"] == "succeeded":
+            for day in _week_starts(row["start"], row["end"], domain):
+                made.setdefault((row["job"], day), []).append(row)
     return {
         (job, day)
-        for (job, day), row in latest.items()
-        for need in reads(job, day, day + WEEK, domain)
-        for span, version, by in changes
-        if by != row["run_id"] and need.meets(span) and version > _known(row, need.table)
+        for (job, day), rows in made.items()
+        if all(_overtaken(row, day, changes, domain) for row in reversed(rows))
     }
+
+
+def _overtaken(row: Mapping, day: date, changes: Mapping[str, Sequence[Change]], domain: Domain) -> bool:
+    """Whether another attempt changed what `row` read for the week, or wrote into the rows that it made of it."""
+    known = [(span, _known(row, span.table)) for span in reads(row["job"], day, day + WEEK, domain)]
+    known += [(span, row["outputs"].get(span.table, float("inf"))) for span in writes(row["job"], day, day + WEEK)]
+    return any(
+        change.version > version and change.run_id != row["run_id"] and change.span.meets(span)
+        for span, version in known
+        for change in changes.get(span.table, ())
+    )
 
 
 def corrected_weeks(ledger: Iterable[Mapping], domain: Domain) -> set[tuple[str, date]]:

@@ -20,6 +20,7 @@ from intentrec.monitoring.weeks import REASON
 from intentrec.sources.delivery import provenance, simulated_before
 from intentrec.storage.runs import ledger, report_dir
 
+BROKEN = ("failed", "killed")  # a status that needs attention
 TREND = "trend.html"  # beside the domain's report folders
 
 
@@ -113,9 +114,10 @@ class Facts:
 
     @property
     def status(self) -> str:
-        """The worst status of the jobs, from bad to good: failed, running, skipped, succeeded; else unknown."""
+        """The worst status of the jobs, from bad to good: failed, killed, running, skipped, succeeded; else unknown."""
         states = {job.status for job in self.jobs}
-        return next((state for state in ("failed", "running", "skipped", "succeeded") if state in states), "unknown")
+        order = *BROKEN, "running", "skipped", "succeeded"
+        return next((state for state in order if state in states), "unknown")
 
 
 def collect(profile: Profile, domain: Domain, start: date, end: date) -> Facts:
@@ -185,6 +187,7 @@ def _table(name: str, job: Attempt, result: dict[str, Any] | None) -> TableAudit
     reasons = {
         "skipped": f"skipped: {job.message or 'no reason given'}",
         "failed": f"not written: {job.job} failed before it",
+        "killed": f"not written: {job.job} was killed before it",
         "running": f"not written yet: {job.job} is running",
         "succeeded": f"not audited by {job.job}",
     }

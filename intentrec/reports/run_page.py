@@ -13,7 +13,7 @@ from intentrec.events.reasons import advice
 from intentrec.monitoring.costs import REFUSED
 from intentrec.reports import charts, templates
 from intentrec.reports.charts import Bar
-from intentrec.reports.run_facts import Facts, TableAudit, collect
+from intentrec.reports.run_facts import BROKEN, Facts, TableAudit, collect
 from intentrec.storage.runs import REPORT_PAGE, report_dir, write_text
 
 METRICS = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "users")  # shown first
@@ -38,6 +38,7 @@ def html(facts: Facts) -> str:
         "run_page.html.jinja",
         facts=facts,
         headline=headline(facts),
+        broken=BROKEN,
         bars=bars,
         bars_uri=charts.svg_uri(charts.waterfall(bars)) if bars else None,
         bars_size=(charts.WIDTH, charts.BAR * len(bars)),
@@ -78,7 +79,7 @@ def waterfall(counts: dict[str, int]) -> list[Bar]:
 def headline(facts: Facts) -> str:
     """One sentence that sums up jobs and audits."""
     done = [job for job in facts.jobs if job.status == "succeeded"]
-    broken = [job.job for job in facts.jobs if job.status == "failed"]
+    broken = [job.job for job in facts.jobs if job.status in BROKEN]
     warned = sum(len(table.warnings) for table in facts.tables)
     failed = sum(len(table.failures) for table in facts.tables)
     parts = [f"{len(done)} of {len(facts.jobs)} jobs succeeded"]
@@ -109,7 +110,7 @@ def summary(facts: Facts) -> str:
 
 def tone(status: str) -> str:
     """CSS class of a status."""
-    known = {"succeeded": "good", "failed": "bad", "running": "open", "skipped": "open"}
+    known = {"succeeded": "good", **dict.fromkeys(BROKEN, "bad"), "running": "open", "skipped": "open"}
     return known.get(status, "none")
 
 

@@ -2,7 +2,7 @@
 
 Spark is the only writer of partitions (`intentrec.storage.warehouse`). Training, evaluation and monitoring read through
 delta-rs. It also writes the rows of the run ledger, the active flag of a release when a rollback moves it, and renamed
-columns in a migration.
+and new columns in a migration.
 
 A warehouse is the root of one domain's tables: a local path, or a URI that delta-rs knows. Partition dates are given as
 a half-open interval [start, end); None leaves that end open.
@@ -17,12 +17,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import Domain, Profile
-from intentrec.contracts import RELEASES, RUN_LEDGER, TABLES, Table
+from intentrec.contracts import RELEASES, RUN_LEDGER, TABLES, Column, Table
 from intentrec.errors import PipelineError
 from intentrec.storage.delta_folder import filesystem
 
@@ -43,11 +43,20 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Commit:
-    """A version of a table, the id of the run that made it (None if no job made it), and what the run said of it."""
+    """A version of a table.
+
+    Attributes:
+        table: its name.
+        version: the version that the commit made.
+        run_id: the attempt that made it; None if no job made it.
+        began_at: the version that the commit began with, if known.
+        about: what the attempt recorded with it.
+    """
 
     table: str
     version: int
     run_id: str | None
+    began_at: int | None = None
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -136,10 +145,13 @@ class Snapshot:
         found = [DataFile(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
         return [each for each in found if each.day is None or (start or date.min) <= each.day < (end or date.max)]
 
-    def history(self) -> list[Commit]:
-        """The commits that the table's log still holds, newest first."""
-        found = [(entry["version"], _about(entry)) for entry in self._delta.history()]
-        return [Commit(self.table.name, version, about.get("run_id"), about) for version, about in found]
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """The commits that the table's log still holds, newest first; at most `limit`."""
+        found = [(entry, _about(entry)) for entry in self._delta.history(limit)]
+        return [
+            Commit(self.table.name, entry["version"], about.get("run_id"), entry.get("readVersion"), about)
+            for entry, about in found
+        ]
 
     def update(self, values: Mapping[str, str], where: str, about: Mapping[str, Any]) -> int:
         """Set columns of some rows in one commit on top of this snapshot's version, and return the new version.
@@ -163,6 +175,32 @@ class Snapshot:
         """Columns that this version still has under a former name: former name -> name in the contract."""
         present = {field.name for field in self._delta.schema().fields}
         return {old: new for old, new in self.table.former_names.items() if old in present}
+
+    @property
+    def missing_columns(self) -> list[Column]:
+        """Columns of the contract that this version has under no name."""
+        present = {self.table.former_names.get(field.name, field.name) for field in self._delta.schema().fields}
+        return [column for column in self.table.columns if column.name not in present]
+
+    def add_columns(self, columns: Sequence[Column], about: Mapping[str, Any]) -> int:
+        """Add columns of the contract that may be null, in one commit, and return the new version. No row is rewritten.
+
+        Args:
+            columns: the columns.
+            about: metadata of the commit, stored as JSON.
+
+        Raises:
+            PipelineError: another writer's commit came first, or the table cannot be written. It is unchanged.
+        """
+        schema = arrow_schema(self.table, [column.name for column in columns])
+        fields = [schema.field(column.name).with_metadata({"comment": column.doc}) for column in columns]
+        try:
+            self._delta.alter.add_columns(
+                Schema.from_arrow(pa.schema(fields)).fields, commit_properties=_properties(about)
+            )
+        except DeltaError as error:
+            raise self._unchanged(error) from error
+        return DeltaTable(self._path).version()
 
     def rename_columns(self, about: Mapping[str, Any]) -> int:
         """Rewrite all rows under the contract's column names, in one commit, and return the new version.
@@ -211,6 +249,12 @@ class Snapshot:
 def exists(warehouse: str, table: Table) -> bool:
     """Whether the table was ever written."""
     return DeltaTable.is_deltatable(_path(warehouse, table))
+
+
+def versions(warehouse: str) -> dict[str, int]:
+    """The latest version of every existing table but the ledger, in which every attempt writes."""
+    tables = [table for table in TABLES.values() if table is not RUN_LEDGER and exists(warehouse, table)]
+    return {table.name: Snapshot(warehouse, table).version for table in tables}
 
 
 def append(warehouse: str, table: Table, rows: pa.Table) -> None:

@@ -24,7 +24,7 @@ from intentrec import logging
 from intentrec.config import Domain, Profile, checkout, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip
-from intentrec.storage import delta
+from intentrec.storage import delta, liveness
 
 MAX_TRIES = 20  # of writing a row of the ledger while other runs write theirs; a try takes milliseconds
 REPORT_PAGE = "report.html"  # the run page, in the report folder of its interval
@@ -151,6 +151,7 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         "seconds": None if status == "running" else time.monotonic() - run.clock,
         "airflow_task": logging.airflow_task(),
         "delivery": list(run.delivery.items()) or None,
+        **liveness.this_process(),
     }
     rows = pa.Table.from_pylist([row], schema=delta.arrow_schema(RUN_LEDGER))
     try:
@@ -180,7 +181,20 @@ def _write(warehouse: str, row: pa.Table, run_id: str, first: bool) -> None:
 
 
 def ledger(profile: Profile, domain: Domain) -> list[dict]:
-    """The rows of the ledger, oldest attempt first, with maps as dictionaries; none if the table does not exist."""
+    """The rows of the ledger, oldest attempt first, with maps as dictionaries; none if the table does not exist.
+
+    An attempt whose process is gone, but which recorded no end, has the status `killed` here.
+    """
+    rows, now = _ledger(profile, domain), datetime.now(UTC)
+    if any(row["status"] == "running" and liveness.cause_of_death(row, now) for row in rows):
+        rows = _ledger(profile, domain)  # perhaps it recorded its end just before its process ended
+    for row in rows:
+        if row["status"] == "running" and (cause := liveness.cause_of_death(row, now)):
+            row |= {"status": liveness.KILLED, "message": cause}
+    return sorted(rows, key=lambda row: row["started_at"])
+
+
+def _ledger(profile: Profile, domain: Domain) -> list[dict]:
     warehouse = delta.warehouse_of(profile, domain)
     if not delta.exists(warehouse, RUN_LEDGER):
         return []
@@ -188,7 +202,7 @@ def ledger(profile: Profile, domain: Domain) -> list[dict]:
     for row in rows:
         row.update({key: dict(row[key]) for key in ("inputs", "outputs", "counts")})
         row["delivery"] = dict(row.get("delivery") or ())  # missing in a ledger that is older than this column
-    return sorted(rows, key=lambda row: row["started_at"])
+    return rows
 
 
 @contextmanager

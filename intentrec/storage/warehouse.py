@@ -2,42 +2,32 @@
 
 A row that failed a critical expectation is never visible. A writer that is killed leaves the old rows or the new ones.
 If the interval already holds equal rows, nothing is committed: the table keeps its version, and tables derived from it
-do not become stale.
+do not become stale. A run whose interval or inputs another run has changed meanwhile is refused (`currency`).
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import reduce
 from operator import and_
 
-from delta.exceptions import captured
 from delta.tables import DeltaTable
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, MapType, StructType
+from pyspark.sql.types import DataType, MapType, StructType
 
 from intentrec.contracts import TABLES, Table
-from intentrec.errors import PipelineError, lost_file
-from intentrec.storage import audit, spark
+from intentrec.errors import PipelineError, Superseded, lost_file
+from intentrec.storage import audit, delta, spark, staging
+from intentrec.storage.conflicts import explained
+from intentrec.storage.conformity import require_frame, require_migrated
+from intentrec.storage.currency import Currency, Seen
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 
-# What Delta raises if another commit came first. These classes share no base class of their own.
-CONFLICTS = (
-    captured.ConcurrentAppendException,
-    captured.ConcurrentDeleteDeleteException,
-    captured.ConcurrentDeleteReadException,
-    captured.ConcurrentTransactionException,
-    captured.ConcurrentWriteException,
-    captured.DeltaConcurrentModificationException,
-    captured.MetadataChangedException,
-    captured.ProtocolChangedException,
-)
 # How long old versions can be read. Releases name versions, and a rollback may return to one.
 RETENTION = {
     "delta.deletedFileRetentionDuration": "interval 400 days",
@@ -45,7 +35,6 @@ RETENTION = {
 }
 # By default, timestamps in JSON end at milliseconds, and rows a microsecond apart would have equal texts.
 _MICROSECONDS = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
-STRAY_ROWS = "DELTA_REPLACE_WHERE_MISMATCH"  # Delta's error for rows outside the replaced interval
 
 
 @dataclass(frozen=True)
@@ -54,6 +43,9 @@ class Fingerprint:
 
     rows: int
     checksum: str
+
+
+NOTHING = Fingerprint(0, f"{0:016x}")  # of no rows
 
 
 def fingerprint(frame: DataFrame) -> Fingerprint:
@@ -95,12 +87,16 @@ class Warehouse:
         self.spark = spark
         self.run = run
         self.root = run.warehouse
+        self._migrated: set[str] = set()
+        self._currency = Currency(delta.versions(self.root), self._rows_of)
 
     @classmethod
     def open(cls, run: Run) -> "Warehouse":
-        """Start Spark for a run that is going to write."""
+        """Start Spark for a run that is going to write, and clear what killed attempts left in the staging area."""
         audit.preload()
-        return cls(spark.start(run.profile, run.job), run)
+        session = spark.start(run.profile, run.job)
+        staging.clear(session, run)
+        return cls(session, run)
 
     def path(self, table: Table) -> str:
         """Location of a table."""
@@ -123,13 +119,14 @@ class Warehouse:
             end: partition date after the last; None for no upper bound.
 
         Raises:
-            PipelineError: the table does not exist yet.
+            PipelineError: the table does not exist yet, or an earlier version made it.
         """
         if not self.exists(table):
             raise PipelineError(f"table {table.name} does not exist in {self.root}: run the jobs before this one first")
+        self._require_migrated(table)
         version = self.run.inputs.setdefault(table.name, self.version(table))
-        frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
-        return _between(frame, table, start, end)
+        self._currency.saw(Seen(table, version, start, end))
+        return self._at(table, version, start, end)
 
     def replace(self, table: Table, frame: DataFrame, start: date, end: date) -> int:
         """Stage `frame`, audit it, and make it the content of [start, end).
@@ -144,25 +141,24 @@ class Warehouse:
             The table's version afterwards.
 
         Raises:
-            PipelineError: the frame does not fit the contract, has rows outside the interval, or another run wrote the
-                same interval meanwhile. The table is unchanged.
+            PipelineError: the frame does not fit the contract, or has rows outside the interval. The table is
+                unchanged.
+            Superseded: another run wrote other rows into the interval since this run began, or changed rows that this
+                run read or wrote. The table is unchanged.
             AuditFailed: a critical expectation failed. The table is unchanged.
         """
-        _require_contract(table, frame)
+        require_frame(table, frame)
         self._require_migrated(table)
         with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
             self.run.say(f"{table.name} [{start}, {end}): staged, now the audit")
             audit.enforce(audit.audit(table, staged, self.run), self.run)
             new = fingerprint(staged)
             self.run.counts[f"{table.name}.rows"] = new.rows
-            if self.exists(table) and self._current_fingerprint(table, start, end) == new:
-                self.run.say(f"{table.name} [{start}, {end}): {new.rows:,} rows, unchanged")
-            else:
-                self._commit(table, staged, start, end)
-                self.run.say(f"{table.name} [{start}, {end}): {new.rows:,} rows committed")
-        version = self.version(table)
-        self.run.outputs[table.name] = version
-        return version
+            changed = self._make_content(table, staged, new, start, end)
+            self.run.say(
+                f"{table.name} [{start}, {end}): {new.rows:,} rows{' committed' if changed else ', unchanged'}"
+            )
+        return self._wrote(table, start, end)
 
     def merge(self, table: Table, frame: DataFrame, since: int | None = None) -> int:
         """Upsert rows by the table's key, staged and audited, in one commit that touches only rows that differ.
@@ -179,11 +175,12 @@ class Warehouse:
             The table's version afterwards.
 
         Raises:
-            PipelineError: the frame does not fit the contract, or another run wrote at the same time. The table is
+            PipelineError: the frame does not fit the contract. The table is unchanged.
+            Superseded: another run wrote the table, or changed rows that this run read or wrote. The table is
                 unchanged.
             AuditFailed: a critical expectation failed. The table is unchanged.
         """
-        _require_contract(table, frame)
+        require_frame(table, frame)
         self._require_migrated(table)
         with self.scratch(table.name, frame.select(*table.names), table.schema) as staged:
             audit.enforce(audit.audit(table, staged, self.run), self.run)
@@ -196,17 +193,16 @@ class Warehouse:
             if rows:
                 target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
                 merge = target.merge(changed.alias("new"), same_key)
+                self._currency.require(self.root, table, "rows")
                 if since is not None and self.version(table) != since:
-                    raise PipelineError(
+                    raise Superseded(
                         f"{table.name}: another run wrote this since it was read (version {since}); this run changed "
                         "nothing in it. Run it again"
                     )
-                with self._conflicts(table, "rows"):
+                with explained(table, "rows"):
                     merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
             self.run.say(f"{table.name}: {rows:,} rows merged" if rows else f"{table.name}: unchanged")
-        version = self.version(table)
-        self.run.outputs[table.name] = version
-        return version
+        return self._wrote(table)
 
     @contextmanager
     def scratch(self, name: str, frame: DataFrame, schema: StructType | None = None) -> Iterator[DataFrame]:
@@ -217,51 +213,92 @@ class Warehouse:
             frame: the rows.
             schema: schema of the frame that is read back; None for that of `frame`.
         """
-        folder = f"{self.root}/_staging/{self.run.run_id}-{name}"
+        folder = staging.folder(self.run, name)
         try:
             frame.write.format("parquet").mode("overwrite").save(folder)
             yield self.spark.read.schema(schema or frame.schema).parquet(folder)
         finally:
-            self._delete(folder)
+            staging.delete(self.spark, folder)
 
     def current(self, table: Table, start: date | None = None, end: date | None = None) -> DataFrame:
-        """Rows of [start, end) at the latest version. Unlike `read`, it records no input."""
+        """Rows of [start, end) at the latest version. Unlike `read`, it records no input.
+
+        Raises:
+            PipelineError: an earlier version of IntentRec made the table.
+        """
+        self._require_migrated(table)
         return _between(self.spark.read.format("delta").load(self.path(table)), table, start, end)
 
     def checksums(self) -> dict[str, Fingerprint]:
         """Fingerprint of every existing table but the ledger, which grows with each attempt."""
         tables = [table for table in TABLES.values() if table.name != "run_ledger" and self.exists(table)]
         with ThreadPoolExecutor(2) as pool:  # Spark plans one table while it computes another
-            found = pool.map(lambda table: fingerprint(self.current(table)), tables)
+            found = pool.map(lambda table: fingerprint(self._at(table, self.version(table))), tables)
             return {table.name: each for table, each in zip(tables, found, strict=True)}
 
-    def _current_fingerprint(self, table: Table, start: date, end: date) -> Fingerprint | None:
-        """Fingerprint of the interval; None if one of its data files is lost. Writing the interval repairs that."""
+    def _make_content(self, table: Table, staged: DataFrame, new: Fingerprint, start: date, end: date) -> bool:
+        """Make the staged rows the content of the interval, and return whether that needed a commit."""
+        if self._holds(table, new, start, end):
+            return False
+        before = Seen(table, self.version(table) if self.exists(table) else None, start, end)
         try:
-            return fingerprint(self.current(table, start, end))
+            self._currency.require(self.root, table, f"[{start}, {end})", start, end)
+            self._commit(table, staged, start, end)
+        except Superseded:
+            if not self._holds(table, new, start, end):  # another run over the same inputs wrote the same rows
+                raise
+            return False
+        self._require_nothing_lost(before)
+        return True
+
+    def _require_nothing_lost(self, before: Seen) -> None:
+        """Check that no other run wrote the interval between the last look at it and the begin of the own commit.
+
+        Delta refuses only what is written after that. It is a moment; what was lost in it cannot be kept, but is told.
+        """
+        table = before.table
+        mine = next(c for c in Snapshot(self.root, table).history(100) if c.run_id == self.run.run_id)
+        if mine.began_at is None or mine.began_at == before.version:
+            return
+        if self._rows_of(replace(before, version=mine.began_at)) != self._rows_of(before):
+            raise Superseded(
+                f"{before}: another run wrote this in the moment before version {mine.version}, which replaced its "
+                "rows. Run both again"
+            )
+
+    def _holds(self, table: Table, rows: Fingerprint, start: date, end: date) -> bool:
+        """Whether the interval holds these rows now."""
+        return self.exists(table) and self._rows_of(Seen(table, self.version(table), start, end)) == rows
+
+    def _rows_of(self, seen: Seen) -> Fingerprint | None:
+        """Fingerprint of the rows; None if one of their data files is lost. Writing the interval repairs that."""
+        if seen.version is None:
+            return NOTHING
+        try:
+            return fingerprint(self._at(seen.table, seen.version, seen.start, seen.end))
         except Exception as error:
             message = lost_file(error)
             if message is None:
                 raise
-            self.run.warn(f"{table.name} [{start}, {end}): {message}")
+            self.run.warn(f"{seen}: {message}")
             return None
 
-    def _require_migrated(self, table: Table) -> None:
-        """Refuse to write a table that still has a column under its former name."""
-        if not table.former_names or not self.exists(table):
-            return
-        for old, new in Snapshot(self.root, table).former_columns.items():
-            raise PipelineError(
-                f"{table.name}: its column {old} is called {new} now: run `intentrec migrate --config` with the domain "
-                f"file of {self.run.domain.domain} first"
-            )
+    def _at(self, table: Table, version: int, start: date | None = None, end: date | None = None) -> DataFrame:
+        """Rows of [start, end) at a version."""
+        frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
+        return _between(frame, table, start, end)
 
-    def _delete(self, path: str) -> None:
-        """Delete a folder through Hadoop, so that it works on any warehouse URI."""
-        jvm = self.spark.sparkContext._jvm
-        assert jvm is not None
-        folder = jvm.org.apache.hadoop.fs.Path(path)
-        folder.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration()).delete(folder, True)
+    def _wrote(self, table: Table, start: date | None = None, end: date | None = None) -> int:
+        """Record that the run wrote the interval, and return the table's version."""
+        version = self.run.outputs[table.name] = self.version(table)
+        self._currency.wrote(Seen(table, version, start, end))
+        return version
+
+    def _require_migrated(self, table: Table) -> None:
+        """Refuse a table of an earlier version."""
+        if table.name not in self._migrated and self.exists(table):
+            require_migrated(Snapshot(self.root, table), self.run.domain.domain)
+            self._migrated.add(table.name)
 
     def _create(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(f"one row is {table.row}")
@@ -279,25 +316,8 @@ class Warehouse:
         if table.partition:
             inside = f"{table.partition} >= DATE'{start}' AND {table.partition} < DATE'{end}'"
             writer = writer.option("replaceWhere", inside).partitionBy(table.partition)
-        with self._conflicts(table, f"[{start}, {end})"):
+        with explained(table, f"[{start}, {end})"):
             writer.save(self.path(table))
-
-    @contextmanager
-    def _conflicts(self, table: Table, what: str) -> Iterator[None]:
-        try:
-            yield
-        except CONFLICTS as error:
-            raise PipelineError(
-                f"{table.name} {what}: another run wrote this at the same time; "
-                f"this run changed nothing. Run it again. ({str(error).splitlines()[0]})"
-            ) from error
-        except AnalysisException as error:
-            if error.getCondition() != STRAY_ROWS:
-                raise
-            raise PipelineError(
-                f"{table.name} {what}: the job made rows with {table.partition} outside its interval; "
-                f"nothing was changed. Check --start and --end of the runs that wrote its inputs"
-            ) from error
 
 
 def _between(frame: DataFrame, table: Table, start: date | None, end: date | None) -> DataFrame:
@@ -306,27 +326,3 @@ def _between(frame: DataFrame, table: Table, start: date | None, end: date | Non
     if end is not None:
         frame = frame.where(F.col(str(table.partition)) < F.lit(end))
     return frame
-
-
-def _require_contract(table: Table, frame: DataFrame) -> None:
-    """Compare names and types with the contract. Delta would accept a frame without a nullable column."""
-    have = {field.name: field.dataType for field in frame.schema}
-    want = {field.name: field.dataType for field in table.schema}
-    problems = [f"missing {name}" for name in want.keys() - have.keys()]
-    problems += [f"unexpected {name}" for name in have.keys() - want.keys()]
-    problems += [
-        f"{name} is {have[name].simpleString()}, not {want[name].simpleString()}"
-        for name in want.keys() & have.keys()
-        if _type_text(have[name]) != _type_text(want[name])
-    ]
-    if problems:
-        raise PipelineError(f"frame for {table.name} does not fit its contract: {'; '.join(sorted(problems))}")
-
-
-def _type_text(of: DataType) -> str:
-    """The type without nullability, which Spark infers. Delta itself refuses a null in a column that allows none."""
-    if isinstance(of, ArrayType):
-        return f"array<{_type_text(of.elementType)}>"
-    if isinstance(of, MapType):
-        return f"map<{_type_text(of.keyType)},{_type_text(of.valueType)}>"
-    return of.simpleString()

@@ -15,6 +15,7 @@ from intentrec.calendar import DAY, WEEK
 from intentrec.config import fingerprint
 from intentrec.contracts import CATALOG, SEQUENCES, Table
 from intentrec.storage.checksum import checksum
+from intentrec.storage.conformity import require_migrated
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, write_text
 from intentrec.training.settings import settings
@@ -54,10 +55,12 @@ def pin(run: Run, table: Table) -> int:
     """The table's latest version, which the run records as an input and reads from then on.
 
     Raises:
-        PipelineError: the table does not exist.
+        PipelineError: the table does not exist, or an earlier version made it.
     """
     if table.name not in run.inputs:
-        run.inputs[table.name] = Snapshot(run.warehouse, table).version
+        latest = Snapshot(run.warehouse, table)
+        require_migrated(latest, run.domain.domain)
+        run.inputs[table.name] = latest.version
     return run.inputs[table.name]
 
 

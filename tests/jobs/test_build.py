@@ -1,13 +1,18 @@
 """The jobs build_interactions and build_sequences: what they write depends only on events, catalogue and rules."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, timedelta
+from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
+from intentrec import cli
 from intentrec.calendar import DAY, week_start_of
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import (
@@ -18,7 +23,7 @@ from intentrec.contracts import (
     SEQUENCES,
     TITLE_STATE,
 )
-from intentrec.errors import PipelineError
+from intentrec.errors import PipelineError, Superseded
 from intentrec.interactions.preview import preview
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse, fingerprint
@@ -151,12 +156,76 @@ def test_a_missing_state_is_an_error_with_the_command(
 ) -> None:
     warehouse = copied(delivered, profile)
     start, wanted = week(streaming, 0), week(streaming, 2)
-    command = rf"build_interactions --start {start} --end {wanted} --config .*streaming.yaml"
+    command = rf"`make backfill FROM={start} TO={wanted} DOMAIN=streaming`"
     with pytest.raises(PipelineError, match=rf"title_state has no rows as of {wanted}.*{command}"):
         build(streaming, profile, 2, 3)
     assert not warehouse.exists(INTERACTIONS)
     with pytest.raises(PipelineError, match=r"interactions does not exist"):
         build_sequences.body(Run("build_sequences", start, wanted, streaming, profile))
+
+
+def test_after_skipped_weeks_the_error_names_the_backfill_that_repairs_them(
+    spark: SparkSession,
+    streaming: Domain,
+    world: World,
+    delivered: Warehouse,
+    straight: Warehouse,
+    profile: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second week had no run: neither its events nor its state are there when the third week is built."""
+    warehouse = copied(delivered, profile)
+    skipped = week(streaming, 1), week(streaming, 2)
+    warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, [], ENGAGEMENT_EVENTS), *skipped)
+    build(streaming, profile, 0, 1)
+    with pytest.raises(PipelineError, match=r"and then this job again$") as error:
+        build(streaming, profile, 2, 3)
+    command = re.search(r"`intentrec (backfill --from (\S+) --to (\S+) --config \S+)`", str(error.value))
+    assert command is not None
+    assert f"`make backfill FROM={skipped[0]} TO={skipped[1]} DOMAIN=streaming`" in str(error.value)
+    asked: list[tuple] = []
+    monkeypatch.setattr("intentrec.local.backfill.backfill", lambda home, dag, *weeks: asked.append((dag, *weeks[:2])))
+    monkeypatch.setenv("INTENTREC_HOME", str(Path(profile.warehouse).parent))
+    monkeypatch.chdir(ROOT)
+    assert CliRunner().invoke(cli.app, command[1].split()).exit_code == 0
+    assert asked == [("intentrec_weekly_streaming", *skipped)]
+
+    # What that backfill does: it ingests and builds the skipped week. Then the newest one is built.
+    events = [event for event in world.events if skipped[0] <= event["event_date"] < skipped[1]]
+    warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, events, ENGAGEMENT_EVENTS), *skipped)
+    build(streaming, profile, 1, 2)
+    build(streaming, profile, 2, 3)
+    assert warehouse.checksums() == straight.checksums()
+
+
+def test_an_attempt_that_was_given_up_changes_nothing_after_its_retry(
+    spark: SparkSession,
+    streaming: Domain,
+    world: World,
+    delivered: Warehouse,
+    straight: Warehouse,
+    profile: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It reads half of the events. Before it commits, the others arrive and the retry builds the week."""
+    warehouse, first = copied(delivered, profile), (week(streaming, 0), week(streaming, 1))
+    events = [event for event in world.events if event["event_date"] < first[1]]
+    warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, events[::2], ENGAGEMENT_EVENTS), *first)
+    replace = Warehouse.replace
+
+    def given_up(late: Warehouse, *rows: Any) -> int:
+        monkeypatch.setattr(Warehouse, "replace", replace)
+        warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, events, ENGAGEMENT_EVENTS), *first)
+        build(streaming, profile, 0, 1)
+        return late.replace(*rows)
+
+    monkeypatch.setattr(Warehouse, "replace", given_up)
+    run = Run("build_interactions", *first, streaming, profile)
+    with pytest.raises(Superseded, match=r"^interactions \[2026-08-03, 2026-08-10\): another run wrote this"):
+        build_interactions.body(run, CONFIG)
+    assert run.outputs == {}
+    for table, until in ((INTERACTIONS, first[1]), (TITLE_STATE, first[1] + DAY), (FEATURE_PROFILES, first[1])):
+        assert fingerprint(warehouse.current(table)) == fingerprint(straight.current(table, end=until))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +234,7 @@ def test_a_missing_state_is_an_error_with_the_command(
         ("type", 1, r"events were read but the visits hold .* under events.types"),
         ("item", 1, r"1 visits are of items that no catalogue snapshot .*such as item 'nowhere'; .*run ingest again"),
         ("rule", 1, r"s\.fancy"),
-        ("week", 2, r"no accepted event in the weeks of 2026-08-10: they were never ingested"),
+        ("week", 2, r"weeks of 2026-08-10: .*`make backfill FROM=2026-08-10 TO=2026-08-17 "),
     ],
 )
 def test_input_that_does_not_fit_is_refused_before_anything_is_written(
@@ -207,7 +276,9 @@ def test_labels_of_other_rules_are_warned_of(
     last = week(domain, 2)
     old = [row for row in straight.current(INTERACTIONS).collect() if row["event_date"] < last]
     assert built.counts["sequences.interactions_of_other_rules"] == len(old) > 0
-    assert f"{len(old)} interactions from {min(row['event_date'] for row in old)}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{len(old)} interactions from {min(row['event_date'] for row in old)}" in said
+    assert f"`make backfill FROM={week(domain, 0)} TO={last} DOMAIN=streaming`" in said
 
 
 def test_part_of_a_week_is_refused(streaming: Domain, profile: Profile) -> None:

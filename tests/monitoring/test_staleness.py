@@ -92,7 +92,9 @@ def test_a_cascade_goes_on_to_the_last_week_of_any_table(streaming: Domain) -> N
 
 def test_a_gap_before_the_range_is_reported(streaming: Domain) -> None:
     found = staleness.plan(week(8), week(9), streaming, PARTITIONS)
-    assert found.warnings == [f"no title_state as of {week(8)}: the weeks before are missing, so begin with them"]
+    (warning,) = found.warnings
+    assert warning.startswith(f"no title_state as of {week(8)}: the weeks before are missing, so begin with them: ")
+    assert f"make backfill FROM={week(6)} TO={week(9)} DOMAIN=streaming" in warning
     assert found.rebuilt == found.stale == {}
 
 
@@ -114,41 +116,51 @@ Step = tuple[str, int, int, bool]  # job, first week, weeks, whether what it wri
 
 
 class World:
-    """Runs jobs the way the warehouse does: a commit only where content changes, versions per table."""
+    """Runs jobs the way the warehouse does: a commit only where content changes, versions per table.
+
+    Nothing is refused here: an attempt that was given up may write last. The ledger is in the order of their starts.
+    """
 
     def __init__(self) -> None:
         self.versions: dict[str, int] = {}
         self.ledger: list[dict] = []
         self.commits: list[Commit] = []
-        self.touched: dict[tuple[str, date], dict] = {}  # (job, week): the latest good attempt
+        self.good: dict[tuple[str, date], list[dict]] = {}  # (job, week): its successful attempts
         self.written: list[tuple[int, str, str, date, date]] = []  # moment, run, table, partitions [start, end)
         self.moment = 0
-        self.spans: dict[str, tuple[int, int]] = {}  # by run: when it had read, and when it had written
+        self.read: dict[str, dict[str, int]] = {}  # by run and table: when it knew what it read
+        self.wrote: dict[str, dict[str, int]] = {}  # by run and table: when it had written
 
     def run(self, step: Step, amid: Sequence[Step] = (), status: str = "succeeded") -> None:
         """One attempt; those of `amid` run after it has read and before it writes."""
         job, start, end = step[0], week(step[1]), week(step[1] + step[2])
-        run_id = f"r{len(self.spans)}"
-        read = self.moment
-        self.spans[run_id] = (read, read)
-        inputs = {table: self.versions[table] for table in READS[job] if table in self.versions}
+        row = {"run_id": f"r{len(self.ledger)}", "job": job, "start": start, "end": end, "status": status}
+        self.ledger.append(row)
+        row["inputs"] = {table: self.versions[table] for table in READS[job] if table in self.versions}
+        read = dict.fromkeys(row["inputs"], self.moment)
         for other in amid:
             self.run(other)
-        outputs = {}
+        row["outputs"], written = {}, {}
         for table, shift in WRITES[job]:
             if step[3]:
                 self.moment += 1
                 self.versions[table] = self.versions.get(table, -1) + 1
-                self.commits.append(Commit(table, self.versions[table], run_id))
-                self.written.append((self.moment, run_id, table, start + shift, end + shift))
+                self.commits.append(Commit(table, self.versions[table], row["run_id"]))
+                self.written.append((self.moment, row["run_id"], table, start + shift, end + shift))
             if table in self.versions:
-                outputs[table] = self.versions[table]
-        row = {"run_id": run_id, "job": job, "start": start, "end": end, "status": status}
-        row |= {"inputs": inputs, "outputs": outputs}
-        self.spans[run_id] = (read, self.moment)
-        self.ledger.append(row)
-        for day in days(start, (end - start).days)[::7]:
-            self.touched[job, day] = row
+                row["outputs"][table], written[table] = self.versions[table], self.moment
+        self.read[row["run_id"]], self.wrote[row["run_id"]] = written | read, written
+        if status == "succeeded":
+            for day in days(start, (end - start).days)[::7]:
+                self.good.setdefault((job, day), []).append(row)
+
+    def changed(self, row: dict, since: dict[str, int], table: str, start: date, end: date) -> bool:
+        """Whether another run wrote into partitions [start, end) of the table after the attempt knew it."""
+        return any(
+            at > since[table] and by != row["run_id"] and begin < end and start < until
+            for at, by, written, begin, until in self.written
+            if written == table and table in since
+        )
 
 
 DAY = timedelta(days=1)
@@ -180,26 +192,69 @@ def needs(job: str, day: date) -> list[tuple[str, date, date]]:
     }[job]
 
 
+INGEST: Step = ("ingest", 0, 1, True)
+BUILD: Step = ("build_interactions", 0, 1, True)
 STEPS = st.tuples(st.sampled_from(list(READS)), st.integers(0, 4), st.integers(1, 3), st.booleans())
+
+
+def makes(job: str, day: date) -> list[tuple[str, date, date]]:
+    """The partitions of a week that a job writes. Those as_of its end are one date."""
+    return [(table, day + shift, day + WEEK + shift) for table, shift in WRITES[job]]
 
 
 @given(st.lists(st.tuples(STEPS, st.lists(STEPS, max_size=2)), max_size=8))
 @settings(max_examples=200)
-def test_stale_is_whatever_another_run_changed_under_the_latest_attempt(streaming: Domain, steps: list) -> None:
-    """Also between what the attempt read and what it wrote to the same table."""
+def test_stale_is_what_no_attempt_made_from_the_rows_of_now(streaming: Domain, steps: list) -> None:
+    """Also where another run changed rows between what an attempt read and what it wrote."""
     world = World()
     for step, amid in steps:
         world.run(step, amid)
     expected = {
         (job, day)
-        for (job, day), row in world.touched.items()
-        for table, start, end in needs(job, day)
-        if table in row["inputs"] | row["outputs"]
-        for at, by, changed, begin, until in world.written
-        if changed == table and by != row["run_id"] and begin < end and start < until
-        if at > world.spans[row["run_id"]][table not in row["inputs"]]
+        for (job, day), rows in world.good.items()
+        if all(
+            any(world.changed(row, world.read[row["run_id"]], *need) for need in needs(job, day))
+            or any(world.changed(row, world.wrote[row["run_id"]], *made) for made in makes(job, day))
+            for row in rows
+        )
     }
     assert staleness.stale_weeks(world.ledger, world.commits, streaming) == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "stale"),
+    [
+        # An attempt is given up. Its process reads, the events change, the retry ends, and then the attempt writes.
+        ([(BUILD, [INGEST, BUILD])], {("build_interactions", FIRST)}),
+        # The attempt finds the rows of the retry as it would have written them.
+        ([((*BUILD[:3], False), [INGEST, BUILD])], set()),
+        # A retry afterwards.
+        ([(BUILD, [INGEST, BUILD]), (BUILD, [])], set()),
+        # The last that wrote is the one whose inputs are those of now.
+        ([(INGEST, []), (BUILD, [BUILD])], set()),
+        # Another week's events change nothing for this one.
+        ([(BUILD, [("ingest", 3, 1, True), BUILD])], set()),
+    ],
+)
+def test_the_attempt_that_wrote_last_counts_whichever_started_last(
+    streaming: Domain, steps: list[tuple[Step, list[Step]]], stale: set
+) -> None:
+    world = World()
+    world.run(INGEST)
+    for step, amid in steps:
+        world.run(step, amid)
+    assert staleness.stale_weeks(world.ledger, world.commits, streaming) == stale
+
+
+def test_a_week_into_which_a_failed_attempt_wrote_is_stale(streaming: Domain) -> None:
+    """A killed attempt replaced the interactions and not the title state."""
+    world = World()
+    world.run(INGEST)
+    world.run(BUILD)
+    world.run(BUILD, status="running")
+    assert staleness.stale_weeks(world.ledger, world.commits, streaming) == {("build_interactions", FIRST)}
+    world.run(BUILD)
+    assert staleness.stale_weeks(world.ledger, world.commits, streaming) == set()
 
 
 def test_failed_attempts_and_foreign_commits_count_for_nothing(streaming: Domain) -> None:

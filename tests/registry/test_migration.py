@@ -7,14 +7,16 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.contracts import RELEASES, USER_VECTORS
+from intentrec.contracts import RELEASES, TABLES, TEXT, USER_VECTORS, Column, Table
 from intentrec.errors import PipelineError
 from intentrec.registry import migration
 from intentrec.registry.migration import migrate
 from intentrec.registry.releases import PUBLISHED
+from intentrec.storage.conformity import require_migrated
+from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 from tests.storage.good_rows import START, frame, rows
@@ -27,6 +29,7 @@ OLD = replace(
         replace(column, name=column.former, former=None) if column.former else column for column in USER_VECTORS.columns
     ),
 )
+NEW = Column("note", TEXT, "a column of a later version", nullable=True)
 EARLIER = START - timedelta(days=7)
 # Release -> date, and the version of the table that was its own. The second one of START replaced the first one's rows.
 PUBLICATIONS = {"first": (START, 1), "earlier": (EARLIER, 2), "second": (START, 3)}
@@ -36,6 +39,10 @@ PROPERTIES = "delta.enableChangeDataFeed = true, of = 'a team'"
 def vectors(release: str) -> list[dict[str, Any]]:
     day, _ = PUBLICATIONS[release]
     return [{**row, "as_of": day, "release_id": release} for row in rows("user_vectors")]
+
+
+def frame_of(spark: SparkSession, table: Table, content: list[dict[str, Any]]) -> DataFrame:
+    return spark.createDataFrame([tuple(row[name] for name in table.names) for row in content], table.schema)
 
 
 @pytest.fixture
@@ -53,7 +60,12 @@ def old(spark: SparkSession, new_run: Callable[..., Run]) -> Warehouse:
         releases.append({**template, "table_versions": {table.name: version for table in PUBLISHED}})
     warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
     spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({PROPERTIES})")
-    return warehouse
+    return reopened(warehouse)
+
+
+def reopened(warehouse: Warehouse) -> Warehouse:
+    """The warehouse as the next run finds it."""
+    return Warehouse(warehouse.spark, replace(warehouse.run, inputs={}, outputs={}))
 
 
 def pinned(warehouse: Warehouse) -> dict[str, int]:
@@ -105,6 +117,58 @@ def test_a_killed_migration_is_completed_by_the_next(old: Warehouse, monkeypatch
     assert migrate(old) == [f"releases: earlier, second moved to version {version} of user_vectors"]
 
 
+def test_new_columns_are_added_and_releases_name_the_version_that_has_them(
+    old: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This version has a new column in a published table, beside the renamed one, and in `releases` itself."""
+    spark, day = old.spark, START
+    later = [replace(table, columns=(*table.columns, NEW)) for table in (USER_VECTORS, RELEASES)]
+    for table in later:
+        monkeypatch.setitem(TABLES, table.name, table)
+    monkeypatch.setattr(migration, "RELEASES", later[1])
+    monkeypatch.setattr(migration, "PUBLISHED", tuple(TABLES[table.name] for table in PUBLISHED))
+    vectors_now, releases_now = later
+    version, told = old.version(USER_VECTORS), "run `intentrec migrate --config`"
+    content = [{**row, "note": "x"} for row in vectors("second")]
+    for meet in (
+        lambda: old.read(releases_now),
+        lambda: old.current(releases_now),
+        lambda: old.replace(vectors_now, frame_of(spark, vectors_now, content), day, day + timedelta(days=1)),
+        lambda: require_migrated(Snapshot(old.root, releases_now), "streaming"),
+    ):
+        with pytest.raises(PipelineError, match=rf"it has no column note yet: {told}"):
+            meet()
+    assert old.version(USER_VECTORS) == version
+
+    said = migrate(old)
+    assert said[0] == f"user_vectors: added note, empty in all rows, now at version {version + 1}"
+    assert said[1] == f"user_vectors: renamed boosts to logit_bias, now at version {version + 2}"
+    assert said[2].startswith("releases: added note, empty in all rows")
+    assert said[3:] == [f"releases: earlier, second moved to version {version + 2} of user_vectors"]
+    assert old.current(vectors_now).schema == vectors_now.schema
+    assert {row.note for row in old.current(vectors_now).collect()} == {None}
+    assert pinned(old) == {"first": 1, "earlier": version + 2, "second": version + 2}
+    assert migrate(old) == []
+    reopened(old).replace(vectors_now, frame_of(spark, vectors_now, content), day, day + timedelta(days=1))
+    written = old.current(vectors_now, day, day + timedelta(days=1)).collect()
+    assert {row.note for row in written} == {"x"}
+
+
+def test_a_new_column_that_may_not_be_empty_says_what_to_build_again(
+    old: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = replace(USER_VECTORS, columns=(*USER_VECTORS.columns, replace(NEW, nullable=False)))
+    monkeypatch.setitem(TABLES, "user_vectors", needed)
+    monkeypatch.setattr(migration, "PUBLISHED", (needed,))
+    version = old.version(USER_VECTORS)
+    command = rf'make backfill FROM={EARLIER} TO={START} DOMAIN=streaming OPTIONS="--publish"'
+    with pytest.raises(
+        PipelineError, match=rf"^user_vectors: its rows have no note, .*move .*user_vectors away.*{command}"
+    ):
+        migrate(old)
+    assert old.version(USER_VECTORS) == version
+
+
 def test_nothing_is_written_into_a_table_that_was_not_migrated(old: Warehouse) -> None:
     day: date = START
     written = frame(old.spark, USER_VECTORS, vectors("second")[:1])
@@ -116,7 +180,7 @@ def test_nothing_is_written_into_a_table_that_was_not_migrated(old: Warehouse) -
         old.replace(USER_VECTORS, written, day, day + timedelta(days=1))
     assert old.version(USER_VECTORS) == version
     migrate(old)
-    old.replace(USER_VECTORS, written, day, day + timedelta(days=1))
+    reopened(old).replace(USER_VECTORS, written, day, day + timedelta(days=1))
     assert old.current(USER_VECTORS, day, day + timedelta(days=1)).count() == 1
 
 

@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from intentrec.config import SIMULATED_MANIFEST, Domain, Profile
 from intentrec.contracts import TABLES
 from intentrec.reports import charts, run_facts, run_page, trend_page
+from intentrec.storage import liveness
 from intentrec.storage.runs import Run, _record
 from tests.reports.pages import EMBEDDED, HOSTILE, NETWORK, Page, harmless
 
@@ -180,6 +181,18 @@ def test_failures_warnings_and_skips_are_shown(attempt: Callable[..., Run], page
     assert "not written yet: publish is running" in seen
     assert "not written: ingest failed before it" in seen
     assert "not written: build_sequences has not run" in seen
+
+
+def test_a_killed_job_needs_attention(
+    attempt: Callable[..., Run], page: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = liveness.this_process() | {"pid": 2**22 + 1}
+    monkeypatch.setattr(liveness, "this_process", lambda: gone)
+    attempt("ingest", "running")
+    seen = Page(page()).texts
+    assert "process 4194305 ended and recorded nothing, as after kill -9: run the job again" in seen
+    assert "not written: ingest was killed before it" in seen
+    assert "killed" in seen
 
 
 def test_the_latest_attempt_counts(

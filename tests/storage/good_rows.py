@@ -207,6 +207,9 @@ def _attempt(n: int) -> dict[str, Any]:
         "seconds": (12.5, None)[n],
         "airflow_task": ("dag_id=a/run_id=b/task_id=ingest/attempt=1", None)[n],
         "delivery": ({"folder": "/landing", "files": "1", "simulated_files": "0"}, None)[n],
+        "host": ("a", None)[n],
+        "pid": (17, None)[n],
+        "process_started_at": (MOMENT, None)[n],
     }
 
 

@@ -117,7 +117,7 @@ def test_an_update_builds_on_its_snapshot_or_is_refused(profile: Profile, stream
     first, same = Snapshot(warehouse, RELEASES), Snapshot(warehouse, RELEASES)
     assert first.update({"active": "release_id = 'b'"}, where="true", about={"run_id": "r2"}) == 1
     assert {row["release_id"]: row["active"] for row in delta.releases(profile, streaming)} == {"a": False, "b": True}
-    assert Snapshot(warehouse, RELEASES).history()[0] == Commit("releases", 1, "r2")
+    assert Snapshot(warehouse, RELEASES).history()[0] == Commit("releases", 1, "r2", 0)
     with pytest.raises(PipelineError, match="releases was not changed, perhaps because another run"):
         same.update({"active": "true"}, where="true", about={})
     assert Snapshot(warehouse, RELEASES).version == 1

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from py4j.protocol import Py4JJavaError
@@ -19,10 +20,11 @@ from pyspark.sql import functions as F
 
 from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import CATALOG, INTERACTIONS, RELEASES, TITLE_STATE, Table
-from intentrec.errors import AuditFailed, PipelineError, lost_file
-from intentrec.storage import audit, delta
+from intentrec.errors import AuditFailed, PipelineError, Superseded, lost_file
+from intentrec.storage import audit, delta, liveness, staging
 from intentrec.storage.audit import Audit
-from intentrec.storage.runs import Run
+from intentrec.storage.currency import Currency
+from intentrec.storage.runs import Run, _record
 from intentrec.storage.warehouse import Warehouse, fingerprint
 from tests.conftest import profile_under
 from tests.storage.good_rows import END, START, frame, rows
@@ -59,7 +61,7 @@ def found(warehouse: Warehouse, table: Table = INTERACTIONS) -> list[tuple[date,
     return sorted((row[0], row[1]) for row in selected)
 
 
-def staging(warehouse: Warehouse) -> list[Path]:
+def staged(warehouse: Warehouse) -> list[Path]:
     """What is left in the staging area."""
     return list(Path(warehouse.root, "_staging").rglob("*"))
 
@@ -72,7 +74,7 @@ def test_only_the_interval_is_replaced(warehouse: Warehouse) -> None:
     assert found(warehouse) == [(before, 600.0), (START + timedelta(days=2), 5.0), (after, 600.0)]
     assert warehouse.run.counts["interactions.rows"] == 1
     assert warehouse.run.outputs["interactions"] == warehouse.version(INTERACTIONS)
-    assert staging(warehouse) == []
+    assert staged(warehouse) == []
     # An empty frame clears the interval.
     warehouse.replace(INTERACTIONS, on_days(spark, START).where("false"), START, END)
     assert found(warehouse) == [(before, 600.0), (after, 600.0)]
@@ -96,7 +98,7 @@ def test_rows_outside_the_interval_are_refused(warehouse: Warehouse) -> None:
         warehouse.replace(INTERACTIONS, on_days(spark, START, END), START, END)
     assert warehouse.version(INTERACTIONS) == version
     assert found(warehouse) == [(START, 600.0)]
-    assert staging(warehouse) == []
+    assert staged(warehouse) == []
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,86 @@ def test_one_of_two_concurrent_writers_is_refused(warehouse: Warehouse, tmp_path
     assert found(warehouse) == [(START, 2.0)]
 
 
+def test_a_late_attempt_commits_nothing_of_what_it_read_before(warehouse: Warehouse) -> None:
+    """Airflow gave it up, and its retry read newer interactions. Another week's interactions change nothing for it."""
+    spark = warehouse.spark
+    week, before, after = (START, END), (START - WEEK, START), (END, END + WEEK)
+    state = frame(spark, TITLE_STATE, rows("title_state")[:1])
+    warehouse.replace(INTERACTIONS, on_days(spark, START), *week)
+
+    def attempt() -> Warehouse:
+        return Warehouse(spark, Run("test", *week, warehouse.run.domain, warehouse.run.profile))
+
+    late, other, retry = attempt(), attempt(), attempt()
+    for each in (late, other):
+        assert each.read(INTERACTIONS, *week).count() == 1
+    warehouse.replace(INTERACTIONS, on_days(spark, before[0]), *before)
+    spark.sql(f"OPTIMIZE delta.`{warehouse.path(INTERACTIONS)}`")
+    other.replace(TITLE_STATE, state, *week)
+    assert other.run.outputs["title_state"] == warehouse.version(TITLE_STATE)
+
+    retry.replace(INTERACTIONS, on_days(spark, START, duration=2.0), *week)
+    changed = (
+        r"^title_state \[2026-08-17, 2026-08-24\): another run changed interactions .* since this run read it; this"
+    )
+    with pytest.raises(Superseded, match=changed):
+        late.replace(TITLE_STATE, state.withColumn("as_of", F.lit(END)), *after)
+    with pytest.raises(Superseded, match=r"interactions \[2026-08-10, 2026-08-17\): another run wrote this since"):
+        late.replace(INTERACTIONS, on_days(spark, START, duration=1.0), *week)
+    assert found(warehouse) == [(before[0], 600.0), (START, 2.0)]
+    version = warehouse.version(INTERACTIONS)
+    assert late.replace(INTERACTIONS, on_days(spark, START, duration=2.0), *week) == version, "the same rows"
+    with pytest.raises(Superseded, match=r"releases rows: another run changed interactions"):
+        other.merge(RELEASES, frame(spark, RELEASES, rows("releases")))
+
+
+def test_rows_that_are_lost_in_the_moment_before_a_commit_are_told(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run writes after the last look at the interval. Its own week is lost, another one is not."""
+    spark, require = warehouse.spark, Currency.require
+
+    def amid(first: date) -> None:
+        def then(self: Currency, *what: Any) -> None:
+            require(self, *what)
+            monkeypatch.setattr(Currency, "require", require)
+            other = Warehouse(spark, Run("test", START, END, warehouse.run.domain, warehouse.run.profile))
+            other.replace(INTERACTIONS, on_days(spark, first, duration=2.0), first, first + WEEK)
+
+        monkeypatch.setattr(Currency, "require", then)
+
+    warehouse.replace(INTERACTIONS, on_days(spark, START), START, END)
+    amid(END)
+    warehouse.replace(INTERACTIONS, on_days(spark, START, duration=1.0), START, END)
+    amid(START)
+    with pytest.raises(Superseded, match=r"wrote this in the moment before version 5, which replaced its rows"):
+        warehouse.replace(INTERACTIONS, on_days(spark, START, duration=3.0), START, END)
+    assert found(warehouse) == [(START, 3.0), (END, 2.0)]
+
+
+def test_what_killed_attempts_staged_is_cleared(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what a living attempt staged, nor one on another machine, nor one that the ledger does not know."""
+    run = warehouse.run
+    here = liveness.this_process()
+    kinds = {
+        "ended": ("failed", here),
+        "living": ("running", here),
+        "killed": ("running", {**here, "pid": 2**22 + 1}),
+        "elsewhere": ("running", {**here, "host": "elsewhere"}),
+    }
+    for kind, (status, process) in kinds.items():
+        monkeypatch.setattr(liveness, "this_process", lambda process=process: process)
+        one = replace(run, run_id=f"{kind}0")
+        _record(one, "running")
+        if status != "running":
+            _record(one, status)
+    for kind in (*kinds, "unknown"):
+        Path(staging.folder(replace(run, run_id=f"{kind}0"), "interactions")).mkdir(parents=True)
+    staging.clear(warehouse.spark, run)
+    left = ["elsewhere0-interactions", "living0-interactions", "unknown0-interactions"]
+    assert sorted(path.name for path in staged(warehouse)) == left
+
+
 def test_a_merge_touches_only_rows_that_differ(warehouse: Warehouse) -> None:
     spark = warehouse.spark
     first, second = rows("releases")
@@ -215,7 +297,7 @@ def test_a_failed_audit_leaves_the_table_untouched(
     with pytest.raises(AuditFailed, match=r"the table is unchanged"):
         warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
     assert warehouse.version(RELEASES) == first
-    assert staging(warehouse) == []
+    assert staged(warehouse) == []
 
 
 def test_a_fingerprint_depends_on_the_rows_and_not_on_their_order(spark: SparkSession) -> None:
