@@ -2,7 +2,7 @@
 
 A row that failed a critical expectation is never visible. A writer that is killed leaves the old rows or the new ones.
 If the interval already holds equal rows, nothing is committed: the table keeps its version, and tables derived from it
-do not become stale. A run whose interval or inputs another run has changed meanwhile is refused (`currency`).
+do not become stale. A run whose interval or inputs another run has changed meanwhile is refused (`concurrency`).
 """
 
 import json
@@ -22,11 +22,11 @@ from pyspark.sql.types import DataType, MapType, StructType
 from intentrec.contracts import TABLES, Table
 from intentrec.errors import PipelineError, Superseded, lost_file
 from intentrec.storage import audit, delta, spark, staging
+from intentrec.storage.concurrency import ConcurrencyCheck, Seen
 from intentrec.storage.conflicts import explained
-from intentrec.storage.conformity import require_frame, require_migrated
-from intentrec.storage.currency import Currency, Seen
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
+from intentrec.storage.schemas import require_frame, require_migrated
 
 # How long old versions can be read. Releases name versions, and a rollback may return to one.
 RETENTION = {
@@ -88,7 +88,7 @@ class Warehouse:
         self.run = run
         self.root = run.warehouse
         self._migrated: set[str] = set()
-        self._currency = Currency(delta.versions(self.root), self._rows_of)
+        self._concurrency = ConcurrencyCheck(delta.versions(self.root), self._rows_of)
 
     @classmethod
     def open(cls, run: Run) -> "Warehouse":
@@ -125,7 +125,7 @@ class Warehouse:
             raise PipelineError(f"table {table.name} does not exist in {self.root}: run the jobs before this one first")
         self._require_migrated(table)
         version = self.run.inputs.setdefault(table.name, self.version(table))
-        self._currency.saw(Seen(table, version, start, end))
+        self._concurrency.saw(Seen(table, version, start, end))
         return self._at(table, version, start, end)
 
     def replace(self, table: Table, frame: DataFrame, start: date, end: date) -> int:
@@ -193,7 +193,7 @@ class Warehouse:
             if rows:
                 target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
                 merge = target.merge(changed.alias("new"), same_key)
-                self._currency.require(self.root, table, "rows")
+                self._concurrency.require(self.root, table, "rows")
                 if since is not None and self.version(table) != since:
                     raise Superseded(
                         f"{table.name}: another run wrote this since it was read (version {since}); this run changed "
@@ -242,7 +242,7 @@ class Warehouse:
             return False
         before = Seen(table, self.version(table) if self.exists(table) else None, start, end)
         try:
-            self._currency.require(self.root, table, f"[{start}, {end})", start, end)
+            self._concurrency.require(self.root, table, f"[{start}, {end})", start, end)
             self._commit(table, staged, start, end)
         except Superseded:
             if not self._holds(table, new, start, end):  # another run over the same inputs wrote the same rows
@@ -291,7 +291,7 @@ class Warehouse:
     def _wrote(self, table: Table, start: date | None = None, end: date | None = None) -> int:
         """Record that the run wrote the interval, and return the table's version."""
         version = self.run.outputs[table.name] = self.version(table)
-        self._currency.wrote(Seen(table, version, start, end))
+        self._concurrency.wrote(Seen(table, version, start, end))
         return version
 
     def _require_migrated(self, table: Table) -> None:

@@ -15,9 +15,9 @@ from intentrec.calendar import DAY, WEEK
 from intentrec.config import fingerprint
 from intentrec.contracts import CATALOG, SEQUENCES, Table
 from intentrec.storage.checksum import checksum
-from intentrec.storage.conformity import require_migrated
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, write_text
+from intentrec.storage.schemas import require_migrated
 from intentrec.training.settings import settings
 
 

@@ -15,9 +15,9 @@ from intentrec.errors import PipelineError
 from intentrec.registry import migration
 from intentrec.registry.migration import migrate
 from intentrec.registry.releases import PUBLISHED
-from intentrec.storage.conformity import require_migrated
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
+from intentrec.storage.schemas import require_migrated
 from intentrec.storage.warehouse import Warehouse
 from tests.storage.good_rows import START, frame, rows
 

@@ -23,7 +23,7 @@ from intentrec.contracts import CATALOG, INTERACTIONS, RELEASES, TITLE_STATE, Ta
 from intentrec.errors import AuditFailed, PipelineError, Superseded, lost_file
 from intentrec.storage import audit, delta, liveness, staging
 from intentrec.storage.audit import Audit
-from intentrec.storage.currency import Currency
+from intentrec.storage.concurrency import ConcurrencyCheck
 from intentrec.storage.runs import Run, _record
 from intentrec.storage.warehouse import Warehouse, fingerprint
 from tests.conftest import profile_under
@@ -208,16 +208,16 @@ def test_rows_that_are_lost_in_the_moment_before_a_commit_are_told(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another run writes after the last look at the interval. Its own week is lost, another one is not."""
-    spark, require = warehouse.spark, Currency.require
+    spark, require = warehouse.spark, ConcurrencyCheck.require
 
     def amid(first: date) -> None:
-        def then(self: Currency, *what: Any) -> None:
+        def then(self: ConcurrencyCheck, *what: Any) -> None:
             require(self, *what)
-            monkeypatch.setattr(Currency, "require", require)
+            monkeypatch.setattr(ConcurrencyCheck, "require", require)
             other = Warehouse(spark, Run("test", START, END, warehouse.run.domain, warehouse.run.profile))
             other.replace(INTERACTIONS, on_days(spark, first, duration=2.0), first, first + WEEK)
 
-        monkeypatch.setattr(Currency, "require", then)
+        monkeypatch.setattr(ConcurrencyCheck, "require", then)
 
     warehouse.replace(INTERACTIONS, on_days(spark, START), START, END)
     amid(END)

@@ -10,7 +10,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from intentrec.contracts import DATE, LONG, Column, Table
 from intentrec.errors import Superseded
-from intentrec.storage.currency import Currency, Seen
+from intentrec.storage.concurrency import ConcurrencyCheck, Seen
 from intentrec.storage.delta import Snapshot
 
 COLUMNS = (Column("day", DATE, "a date"), Column("n", LONG, "a number"))
@@ -100,17 +100,17 @@ def test_a_commit_is_refused_where_rows_that_it_rests_on_changed(
     path = f"{warehouse}/source"
     write_deltalake(path, pa.table({"day": pa.array([START], pa.date32()), "n": [2]}), mode="append")
     tables = {table.name: Snapshot(warehouse, table).version for table in (SOURCE, MADE, OTHER)}
-    currency = Currency(tables, numbers(warehouse))
-    currency.saw(Seen(SOURCE, tables["source"], START, END))
+    concurrency = ConcurrencyCheck(tables, numbers(warehouse))
+    concurrency.saw(Seen(SOURCE, tables["source"], START, END))
     put(warehouse, OTHER, START, 5)
-    currency.wrote(Seen(OTHER, Snapshot(warehouse, OTHER).version, START, END))
+    concurrency.wrote(Seen(OTHER, Snapshot(warehouse, OTHER).version, START, END))
 
     disturb(warehouse)
     if refusal is None:
-        currency.require(warehouse, MADE, f"[{START}, {END})", START, END)
+        concurrency.require(warehouse, MADE, f"[{START}, {END})", START, END)
         return
     with pytest.raises(Superseded) as refused:
-        currency.require(warehouse, MADE, f"[{START}, {END})", START, END)
+        concurrency.require(warehouse, MADE, f"[{START}, {END})", START, END)
     assert refusal in str(refused.value)
     assert str(refused.value).endswith("this run changed nothing here. Run it again")
     assert "\n" not in str(refused.value)
@@ -119,23 +119,23 @@ def test_a_commit_is_refused_where_rows_that_it_rests_on_changed(
 @pytest.mark.parametrize(("day", "refused"), [(START, True), (END, False)])
 def test_a_table_may_appear_meanwhile_outside_the_interval(tmp_path: Path, day: date, refused: bool) -> None:
     warehouse = str(tmp_path)
-    currency = Currency({}, numbers(warehouse))
-    currency.require(warehouse, MADE, "[)", START, END)
+    concurrency = ConcurrencyCheck({}, numbers(warehouse))
+    concurrency.require(warehouse, MADE, "[)", START, END)
     put(warehouse, MADE, day, 1)
     if refused:
         with pytest.raises(Superseded):
-            currency.require(warehouse, MADE, "[)", START, END)
+            concurrency.require(warehouse, MADE, "[)", START, END)
     else:
-        currency.require(warehouse, MADE, "[)", START, END)
+        concurrency.require(warehouse, MADE, "[)", START, END)
 
 
 def test_a_run_may_rewrite_what_it_read_and_wrote(tmp_path: Path) -> None:
     warehouse = str(tmp_path)
     put(warehouse, MADE, START, 1)
-    currency = Currency({"made": 0}, numbers(warehouse))
-    currency.saw(Seen(MADE, 0, BEFORE, END))
+    concurrency = ConcurrencyCheck({"made": 0}, numbers(warehouse))
+    concurrency.saw(Seen(MADE, 0, BEFORE, END))
     for number in (2, 3):
-        currency.require(warehouse, MADE, "[)", START, END)
+        concurrency.require(warehouse, MADE, "[)", START, END)
         put(warehouse, MADE, START, number)
-        currency.wrote(Seen(MADE, number - 1, START, END))
-    currency.require(warehouse, MADE, "[)", START, END)
+        concurrency.wrote(Seen(MADE, number - 1, START, END))
+    concurrency.require(warehouse, MADE, "[)", START, END)

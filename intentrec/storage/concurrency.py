@@ -50,7 +50,7 @@ class Seen:
         )
 
 
-class Currency:
+class ConcurrencyCheck:
     """What one run has read and written, and the versions that the tables had before.
 
     Args:
