@@ -257,9 +257,9 @@ class Warehouse:
         Delta refuses only what is written after that. It is a moment; what was lost in it cannot be kept, but is told.
         """
         table = before.table
-        mine = next(c for c in Snapshot(self.root, table).history(100) if c.run_id == self.run.run_id)
-        if mine.began_at is None or mine.began_at == before.version:
-            return
+        mine = next((c for c in Snapshot(self.root, table).history(100) if c.run_id == self.run.run_id), None)
+        if mine is None or mine.began_at is None or mine.began_at == before.version:
+            return  # Delta makes no commit where there is nothing to write and nothing to remove
         if self._rows_of(replace(before, version=mine.began_at)) != self._rows_of(before):
             raise Superseded(
                 f"{before}: another run wrote this in the moment before version {mine.version}, which replaced its "

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from intentrec.config import ROOT
 from intentrec.local.terminal import console, grid
-from intentrec.reports import templates
+from intentrec.reports import markdown, templates
+from intentrec.reports.markdown import Markdown
 from intentrec.storage.runs import code_version
 from tests.chaos.faults import Outcome
 
@@ -67,8 +68,12 @@ def publish(report: Report, part: Part, command: str, folder: Path = RESULTS) ->
 
 def render(content: dict[str, Any]) -> str:
     """The page, as Markdown, with the parts that have results."""
-    values = {"parts": content, "header": header, "rows": rows, "data": DATA}
+    values = {"parts": content, "table": _table, "data": DATA}
     return templates.render("robustness.md.jinja", "tests.chaos", **values)
+
+
+def _table(results: dict[str, Any]) -> Markdown:
+    return markdown.table(header(results), rows(results), "llr")
 
 
 def header(results: dict[str, Any]) -> list[str]:
