@@ -68,8 +68,12 @@ def publish(report: Report, part: Part, command: str, folder: Path = RESULTS) ->
 
 def render(content: dict[str, Any]) -> str:
     """The page, as Markdown, with the parts that have results."""
-    values = {"parts": content, "table": _table, "data": DATA}
-    return templates.render("robustness.md.jinja", "tests.chaos", **values)
+    values = {"parts": content, "table": _table, "data": DATA, "notes": _notes}
+    return templates.render("robustness.md.jinja", "tests.chaos", **values).rstrip() + "\n"
+
+
+def _notes(results: dict[str, Any]) -> list[Markdown]:
+    return [Markdown(note) for note in results.get("notes", [])]
 
 
 def _table(results: dict[str, Any]) -> Markdown:
