@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ class Home:
         return self.path / "secrets" / "airflow.json"
 
     @property
+    def token_secret_file(self) -> Path:
+        """The generated secret with which Airflow's components sign their requests to each other."""
+        return self.passwords_file.with_name("airflow_tokens")
+
+    @property
     def airflow_url(self) -> str:
         """Airflow's page."""
         return f"http://127.0.0.1:{self.airflow_port}"
@@ -76,6 +82,9 @@ class Home:
             # Airflow sets the modes of log files itself, whatever the umask is.
             "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
             "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
+            # One for all components. Airflow generates it in its settings file, but components that start at the same
+            # time as that file is written can take different ones, and then refuse each other.
+            "API_AUTH__JWT_SECRET_CMD": f"cat {shlex.quote(str(self.token_secret_file))}",
             "API__HOST": "127.0.0.1",
             "API__PORT": str(self.airflow_port),
             "API__BASE_URL": self.airflow_url,
@@ -117,6 +126,8 @@ class Home:
             ) from error
         if not self.passwords_file.exists():
             _write_private(self.passwords_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
+        if not self.token_secret_file.exists():
+            _write_private(self.token_secret_file, secrets.token_urlsafe(64))
         done = self.airflow / ".prepared"
         stamp = f"{version('apache-airflow')} {json.dumps(POOLS, sort_keys=True)}"
         if done.exists() and done.read_text() == stamp:

@@ -26,8 +26,12 @@ def test_passwords_are_random_private_and_kept(prepared: tuple[Home, list], tmp_
     assert len(password) >= 16
     assert stat.S_IMODE(home.passwords_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.passwords_file.parent.stat().st_mode) == 0o700
+    secret = home.token_secret_file.read_text()
+    assert len(secret) >= 64
+    assert stat.S_IMODE(home.token_secret_file.stat().st_mode) == 0o600
+    assert secret not in json.dumps(home.environment())
     home.prepare()
-    assert home.password == password
+    assert (home.password, home.token_secret_file.read_text()) == (password, secret)
     other = Home(tmp_path / "other")
     other.prepare()
     assert other.password != password
