@@ -16,10 +16,18 @@ from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.events.catalog import Items, check_catalog, required_snapshots
 from intentrec.events.check import checked_events
-from intentrec.events.outcomes import Judged, arrival_dates, outcomes, past_deadline, require_every_week
+from intentrec.events.outcomes import (
+    Judged,
+    arrival_dates,
+    outcomes,
+    past_deadline,
+    read_counts,
+    require_every_week,
+)
 from intentrec.events.reasons import count_reasons
 from intentrec.interactions import rules
 from intentrec.sources import load
+from intentrec.sources.whole import unchanged
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 
@@ -46,16 +54,19 @@ def body(run: Run, config: Path, include_late: bool = False) -> None:
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, domain, config)
     reader = load(domain.source.reader)
-    items = check_catalog(reader.read_catalog(warehouse.spark, run))
+    raw_items = reader.read_catalog(warehouse.spark, run)
+    with unchanged(raw_items):
+        items = check_catalog(raw_items)
     run.counts |= {f"catalog.{name}": rows for name, rows in items.count.items()}
     run.say(f"{items.count['read']:,} catalogue rows read")
     known = stored_snapshots(warehouse, None, run.start).unionByName(items.accepted)
     snapshots = required_snapshots(known, run.start, run.end)
     arrived = arrival_dates(run.start, run.end, domain, include_late)
+    raw_events = reader.read_events(warehouse.spark, run, *arrived)
     # Materialised, because the outcomes use the rows several times.
-    checked = checked_events(reader.read_events(warehouse.spark, run, *arrived), domain).localCheckpoint()
-    run.counts["events.read"] = checked.count()
-    run.say(f"{run.counts['events.read']:,} raw events read")
+    with unchanged(raw_events):
+        checked = checked_events(raw_events, domain).localCheckpoint()
+    count_read(run, checked)
     replace_catalog(warehouse, items)
     catalog = warehouse.read(CATALOG, end=run.end)
     judged = Judged(outcomes(checked, catalog, snapshots, run.start, run.end, domain, include_late).localCheckpoint())
@@ -65,6 +76,19 @@ def body(run: Run, config: Path, include_late: bool = False) -> None:
     require_every_week(judged.accepted, run.start, run.end, domain)
     count_left_out(warehouse, include_late)
     warehouse.replace(ENGAGEMENT_EVENTS, judged.accepted, run.start, run.end)
+
+
+def count_read(run: Run, checked: DataFrame) -> None:
+    """Count the rows read, and warn of those without a time. Only the run of the first week quarantines these."""
+    rows, undated = read_counts(checked, run.start, run.domain)
+    run.counts["events.read"] = rows
+    run.say(f"{rows:,} raw events read")
+    if undated:
+        run.counts["events.undated"] = undated
+        run.warn(
+            f"{undated:,} lines have no readable time, so they count as outside these weeks: look at the quarantine of "
+            f"{run.domain.calendar.history_start} after you ingest the week that begins then"
+        )
 
 
 def stored_snapshots(warehouse: Warehouse, start: date | None, end: date) -> DataFrame:

@@ -16,7 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.config import SIMULATED_MANIFEST, Domain, Profile
 from intentrec.errors import PipelineError
-from intentrec.sources.files import Entry, listing
+from intentrec.sources.files import listing
+from intentrec.sources.whole import Entry
 from intentrec.storage.runs import Run
 
 
