@@ -119,6 +119,9 @@ class Source(Strict):
     options: dict[str, str | int | float | bool] = Field(
         {}, description="`data`: folder of the raw files, else INTENTREC_DATA, else the landing zone"
     )
+    max_line_bytes: PositiveInt = Field(
+        1_048_576, description="a file with a longer line is refused, so that one line cannot exhaust the memory"
+    )
 
 
 class Calendar(Strict):
@@ -156,7 +159,14 @@ class Events(Strict):
     play_types: list[Name] = Field(description="types that play (or buy) an item; the others only touch it")
     list_add: Name | None = Field(None, description="type that puts a title on the user's list")
     list_remove: Name | None = Field(None, description="type that takes a title off the list")
+    return_type: Name | None = Field(
+        None,
+        description="type that takes a purchase back: no play, no target, and the title does not count as bought",
+    )
     signals: list[Name] = Field([], description="numeric fields of `extra`, summed over a visit")
+    quantity: Name = Field(
+        "quantity", description="the signal that counts pieces; where negative, only a `return_type` event is accepted"
+    )
     max_duration: Duration = Field("12h", description="a longer event is refused")
     max_hours_per_day: PositiveFloat = Field(
         20.0, description="a user with more hours on one service day is taken for a bot: that day is refused"
@@ -169,10 +179,12 @@ class Events(Strict):
         twice = sorted({name for name in self.types if self.types.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} is in events.types twice")
-        named = [*self.play_types, *filter(None, (self.list_add, self.list_remove))]
+        named = [*self.play_types, *filter(None, (self.list_add, self.list_remove, self.return_type))]
         unknown = sorted(set(named) - set(self.types))
         if unknown:
             raise ValueError(f"{', '.join(unknown)} is not in events.types: add it there")
+        if self.return_type in self.play_types:
+            raise ValueError(f"{self.return_type} is events.return_type, so it cannot be in events.play_types")
         return self
 
     @property

@@ -16,11 +16,12 @@ from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.events import versions
 from intentrec.events.catalog import check_catalog, replace_catalog, required_snapshots, stored_snapshots
 from intentrec.events.check import checked_events
-from intentrec.events.counts import count_corrected, count_left_out, require_whole
+from intentrec.events.counts import count_corrected, count_left_out, count_read, require_whole
 from intentrec.events.outcomes import arrival_dates, judge
 from intentrec.events.reasons import count_reasons
 from intentrec.interactions import rules
 from intentrec.sources import delivery, load
+from intentrec.sources.whole import unchanged
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 
@@ -61,7 +62,8 @@ def body(run: Run, config: Path, include_late: bool = False, accept_partial: str
     rules.check(warehouse.spark, domain, config)
     reader = load(domain.source.reader)
     raw_items = reader.read_catalog(warehouse.spark, run)
-    items = check_catalog(raw_items)
+    with unchanged(raw_items):
+        items = check_catalog(raw_items)
     run.counts |= {f"catalog.{name}": rows for name, rows in items.count.items()}
     run.say(f"{items.count['read']:,} catalogue rows read")
     catalog = stored_snapshots(warehouse, run.start).unionByName(items.accepted)
@@ -70,9 +72,9 @@ def body(run: Run, config: Path, include_late: bool = False, accept_partial: str
     raw_events = reader.read_events(warehouse.spark, run, *arrived)
     delivery.record(warehouse.spark, run, (raw_items, raw_events))
     # Materialised, because the outcomes use the rows several times.
-    checked = checked_events(raw_events, domain).localCheckpoint()
-    run.counts["events.read"] = checked.count()
-    run.say(f"{run.counts['events.read']:,} raw events read")
+    with unchanged(raw_events):
+        checked = checked_events(raw_events, domain).localCheckpoint()
+    count_read(run, checked)
     others = versions.elsewhere(warehouse, checked)
     judged = judge(checked, catalog, snapshots, run.start, run.end, domain, include_late, others)
     refused = judged.refused.unionByName(items.refused)

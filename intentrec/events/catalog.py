@@ -12,11 +12,12 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import CATALOG, QUARANTINE
 from intentrec.errors import PipelineError
-from intentrec.events.reasons import all_reasons, bad_type, label_too_long, missing
+from intentrec.events.reasons import all_reasons, bad_id, bad_type, filled, label_too_long, missing
 from intentrec.sources.text import integer, moment, number
 from intentrec.storage.warehouse import Warehouse, row_text
 
 _REQUIRED = ("item_id", "title_id", "kind")
+_IDS = ("item_id", "title_id")
 _MOMENTS = ("release_ts", "available_from", "available_to")
 _TYPED = (*_MOMENTS, "runtime_s", "episode", "genres")
 _FACTS = [name for name in CATALOG.names if name not in ("snapshot_date", "item_id")]
@@ -84,7 +85,7 @@ def checked_items(raw: DataFrame) -> DataFrame:
     """
     listed = F.coalesce(F.nullif(F.trim("genres"), F.lit("")), F.lit("[]"))
     genres = F.from_json(listed, "array<string>", {"mode": "PERMISSIVE"})
-    no_blank = F.filter(genres, lambda genre: F.trim(genre) != "")
+    no_blank = F.filter(genres, filled)
     typed = raw.select(
         *(name for name in raw.columns if name not in _TYPED),
         *(F.col(name).alias(f"{name}_text") for name in _TYPED),
@@ -115,6 +116,7 @@ def _item_reasons() -> list[Column]:
     runtime, episode, none = F.col("runtime_s"), F.col("episode"), F.array().cast("array<string>")
     return [
         *(missing(name) for name in _REQUIRED),
+        *(reason for name in _IDS for reason in bad_id(name)),
         *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in (*_MOMENTS, "runtime_s", "episode", "genres")),
         F.when(F.isnan(runtime) | (runtime <= 0) | (runtime == float("inf")), "bad_runtime"),
         F.when(episode < 0, "bad_episode"),

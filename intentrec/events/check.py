@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from intentrec.calendar import service_date
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS
-from intentrec.events.reasons import UNREAD, all_reasons, bad_type, label_too_long, missing
+from intentrec.events.reasons import UNREAD, all_reasons, bad_id, bad_type, label_too_long, missing
 from intentrec.sources.text import moment, number
 
 _REQUIRED = (
@@ -23,6 +23,7 @@ _REQUIRED = (
     "surface",
     "device",
 )
+_IDS = ("event_id", "user_id", "account_id", "item_id")
 _TYPED = ("event_ts", "duration_s", "position_s")
 PROVENANCE = ("raw", "source_file", "source_line")
 
@@ -72,14 +73,19 @@ def _reasons(domain: Domain, near_arrival: Column) -> list[Column]:
     duration, position = F.col("duration_s"), F.col("position_s")
     longest = seconds(domain.events.max_duration)
     signals = [_bad_signal(name) for name in domain.events.signals]
+    quantity = number(F.col("extra").getItem(domain.events.quantity))
+    counted = F.lit(domain.events.quantity in domain.events.signals)
+    returned = F.col("event_type").eqNullSafe(F.lit(domain.events.return_type))
     return [
         *(missing(name if name not in _TYPED else f"{name}_text", name) for name in _REQUIRED),
+        *(reason for name in _IDS for reason in bad_id(name)),
         *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in _TYPED),
         F.when(F.col("event_ts").isNotNull() & ~near_arrival, "clock_skew"),
         F.when(~F.col("event_type").isin(domain.events.types), "unknown_event_type"),
         F.when(F.isnan(duration) | (duration < 0) | (duration > longest), "bad_duration"),
         F.when(F.isnan(position) | (position < 0) | (position == float("inf")), "bad_position"),
         label_too_long(F.array("surface", "device")),
+        F.when(counted & ~returned & (quantity < 0), "bad_quantity"),
         *signals,
     ]
 

@@ -3,17 +3,39 @@
 from collections.abc import Mapping
 from datetime import date
 
+from pyspark.sql import DataFrame
+
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS
 from intentrec.errors import PartialDelivery
 from intentrec.events import completeness, versions
 from intentrec.events.catalog import Items
 from intentrec.events.completeness import Numbers
-from intentrec.events.outcomes import ACCEPTED, QUARANTINED, Judged, past_deadline, require_every_week
+from intentrec.events.outcomes import (
+    ACCEPTED,
+    QUARANTINED,
+    Judged,
+    past_deadline,
+    read_counts,
+    require_every_week,
+)
 from intentrec.storage.delta import rows_by_day
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 
 _REASON = "quarantine.reason."  # how the counts of refused rows begin
+
+
+def count_read(run: Run, checked: DataFrame) -> None:
+    """Count the rows read, and warn of those without a time. Only the run of the first week quarantines these."""
+    rows, undated = read_counts(checked, run.start, run.domain)
+    run.counts["events.read"] = rows
+    run.say(f"{rows:,} raw events read")
+    if undated:
+        run.counts["events.undated"] = undated
+        run.warn(
+            f"{undated:,} lines have no readable time, so they count as outside these weeks: look at the quarantine of "
+            f"{run.domain.calendar.history_start} after you ingest the week that begins then"
+        )
 
 
 def require_whole(run: Run, judged: Judged, items: Items, accept_partial: str) -> None:

@@ -28,6 +28,7 @@ from intentrec.errors import PipelineError, backfill_command
 from intentrec.events import versions
 from intentrec.events.catalog import snapshot_as_of
 from intentrec.events.check import PROVENANCE
+from intentrec.events.reasons import filled
 
 OUTSIDE, LATE, QUARANTINED, DUPLICATE, REPLACED, ACCEPTED = OUTCOMES = (
     "outside",
@@ -120,6 +121,7 @@ def outcomes(
     contradicted = F.col("version") == versions.CONFLICT
     reasons = F.when(contradicted, F.array_sort(F.array_append("reasons", F.lit("conflicting_duplicate"))))
     known = known.withColumn("reasons", F.coalesce(reasons, F.col("reasons")))
+    known = _with_second_accounts(known, domain)
     refused = known.where(F.size("reasons") > 0).withColumn("outcome", F.lit(QUARANTINED))
     single = _without_overlong_days(known.where(F.size("reasons") == 0), domain)
     columns = [*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "outcome"]
@@ -134,6 +136,22 @@ def _of_version() -> Column:
         .when(F.col("version") == versions.COPY, DUPLICATE)
         .when(F.col("version") == versions.OLDER, REPLACED)
     )
+
+
+def read_counts(checked: DataFrame, start: date, domain: Domain) -> tuple[int, int]:
+    """Number of rows, and of those without a readable time that a reader of whole files gives to every run.
+
+    Args:
+        checked: what `check.checked_events` returns.
+        start: first service date of the run.
+        domain: the domain file. Rows without a time have the date of `calendar.history_start`.
+    """
+    first_day = domain.calendar.history_start
+    refused = ~F.col("plausible") & (F.size("reasons") > 0)
+    undated = refused & (F.col("event_date") == F.lit(first_day)) & F.lit(start > first_day)
+    counted = checked.agg(F.count("*"), F.count_if(undated)).first()
+    assert counted is not None
+    return counted[0], counted[1]
 
 
 def arrival_dates(start: date, end: date, domain: Domain, include_late: bool) -> tuple[date, date]:
@@ -190,9 +208,25 @@ def _with_unknown_items(rows: DataFrame, catalog: DataFrame, snapshots: Sequence
     found = rows.withColumn("as_of", snapshot_as_of(F.col("event_date"), snapshots))
     joined = found.join(items, ["as_of", "item_id"], "left")
     # A row without an item has its own reason already.
-    unknown = F.col("listed").isNull() & (F.trim("item_id") != "")
+    unknown = F.col("listed").isNull() & filled(F.col("item_id"))
     reasons = F.when(unknown, F.array_sort(F.array_append("reasons", F.lit("unknown_item"))))
     return joined.withColumn("reasons", F.coalesce(reasons, F.col("reasons")))
+
+
+def _with_second_accounts(rows: DataFrame, domain: Domain) -> DataFrame:
+    """Add the reason `conflicting_account` to valid rows of a user whose first event of the week has another account.
+
+    Interactions and all later tables name one account per user and week, and a request for erasure names an account.
+    The first event is that with the smallest time; the smallest account decides between events of one moment. In
+    another week the user may have another account.
+    """
+    valid = F.size("reasons") == 0
+    week = week_start(F.col("event_date"), domain.calendar)
+    of_user = Window.partitionBy("user_id", week)
+    first = F.min(F.when(valid, F.struct("event_ts", "account_id"))).over(of_user)["account_id"]
+    second = valid & (F.col("account_id") != first)
+    reasons = F.when(second, F.array(F.lit("conflicting_account"))).otherwise(F.col("reasons"))
+    return rows.withColumn("reasons", reasons)
 
 
 def _without_overlong_days(single: DataFrame, domain: Domain) -> DataFrame:

@@ -77,8 +77,10 @@ def action_type(domain: Domain) -> Column:
 
 
 def is_target(domain: Domain) -> Column:
-    """The domain's target_when on a frame of labelled visits. Null counts as false."""
-    return F.coalesce(column(domain.interactions.target_when), F.lit(False))
+    """The domain's target_when on a frame of labelled visits. Null counts as false. A visit with a return is none."""
+    meant = F.coalesce(column(domain.interactions.target_when), F.lit(False))
+    kind = domain.events.return_type
+    return meant if kind is None else meant & F.col("event_counts").getItem(kind).isNull()
 
 
 def check(spark: SparkSession, domain: Domain, path: str | Path) -> None:

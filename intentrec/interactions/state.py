@@ -5,7 +5,8 @@ start_ts, tie). A fact expires when its own timestamp is older than `state_weeks
 when it has ended. So a visit that began before W and ended in it is not in state(W) but among the visits of W.
 
 A fact is a struct that begins with its time, so that the latest fact is the greatest. There are four facts per title:
-play, finish, list (the last change of the user's list) and touch (any visit).
+play, finish, list (the last change of the user's list) and touch (any visit). A return is a play without an item: it
+replaces the purchase before it, and the state then holds no play.
 """
 
 from datetime import date
@@ -21,6 +22,7 @@ from intentrec.interactions.visits import days_between
 
 TITLE = ("user_id", "title_id")
 ORDER = ("end_ts", "start_ts", "tie")
+_OF_PLAY = ("item_id", "episode", "fraction")
 
 
 def empty(spark: SparkSession) -> DataFrame:
@@ -89,7 +91,7 @@ def fold(state: DataFrame, visits: DataFrame, as_of: date, domain: Domain) -> Da
     return alive.where(F.col("touch").isNotNull()).select(
         F.lit(as_of).alias("as_of"),
         *TITLE,
-        F.col("play.ts").alias("last_play_ts"),
+        _played_at().alias("last_play_ts"),
         F.col("play.item_id").alias("last_item_id"),
         F.col("play.episode").alias("last_episode"),
         F.col("play.fraction").alias("last_fraction"),
@@ -105,7 +107,10 @@ def fold(state: DataFrame, visits: DataFrame, as_of: date, domain: Domain) -> Da
 def _visit_facts() -> dict[str, Column]:
     """The facts that one visit adds to its title; null if it adds none."""
     return {
-        "play": F.when(F.col("played"), _visit_fact(item_id="item_id", episode="episode", fraction="fraction")),
+        "play": F.when(
+            F.col("played") | F.col("returned"),
+            _visit_fact(**{name: F.when(~F.col("returned"), F.col(name)) for name in _OF_PLAY}),
+        ),
         "finish": F.when(F.col("finished"), _visit_fact()),
         "list": F.when(F.col("list_change").isNotNull(), _visit_fact(listed="list_change")),
         "touch": _visit_fact(genres="genres", creator="creator"),
@@ -125,18 +130,23 @@ def _state_facts() -> dict[str, Column]:
     }
 
 
-def _visit_fact(**payload: str) -> Column:
+def _visit_fact(**payload: str | Column) -> Column:
     return _fact("end_ts", 1, F.col("tie"), "start_ts", **payload)
 
 
-def _fact(ts: str, fresh: int, tie: Column, start: str | None = None, **payload: str) -> Column:
+def _fact(ts: str, fresh: int, tie: Column, start: str | None = None, **payload: str | Column) -> Column:
     """A fact: a struct of ts, fresh, start, tie and the payload; null if `ts` is null.
 
     `fresh` is 1 for a visit that ended in this week or later, and 0 for the state, whose visits ended before.
     """
-    values = (F.col(column).alias(name) for name, column in payload.items())
+    values = ((F.col(of) if isinstance(of, str) else of).alias(name) for name, of in payload.items())
     order = (F.col(ts).alias("ts"), F.lit(fresh).alias("fresh"), F.col(start or ts).alias("start"), tie.alias("tie"))
     return F.when(F.col(ts).isNotNull(), F.struct(*order, *values))
+
+
+def _played_at() -> Column:
+    """When the title was last played; null if it was returned since."""
+    return F.when(F.col("play.item_id").isNotNull(), F.col("play.ts"))
 
 
 def _before(*keys: str) -> WindowSpec:
@@ -151,7 +161,7 @@ def _title_scope(domain: Domain) -> Column:
         F.col("play.episode").alias("last_episode"),
         F.col("play.fraction").alias("last_fraction"),
         F.coalesce(finished, F.lit(False)).alias("last_finished"),
-        days_between(F.col("play.ts"), F.col("start_ts")).alias("days_since_play"),
+        days_between(_played_at(), F.col("start_ts")).alias("days_since_play"),
         F.coalesce(F.col("list.listed"), F.lit(False)).alias("listed"),
         days_between(F.col("touch.ts"), F.col("start_ts")).alias("days_since_touch"),
     )

@@ -17,7 +17,7 @@ LABELS = ("action_type", "is_target", "left_censored", "rules_version")
 # Columns of INTERACTIONS except LABELS, in contract order.
 BEFORE_LABELS = tuple(name for name in INTERACTIONS.names if name not in LABELS)
 # Further columns of a frame of visits, for the rules and for the fold of the state.
-CARRIED = ("first_item_id", "played", "finished", "list_change")
+CARRIED = ("first_item_id", "played", "returned", "finished", "list_change")
 
 _FACTS = ("kind", "genres", "creator", "language", "episode", "title_release_ts")
 
@@ -34,7 +34,8 @@ def visits(events: DataFrame, domain: Domain) -> DataFrame:
 
     Returns:
         One row per visit, with the columns BEFORE_LABELS and CARRIED. CARRIED are first_item_id; played (the visit has
-        an event of a play type); finished (it played some item up to `finished_fraction`); list_change (true if its
+        an event of a play type); returned (it has an event of the return type, and none of a play type after
+        that); finished (it played some item up to `finished_fraction`); list_change (true if its
         last list change added the title, false if it removed the title, null if there is none).
     """
     played = F.col("event_type").isin(domain.events.play_types)
@@ -46,6 +47,8 @@ def visits(events: DataFrame, domain: Domain) -> DataFrame:
             "play_n": F.when(played, F.col("n")),
             "share": F.when(played & known, share),
             "list_change": _list_change(domain),
+            "play_ts": F.when(played, F.col("event_ts")),
+            "return_ts": F.when(F.col("event_type") == F.lit(domain.events.return_type), F.col("event_ts")),
         }
     )
     visit = Window.partitionBy(*VISIT)
@@ -124,6 +127,8 @@ def _aggregate(marked: DataFrame, domain: Domain) -> DataFrame:
     """One row per visit of the marked events."""
     n, last = F.col("n"), F.col("n") == F.col("last_n")
     first_item = F.coalesce(F.min_by("item_id", "play_n"), F.min_by("item_id", n))
+    # What is bought and returned at the same moment has been returned.
+    returned = F.max("return_ts") >= F.coalesce(F.max("play_ts"), F.max("return_ts"))
     finished = F.max(F.col("share") >= domain.interactions.finished_fraction)
     aggregated = marked.groupBy(*VISIT).agg(
         F.min_by("account_id", n).alias("account_id"),
@@ -142,6 +147,7 @@ def _aggregate(marked: DataFrame, domain: Domain) -> DataFrame:
         F.min_by("device", n).alias("device"),
         F.max_by(F.struct(*_FACTS), last).alias("facts"),
         F.max(F.col("play_n").isNotNull()).alias("played"),
+        F.coalesce(returned, F.lit(False)).alias("returned"),
         F.coalesce(finished, F.lit(False)).alias("finished"),
         F.max_by("list_change", F.when(F.col("list_change").isNotNull(), n)).alias("list_change"),
     )

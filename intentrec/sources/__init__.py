@@ -14,7 +14,8 @@ from typing import Protocol, cast
 from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.errors import PipelineError
-from intentrec.sources.files import Entry, listing
+from intentrec.sources.files import listing
+from intentrec.sources.whole import Entry
 from intentrec.storage.runs import Run
 
 

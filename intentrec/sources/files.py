@@ -1,39 +1,39 @@
 """Raw text files on any Hadoop file system: folder listings, numbered lines, and the fields of delimited lines."""
 
+import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from urllib.parse import unquote
 
 import pyarrow as pa
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from intentrec.config import Source
 from intentrec.errors import PipelineError
 from intentrec.sources.text import parsed_once
+from intentrec.sources.whole import (
+    LINE_LIMIT,
+    SPLIT_DIFFERENTLY,
+    Entry,
+    read_errors,
+    require_content,
+    require_short_lines,
+)
+from intentrec.storage.runs import Run
 
 MIN_PARTITIONS = "spark.sql.files.minPartitionNum"  # decides where Spark splits files
 CORRUPT = "_broken"  # column of from_csv for a line that does not fit the header
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file or folder: its full path, and its name relative to the listed folder."""
-
-    path: str
-    name: str
-    is_folder: bool
+MAX_LINE_BYTES: int = Source.model_fields["max_line_bytes"].default
 
 
 def listing(spark: SparkSession, folder: str) -> list[Entry]:
     """Entries of a folder, sorted by name. Hidden entries (`_`, `.`), which writers use while they work, are left out.
 
     Raises:
-        PipelineError: the folder does not exist.
+        PipelineError: the folder does not exist, or a link in it leads nowhere.
     """
     jvm = spark.sparkContext._jvm
     assert jvm is not None
@@ -44,36 +44,64 @@ def listing(spark: SparkSession, folder: str) -> list[Entry]:
             f"{folder}: no such folder. Put the raw files there, or name another with source.options.data"
         )
     entries = [
-        Entry(status.getPath().toString(), status.getPath().getName(), status.isDirectory())
+        Entry(status.getPath().toString(), status.getPath().getName(), status.isDirectory(), status.getLen())
         for status in system.listStatus(path)
     ]
-    return sorted((entry for entry in entries if entry.name[0] not in "_."), key=lambda entry: entry.name)
+    visible = sorted((entry for entry in entries if entry.name[0] not in "_."), key=lambda entry: entry.name)
+    _refuse_dangling_links(folder, {entry.name for entry in visible})
+    return visible
 
 
-def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
+def _refuse_dangling_links(folder: str, listed: set[str]) -> None:
+    """Refuse links of a local folder that lead nowhere: Hadoop leaves them out without a word."""
+    local = re.sub(r"^file:/+", "/", folder)
+    if "://" in local:
+        return
+    for name in sorted(set(os.listdir(local)) - listed):
+        path = os.path.join(local, name)
+        if name[0] not in "_." and os.path.islink(path) and not os.path.exists(path):
+            raise PipelineError(
+                f"{path}: leads to {os.readlink(path)}, which does not exist. Deliver that file, or remove the link, "
+                "and run this interval again."
+            )
+
+
+def numbered_lines(spark: SparkSession, files: Sequence[Entry], longest: int = MAX_LINE_BYTES) -> DataFrame:
     """Every line of `files`: `value` (the raw bytes), `source_file` (the entry's name), `source_line` (1-based).
 
     The function reads the files twice instead of sorting their lines. The first pass counts the lines of each block
     that a task reads, and fails on a file that cannot be read to its end. The second pass is lazy and numbers the lines
     from these counts. Both passes must split the files alike: the second pass fails on a block without a count.
 
+    Whoever materialises the lines does so within `whole.unchanged`.
+
+    Args:
+        spark: the session.
+        files: the files.
+        longest: bytes that a line may have.
+
     Raises:
-        PipelineError: a file cannot be read, such as a truncated gzip; the message names it.
+        PipelineError: a file cannot be read, such as a truncated gzip, or has a longer line; the message names it.
     """
+    require_content(files)
     # Spark splits files by the number of cores it has, and on a cluster cores may register between the passes.
     spark.conf.set(MIN_PARTITIONS, spark.conf.get(MIN_PARTITIONS, None) or str(spark.sparkContext.defaultParallelism))
     # With recursiveFileLookup, Spark does not turn the names of parent folders into columns.
-    reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
-    lines = reader.text([_without_pattern(file.path) for file in files]).select(
-        "value",
-        F.col("_metadata.file_path").alias("_path"),
-        F.col("_metadata.file_block_start").alias("_block"),
-        F.monotonically_increasing_id().alias("_row"),  # consecutive within a block
-    )
-    with _read_errors():
-        blocks = (
-            lines.groupBy("_path", "_block").agg(F.min("_row").alias("first"), F.count("*").alias("lines")).collect()
+    reader = spark.read.options(lineSep="\n", recursiveFileLookup="true", **_line_limit(longest))
+    with read_errors():
+        lines = reader.text([_without_pattern(file.path) for file in files]).select(
+            "value",
+            F.col("_metadata.file_path").alias("_path"),
+            F.col("_metadata.file_block_start").alias("_block"),
+            F.monotonically_increasing_id().alias("_row"),  # consecutive within a block
         )
+        size = F.sum(F.octet_length("value") + 1)
+        by_block = lines.groupBy("_path", "_block")
+        blocks = by_block.agg(F.min("_row").alias("first"), F.count("*").alias("lines"), size.alias("bytes")).collect()
+    read: Counter[str] = Counter()
+    for row in blocks:
+        read[unquote(row["_path"])] += row["bytes"]
+    require_short_lines(spark, files, read, longest)
     names = {file.path: file.name for file in files}
     offsets = []
     for path, of_file in groupby(
@@ -83,30 +111,36 @@ def numbered_lines(spark: SparkSession, files: Sequence[Entry]) -> DataFrame:
         for block in of_file:
             offsets.append((path, block["_block"], names[unquote(path)], before - block["first"]))
             before += block["lines"]
-    no_count = F.raise_error(F.concat(F.lit("split differently than when its lines were counted: "), "_path"))
+    no_count = F.raise_error(F.concat(F.lit(SPLIT_DIFFERENTLY), "_path"))
     return lines.join(F.broadcast(_offsets(spark, offsets)), ["_path", "_block"], "left").select(
         "value", "source_file", F.coalesce(F.col("_row") + F.col("_offset"), no_count.cast("long")).alias("source_line")
     )
 
 
-def first_line(spark: SparkSession, file: Entry) -> str | None:
-    """The first line of a file; None if the file is empty.
+def first_line(spark: SparkSession, file: Entry, longest: int = MAX_LINE_BYTES) -> str | None:
+    """The first line of a file that has no line longer than `longest` bytes; None if the file is empty.
 
     Raises:
         PipelineError: the file cannot be read.
     """
-    with _read_errors():
-        row = (
-            spark.read.text(_without_pattern(file.path)).select(F.expr("make_valid_utf8(value)").alias("value")).first()
-        )
+    require_content([file])
+    text = F.expr("make_valid_utf8(value)").alias("value")
+    with read_errors():
+        row = spark.read.options(**_line_limit(longest)).text(_without_pattern(file.path)).select(text).first()
     return None if row is None else row["value"]
 
 
-def csv_rows(spark: SparkSession, file: Entry, required: tuple[str, ...]) -> DataFrame:
+def _line_limit(longest: int) -> dict[str, str]:
+    """Read options with which Spark skips longer lines instead of holding them."""
+    return {LINE_LIMIT: str(longest + len("\n") + 1)}
+
+
+def csv_rows(spark: SparkSession, run: Run, file: Entry, required: tuple[str, ...]) -> DataFrame:
     """Lines of a CSV file with a header, parsed into fields.
 
     Args:
         spark: the session.
+        run: the attempt; its domain limits the length of a line.
         file: the file.
         required: columns that the header must have.
 
@@ -117,7 +151,9 @@ def csv_rows(spark: SparkSession, file: Entry, required: tuple[str, ...]) -> Dat
     Raises:
         PipelineError: a required column is missing, a column appears twice, or the file cannot be read.
     """
-    header = (first_line(spark, file) or "").rstrip("\r").split(",")
+    longest = run.domain.source.max_line_bytes
+    lines = numbered_lines(spark, [file], longest)
+    header = (first_line(spark, file, longest) or "").rstrip("\r").split(",")
     missing = sorted(set(required) - set(header))
     if missing:
         raise PipelineError(
@@ -126,16 +162,17 @@ def csv_rows(spark: SparkSession, file: Entry, required: tuple[str, ...]) -> Dat
         )
     if len({name.casefold() for name in header}) < len(header):
         raise PipelineError(f"{file.path}: a column appears twice in {', '.join(header)}")
-    return _fields(numbered_lines(spark, [file]).where("source_line > 1"), header, {})
+    return _fields(lines.where("source_line > 1"), header, {})
 
 
 def headerless_rows(
-    spark: SparkSession, file: Entry, names: Sequence[str], separator: str, charset: str = "UTF-8"
+    spark: SparkSession, run: Run, file: Entry, names: Sequence[str], separator: str, charset: str = "UTF-8"
 ) -> DataFrame:
     """Lines of a delimited file without header and quotes. Returns what `csv_rows` returns.
 
     Args:
         spark: the session.
+        run: the attempt; its domain limits the length of a line.
         file: the file.
         names: names of its columns, in order.
         separator: the character between two fields.
@@ -144,29 +181,10 @@ def headerless_rows(
     Raises:
         PipelineError: the file cannot be read.
     """
-    lines = numbered_lines(spark, [file])
+    lines = numbered_lines(spark, [file], run.domain.source.max_line_bytes)
     if charset != "UTF-8":
         lines = lines.withColumn("value", F.decode(F.col("value").cast("binary"), charset))
     return _fields(lines, names, {"sep": separator, "quote": ""})
-
-
-@contextmanager
-def _read_errors() -> Iterator[None]:
-    """Turn Spark's failure to read a file into a PipelineError that names the file."""
-    try:
-        yield
-    except (Py4JJavaError, PySparkException) as error:
-        text = str(error)
-        found = re.search(r"\[FAILED_READ_FILE[^]]*\][^:]*?file (\S+?)\.?\s", text)
-        if found is None:
-            raise
-        causes = re.findall(r"Caused by: (?:[\w.$]+\.)?(\w+(?:: [^\n]*)?)", text)
-        path = re.sub(r"^file:/+", "/", unquote(found.group(1)))
-        why = causes[-1] if causes else "no cause given"
-        raise PipelineError(
-            f"{path}: cannot be read to its end ({why}). Nothing was written. "
-            "Deliver the file again, or remove it, and run this interval again."
-        ) from error
 
 
 def _fields(lines: DataFrame, names: Sequence[str], options: dict[str, str]) -> DataFrame:

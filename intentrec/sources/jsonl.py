@@ -3,8 +3,9 @@
     {data}/events/arrived=YYYY-MM-DD/*.jsonl.gz      by UTC date of arrival
     {data}/catalog/snapshot=YYYY-MM-DD/*.jsonl.gz    by first service date that the snapshot holds for
 
-A line is one JSON object. Keys outside the contract go to `extra`. A row's `arrived_at` must lie on the date of its
-folder. Otherwise the row gets a read error and counts as arrived at the start of that date.
+A line is one JSON object. Whole numbers keep their digits as text. Keys outside the contract go to `extra`. A row's
+`arrived_at` must lie on the date of its folder. Otherwise the row gets a read error and counts as arrived at the start
+of that date.
 """
 
 import re
@@ -17,13 +18,16 @@ from pyspark.sql import functions as F
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.sources import data_folder
-from intentrec.sources.files import Entry, listing, numbered_lines
+from intentrec.sources.files import listing, numbered_lines
 from intentrec.sources.text import moment, parsed_once
+from intentrec.sources.whole import Entry
 from intentrec.storage.runs import Run
 
 _PROVENANCE = {"raw", "source_file", "source_line", "arrived_at", "snapshot_date", "read_error", "extra"}
 EVENT_FIELDS = [name for name in RAW_EVENT.names if name not in _PROVENANCE]
 ITEM_FIELDS = [name for name in RAW_ITEM.names if name not in _PROVENANCE]
+_ESCAPED_HALF = r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_ESCAPED_WHOLE = r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # or an escaped backslash
 # One object, no single quotes, no NaN: only what every JSON reader accepts.
 _STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
@@ -41,7 +45,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
             f"{data_folder(run)}/events: no raw events arrived in [{arrived_from}, {arrived_until}): there is no "
             "arrived=YYYY-MM-DD/*.jsonl.gz in that range. Deliver the files, or choose another interval."
         )
-    rows = _objects(numbered_lines(spark, files))
+    rows = _objects(numbered_lines(spark, files, run.domain.source.max_line_bytes))
     folder_date = _folder_date("arrived")
     arrived = moment(F.col("fields")["arrived_at"])
     in_folder = F.coalesce(F.to_date(arrived) == folder_date, F.lit(False))
@@ -73,7 +77,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     files = _dated_files(spark, run, "catalog/snapshot", run.start, run.end)
     if not files:
         return spark.createDataFrame([], RAW_ITEM)
-    return _objects(numbered_lines(spark, files)).select(
+    return _objects(numbered_lines(spark, files, run.domain.source.max_line_bytes)).select(
         "raw",
         "source_file",
         "source_line",
@@ -132,13 +136,18 @@ def _folder_date(key: str) -> Column:
 
 def _objects(lines: DataFrame) -> DataFrame:
     """Parsed lines: raw, source_file, source_line, read_error and fields (a map; null if a line cannot be parsed)."""
-    # The parser alone would ignore text after the object. Inside brackets such text is an error.
-    objects = F.from_json(F.concat(F.lit("["), "value", F.lit("]")), "array<map<string,string>>", _STRICT)
+    # The parser alone would ignore text after the object. Inside a list that ends with a mark of ours, such text is an
+    # error, or the mark is not where it belongs. The mark is a hash of the line, so that no line can hold its own.
+    mark = F.xxhash64("value").cast("string")
+    text = F.concat(F.lit("["), "value", F.lit(',{"mark":"'), mark, F.lit('"}]'))
+    objects = F.from_json(text, "array<map<string,string>>", _STRICT)
     parsed = parsed_once(lines, "objects", objects).withColumn("object", F.try_element_at("objects", F.lit(1)))
     names = F.map_keys("object")
+    alone = (F.size("objects") == 2) & (F.try_element_at("objects", F.lit(2))["mark"] == mark)
     error = (
         F.when(~F.expr("is_valid_utf8(value)"), "invalid_utf8")
-        .when(~F.coalesce((F.size("objects") == 1) & F.col("object").isNotNull(), F.lit(False)), "unreadable_line")
+        .when(~F.coalesce(alone & F.col("object").isNotNull(), F.lit(False)), "unreadable_line")
+        .when(_half_a_character(F.col("value")), "invalid_unicode")
         .when(F.size(F.array_distinct(names)) < F.size(names), "repeated_field")
     )
     return parsed.withColumn("read_error", error).select(
@@ -148,6 +157,12 @@ def _objects(lines: DataFrame) -> DataFrame:
         "read_error",
         F.when(F.col("read_error").isNull(), F.col("object")).alias("fields"),
     )
+
+
+def _half_a_character(line: Column) -> Column:
+    """Whether a line escapes half of a surrogate pair. Spark would make `?` of it, and so one id of many."""
+    whole_removed = F.regexp_replace(line, _ESCAPED_WHOLE, " ")
+    return line.rlike(_ESCAPED_HALF) & whole_removed.rlike(_ESCAPED_HALF)
 
 
 def _texts(names: list[str]) -> list[Column]:

@@ -30,7 +30,7 @@ from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.sources import data_folder, published_file
 from intentrec.sources.files import CORRUPT, csv_rows, listing
-from intentrec.sources.text import extra_map, hashed_key, integer, iso, number, parsed_once
+from intentrec.sources.text import arrived_within, extra_map, hashed_key, integer, iso, number, parsed_once
 from intentrec.storage.runs import Run
 
 VIDEOS = "video_features_basic_pure.csv"
@@ -52,10 +52,9 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
             f"{folder}: no log_standard_*.csv.gz. Name KuaiRand's folder as source.options.data in the domain file, or "
             "with INTENTREC_DATA."
         )
-    frames = [_plays(csv_rows(spark, log, _LOG_COLUMNS), run) for log in logs]
+    frames = [_plays(csv_rows(spark, run, log, _LOG_COLUMNS), run) for log in logs]
     plays = reduce(DataFrame.unionByName, frames)
-    arrived = F.to_date("arrived_at")
-    return plays.where((arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until)))
+    return arrived_within(plays, arrived_from, arrived_until)
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
@@ -73,7 +72,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     uploaded = F.to_utc_timestamp(fields["upload_dt"].try_cast("date").cast("timestamp"), calendar.zone)
     release = F.coalesce(iso(uploaded), fields["upload_dt"])
     seconds = number(fields["video_duration"]) / 1000
-    return csv_rows(spark, videos, _VIDEO_COLUMNS).select(
+    return csv_rows(spark, run, videos, _VIDEO_COLUMNS).select(
         "raw",
         "source_file",
         "source_line",

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from intentrec.contracts import RAW_ITEM
 from intentrec.sources import published_file
 from intentrec.sources.files import headerless_rows
-from intentrec.sources.text import instant_events, integer, iso, parsed_once
+from intentrec.sources.text import arrived_within, instant_events, integer, iso, parsed_once
 from intentrec.storage.runs import Run
 
 NAME, RATINGS, FILMS = "MovieLens 100K", "u.data", "u.item"
@@ -41,9 +41,8 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     fields = F.col("fields")
     seconds = integer(fields["seconds"])
     moment = F.timestamp_seconds(F.when(seconds.between(0, _LATEST), seconds))
-    rows = parsed_once(
-        headerless_rows(spark, published_file(spark, run, RATINGS, NAME), _RATING, "\t"), "moment", moment
-    )
+    lines = headerless_rows(spark, run, published_file(spark, run, RATINGS, NAME), _RATING, "\t")
+    rows = parsed_once(lines, "moment", moment)
     frame = instant_events(
         rows,
         run,
@@ -55,8 +54,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
         key=("user", "film", "seconds"),
         signals={"rating": "rating"},
     )
-    arrived = F.to_date("arrived_at")
-    return frame.where((arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until)))
+    return arrived_within(frame, arrived_from, arrived_until)
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
@@ -71,7 +69,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     fields, nothing = F.col("fields"), F.lit(None).cast("string")
     flagged = F.array_compact(F.array(*[F.when(fields[genre] == "1", F.lit(genre)) for genre in GENRES]))
     released = F.try_to_timestamp(fields["released"], F.lit("d-MMM-yyyy"))
-    frame = headerless_rows(spark, published_file(spark, run, FILMS, NAME), _FILM, "|", "ISO-8859-1").select(
+    frame = headerless_rows(spark, run, published_file(spark, run, FILMS, NAME), _FILM, "|", "ISO-8859-1").select(
         "raw",
         "source_file",
         "source_line",

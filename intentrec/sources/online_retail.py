@@ -6,6 +6,9 @@ An event is a line of an invoice. Invoice, product, quantity, price and customer
 of them are copies. All lines of an invoice have the time of the invoice, to the minute, so their order is unknown. A
 purchase has no measured duration: duration_s is 0. Quantity and price are signals.
 
+A line is a return, not a purchase, if its invoice is a cancellation (its number begins with C) or its quantity is
+negative.
+
 There is no catalogue. The reader makes a snapshot for every day of sales: the products sold until then, each with the
 description of its first line. So a product is known from the day of its first sale. The products of the first day are
 known from the start of the history. The data set has no surfaces, devices, languages, genres or kinds.
@@ -19,7 +22,7 @@ from pyspark.sql import functions as F
 from intentrec.contracts import RAW_ITEM
 from intentrec.sources import published_file
 from intentrec.sources.files import csv_rows
-from intentrec.sources.text import instant_events, iso, parsed_once
+from intentrec.sources.text import arrived_within, instant_events, iso, number, parsed_once
 from intentrec.storage.runs import Run
 
 FILE = "online_retail.csv.gz"
@@ -28,15 +31,17 @@ _KEY = ("InvoiceNo", "StockCode", "Quantity", "UnitPrice", "CustomerID")
 
 
 def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until: date) -> DataFrame:
-    """Raw purchases of the UTC dates [arrived_from, arrived_until). A purchase arrives at its own time.
+    """Raw purchases and returns of the UTC dates [arrived_from, arrived_until). They arrive at their own time.
 
     Raises:
         PipelineError: there is no such file, a column is missing, or it cannot be read.
     """
+    fields = F.col("fields")
+    returned = F.upper(fields["InvoiceNo"]).startswith("C") | (number(fields["Quantity"]) < 0)
     frame = instant_events(
         _lines(spark, run),
         run,
-        kind="purchase",
+        kind=F.when(returned, "return").otherwise("purchase"),
         surface="shop",
         user="CustomerID",
         item="StockCode",
@@ -44,8 +49,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
         key=_KEY,
         signals={"quantity": "Quantity", "unit_price": "UnitPrice"},
     )
-    arrived = F.to_date("arrived_at")
-    return frame.where((arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until)))
+    return arrived_within(frame, arrived_from, arrived_until)
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
@@ -96,4 +100,4 @@ def _lines(spark: SparkSession, run: Run) -> DataFrame:
     file = published_file(spark, run, FILE, "Online Retail")
     local = F.try_to_timestamp(F.col("fields.InvoiceDate"), F.lit("yyyy-MM-dd HH:mm:ss"))
     moment = F.to_utc_timestamp(local, run.domain.calendar.zone)
-    return parsed_once(csv_rows(spark, file, _COLUMNS), "moment", moment)
+    return parsed_once(csv_rows(spark, run, file, _COLUMNS), "moment", moment)

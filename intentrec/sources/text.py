@@ -1,6 +1,7 @@
 """Text to typed values (null if the text has another form), and the fields of a line to a raw event."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -54,10 +55,21 @@ def extra_map(fields: Column, names: Mapping[str, str]) -> Column:
     return F.map_filter(entries.cast("map<string,string>"), lambda _, value: value.isNotNull())
 
 
+def arrived_within(events: DataFrame, arrived_from: date, arrived_until: date) -> DataFrame:
+    """Rows that arrived on the UTC dates [arrived_from, arrived_until), and those of which nobody knows when.
+
+    For readers of a whole file, whose read errors all mean that a line has no time. Such a line belongs to the week
+    that begins the history. Every other run reads and counts it, too, and tells that it left the line out.
+    """
+    arrived = F.to_date("arrived_at")
+    within = (arrived >= F.lit(arrived_from)) & (arrived < F.lit(arrived_until))
+    return events.where(within | F.col("read_error").isNotNull())
+
+
 def instant_events(
     rows: DataFrame,
     run: Run,
-    kind: str,
+    kind: str | Column,
     surface: str,
     user: str,
     item: str,
@@ -73,7 +85,7 @@ def instant_events(
     Args:
         rows: rows of `files.csv_rows` or `files.headerless_rows` with the timestamp column `moment`.
         run: the attempt; its domain has the calendar.
-        kind: event_type of all rows.
+        kind: event_type of all rows, or of each.
         surface: surface of all rows.
         user: field of the user, which is the account as well.
         item: field of the item.
@@ -85,7 +97,7 @@ def instant_events(
     start = F.lit(day_start_of(calendar.history_start, calendar))
     read = fields.isNotNull()
 
-    def always(text: str) -> Column:
+    def always(text: str | Column) -> Column:
         return F.when(read, F.lit(text))
 
     frame = rows.select(

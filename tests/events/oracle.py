@@ -21,7 +21,7 @@ REQUIRED = (
     "surface",
     "device",
 )
-UNREAD = ("unreadable_line", "invalid_utf8", "repeated_field")
+UNREAD = ("unreadable_line", "invalid_utf8", "invalid_unicode", "repeated_field")
 
 
 @dataclass
@@ -109,8 +109,19 @@ def judge(
                 verdict.reasons.add("unknown_item")
             if verdict.reasons:
                 verdict.outcome = "quarantined"
+    _refuse_second_accounts([verdict for verdict in verdicts if not verdict.outcome], domain)
     _judge_days([verdict for verdict in verdicts if not verdict.outcome], domain)
     return verdicts
+
+
+def _refuse_second_accounts(valid: list[Verdict], domain: Domain) -> None:
+    """A user has the account of the first event of the week; events of other accounts are refused."""
+    first: dict[tuple, str] = {}
+    for verdict in sorted(valid, key=lambda v: (parse_moment(v.raw["event_ts"]), v.raw["account_id"])):
+        place = verdict.raw["user_id"], week_start_of(verdict.event_date, domain.calendar)
+        if verdict.raw["account_id"] != first.setdefault(place, verdict.raw["account_id"]):
+            verdict.outcome = "quarantined"
+            verdict.reasons.add("conflicting_account")
 
 
 def _settle(group: list[Verdict]) -> None:

@@ -16,7 +16,7 @@ GOOD = {
     "item_id": "i",
     "title_id": "t",
     "kind": "film",
-    "genres": '["war", "crime", "war", ""]',
+    "genres": '["war", "crime", "war", "", "\u00a0"]',
     "creator": None,
     "episode": "3",
     "release_ts": "2020-01-01T00:00:00Z",
@@ -37,6 +37,10 @@ CASES: list[tuple[dict, list[str], bool]] = [
     ({}, [], False),
     ({"item_id": None}, ["missing_item_id"], False),
     ({"title_id": " ", "kind": None}, ["missing_kind", "missing_title_id"], False),
+    ({"item_id": "17850.0"}, ["bad_number_item_id"], False),
+    ({"title_id": "t\u200b"}, ["bad_characters_title_id"], False),
+    ({"title_id": "\u00a0"}, ["missing_title_id"], False),
+    ({"title_id": "t" * 257}, ["bad_length_title_id"], False),
     ({"genres": None}, [], False),
     ({"genres": "[]"}, [], False),
     ({"genres": " "}, [], False),
@@ -87,5 +91,5 @@ def test_items(spark: SparkSession) -> None:
     good = checked[0].asDict()
     assert good["genres"] == ["crime", "war"]
     assert (good["episode"], good["runtime_s"], good["creator"]) == (3, 5400.5, None)
-    assert checked[3]["genres"] == []
+    assert checked[7]["genres"] == []
     assert set(CATALOG.names) <= good.keys()

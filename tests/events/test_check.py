@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from intentrec.config import Domain, Events
 from intentrec.contracts import RAW_EVENT
 from intentrec.events.check import checked_events
+from intentrec.events.outcomes import read_counts
 
 ARRIVED = datetime(2026, 8, 4, 12, 5, tzinfo=UTC)
 GOOD = {
@@ -42,6 +43,40 @@ CASES: list[tuple[dict, list[str]]] = [
         for name in ("event_id", "user_id", "account_id", "item_id", "surface", "device")
     ),
     *(({name: " "}, [f"missing_{name}"]) for name in ("event_id", "user_id", "event_ts", "duration_s")),
+    *(
+        ({name: text}, [f"missing_{name}"])
+        for name in ("event_id", "user_id", "account_id", "item_id", "surface")
+        for text in ("\t", "\u00a0\u2003", "\x00", "\u200b", "\ufeff\u2060", "\u2028", "\ue000", "\uffff")
+    ),
+    *(
+        ({"user_id": text}, ["bad_characters_user_id"])
+        for text in ("u1 ", " u1", "u\t1", "u\u00a01", "u\x001", "u1\u200b", "\u202eu1", "u1\n", "M\ufffdller")
+    ),
+    *(
+        ({"item_id": text}, ["bad_number_item_id"])
+        for text in ("17850.0", "17850.", ".5", "-3.25", "1.0E5", "1.2345678901234567E19", "1e+05", "NaN", '"Infinity"')
+    ),
+    *(({name: "1.0"}, [f"bad_number_{name}"]) for name in ("event_id", "user_id", "account_id")),
+    *(
+        ({"user_id": text}, [])
+        for text in (
+            "0017850",
+            "12345678901234567890",
+            "-5",
+            "12345e67",
+            "v1.5",
+            "1.2.3",
+            "Ana Berg",
+            "用户",
+            "u" * 256,
+        )
+    ),
+    ({"user_id": "u" * 257}, ["bad_length_user_id"]),
+    ({"event_id": "e" * 1_000_000}, ["bad_length_event_id"]),
+    ({"user_id": "true"}, ["bad_type_user_id"]),
+    ({"extra": {"quantity": "-1"}}, ["bad_quantity"]),
+    ({"extra": {"quantity": "-1"}, "event_type": "refund"}, []),
+    ({"extra": {"quantity": "0", "clicks": "-1"}}, []),
     ({"event_type": " "}, ["missing_event_type", "unknown_event_type"]),
     ({"event_ts": "2026-08-04"}, ["bad_type_event_ts"]),
     ({"event_ts": "2026-08-04T12:00:00"}, ["bad_type_event_ts"]),  # without a zone
@@ -78,8 +113,10 @@ CASES: list[tuple[dict, list[str]]] = [
 
 @pytest.fixture(scope="module")
 def domain(streaming: Domain) -> Domain:
-    """The streaming service with a signal."""
-    events = Events(**{**streaming.events.model_dump(), "signals": ["clicks"]})
+    """The streaming service with signals, and an event type that takes a play back."""
+    own = streaming.events.model_dump()
+    own |= {"signals": ["clicks", "quantity"], "types": [*own["types"], "refund"], "return_type": "refund"}
+    events = Events(**own)
     return streaming.model_copy(update={"events": events})
 
 
@@ -104,8 +141,11 @@ def test_a_row_without_a_plausible_time_belongs_to_the_day_it_arrived(spark: Spa
     rows = [{**GOOD, "event_ts": "2026-08-03T20:00:00Z", "arrived_at": early, **change} for change in changes]
     rows[0]["event_ts"] = "2026-08-02T20:00:00Z"
     raw = spark.createDataFrame([tuple(row[name] for name in RAW_EVENT.names) for row in rows], RAW_EVENT)
-    dates = [
-        (row["event_date"], row["plausible"])
-        for row in checked_events(raw, domain).select("event_date", "plausible").collect()
-    ]
+    checked = checked_events(raw, domain)
+    dates = [(row["event_date"], row["plausible"]) for row in checked.select("event_date", "plausible").collect()]
     assert dates == [(date(2026, 8, 2), True), *[(date(2026, 8, 3), False)] * 3]
+    # A reader of whole files gives such rows the first date of the history.
+    began = domain.calendar.model_copy(update={"history_start": date(2026, 8, 3)})
+    since = domain.model_copy(update={"calendar": began})
+    assert read_counts(checked, date(2026, 8, 3), since) == (4, 0), "the first week quarantines them"
+    assert read_counts(checked, date(2026, 8, 10), since) == (4, 3), "every other week tells of them"

@@ -86,7 +86,7 @@ def random_row(dice: random.Random, event_id: str, users: list[str]) -> dict:
         "arrived_at": moment + dice.choice(DELAYS),
         "event_id": mostly([event_id], [None, " "]),
         "user_id": mostly(users, [None, ""]),
-        "account_id": mostly(["a1"], [None]),
+        "account_id": mostly(["a1"], [None, "a2", "a0"]),
         "item_id": mostly(["i1", "i2", "i3"], ["i9", None, " "]),
         "event_ts": mostly([text], ["soon", None, "2026-08-05", "1999-01-01T00:00:00Z", "2026-13-01T00:00:00Z"]),
         "event_type": mostly(["play"], ["explode", None]),
@@ -143,6 +143,7 @@ def test_outcomes_equal_those_of_the_oracle(
     checked = checked_events(raw, domain).localCheckpoint()
     whole = judged(checked, catalog, W0, W3, domain, late)
     want = oracle.judge(rows, SNAPSHOTS, W0, W3, domain, late)
+    assert any("conflicting_account" in verdict.reasons for verdict in want)
     every = {*OUTCOMES} - ({"late"} if late else set())
     assert {verdict.outcome for verdict in want} == every, "the worlds have every outcome"
     assert whole == {v.raw["source_line"]: _verdict(v.outcome, v.event_date, sorted(v.reasons)) for v in want}

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 from intentrec.config import ROOT
 from intentrec.events.reasons import READER_ADVICE, advice
@@ -28,6 +29,14 @@ def test_every_reason_of_the_code_has_advice() -> None:
     for reason in reasons:
         assert advice(reason) != READER_ADVICE, reason
         assert re.search(_VERBS, advice(reason)), reason
+
+
+def test_every_reason_of_the_code_is_in_the_list_of_refusals() -> None:
+    sections = yaml.safe_load((ROOT / "docs" / "refusals.yaml").read_text("utf-8"))
+    (rows,) = [section["entries"] for section in sections if section["section"] == "Rows"]
+    listed = {re.sub(r"<\w+>", "anything", name) for row in rows for name in re.findall(r"`([\w<>]+)`", row["outcome"])}
+    names = {reason for reason in reasons_in_the_code() if not reason.endswith("_")}  # without the prefixes of advice
+    assert {re.sub("^(missing|bad_type)_.*", r"\1_anything", name) for name in names} == listed
 
 
 @pytest.mark.parametrize("cases", [test_check.CASES, test_catalog.CASES], ids=["events", "items"])

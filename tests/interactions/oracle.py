@@ -108,6 +108,7 @@ def _visit(events: list[dict], session_start: datetime, domain: Domain) -> dict:
         share for event in plays if event["item_id"] == last["item_id"] and (share := shares[id(event)]) is not None
     ]
     changes = [e for e in events if e["event_type"] in (domain.events.list_add, domain.events.list_remove)]
+    returned_at = max((e["event_ts"] for e in events if e["event_type"] == domain.events.return_type), default=None)
     end, released = max(event["end_ts"] for event in events), last["facts"]["title_release_ts"]
     return {
         "event_date": events[0]["event_date"],
@@ -132,6 +133,7 @@ def _visit(events: list[dict], session_start: datetime, domain: Domain) -> dict:
         **{name: last["facts"][name] for name in ("kind", "genres", "creator", "language", "episode")},
         "release_age_days": None if released is None else max((end - released) / timedelta(days=1), 0.0),
         "played": bool(plays),
+        "returned": returned_at is not None and all(event["event_ts"] <= returned_at for event in plays),
         "finished": any(share >= domain.interactions.finished_fraction for share in known),
         "list_change": changes[-1]["event_type"] == domain.events.list_add if changes else None,
     }
@@ -169,7 +171,7 @@ def seen_genres(visit: dict, before: list[dict], domain: Domain) -> set[str]:
 def streaming_label(visit: dict, before: list[dict], domain: Domain) -> str:
     """The eleven rules of conf/streaming.yaml by hand."""
     of_title = [other for other in before if other["title_id"] == visit["title_id"]]
-    played = [other for other in of_title if other["played"]]
+    played = _since_return(of_title)
     listed = [other["list_change"] for other in of_title if other["list_change"] is not None]
     counts = visit["event_counts"]
     if visit["duration_s"] < 120:
@@ -198,6 +200,17 @@ def streaming_label(visit: dict, before: list[dict], domain: Domain) -> str:
     return "explore" if visit["genres"] and not seen & set(visit["genres"]) else "discover"
 
 
+def _since_return(of_title: list[dict]) -> list[dict]:
+    """The visits that played a title, without those before its last return."""
+    played: list[dict] = []
+    for visit in of_title:
+        if visit["returned"]:
+            played = []
+        elif visit["played"]:
+            played.append(visit)
+    return played
+
+
 def kuairand_label(visit: dict, before: list[dict], domain: Domain) -> str:
     """The eleven rules of conf/kuairand.yaml by hand."""
     signals = visit["signals"]
@@ -213,7 +226,7 @@ def kuairand_label(visit: dict, before: list[dict], domain: Domain) -> str:
             return label
     if not signals["long_view"] > 0:
         return "skip"
-    if any(other["title_id"] == visit["title_id"] and other["played"] for other in before):
+    if _since_return([other for other in before if other["title_id"] == visit["title_id"]]):
         return "replay"
     if before and visit["creator"] is not None and visit["creator"] == before[-1]["creator"]:
         return "same_author"
@@ -229,7 +242,9 @@ def state(as_of: date, everything: list[dict], domain: Domain) -> dict[tuple[str
         if oldest <= ended_on(visit, domain) < as_of:
             row = rows.setdefault((visit["user_id"], visit["title_id"]), {"listed": False})
             row.update(last_touch_ts=visit["end_ts"], genres=visit["genres"], creator=visit["creator"])
-            if visit["played"]:
+            if visit["returned"]:
+                row.update(dict.fromkeys(("last_play_ts", "last_item_id", "last_episode", "last_fraction")))
+            elif visit["played"]:
                 row.update(
                     last_play_ts=visit["end_ts"],
                     last_item_id=visit["item_id"],

@@ -214,6 +214,7 @@ def test_the_streaming_rules(
 @pytest.mark.parametrize(
     ("expected", "given"),
     [
+        ("return", {"r_n_return": "1L", "s_days_since_play": "30D"}),
         ("reorder", {"s_days_since_play": "30D", "r_release_age_days": "1D"}),
         ("replenish", {"s_days_since_play": "30.1D", "r_release_age_days": "1D"}),
         ("novelty", {"r_release_age_days": "30D"}),

@@ -8,8 +8,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.calendar import day_start_of
-from intentrec.config import Domain
-from intentrec.contracts import TITLE_STATE
+from intentrec.config import ROOT, Domain, load_domain
+from intentrec.contracts import CATALOG, TITLE_STATE
 from intentrec.events.catalog import snapshot_dates
 from intentrec.interactions import state
 from intentrec.interactions.build import Built, build
@@ -21,6 +21,13 @@ pytestmark = pytest.mark.slow
 
 WEEK = timedelta(days=7)
 OTHER = "other-"  # prefix of the user ids of a second world in the same tables
+
+
+@pytest.fixture(scope="module")
+def retail() -> Domain:
+    """Online Retail, whose first weeks may be targets, too."""
+    domain = load_domain(ROOT / "conf" / "online_retail.yaml")
+    return domain.model_copy(update={"calendar": domain.calendar.model_copy(update={"censored_weeks": 0})})
 
 
 def remembering(domain: Domain, state_weeks: int) -> Domain:
@@ -41,11 +48,15 @@ def key(row: dict) -> tuple:
     return row["user_id"], row["start_ts"], row["title_id"]
 
 
-@pytest.mark.parametrize(("seed", "state_weeks", "weeks"), [(11, 52, 5), (12, 1, 3), (13, 2, 4)])
+@pytest.mark.parametrize(
+    ("seed", "state_weeks", "weeks", "return_type"),
+    [(11, 52, 5, None), (12, 1, 3, None), (13, 2, 4, "trailer")],  # as if a trailer took a play back
+)
 def test_labels_and_states_equal_one_pass(
-    spark: SparkSession, streaming: Domain, seed: int, state_weeks: int, weeks: int
+    spark: SparkSession, streaming: Domain, seed: int, state_weeks: int, weeks: int, return_type: str | None
 ) -> None:
-    domain = remembering(streaming, state_weeks)
+    events = streaming.events.model_copy(update={"return_type": return_type})
+    domain = remembering(streaming.model_copy(update={"events": events}), state_weeks)
     world = random_world(seed, domain, weeks=weeks, users=30 // weeks, per_week=30)
     tie = oracle.hashes(spark, [event["event_id"] for event in world.events])
     visits = oracle.visits(world, domain, tie)
@@ -59,7 +70,11 @@ def test_labels_and_states_equal_one_pass(
     assert {key(row): row["action_type"] for row in rows} == expected
     assert len(set(expected.values())) >= 8
     targets = {key(row): row["is_target"] for row in rows}
-    assert targets == {k: label not in ("save", "sample", "browse") for k, label in expected.items()}
+    returning = {key(visit) for visit in visits if visit["event_counts"].get(return_type)}
+    assert targets == {
+        k: label not in ("save", "sample", "browse") and k not in returning for k, label in expected.items()
+    }
+    assert bool(return_type) == bool(returning)
     censored = streaming.calendar.history_start + 2 * WEEK
     assert all(row["left_censored"] == (row["event_date"] < censored) for row in rows)
     assert result.n_events == len(world.events)
@@ -164,6 +179,61 @@ def test_a_visit_is_known_only_after_its_end(spark: SparkSession, streaming: Dom
     )
     assert len(states) == len(users)
     assert result.n_events == len(plays)
+
+
+def test_a_return_takes_the_purchase_back(spark: SparkSession, retail: Domain) -> None:
+    """In the same week and in a later one. Bought and returned at one moment is returned; a new purchase counts.
+
+    Every user buys the pot first; the states are those after the last week.
+    """
+    first = day_start_of(retail.calendar.history_start, retail.calendar)
+    users = {
+        "keeps": [("purchase", 9)],
+        "same week": [("return", 2), ("purchase", 3)],
+        "later": [("return", 8), ("purchase", 9)],
+        "at once": [("return", 0), ("purchase", 9)],
+        "for good": [("purchase", 1), ("return", 9)],
+    }
+    events: list[dict] = []
+    labels: dict[str, list] = {}
+    for user, later in users.items():
+        for number, (kind, days) in enumerate([("purchase", 0), *later]):
+            when = first + timedelta(days=days, hours=5)
+            events.append(
+                {
+                    "event_date": service_date_of(when, retail.calendar),
+                    "event_id": f"{user}-{number}",
+                    "user_id": user,
+                    "account_id": user,
+                    "item_id": "pot",
+                    "event_ts": when,
+                    "arrived_at": when,
+                    "event_type": kind,
+                    "duration_s": 0.0,
+                    "position_s": None,
+                    "surface": "shop",
+                    "device": "unknown",
+                    "extra": {"quantity": "-1" if kind == "return" else "1"},
+                }
+            )
+    facts = dict.fromkeys(CATALOG.names) | {"item_id": "pot", "title_id": "pot", "kind": "product", "genres": []}
+    item = facts | {"snapshot_date": retail.calendar.history_start, "release_ts": first - timedelta(days=400)}
+    result = built(spark, World(events, [item]), retail, 2)
+    for row in sorted(rows_of(result.interactions), key=lambda row: row["start_ts"]):
+        labels.setdefault(row["user_id"], []).append((row["action_type"], row["is_target"]))
+    bought, again, back = ("explore", True), ("reorder", True), ("return", False)
+    assert labels == {
+        "keeps": [bought, again],
+        "same week": [bought, back, bought],
+        "later": [bought, back, bought],
+        "at once": [back, bought],
+        "for good": [bought, again, back],
+    }
+    last = [row for row in rows_of(result.states) if row["as_of"] == retail.calendar.history_start + 2 * WEEK]
+    assert {row["user_id"]: row["last_item_id"] for row in last} == {
+        user: None if user == "for good" else "pot" for user in users
+    }
+    assert all((row["last_play_ts"] is None) == (row["last_item_id"] is None) for row in last)
 
 
 def test_state_is_empty_again_after_the_last_fact_expired(spark: SparkSession, streaming: Domain) -> None:

@@ -1,5 +1,7 @@
 """The ingest job over a small landing zone with every sort of bad row."""
 
+import gzip
+import json
 import re
 import shutil
 from datetime import date, timedelta
@@ -7,11 +9,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.config import ROOT, Domain, Profile, load_domain
 from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import AuditFailed, PartialDelivery, PipelineError
+from intentrec.events.check import checked_events
 from intentrec.monitoring.staleness import corrected_weeks
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Fingerprint, Warehouse
@@ -59,6 +62,26 @@ ROWS: list[tuple[date, Line, str | list[str]]] = [
     (date(2026, 8, 4), event(event_id="clock", event_ts="2036-08-04T12:00:00Z"), ["clock_skew"]),
     (date(2026, 8, 4), "{not json", ["unreadable_line"]),
     (date(2026, 8, 4), b'{"event_id": "\xff"}', ["invalid_utf8"]),
+    *(
+        (date(2026, 8, 4), event(event_id=f"blank{n}", user_id=text), ["missing_user_id"])
+        for n, text in enumerate(("\t", "\u00a0", "\x00", "\u200b"))
+    ),
+    (date(2026, 8, 4), event(event_id="unseen", user_id="u1\u200b"), ["bad_characters_user_id"]),
+    (date(2026, 8, 4), event(event_id="float", user_id=17001.0), ["bad_number_user_id"]),
+    (
+        date(2026, 8, 4),
+        json.dumps(event(event_id="power", user_id=5)).replace(": 5,", ": 1e5,"),
+        ["bad_number_user_id"],
+    ),
+    (date(2026, 8, 4), event(event_id="long-id", user_id="u" * 300), ["bad_length_user_id"]),
+    (date(2026, 8, 4), event(event_id="half", user_id="\ud800"), ["invalid_unicode"]),
+    (date(2026, 8, 4), '{"event_id": "one"}],[{"event_id": "two"}', ["unreadable_line"]),
+    (date(2026, 8, 4), event(event_id="account", user_id="u2", account_id="a9"), "accepted"),
+    (
+        date(2026, 8, 4),
+        event(event_id="second-account", user_id="u2", event_ts="2026-08-04T12:01:00Z"),
+        ["conflicting_account"],
+    ),
     *(
         (date(2026, 8, 4), event(event_id=f"bot{n}", user_id="bot", duration_s=36_001), ["inhuman_activity"])
         for n in range(2)
@@ -188,8 +211,9 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     whole: tuple[Path, Run],
     sums: dict[str, Fingerprint],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A truncated file, an empty landing zone, and only refused rows: each is an error and changes no events."""
+    """A file that is cut or grows, an empty landing zone, only refused rows: each is an error and changes no events."""
     shutil.copytree(whole[0] / "landing", tmp_path / "landing")
     shutil.copytree(whole[0] / "warehouse", tmp_path / "warehouse")
     warehouse = Warehouse(spark, Run("ingest", W0, W2, streaming, profile_under(tmp_path)))
@@ -203,6 +227,16 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     deliver(snapshot.parent, [item(), item(item_id="corrected", title_id="t3")])
     with pytest.raises(PipelineError, match=f"{first}: cannot be read"):
         ingest(tmp_path, streaming, W0, W2)
+    first.write_bytes(good[first])
+
+    def growing(raw: DataFrame, domain: Domain) -> DataFrame:
+        first.write_bytes(good[first] + gzip.compress(b"one more"))
+        return checked_events(raw, domain)
+
+    monkeypatch.setattr("jobs.ingest.checked_events", growing)
+    with pytest.raises(PipelineError, match=f"{first}: changed while it was read"):
+        ingest(tmp_path, streaming, W0, W2)
+    monkeypatch.undo()
     assert warehouse.checksums() == before, "not even the corrected catalogue was written"
     snapshot.write_bytes(delivered)
     for path in good:

@@ -1,7 +1,7 @@
 """Line numbers without sorting, and files that cannot be read."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from intentrec.errors import PipelineError
 from intentrec.sources.files import first_line, listing, numbered_lines
+from intentrec.sources.whole import unchanged
 
 GOOD = gzip.compress(b"\n".join(b'{"line": %d}' % n for n in range(20_000)), mtime=0)
 
@@ -33,7 +34,6 @@ def test_every_line_has_its_own_number(spark: SparkSession, tmp_path: Path, smal
     (folder / "many.jsonl.gz").write_bytes(gzip.compress(b"".join(b"many %d\n" % n for n in range(1, 30_001))))
     (folder / "one.jsonl.gz").write_bytes(gzip.compress(b"one 1"))
     (folder / "no-line.jsonl.gz").write_bytes(gzip.compress(b""))
-    (folder / "no-byte.jsonl.gz").write_bytes(b"")
     (folder / "no-byte.jsonl").write_bytes(b"")
     lines = numbered_lines(spark, listing(spark, str(folder)))
     got = {(row["source_file"], row["source_line"], row["value"].rstrip("\r")) for row in lines.collect()}
@@ -79,6 +79,76 @@ def test_a_file_that_cannot_be_read_is_named(spark: SparkSession, tmp_path: Path
     if name.startswith(("cut.", "not")):
         with pytest.raises(PipelineError, match=name):
             numbered_lines(spark, [entry for entry in listing(spark, str(tmp_path)) if entry.name == name])
+
+
+def test_a_gzip_without_a_byte_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl.gz").write_bytes(b"")
+    files = listing(spark, str(tmp_path))
+    with pytest.raises(PipelineError, match=f"^{tmp_path}/none.jsonl.gz: has no byte"):
+        numbered_lines(spark, files)
+    with pytest.raises(PipelineError, match=f"^{tmp_path}/none.jsonl.gz: has no byte"):
+        first_line(spark, files[0])
+
+
+def test_a_link_that_leads_nowhere_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_bytes(b"x")
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "good.jsonl")
+    (tmp_path / "_partial.jsonl").symlink_to(tmp_path / "gone")
+    assert [entry.name for entry in listing(spark, str(tmp_path))] == ["good.jsonl", "link.jsonl"]
+    (tmp_path / "old.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(PipelineError, match=f"^{tmp_path}/old.jsonl: leads to {tmp_path}/gone, which does not exist"):
+        listing(spark, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "line"),
+    [
+        ("first.jsonl.gz", [3000, 10, 10], 1),
+        ("middle.jsonl.gz", [10, 1001, 1002, 10], 3),
+        ("last.jsonl.gz", [10, 10, 40_000], 3),
+        ("plain.jsonl", [500] * 60 + [90_000] + [500] * 60, 61),  # over several blocks
+        ("only.jsonl.gz", [60_000_000], 1),  # of 58 KB
+    ],
+)
+def test_a_line_that_is_too_long_is_named(
+    spark: SparkSession, tmp_path: Path, small_blocks: None, name: str, lines: list[int], line: int
+) -> None:
+    """Also where the file consists of two gzip files one after the other. A line at the limit is no error."""
+    content = [b"x" * length + b"\n" for length in lines]
+    zipped = name.endswith(".gz")
+    (tmp_path / name).write_bytes(b"".join(map(gzip.compress, content)) if zipped else b"".join(content))
+    good = b"\xef\xbb\xbf" + b"a" * 1000 + b"\r\n" * 2 + b"b" * 1000
+    (tmp_path / "good.jsonl.gz").write_bytes(gzip.compress(good))
+    files = {entry.name: entry for entry in listing(spark, str(tmp_path))}
+    assert numbered_lines(spark, [files["good.jsonl.gz"]], longest=1001).count() == 3
+    with pytest.raises(PipelineError, match=f"^{tmp_path}/{name}: line {line} is longer than") as error:
+        numbered_lines(spark, list(files.values()), longest=1001)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("a.jsonl.gz", lambda path: path.unlink(), "cannot be read to its end"),
+        ("a.jsonl.gz", lambda path: path.write_bytes(GOOD[: len(GOOD) // 2]), "cannot be read to its end"),
+        ("a.jsonl.gz", lambda path: path.write_bytes(gzip.compress(b"another line\n")), "changed while it was read"),
+        ("a.jsonl", lambda path: path.write_bytes(path.read_bytes() + b"one more\n"), "changed while it was read"),
+        ("a.jsonl", lambda path: path.write_bytes(b"one line\n"), "changed while it was read"),
+    ],
+    ids=["removed", "cut", "replaced", "longer", "shorter"],
+)
+def test_a_file_that_changes_between_the_passes_is_named(
+    spark: SparkSession, tmp_path: Path, name: str, change: Callable[[Path], object], says: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(GOOD if name.endswith(".gz") else gzip.decompress(GOOD))
+    lines = numbered_lines(spark, listing(spark, str(tmp_path)))
+    with unchanged(lines):
+        assert lines.count() == 20_000
+    change(path)
+    with pytest.raises(PipelineError, match=f"^{path}: {says}") as error, unchanged(lines):
+        lines.agg({"source_line": "sum"}).collect()
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_listing_leaves_out_work_in_progress(spark: SparkSession, tmp_path: Path) -> None:

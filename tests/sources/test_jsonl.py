@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
+from intentrec.events.reasons import UNREAD, bad_id
 from intentrec.sources import jsonl
 from intentrec.storage.runs import Run
 from tests.sources.landing import deliver, event, events_of, item, snapshot_of
@@ -45,6 +46,17 @@ LINES: list[tuple[object, str | None]] = [
     ('{"event_id": "e1"} and more', "unreadable_line"),
     ('{"event_id": "e1"}{"event_id": "e2"}', "unreadable_line"),
     ('{"event_id": "e1"}, {"event_id": "e2"}', "unreadable_line"),
+    ('{"event_id": "e1"}],[{"event_id": "e2"}', "unreadable_line"),
+    ('{"event_id": "e1"}]', "unreadable_line"),
+    ('{"event_id": "e1"}] and more', "unreadable_line"),
+    ('{"event_id": "e1"},{"mark":"0"}],[{"event_id": "e2"}', "unreadable_line"),
+    ('{"event_id": "e1"},"x":{"event_id": "e2"}', "unreadable_line"),
+    ('{"user_id": "\\ud800"}', "invalid_unicode"),
+    ('{"user_id": "u\\uDC00\\uD800"}', "invalid_unicode"),
+    ('{"user_id": "\\ud83d\\ude00\\ude00"}', "invalid_unicode"),
+    ('{"user_id": "\\\\\\ud83d"}', "invalid_unicode"),
+    ('{"user_id": "\\\\ud83d"}', "missing_arrived_at"),  # a backslash and letters
+    ('{"user_id": "\\ud83d\\ude00"}', "missing_arrived_at"),  # one character
     ('{"user_id": "u1", "user_id": "u2"}', "repeated_field"),
     (b'{"event_id": "\xff\xfe"}', "invalid_utf8"),
     (b"\xff\xfe\x00", "invalid_utf8"),
@@ -67,16 +79,25 @@ def test_lines_are_split_into_fields(spark: SparkSession, run: Run, tmp_path: Pa
         number: error for number, (_, error) in enumerate(LINES, start=1)
     }
     apart = {line for line in rows if rows[line]["extra"] is not None}
-    assert apart == {
-        number
-        for number, (_, error) in enumerate(LINES, start=1)
-        if error not in ("unreadable_line", "repeated_field", "invalid_utf8")
-    }
+    assert apart == {number for number, (_, error) in enumerate(LINES, start=1) if error not in UNREAD}
     assert all(row["source_file"] == f"events/arrived={DAY}/part-0.jsonl.gz" for row in rows.values())
     assert rows[2]["extra"] == {"new_column": "x"}
     assert rows[1]["extra"] == {}
     assert (rows[1]["duration_s"], rows[1]["position_s"], rows[3]["user_id"]) == ("60.5", "70", "7")
     assert rows[len(LINES) - 1]["raw"] == '{"event_id": "��"}'
+
+
+def test_numbers_as_ids(spark: SparkSession, run: Run, tmp_path: Path) -> None:
+    """Whole numbers keep their digits. A fraction or an exponent shows in the text, so that the check refuses it."""
+    whole = ["17001", "-5", "9007199254740993", "12345678901234567890", "12345678901234567891", "1" * 60]
+    others = ["17001.0", "17001.5", "1e5", "1E5", "12345678901234567890.0", "1e-7", "1e400", "-1e400"]
+    line = '{{"user_id": {}, "arrived_at": "2026-08-04T12:05:00Z"}}'
+    deliver(events_of(tmp_path / "raw", DAY), [line.format(number) for number in whole + others])
+    frame = jsonl.read_events(spark, run, DAY, date(2026, 8, 5)).orderBy("source_line")
+    rows = frame.select("user_id", *(reason.isNotNull().alias(str(n)) for n, reason in enumerate(bad_id("user_id"))))
+    got = [(row["user_id"], any(row[1:])) for row in rows.collect()]
+    assert got[: len(whole)] == [(text, False) for text in whole]
+    assert all(refused for _, refused in got[len(whole) :]), got
 
 
 def test_arrival_is_the_rows_own_or_the_start_of_its_folders_date(

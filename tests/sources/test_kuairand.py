@@ -95,6 +95,10 @@ def test_faulty_rows(spark: SparkSession, run: Run, tmp_path: Path) -> None:
     assert late == datetime(2022, 4, 24, 18, 0, tzinfo=UTC), "a clock years off does not move the arrival"
     assert (rows[10]["duration_s"], rows[11]["duration_s"], rows[12]["user_id"]) == ("-0.005", "1d", None)
     assert all(rows[line]["extra"] is None for line in unread)
+    later = reader.read_events(spark, run, date(2022, 5, 1), date(2022, 5, 2)).select("source_line").collect()
+    assert {row["source_line"] for row in later} == errors.keys(), (
+        "a line without a time is in no week, and read with each"
+    )
 
 
 def test_an_extra_column_goes_to_extra_in_any_order(spark: SparkSession, run: Run, tmp_path: Path) -> None:

@@ -65,6 +65,10 @@ def test_a_line_is_a_rating(spark: SparkSession, run: Run, tmp_path: Path) -> No
     assert rows[2]["extra"] == {"rating": "four"}, "what it is worth is decided elsewhere"
     assert (rows[3]["read_error"], rows[3]["event_id"]) == ("unreadable_line", None)
     assert (rows[4]["read_error"], rows[4]["event_ts"]) == ("bad_type_arrived_at", "now")
+    late = reader.read_events(spark, run, date(1998, 1, 1), date(1998, 2, 1)).select("source_line").collect()
+    assert sorted(row["source_line"] for row in late) == [3, 4], (
+        "a line without a time is in no week, and read with each"
+    )
 
 
 def test_films_are_latin_1_and_may_have_no_date(spark: SparkSession, run: Run, tmp_path: Path) -> None:
