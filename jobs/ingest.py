@@ -21,7 +21,7 @@ from intentrec.events.outcomes import arrival_dates, judge
 from intentrec.events.reasons import count_reasons
 from intentrec.interactions import rules
 from intentrec.sources import delivery, load
-from intentrec.sources.whole import unchanged
+from intentrec.sources.integrity import unchanged
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
 

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.errors import PipelineError
 from intentrec.sources.files import listing
-from intentrec.sources.whole import Entry
+from intentrec.sources.integrity import Entry
 from intentrec.storage.runs import Run
 
 

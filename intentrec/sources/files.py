@@ -13,8 +13,7 @@ from pyspark.sql import functions as F
 
 from intentrec.config import Source
 from intentrec.errors import PipelineError
-from intentrec.sources.text import parsed_once
-from intentrec.sources.whole import (
+from intentrec.sources.integrity import (
     LINE_LIMIT,
     SPLIT_DIFFERENTLY,
     Entry,
@@ -22,6 +21,7 @@ from intentrec.sources.whole import (
     require_content,
     require_short_lines,
 )
+from intentrec.sources.text import parsed_once
 from intentrec.storage.runs import Run
 
 MIN_PARTITIONS = "spark.sql.files.minPartitionNum"  # decides where Spark splits files

@@ -19,8 +19,8 @@ from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.sources import data_folder
 from intentrec.sources.files import listing, numbered_lines
+from intentrec.sources.integrity import Entry
 from intentrec.sources.text import moment, parsed_once
-from intentrec.sources.whole import Entry
 from intentrec.storage.runs import Run
 
 _PROVENANCE = {"raw", "source_file", "source_line", "arrived_at", "snapshot_date", "read_error", "extra"}

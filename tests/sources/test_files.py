@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from intentrec.errors import PipelineError
 from intentrec.sources.files import first_line, listing, numbered_lines
-from intentrec.sources.whole import unchanged
+from intentrec.sources.integrity import unchanged
 
 GOOD = gzip.compress(b"\n".join(b'{"line": %d}' % n for n in range(20_000)), mtime=0)
 
