@@ -69,7 +69,8 @@ TITLE = rows.facts(1) | {"title_id": rows.title(1)}
 JUDGED = rf"nothing to judge on in \[{CUT}, {world.END}\): no "
 WORLDS = {
     "no genres": World(of(genres=[]), catalog={"genres": []}),
-    "one user": World(users=1, error=(NothingToTrain, "no validation target before 2026-08-24")),
+    "one user": World(users=1, sections={"training": {"epochs": 1, "validation_days": 6}}),
+    "one user, nothing to validate": World(users=1, error=(NothingToTrain, "no validation target before 2026-08-24")),
     "one title": World(of(**TITLE), titles=2),
     "one title, unseen only": World(
         of(**TITLE),
