@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -112,8 +111,12 @@ def prepare(
     digest = hashlib.sha256(fingerprint(settings).encode())
     for part in parts.values():
         digest.update(part.digest.digest())
-    about: dict[str, Any] = {"spec": spec.to_dict(), "vocabulary": vocabulary.to_dict()}
-    about |= {"fingerprint": digest.hexdigest()[:16], "cutoff": str(cutoff)}
+    about = {
+        "spec": spec.to_dict(),
+        "vocabulary": vocabulary.to_dict(),
+        "fingerprint": digest.hexdigest()[:16],
+        "cutoff": str(cutoff),
+    }
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     return left_out
 
