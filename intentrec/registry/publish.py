@@ -32,7 +32,7 @@ from intentrec.registry.versions import CHAMPION, Registry, Version
 from intentrec.storage.audit import closed
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
-from intentrec.storage.warehouse import Warehouse, fingerprint
+from intentrec.storage.warehouse import Fingerprint, Warehouse, fingerprint
 
 
 def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Release:
@@ -63,17 +63,13 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     sequences = warehouse.read(SEQUENCES, as_of, as_of + DAY)
     catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
     content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
-    if not run.domain.publishing.seen_titles:
-        state = warehouse.read(TITLE_STATE, as_of, as_of + DAY)
-        content["title_state"] = fingerprint(state.select("user_id", "title_id", "last_touch_ts"))
-        sequences = spark_scoring.with_seen_titles(sequences, state, seen_since(as_of, run.domain))
     users = content["sequences"].rows
     if not users and closed(run):
         raise Skip(f"{run.domain.domain} was closed from {run.start} to {run.end}: nobody to publish for")
     if not users:
         raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
-    if "title_state" in content and not content["title_state"].rows:
-        raise no_state(as_of)
+    if not run.domain.publishing.seen_titles:
+        sequences, content["title_state"] = _with_seen_titles(warehouse, sequences)
     checksums = {name: f"{found.rows}:{found.checksum}" for name, found in content.items()}
     release = release_id(run.domain, as_of, champion.name, champion.number, checksums)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,6 +88,16 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     active = next((r["as_of"] for r in rows if r["active"]), None)
     run.say(f"release {release} as of {as_of}; the active release is as of {active}")
     return row
+
+
+def _with_seen_titles(warehouse: Warehouse, sequences: DataFrame) -> tuple[DataFrame, Fingerprint]:
+    """The snapshot as of the run's end with the titles that its users have seen, and a fingerprint of the state."""
+    run, as_of = warehouse.run, warehouse.run.end
+    state = warehouse.read(TITLE_STATE, as_of, as_of + DAY)
+    content = fingerprint(state.select("user_id", "title_id", "last_touch_ts"))
+    if not content.rows:
+        raise no_state(as_of)
+    return spark_scoring.with_seen_titles(sequences, state, seen_since(as_of, run.domain)), content
 
 
 def latest_snapshots(catalog: DataFrame) -> DataFrame:

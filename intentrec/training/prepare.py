@@ -98,27 +98,27 @@ def prepare(
     items = encoder.items(in_order(titles, vocabulary.titles))
     parts = {name: out_of_core.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
     count_I = _encode(domain, encoder, begin, folder, parts)
+    _require_targets(parts if held_out else {TRAIN: parts[TRAIN]}, cutoff, begin)
+    tensors = {"title_I": items.title_I, "count_I": count_I} | _counted(
+        domain, spec, out_of_core.read(folder / TRAIN), len(count_I)
+    )
+    save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
+    decides = {"spec": spec.to_dict(), "vocabulary": vocabulary.to_dict()}
+    digest = hashlib.sha256(fingerprint({**decides, "training": domain.training.model_dump()}).encode())
+    for part in parts.values():
+        digest.update(part.digest.digest())
+    about = {**decides, "fingerprint": digest.hexdigest()[:16], "cutoff": str(cutoff)}
+    (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    return left_out
+
+
+def _require_targets(parts: Mapping[str, out_of_core.Writer], cutoff: date, begin: datetime) -> None:
     for name, part in parts.items():
-        if not part.targets and (held_out or name == TRAIN):
+        if not part.targets:
             raise NothingToTrain(
                 f"no {'training' if name == TRAIN else name} target before {cutoff} in the rows of sequences "
                 f"(validation begins {begin:%Y-%m-%d %H:%M} UTC): build more weeks, or change training.validation_days"
             )
-    tensors = {"title_I": items.title_I, "count_I": count_I}
-    tensors |= _counted(domain, spec, out_of_core.read(folder / TRAIN), len(count_I))
-    save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
-    settings = {"spec": spec.to_dict(), "training": domain.training.model_dump(), "vocabulary": vocabulary.to_dict()}
-    digest = hashlib.sha256(fingerprint(settings).encode())
-    for part in parts.values():
-        digest.update(part.digest.digest())
-    about = {
-        "spec": spec.to_dict(),
-        "vocabulary": vocabulary.to_dict(),
-        "fingerprint": digest.hexdigest()[:16],
-        "cutoff": str(cutoff),
-    }
-    (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-    return left_out
 
 
 def _labelled(spec: ModelSpec, tally: Tally, begin: datetime) -> tuple[ModelSpec, tuple[str, ...]]:
