@@ -99,14 +99,12 @@ def prepare(
     parts = {name: out_of_core.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
     count_I = _encode(domain, encoder, begin, folder, parts)
     _require_targets(parts if held_out else {TRAIN: parts[TRAIN]}, cutoff, begin)
-    tensors = {"title_I": items.title_I, "count_I": count_I} | _counted(
-        domain, spec, out_of_core.read(folder / TRAIN), len(count_I)
-    )
+    tensors = {"title_I": items.title_I, "count_I": count_I}
+    tensors |= _counted(domain, spec, out_of_core.read(folder / TRAIN), len(count_I))
     save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
     decides = {"spec": spec.to_dict(), "vocabulary": vocabulary.to_dict()}
-    digest = hashlib.sha256(fingerprint({**decides, "training": domain.training.model_dump()}).encode())
-    for part in parts.values():
-        digest.update(part.digest.digest())
+    settings = fingerprint({**decides, "training": domain.training.model_dump()}).encode()
+    digest = hashlib.sha256(b"".join([settings, *(part.digest.digest() for part in parts.values())]))
     about = {**decides, "fingerprint": digest.hexdigest()[:16], "cutoff": str(cutoff)}
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     return left_out
