@@ -16,21 +16,22 @@ def _inputs() -> Any:
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType, Array, Map
 
+    # Numbers of a JSON request are 64 bits wide, and MLflow narrows none. It accepts narrower ones in a frame.
     texts = ("title_id", "action_type", "kind", "creator", "language", "surface", "device")
     return Schema(
         [
             ColSpec(DataType.datetime, "as_of"),
             ColSpec(DataType.string, "user_id"),
             ColSpec(DataType.string, "account_id"),
-            ColSpec(DataType.integer, "n_new"),
+            ColSpec(DataType.long, "n_new"),
             *(ColSpec(Array(DataType.string), name) for name in texts),
             # Arrays of arrays: MLflow's check rebuilds them as one numpy array, which fails for unequal lengths.
             ColSpec(AnyType(), "genres"),
             *(ColSpec(Array(DataType.datetime), name) for name in ("start_ts", "end_ts")),
             *(ColSpec(Array(DataType.double), name) for name in ("duration_s", "release_age_days")),
             ColSpec(Array(DataType.boolean), "is_target"),
-            ColSpec(Array(DataType.float), "weight"),
-            ColSpec(Map(Array(DataType.integer)), "window_start"),
+            ColSpec(Array(DataType.double), "weight"),
+            ColSpec(Map(Array(DataType.long)), "window_start"),
             ColSpec(Array(DataType.string), SEEN, required=False),
         ]
     )

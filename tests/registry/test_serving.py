@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import mlflow
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from mlflow.artifacts import download_artifacts
@@ -18,7 +17,8 @@ from tests.registry.judged import Judged
 
 pytestmark = pytest.mark.slow
 
-# Takes the model's folder, rows of `sequences` as Parquet, parameters as JSON, and where the answers go.
+# Takes the model's folder, rows of `sequences` as Parquet, parameters as JSON, and a folder for the answers: to a
+# frame, and to the request that a server gets.
 PROGRAM = """
 import json, sys
 
@@ -37,12 +37,20 @@ else:
     sys.exit(f"the checkout can be imported: {intentrec.__file__}")
 
 import mlflow, pyarrow.parquet as pq
+from mlflow.pyfunc import scoring_server
 
 folder, rows, params, answers = sys.argv[1:]
 model = mlflow.pyfunc.load_model(folder)
 given = pq.read_table(rows).to_pandas(maps_as_pydicts="strict")
 given["as_of"] = given["as_of"].astype("datetime64[ns]")
-model.predict(given, params=json.loads(params)).to_json(answers, orient="records", double_precision=15)
+model.predict(given, params=json.loads(params)).to_json(f"{answers}/frame.json", orient="records", double_precision=15)
+asked = {"dataframe_records": pq.read_table(rows).to_pylist(maps_as_pydicts="strict"), "params": json.loads(params)}
+body = json.dumps(asked, default=lambda moment: moment.isoformat().removesuffix("+00:00"))
+answer = scoring_server.invocations(body, "application/json", model, model.metadata.get_input_schema())
+if answer.status != 200:
+    sys.exit(answer.response)
+with open(f"{answers}/request.json", "w") as file:
+    json.dump(json.loads(answer.response)["predictions"], file)
 import intentrec
 print(intentrec.__file__)
 """
@@ -59,17 +67,17 @@ def test_a_model_predicts_without_the_checkout_and_without_spark(judged: Judged,
     for catalog in ({}, {"catalog": f"{warehouse}/catalog", "catalog_version": 0}):
         params = {"top_k": 5, **catalog}
         wanted = mlflow.pyfunc.load_model(judged.version.uri).predict(given, params=params)
-        arguments = [str(folder), str(tmp_path / "rows.parquet"), json.dumps(params), str(tmp_path / "answers.json")]
+        arguments = [str(folder), str(tmp_path / "rows.parquet"), json.dumps(params), str(tmp_path)]
         done = subprocess.run(
             [sys.executable, "-I", "-c", PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         assert Path(done.stdout.splitlines()[-1]).is_relative_to(folder), "not the code that came with the model"
-        found = pd.read_json(tmp_path / "answers.json", orient="records")
-        assert list(found["user_id"]) == list(wanted["user_id"])
-        for name in ("primary_intent", "cluster"):
-            assert list(found[name]) == list(wanted[name])
-        for ours, theirs in zip(found.to_dict("records"), wanted.to_dict("records"), strict=True):
-            assert ours["title_ids"] == list(theirs["title_ids"])
-            assert ours["scores"] == pytest.approx(list(theirs["scores"]), rel=1e-5, abs=1e-6)
-            assert ours["attention"] == pytest.approx(theirs["attention"], rel=1e-5, abs=1e-6)
+        for answers in ("frame.json", "request.json"):
+            found = json.loads((tmp_path / answers).read_text())
+            for ours, theirs in zip(found, wanted.to_dict("records"), strict=True):
+                for name in ("user_id", "primary_intent", "cluster"):
+                    assert ours[name] == theirs[name]
+                assert ours["title_ids"] == list(theirs["title_ids"])
+                assert ours["scores"] == pytest.approx(list(theirs["scores"]), rel=1e-5, abs=1e-6)
+                assert ours["attention"] == pytest.approx(theirs["attention"], rel=1e-5, abs=1e-6)
