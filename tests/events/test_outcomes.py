@@ -86,7 +86,7 @@ def random_row(dice: random.Random, event_id: str, users: list[str]) -> dict:
         "arrived_at": moment + dice.choice(DELAYS),
         "event_id": mostly([event_id], [None, " "]),
         "user_id": mostly(users, [None, ""]),
-        "account_id": mostly(["a1"], [None, "a2", "a0"]),
+        "account_id": mostly(["a1", "a1", "a1", "a2"], [None, "a0"]),
         "item_id": mostly(["i1", "i2", "i3"], ["i9", None, " "]),
         "event_ts": mostly([text], ["soon", None, "2026-08-05", "1999-01-01T00:00:00Z", "2026-13-01T00:00:00Z"]),
         "event_type": mostly(["play"], ["explode", None]),
