@@ -171,7 +171,8 @@ def test_a_baseline_trains_and_predicts_like_any_model(
     weeks = 3
     sequences = world.learnable_weeks(5, 40, weeks)
     cutoff = max(sequences["as_of"].to_pylist())
-    domain = with_variant(domain_of(streaming, training={"epochs": 3}), variant, id_only)
+    # BERT4Rec hides other positions in each epoch, so its loss falls unsteadily.
+    domain = with_variant(domain_of(streaming, training={"epochs": 8, "patience": 8}), variant, id_only)
     result = fit(domain, sequences, world.catalog(24), cutoff, tmp_path, lambda line: None)
     assert result.history[-1]["train_item"] < result.history[0]["train_item"]
     predictor = Predictor.load(result.directory)
