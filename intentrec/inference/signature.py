@@ -27,7 +27,8 @@ def _inputs() -> Any:
             *(ColSpec(Array(DataType.string), name) for name in texts),
             # Arrays of arrays: MLflow's check rebuilds them as one numpy array, which fails for unequal lengths.
             ColSpec(AnyType(), "genres"),
-            *(ColSpec(Array(DataType.datetime), name) for name in ("start_ts", "end_ts")),
+            # Arrays of moments: MLflow reads those of a JSON request as nanoseconds, and then refuses whole numbers.
+            *(ColSpec(AnyType(), name) for name in ("start_ts", "end_ts")),
             *(ColSpec(Array(DataType.double), name) for name in ("duration_s", "release_age_days")),
             ColSpec(Array(DataType.boolean), "is_target"),
             ColSpec(Array(DataType.double), "weight"),
