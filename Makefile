@@ -86,7 +86,7 @@ test: $(READY)  ## run every test that continuous integration runs
 test-fast: $(READY)  ## run the tests of the inner loop: no slow ones
 	$(PYTEST) -m "not slow and not extended"
 
-test-all: $(READY)  ## run every test, also fault injection and whole real files
+test-all: $(READY)  ## run every test, also faults and kills, memory at full size, whole real files
 	$(PYTEST)
 
 lint: $(READY)  ## run ruff and mypy

@@ -65,9 +65,10 @@ def profile_under(home: Path) -> Profile:
         spark=Spark(
             conf={
                 "spark.sql.shuffle.partitions": "2",
+                "spark.sql.adaptive.enabled": "false",
                 **INTERPRETED,
                 "spark.driver.extraJavaOptions": (
-                    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
+                    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m -Xmn384m"
                 ),
                 "spark.sql.warehouse.dir": f"{home}/spark-warehouse",
             }

@@ -1,6 +1,7 @@
 """The real DAG over a tiny simulated world: a weekly run after a history, and a run whose first task fails.
 
-Every task of the weekly run is a process of its own. The history's jobs and the failing run's are done in this process.
+From training on, each job of the weekly run is a process of its own. The jobs before it, the history's and the failing
+run's are done in this process; `tests/test_wheel.py` starts those jobs in another one.
 """
 
 import json
@@ -8,7 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -45,7 +46,8 @@ HISTORY_END = FIRST + 3 * WEEK
 END = HISTORY_END + WEEK
 DAG = "intentrec_weekly_streaming"
 HISTORY = ["ingest", "build_interactions", "build_sequences"]
-JOBS = [*HISTORY, "train", "gate", "publish", "report"]
+APART = ["train", "gate", "publish", "report"]  # processes of their own
+JOBS = [*HISTORY, *APART]
 
 
 def tiny(folder: Path) -> Path:
@@ -90,13 +92,13 @@ class World:
         return [(row["job"], row["status"]) for row in rows if (row["start"], row["end"]) == (start, end)]
 
     @contextmanager
-    def in_this_process(self, folder: Path) -> Iterator[None]:
-        """While the block runs, its tasks' jobs are done in this process, by the tests' session, without audits."""
+    def in_this_process(self, folder: Path, apart: Collection[str] = ()) -> Iterator[None]:
+        """While the block runs, its tasks' jobs are done here, by the tests' session; not those of `apart`."""
         folder.mkdir()
         chosen = folder / "profile.yaml"
         profile = load_profile().model_copy(update={"spark": profile_under(folder).spark})
         chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
-        with without_audits(), in_process.serving(folder) as environment, pytest.MonkeyPatch.context() as patch:
+        with in_process.serving(folder, apart) as environment, pytest.MonkeyPatch.context() as patch:
             for name, value in {**environment, "INTENTREC_PROFILE": str(chosen)}.items():
                 patch.setenv(name, value)
             yield
@@ -104,10 +106,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(
-    tmp_path_factory: pytest.TempPathFactory,
-    spark: SparkSession,
-    new_home: Callable[[Path], Home],
-    interpreting: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, new_home: Callable[[Path], Home]
 ) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("end_to_end")
     with pytest.MonkeyPatch.context() as patch:
@@ -119,19 +118,19 @@ def world(
         command = [sys.executable, "-m", "simulator", "--config", str(made.config)]
         command += ["--start", str(FIRST), "--end", str(END), "--users", "60", "--titles", "60"]
         subprocess.run(command, check=True)
-        with made.in_this_process(folder / "history"):
+        with without_audits(), made.in_this_process(folder / "history"):
             for job in HISTORY:
                 options = f"-m jobs.{job} --start {FIRST} --end {HISTORY_END} --config {made.config}"
                 assert in_process.run_job(options.split()) == 0
-        for name, value in interpreting.items():
-            patch.setenv(name, value)
-        made.run(END)
+        with made.in_this_process(folder / "weekly", APART):
+            made.run(END)
         yield made
 
 
 def test_every_task_of_the_weekly_run_succeeded(world: World) -> None:
     assert world.statuses(HISTORY_END, END) == [(job, "succeeded") for job in JOBS]
-    rows = [row for row in ledger(load_profile(), load_domain(world.config)) if row["end"] == END]
+    rows = [row for row in ledger(load_profile(), load_domain(world.config)) if row["job"] in APART]
+    assert rows
     for row in rows:
         assert re.fullmatch(rf"dag_id={DAG}/run_id=[^/]+/task_id={row['job']}/attempt=\d", row["airflow_task"])
 

@@ -43,7 +43,11 @@ _BASE = {
     # Elements of arrays and maps are declared not null for readers. Delta keeps that but does not enforce it.
     "spark.databricks.delta.constraints.allowUnenforcedNotNull.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Otherwise each column that a job makes tells the JVM its line of Python: ten calls, for error messages only.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
+# Classes by which pyspark makes columns. py4j would ask the JVM for them each time, and it searches all its jars.
+_CLASSES = ("functions", "org.apache.spark.sql.functions", "PythonUtils")
 # A local driver is not reachable from the network, and what it writes is for this account only.
 _LOCAL = {
     "spark.driver.host": "127.0.0.1",
@@ -98,6 +102,8 @@ def start(profile: Profile, app: str) -> "SparkSession":
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("FATAL")
+    for name in _CLASSES:
+        setattr(session._jvm, name, getattr(session._jvm, name))
     return session
 
 

@@ -198,6 +198,7 @@ def test_after_skipped_weeks_the_error_names_the_backfill_that_repairs_them(
     assert warehouse.checksums() == straight.checksums()
 
 
+@pytest.mark.extended
 def test_an_attempt_that_was_given_up_changes_nothing_after_its_retry(
     spark: SparkSession,
     streaming: Domain,

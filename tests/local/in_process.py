@@ -1,7 +1,7 @@
 """Execute the jobs of Airflow's tasks in this process, because its Spark session exists already.
 
 A task starts a script in place of the Python interpreter. The script passes the job's command to this process through
-one named pipe, and reads the exit status from another.
+one named pipe, and reads the exit status from another. Some jobs may stay processes of their own.
 """
 
 import importlib
@@ -10,16 +10,18 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from intentrec.entry import application
 
-# In place of the interpreter: notes the job, sends its command, and repeats its errors and its exit status.
+# In place of the interpreter: notes the job, sends its command, and repeats its errors and its exit status. A job of
+# APART is a process as usual.
 INTERPRETER = """#!/bin/bash
 job="${2#jobs.}"
 echo "$job $4 $6" >> "$NOTES"
+if [[ " $APART " = *" $job "* ]]; then exec "$PYTHON" "$@"; fi
 echo "[$job $4..$6] started"
 echo "$@" > "$REQUEST"
 status="$(cat "$STATUS")"
@@ -53,8 +55,8 @@ def _serve(request: Path, status: Path, errors: Path) -> None:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[dict[str, str]]:
-    """Execute the requested jobs until the block ends. Yields the environment of the tasks.
+def serving(folder: Path, apart: Collection[str] = ()) -> Iterator[dict[str, str]]:
+    """Execute the requested jobs until the block ends, but not those of `apart`. Yields the environment of the tasks.
 
     The jobs' names and intervals are noted in the file NOTES.
     """
@@ -67,7 +69,8 @@ def serving(folder: Path) -> Iterator[dict[str, str]]:
     server.start()
     try:
         files = {"REQUEST": request, "STATUS": status, "ERRORS": errors, "NOTES": folder / "notes"}
-        yield {"INTENTREC_PYTHON": str(interpreter), **{name: str(path) for name, path in files.items()}}
+        paths = {name: str(path) for name, path in files.items()}
+        yield {"INTENTREC_PYTHON": str(interpreter), "PYTHON": sys.executable, "APART": " ".join(apart), **paths}
     finally:
         request.write_text("")
         server.join(60)

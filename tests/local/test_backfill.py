@@ -101,7 +101,7 @@ def home(
         yield made
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("no_audits")
 def test_a_cascade_after_a_failure_equals_a_build_from_nothing(

@@ -230,7 +230,7 @@ def test_vectors_in_blocks_are_the_vectors() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_million_titles_take_less_than_a_gigabyte() -> None:
     """1,024 targets, d = 64; all their logits at once would be 4 GB."""
     command = [sys.executable, "-m", "tests.model.scale", "1000000", "1024"]

@@ -249,6 +249,7 @@ def test_a_release_that_was_rolled_back_stays_inactive(spark: SparkSession, here
     assert active_release(released) == active
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("moment", ["_write", "_existing"])
 def test_a_rollback_meanwhile_is_not_undone(
     spark: SparkSession, released: Warehouse, here: Judged, moment: str, monkeypatch: pytest.MonkeyPatch

@@ -174,7 +174,7 @@ def test_a_vocabulary_from_parts_is_that_of_the_whole(place: list[int], partly: 
     assert facts["title_id"] == sorted(found.titles)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_memory_does_not_grow_with_the_users(tmp_path: Path) -> None:
     """Thirty times the users need hardly more than a bucket of them."""
     some = world.learnable_weeks(5, 500, 2, TITLES)
