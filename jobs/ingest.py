@@ -17,7 +17,7 @@ from intentrec.events import versions
 from intentrec.events.catalog import check_catalog, replace_catalog, required_snapshots, stored_snapshots
 from intentrec.events.check import checked_events
 from intentrec.events.counts import count_corrected, count_left_out, count_read, require_whole
-from intentrec.events.outcomes import arrival_dates, judge
+from intentrec.events.outcomes import Judged, arrival_dates, outcomes
 from intentrec.events.reasons import count_reasons
 from intentrec.interactions import rules
 from intentrec.sources import delivery, load
@@ -76,7 +76,8 @@ def body(run: Run, config: Path, include_late: bool = False, accept_partial: str
         checked = checked_events(raw_events, domain).localCheckpoint()
     count_read(run, checked)
     others = versions.elsewhere(warehouse, checked)
-    judged = judge(checked, catalog, snapshots, run.start, run.end, domain, include_late, others)
+    found = outcomes(checked, catalog, snapshots, run.start, run.end, domain, include_late, others)
+    judged = Judged(found.localCheckpoint())
     refused = judged.refused.unionByName(items.refused)
     run.counts |= {f"quarantine.reason.{reason}": rows for reason, rows in count_reasons(refused).items()}
     require_whole(run, judged, items, accept_partial)

@@ -69,21 +69,6 @@ class Judged:
         return found
 
 
-def judge(
-    checked: DataFrame,
-    catalog: DataFrame,
-    snapshots: Sequence[date],
-    start: date,
-    end: date,
-    domain: Domain,
-    include_late: bool,
-    elsewhere: DataFrame | None = None,
-) -> Judged:
-    """The materialised `outcomes`, which has the same arguments."""
-    rows = outcomes(checked, catalog, snapshots, start, end, domain, include_late, elsewhere)
-    return Judged(rows.localCheckpoint())
-
-
 def outcomes(
     checked: DataFrame,
     catalog: DataFrame,

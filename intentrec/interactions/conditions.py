@@ -68,7 +68,7 @@ def objection(frame: DataFrame, condition: str) -> str | None:
         if kind == "UnresolvedFunction" and not _computes(spark, node):
             name = node.nameParts().mkString(".")
             return f"calls {name}, which is not a function of the row: use the columns and functions of their values"
-        if kind == "Literal" and _NOW.search(_source(node)) and node.dataType().simpleString() in _TIMES:
+        if kind == "Literal" and node.dataType().simpleString() in _TIMES and _NOW.search(_source(node)):
             return "depends on the clock: use columns only"
     plan = frame.select(column(condition))._jdf.queryExecution().analyzed()
     if not plan.deterministic() or plan.containsPattern(patterns.CURRENT_LIKE()):
@@ -102,6 +102,6 @@ def _computes(spark: SparkSession, call: Any) -> bool:
 
 
 def _source(node: Any) -> str:
-    """The text that a node was parsed from."""
+    """The text that a node was parsed from. Not for `true` and `false`: Spark shares one node among all texts."""
     origin = node.origin()
     return origin.sqlText().get()[origin.startIndex().get() : origin.stopIndex().get() + 1]
