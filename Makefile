@@ -9,8 +9,9 @@ VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEEDED := import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit("Python 3.11 or 3.12 is needed, this is " + sys.version)
-# Two processes, which share the test modules; each has one Spark session, one MLflow store and one prepared Airflow.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Processes that share the test modules; each has one Spark session, one MLflow store and one prepared Airflow. There are
+# three for two cores: planning in Spark and Airflow's tasks keep one core busy at a time.
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 PLAYWRIGHT = playwright==1.55.0
 DOMAIN ?= streaming
 # Text that a person types reaches a command through the environment, and neither make nor the shell reads it: a quote,

@@ -10,10 +10,11 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import yaml
 from pydantic import (
@@ -30,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from intentrec.errors import PipelineError
+from intentrec.errors import PipelineError, did_you_mean
 
 PACKAGE = Path(__file__).resolve().parent  # with the files of the wheel: expectations/ and profiles/
 
@@ -140,7 +141,8 @@ class Calendar(Strict):
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{zone!r} is not a time zone; take a name such as Europe/London") from error
+            near = did_you_mean(zone, available_timezones())
+            raise ValueError(f"{zone!r} is not a time zone{near}; take a name such as Europe/London") from error
         return zone
 
     @field_validator("history_start")
@@ -605,10 +607,32 @@ def load_file(path: str | Path, schema: type[S], substitute: dict[str, str]) -> 
         return schema.model_validate(data)
     except ValidationError as error:
         lines = [
-            f"{path}: {'.'.join(map(str, item['loc'])) or '(whole file)'}: {item['msg']}"
+            f"{path}: {'.'.join(map(str, item['loc'])) or '(whole file)'}: {_message(schema, item)}"
             for item in error.errors(include_url=False)
         ]
         raise ConfigError("\n".join(lines)) from error
+
+
+def _message(schema: type[BaseModel], problem: Mapping[str, Any]) -> str:
+    """What is wrong with a key; for an unknown one the nearest key of the same section."""
+    if problem["type"] != "extra_forbidden":
+        return str(problem["msg"])
+    *section, key = problem["loc"]
+    models = [schema]
+    for name in section:
+        inner = [found for model in models for found in _models(model, name)]
+        models = inner or models  # the place in a list, or the key of a mapping, stays in its section
+    known = [name for model in models for name in model.model_fields]
+    return f"no such key{did_you_mean(str(key), known)}"
+
+
+def _models(model: type[BaseModel], name: Any) -> list[type[BaseModel]]:
+    """The sections that a key may hold."""
+    field = model.model_fields.get(name)
+    parts = [field.annotation] if field else []
+    for part in parts:
+        parts.extend(get_args(part))
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
 def load_domain(path: str | Path) -> Domain:

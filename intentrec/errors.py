@@ -2,7 +2,9 @@
 
 import re
 import traceback
+from collections.abc import Iterable
 from datetime import date
+from difflib import get_close_matches
 
 # How Spark, delta-rs and pyarrow report a missing file.
 _ABSENT = re.compile(r"FILE_NOT_EXIST|FileNotFound|not found|No such file", re.IGNORECASE)
@@ -41,6 +43,12 @@ class Superseded(PipelineError):
 
 class Skip(Exception):
     """A job has nothing to do; the message says why. It exits with status 99, which Airflow shows as skipped."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The known name that is nearest to a wrong one, as part of a message; empty if none is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def backfill_command(domain: str, start: date, end: date, options: str = "") -> str:

@@ -73,7 +73,7 @@ def _both(*changes: Callable[[Any], None]) -> Callable[[Any], None]:
         (_set("model", "intents", value=["mood"]), "model.intents"),
         (_set("model", "variant", value="v4"), "model.variant"),
         (_set("calendar", "day_start", value=240), "calendar.day_start"),
-        (_set("calendar", "zone", value="America/Los_Angls"), "calendar.zone"),
+        (_set("calendar", "zone", value="America/Los_Angls"), "time zone (did you mean America/Los_Angeles?)"),
         (_set("calendar", "session_gap", value="30 minutes"), "calendar.session_gap"),
         (_set("events", "list_add", value="bookmark"), "events"),
         (_set("events", "types", value=["play", "play"]), "events"),
@@ -107,6 +107,30 @@ def test_a_mistake_names_file_and_key(change: Callable[[Any], None], key: str, t
         load_domain(path)
     assert str(path) in str(error.value)
     assert key in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (("publishing", "topk"), "publishing.topk: no such key (did you mean top_k?)"),
+        (("gates",), "gates: no such key (did you mean gate?)"),
+        (("intents", 0, "colum"), "intents.0.colum: no such key (did you mean column?)"),
+        (("quality", "delivery", "min_event"), "quality.delivery.min_event: no such key (did you mean min_events?)"),
+        (("model", "xyz"), "model.xyz: no such key"),
+    ],
+    ids=str,
+)
+def test_an_unknown_key_is_told_with_the_nearest_one(keys: tuple, expected: str, tmp_path: Path) -> None:
+    data = yaml.safe_load((ROOT / "conf" / "streaming.yaml").read_text())
+    place = data
+    for key in keys[:-1]:
+        place = place.setdefault(key, {}) if isinstance(key, str) else place[key]
+    place[keys[-1]] = 1
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError) as error:
+        load_domain(path)
+    assert f"{path}: {expected}" in str(error.value).splitlines()
 
 
 @pytest.mark.parametrize("name", ["copy.yaml", "streaming (copy).yaml", "streaming.yml", "Streaming.yaml", "streaming"])

@@ -1,7 +1,7 @@
 """The real DAG over a tiny simulated world: a weekly run after a history, and a run whose first task fails.
 
-From training on, each job of the weekly run is a process of its own. The jobs before it, the history's and the failing
-run's are done in this process; `tests/test_wheel.py` starts those jobs in another one.
+The weekly run's jobs that do not use Spark are processes of their own, as in production. All others are done in this
+process; `tests/test_wheel.py` and the fault injection start them in processes of their own.
 """
 
 import json
@@ -46,8 +46,8 @@ HISTORY_END = FIRST + 3 * WEEK
 END = HISTORY_END + WEEK
 DAG = "intentrec_weekly_streaming"
 HISTORY = ["ingest", "build_interactions", "build_sequences"]
-APART = ["train", "gate", "publish", "report"]  # processes of their own
-JOBS = [*HISTORY, *APART]
+JOBS = [*HISTORY, "train", "gate", "publish", "report"]
+APART = ["train", "gate", "report"]  # processes of their own
 
 
 def tiny(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import compare
 from intentrec.evaluation.evidence import Evidence, read_evidence, require_evidence
 from intentrec.evaluation.gate import CHALLENGER, CHAMPION
+from intentrec.evaluation.measured import require_measured
 from intentrec.inference import scorer
 from intentrec.inference.predictor import Predictor
 from intentrec.model.spec import variant_of
@@ -55,14 +56,16 @@ def make_challenger(run: Run, config: Path, report: TrainingReport) -> Version:
 
     Raises:
         Skip: there is nothing to train on before T - 7d, or nothing to judge on after it.
-        PipelineError: the domain's variant predicts no intent embedding, so it could not be published; or MLflow can
-            log no training, or has lost parts of one from the same inputs.
+        PipelineError: the domain's variant predicts no intent embedding, so it could not be published; the gate would
+            not measure a metric that the domain names; or MLflow can log no training, or has lost parts of one from the
+            same inputs.
     """
     if not variant_of(run.domain.model.variant).hierarchical:
         raise PipelineError(
             f"{config}: model.variant: {run.domain.model.variant} has no intent embedding (Eq. 2) to publish; "
             "choose v2 or v3 (v0 is trained beside it for comparison)"
         )
+    require_measured(run.domain, config)
     inputs = Inputs.of(run)
     registry = Registry(run.profile, run.domain)
     week = Path(run.profile.work) / "training" / run.domain.domain / str(inputs.trained_for)

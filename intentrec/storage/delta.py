@@ -1,4 +1,5 @@
-"""Read and write Delta tables without Spark. This is the only module that uses delta-rs (the package `deltalake`).
+"""Read and write Delta tables without Spark. This is the only module that uses delta-rs (the package `deltalake`), and
+it is long because of that.
 
 Spark is the only writer of partitions (`intentrec.storage.warehouse`). Training, evaluation and monitoring read through
 delta-rs. It also writes the rows of the run ledger, the active flag of a release when a rollback moves it, and renamed
@@ -192,12 +193,9 @@ class Snapshot:
         Raises:
             PipelineError: another writer's commit came first, or the table cannot be written. It is unchanged.
         """
-        schema = arrow_schema(self.table, [column.name for column in columns])
-        fields = [schema.field(column.name).with_metadata({"comment": column.doc}) for column in columns]
+        fields = Schema.from_arrow(_documented(self.table, columns)).fields
         try:
-            self._delta.alter.add_columns(
-                Schema.from_arrow(pa.schema(fields)).fields, commit_properties=_properties(about)
-            )
+            self._delta.alter.add_columns(fields, commit_properties=_properties(about))
         except DeltaError as error:
             raise self._unchanged(error) from error
         return DeltaTable(self._path).version()
@@ -214,18 +212,17 @@ class Snapshot:
             PipelineError: another writer's commit came first, or the table cannot be written. It is unchanged.
         """
         old = {new: former for former, new in self.former_columns.items()}
-        found, schema = self.dataset(), arrow_schema(self.table)
-        fields = [schema.field(c.name).with_metadata({"comment": c.doc}) for c in self.table.columns]
+        found, schema = self.dataset(), _documented(self.table, self.table.columns)
         names = [old.get(name, name) for name in schema.names]
 
         def batches() -> Iterator[pa.RecordBatch]:
             for batch in found.to_batches(columns=names):
-                yield pa.record_batch(batch.columns, names=schema.names).cast(pa.schema(fields))
+                yield pa.record_batch(batch.columns, names=schema.names).cast(schema)
 
         try:
             write_deltalake(
                 self._delta,
-                pa.RecordBatchReader.from_batches(pa.schema(fields), batches()),
+                pa.RecordBatchReader.from_batches(schema, batches()),
                 mode="overwrite",
                 schema_mode="overwrite",
                 partition_by=[self.table.partition] if self.table.partition else None,
@@ -253,8 +250,7 @@ def exists(warehouse: str, table: Table) -> bool:
 
 def versions(warehouse: str) -> dict[str, int]:
     """The latest version of every existing table but the ledger, in which every attempt writes."""
-    tables = [table for table in TABLES.values() if table is not RUN_LEDGER and exists(warehouse, table)]
-    return {table.name: Snapshot(warehouse, table).version for table in tables}
+    return {table.name: Snapshot(warehouse, table).version for table in _written(warehouse)}
 
 
 def append(warehouse: str, table: Table, rows: pa.Table) -> None:
@@ -310,8 +306,7 @@ def releases(profile: Profile, domain: Domain) -> list[dict]:
 def commits(profile: Profile, domain: Domain) -> list[Commit]:
     """Every commit of every table but the ledger."""
     warehouse = warehouse_of(profile, domain)
-    tables = [table for table in TABLES.values() if table is not RUN_LEDGER and exists(warehouse, table)]
-    return [commit for table in tables for commit in Snapshot(warehouse, table).history()]
+    return [commit for table in _written(warehouse) for commit in Snapshot(warehouse, table).history()]
 
 
 def rows_by_day(warehouse: str, table: Table) -> dict[date, int]:
@@ -323,6 +318,17 @@ def rows_by_day(warehouse: str, table: Table) -> dict[date, int]:
         assert file.day is not None
         rows[file.day] = rows.get(file.day, 0) + file.rows
     return dict(sorted(rows.items()))
+
+
+def _written(warehouse: str) -> list[Table]:
+    """The tables that exist, without the ledger."""
+    return [table for table in TABLES.values() if table is not RUN_LEDGER and exists(warehouse, table)]
+
+
+def _documented(table: Table, columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of some columns, with their descriptions as Delta keeps them."""
+    schema = arrow_schema(table)
+    return pa.schema([schema.field(column.name).with_metadata({"comment": column.doc}) for column in columns])
 
 
 def _path(warehouse: str, table: Table) -> str:

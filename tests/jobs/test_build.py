@@ -164,20 +164,19 @@ def test_a_missing_state_is_an_error_with_the_command(
         build_sequences.body(Run("build_sequences", start, wanted, streaming, profile))
 
 
-def test_after_skipped_weeks_the_error_names_the_backfill_that_repairs_them(
-    spark: SparkSession,
-    streaming: Domain,
-    world: World,
-    delivered: Warehouse,
-    straight: Warehouse,
-    profile: Profile,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The second week had no run: neither its events nor its state are there when the third week is built."""
+@pytest.fixture
+def skipped(spark: SparkSession, streaming: Domain, delivered: Warehouse, profile: Profile) -> tuple[date, date]:
+    """A week without a run: neither its events nor its state are there when the third week is to be built."""
     warehouse = copied(delivered, profile)
-    skipped = week(streaming, 1), week(streaming, 2)
-    warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, [], ENGAGEMENT_EVENTS), *skipped)
+    missing = week(streaming, 1), week(streaming, 2)
+    warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, [], ENGAGEMENT_EVENTS), *missing)
     build(streaming, profile, 0, 1)
+    return missing
+
+
+def test_after_skipped_weeks_the_error_names_the_backfill_that_repairs_them(
+    streaming: Domain, skipped: tuple[date, date], profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(PipelineError, match=r"and then this job again$") as error:
         build(streaming, profile, 2, 3)
     command = re.search(r"`intentrec (backfill --from (\S+) --to (\S+) --config \S+)`", str(error.value))
@@ -190,7 +189,18 @@ def test_after_skipped_weeks_the_error_names_the_backfill_that_repairs_them(
     assert CliRunner().invoke(cli.app, command[1].split()).exit_code == 0
     assert asked == [("intentrec_weekly_streaming", *skipped)]
 
-    # What that backfill does: it ingests and builds the skipped week. Then the newest one is built.
+
+@pytest.mark.extended
+def test_after_the_backfill_of_a_skipped_week_the_tables_are_as_if_it_had_run(
+    spark: SparkSession,
+    streaming: Domain,
+    world: World,
+    straight: Warehouse,
+    skipped: tuple[date, date],
+    profile: Profile,
+) -> None:
+    """A backfill ingests and builds the skipped week. Then the newest one is built."""
+    warehouse = Warehouse(spark, Run("ingest", *skipped, streaming, profile))
     events = [event for event in world.events if skipped[0] <= event["event_date"] < skipped[1]]
     warehouse.replace(ENGAGEMENT_EVENTS, frame(spark, events, ENGAGEMENT_EVENTS), *skipped)
     build(streaming, profile, 1, 2)

@@ -24,6 +24,7 @@ from intentrec.config import Domain, Profile
 from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.evaluation.gate import Decision
+from intentrec.evaluation.measured import metric_names
 from intentrec.registry import tracking
 from intentrec.registry.judge import apply, judge_challenger
 from intentrec.registry.tracking import client_of, experiment
@@ -145,6 +146,11 @@ def test_first_champion_beat_the_naive_baselines(judged: Judged) -> None:
     assert champion is not None
     assert champion.number == judged.version.number == registry.by_fingerprint(judged.version.fingerprint).number
     assert (champion.gate, champion.replaced) == ("promoted", None)
+
+
+def test_the_names_of_metrics_are_those_that_the_gate_measured(judged: Judged) -> None:
+    table = {row.system: row.metrics for row in judged.decision.rows}
+    assert sorted(table["challenger"]) == sorted(metric_names(judged.domain))
 
 
 def test_training_and_judging_again_move_nothing(judged: Judged) -> None:
