@@ -48,11 +48,11 @@ def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
         number(F.col("position_s")).alias("position_s"),
     ).withColumn("extra", F.coalesce("extra", F.create_map().cast("map<string,string>")))
     parsed = ~F.coalesce(F.col("read_error").isin(*UNREAD), F.lit(False))
-    earliest, latest = _plausible_range(domain)
-    near_arrival = F.coalesce(F.col("event_ts").between(earliest, latest), F.lit(False))
+    too_old, ahead = _implausible(domain)
+    near_arrival = F.coalesce(~too_old & ~ahead, F.lit(False))
     own = typed.withColumns(
         {
-            "reasons": all_reasons(F.col("read_error"), _reasons(domain, near_arrival)),
+            "reasons": all_reasons(F.col("read_error"), _reasons(domain)),
             "plausible": parsed & near_arrival,
         }
     )
@@ -61,15 +61,16 @@ def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
     return dated.select(*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "plausible")
 
 
-def _plausible_range(domain: Domain) -> tuple[Column, Column]:
-    """Earliest and latest plausible event_ts of a row."""
+def _implausible(domain: Domain) -> tuple[Column, Column]:
+    """Whether a row's event_ts lies too long before its arrival, and too long after it; null without an event_ts."""
     arrived = F.col("arrived_at")
     age = F.make_dt_interval(secs=F.lit(seconds(domain.events.max_age)))
     skew = F.make_dt_interval(secs=F.lit(seconds(domain.events.max_clock_skew)))
-    return arrived - age, arrived + skew
+    return F.col("event_ts") < arrived - age, F.col("event_ts") > arrived + skew
 
 
-def _reasons(domain: Domain, near_arrival: Column) -> list[Column]:
+def _reasons(domain: Domain) -> list[Column]:
+    too_old, ahead = _implausible(domain)
     duration, position = F.col("duration_s"), F.col("position_s")
     longest = seconds(domain.events.max_duration)
     signals = [_bad_signal(name) for name in domain.events.signals]
@@ -80,7 +81,8 @@ def _reasons(domain: Domain, near_arrival: Column) -> list[Column]:
         *(missing(name if name not in _TYPED else f"{name}_text", name) for name in _REQUIRED),
         *(reason for name in _IDS for reason in bad_id(name)),
         *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in _TYPED),
-        F.when(F.col("event_ts").isNotNull() & ~near_arrival, "clock_skew"),
+        F.when(too_old, "event_too_old"),
+        F.when(ahead, "clock_skew"),
         F.when(~F.col("event_type").isin(domain.events.types), "unknown_event_type"),
         F.when(F.isnan(duration) | (duration < 0) | (duration > longest), "bad_duration"),
         F.when(F.isnan(position) | (position < 0) | (position == float("inf")), "bad_position"),

@@ -32,8 +32,10 @@ _ADVICE = {
     "texts between characters and send the line again",
     "repeated_field": "the line has a field twice: have the sender write it once and send the line again",
     "wrong_arrived_at": "arrived_at is not on the day of the folder's name: move the line, or correct the clock",
-    "clock_skew": "event_ts is too far from arrived_at: correct the device's clock, or widen events.max_clock_skew or "
-    "events.max_age in the domain file",
+    "clock_skew": "event_ts is more than events.max_clock_skew after arrived_at: correct the device's clock, or raise "
+    "the limit in the domain file",
+    "event_too_old": "event_ts is more than events.max_age before arrived_at: correct the device's clock, or raise the "
+    "limit in the domain file",
     "unknown_event_type": "the type is not in events.types of the domain file: list it there if it is meant, and "
     "ingest again",
     "unknown_item": "the catalogue snapshot of that day does not list the item: deliver a complete snapshot, then "

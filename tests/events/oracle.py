@@ -68,7 +68,7 @@ def check(raw: dict, domain: Domain) -> Verdict:
     if moment is not None:
         ahead = (moment - raw["arrived_at"]).total_seconds()
         plausible = -seconds(domain.events.max_age) <= ahead <= seconds(domain.events.max_clock_skew)
-        reasons |= set() if plausible else {"clock_skew"}
+        reasons |= set() if plausible else {"clock_skew" if ahead > 0 else "event_too_old"}
     if raw["event_type"] is not None and raw["event_type"] not in domain.events.types:
         reasons.add("unknown_event_type")
     if duration is not None and not 0 <= duration <= seconds(domain.events.max_duration):
