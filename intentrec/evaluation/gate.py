@@ -51,6 +51,11 @@ class Decision:
     rows: tuple[Row, ...]
     lift: Mapping[str, Lift] = field(default_factory=dict)
 
+    @property
+    def recommendation(self) -> str:
+        """The decision in words."""
+        return recommendation(self.promote, [row for row in self.rows if row.system == CHAMPION])
+
     def to_dict(self) -> dict[str, Any]:
         """As a JSON object, as gate.json keeps it."""
         return {
@@ -69,6 +74,13 @@ class Decision:
             tuple(Row.from_dict(row) for row in value["rows"]),
             {name: Lift(**lift) for name, lift in value["lift"].items()},
         )
+
+
+def recommendation(promote: bool, champion: object) -> str:
+    """A decision in words. What is kept is the champion, if there is one (`champion` is neither None nor empty)."""
+    if promote:
+        return "promote"
+    return "keep the champion" if champion else "do not promote (there is no champion)"
 
 
 def judge(

@@ -24,7 +24,7 @@ from intentrec.monitoring.costs import REFUSED
 from intentrec.monitoring.staleness import WRITES
 from intentrec.reports import run_facts, run_page, trend_page
 from intentrec.reports.run_facts import Facts
-from intentrec.reports.run_page import METRICS
+from intentrec.reports.run_page import METRICS, gate_recommendation
 from intentrec.storage.runs import ledger, write_text
 from intentrec.storage.warehouse import Fingerprint
 
@@ -228,7 +228,7 @@ def _gate(facts: Facts) -> Table:
     assert facts.gate is not None
     rows = facts.gate.get("rows", [])
     names = [name for name in METRICS if any(row.get(name) is not None for row in rows)]
-    table = grid(f"Gate {facts.start}..{facts.end}: {facts.gate['decision']}", "system", *names)
+    table = grid(f"Gate {facts.start}..{facts.end}: {gate_recommendation(facts.gate)}", "system", *names)
     for row in rows:
         values = [row.get(name) for name in names]
         table.add_row(

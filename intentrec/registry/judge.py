@@ -208,7 +208,7 @@ def _report(run: Run, judged: Mapping[str, Any], decision: Decision) -> None:
 
 def _outcome(gate: Gate, decision: Decision) -> str:
     if gate.promotion == "reviewed":
-        return f"a person decides, the gate recommends to {'promote' if decision.promote else 'keep the champion'}"
+        return f"a person decides, the gate recommends: {decision.recommendation}"
     return "promoted" if decision.promote else "not promoted"
 
 

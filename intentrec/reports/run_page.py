@@ -4,11 +4,13 @@ Row contents come from outside and may be hostile. Everything passes Jinja's aut
 security policy forbids scripts and remote resources.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from intentrec.config import Domain, Profile
+from intentrec.evaluation.gate import recommendation
 from intentrec.events.reasons import advice
 from intentrec.monitoring.costs import REFUSED
 from intentrec.reports import charts, templates
@@ -48,6 +50,7 @@ def html(facts: Facts) -> str:
         advice=advice,
         tone=tone,
         verdict=verdict,
+        recommendation=gate_recommendation,
         lift=lift,
     )
 
@@ -104,8 +107,13 @@ def summary(facts: Facts) -> str:
         found = [("FAILED", each) for each in table.failures] + [("warning", each) for each in table.warnings]
         lines += [f"  {level}: {table.table}: {each['kind']} on {each['on']}" for level, each in found]
     if facts.gate:
-        lines.append(f"  gate: {facts.gate['decision']}")
+        lines.append(f"  gate: {gate_recommendation(facts.gate)}")
     return "\n".join(lines)
+
+
+def gate_recommendation(gate: Mapping[str, Any]) -> str:
+    """What gate.json decides, in words."""
+    return recommendation(gate["decision"] == "promote", gate.get("champion"))
 
 
 def tone(status: str) -> str:

@@ -18,9 +18,15 @@ def with_gate(domain: Domain, **gate: object) -> Domain:
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
-        ({"metric": "ndcg_at_15"}, r"^conf/mine\.yaml: gate\.metric: ndcg_at_15 .* \(did you mean ndcg_at_10\?\); .* mrr,"),
+        (
+            {"metric": "ndcg_at_15"},
+            r"^conf/mine\.yaml: gate\.metric: ndcg_at_15 .* \(did you mean ndcg_at_10\?\); .* mrr,",
+        ),
         ({"metric": "coverage_at_10"}, r"gate\.metric: coverage_at_10 is not measured per user"),
-        ({"guardrails": {"recall_at_10": 0.1, "recal_at_20": 0.1}}, r"gate\.guardrails: recal_at_20 .*mean recall_at_20\?"),
+        (
+            {"guardrails": {"recall_at_10": 0.1, "recal_at_20": 0.1}},
+            r"gate\.guardrails: recal_at_20 .*mean recall_at_20\?",
+        ),
         ({"guardrails": {"intent_mood_accuracy": 0.1}}, r"gate\.guardrails: intent_mood_accuracy is not measured"),
     ],
 )

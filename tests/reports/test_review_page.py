@@ -54,7 +54,8 @@ def lines(text: str, heading: str) -> list[str]:
 
 def test_metrics_stand_with_intervals_beside_champion_and_naive_baselines() -> None:
     text = page()
-    assert "against the champion, version 6, recommends to **keep the champion**" in text
+    assert "against the champion, version 6, recommends: **keep the champion**" in text
+    assert "without a champion, recommends: **do not promote (there is no champion)**" in page(champion=False)
     rows = [line for line in lines(text, "Week ahead") if line.startswith("| ")]
     assert rows[0].startswith("| system | ndcg_at_10 | recall_at_10 | mrr | coverage_at_10 | next_mrr | lift")
     assert rows[2].startswith("| IntentRec, version 7 | 0.3000 [0.2800, 0.3200] | - | - | 0.4000 | - |")

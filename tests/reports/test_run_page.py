@@ -243,6 +243,8 @@ def test_the_gates_table_is_no_wider_than_the_page(attempt: Callable[..., Run], 
     gate(run, decision="keep", champion="3", rows=[{"system": "challenger", **many, "ndcg_at_10": 0.7}])
     seen = Page(page()).texts
     assert "Gate: keep the champion" in seen
+    gate(run, decision="keep", champion=None)
+    assert "Gate: do not promote (there is no champion)" in Page(page()).texts
     first = ["system", "metric 0", "ndcg at 10", *(f"metric {n}" for n in range(1, 5)), "challenger"]
     assert seen[seen.index("system") :][: len(first)] == first
     rest = ["further metrics", "system", *(f"metric {n}" for n in range(5, 9)), "challenger"]
