@@ -416,6 +416,7 @@ TABLES: dict[str, Table] = {
         RUN_LEDGER,
     )
 }
+PUBLISHED = (USER_INTENTS, RECOMMENDATIONS, ITEM_VECTORS, USER_VECTORS)  # what consumers read, by release
 
 # Raw rows of a source. Values are text, so that a bad value reaches the quarantine with its reason instead of failing
 # the read. `read_error` says why a line could not be parsed; then only raw, source_* and arrived_at are filled.

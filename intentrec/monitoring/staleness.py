@@ -15,9 +15,9 @@ from intentrec import calendar
 from intentrec.calendar import DAY, WEEK, week_start_of, weeks_between
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS, TABLES
+from intentrec.contracts import PUBLISHED as PUBLISHED_TABLES
 from intentrec.errors import AuditFailed, PartialDelivery, backfill_command
 from intentrec.events.versions import CORRECTED
-from intentrec.registry.releases import PUBLISHED as PUBLISHED_TABLES
 from intentrec.sequences.arrays import read_from
 from intentrec.storage.delta import Commit
 

@@ -13,9 +13,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from intentrec.calendar import DAY, WEEK, week_start_of
-from intentrec.contracts import RELEASES, TABLES, Table
+from intentrec.contracts import PUBLISHED, RELEASES, TABLES, Table
 from intentrec.errors import PipelineError, backfill_command
-from intentrec.registry.releases import PUBLISHED
 from intentrec.storage import delta
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import code_version

@@ -12,6 +12,7 @@ from intentrec.calendar import DAY
 from intentrec.contracts import (
     CATALOG,
     ITEM_VECTORS,
+    PUBLISHED,
     RECOMMENDATIONS,
     RELEASES,
     SEQUENCES,
@@ -25,7 +26,7 @@ from intentrec.inference.scorer import read_files
 from intentrec.inference.seen import no_state, seen_since
 from intentrec.registry.health import existing_champion, require_usable
 from intentrec.registry.pending import complete
-from intentrec.registry.releases import PUBLISHED, Release, release_id, updated
+from intentrec.registry.releases import Release, release_id, updated
 from intentrec.registry.rollback import rolled_back
 from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import CHAMPION, Registry, Version

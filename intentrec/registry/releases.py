@@ -6,10 +6,9 @@ from datetime import date
 from typing import Any
 
 from intentrec.config import Domain, fingerprint
-from intentrec.contracts import ITEM_VECTORS, RECOMMENDATIONS, USER_INTENTS, USER_VECTORS
+from intentrec.contracts import USER_INTENTS
 
 Row = Mapping[str, Any]
-PUBLISHED = (USER_INTENTS, RECOMMENDATIONS, ITEM_VECTORS, USER_VECTORS)
 
 
 def publication_order(release: Row) -> tuple[Any, int]:

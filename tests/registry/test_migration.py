@@ -10,11 +10,10 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.contracts import RELEASES, TABLES, TEXT, USER_VECTORS, Column, Table
+from intentrec.contracts import PUBLISHED, RELEASES, TABLES, TEXT, USER_VECTORS, Column, Table
 from intentrec.errors import PipelineError
 from intentrec.registry import migration
 from intentrec.registry.migration import migrate
-from intentrec.registry.releases import PUBLISHED
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
 from intentrec.storage.schemas import require_migrated

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from intentrec.contracts import (
     CATALOG,
     ITEM_VECTORS,
+    PUBLISHED,
     RECOMMENDATIONS,
     RELEASES,
     SEQUENCES,
@@ -30,7 +31,6 @@ from intentrec.inference.spark_scoring import with_seen_titles
 from intentrec.model.titles import SEEN
 from intentrec.registry import publish as publishing
 from intentrec.registry.publish import latest_snapshots, publish
-from intentrec.registry.releases import PUBLISHED
 from intentrec.registry.rollback import rollback
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
@@ -115,6 +115,7 @@ def test_published_rows_are_the_registered_models_own_predictions(released: Ware
         np.testing.assert_allclose([row.score for row in entries], wanted.loc[user].scores, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.extended
 def test_titles_that_were_seen_are_published_only_where_the_domain_says_so(
     spark: SparkSession, judged: Judged, tmp_path: Path
 ) -> None:
@@ -212,6 +213,7 @@ def test_an_older_date_does_not_become_active(released: Warehouse) -> None:
     }
 
 
+@pytest.mark.extended
 def test_a_release_becomes_active_only_if_told(spark: SparkSession, judged: Judged, tmp_path: Path) -> None:
     """A backfill writes history, and an older date becomes active only if a person insists."""
     mine = copied(judged, tmp_path)

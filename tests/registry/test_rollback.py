@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from intentrec.contracts import RELEASES
+from intentrec.contracts import PUBLISHED, RELEASES
 from intentrec.errors import PipelineError
 from intentrec.registry.pending import complete, pending
-from intentrec.registry.releases import PUBLISHED
 from intentrec.registry.rollback import previous, rollback
 from intentrec.registry.versions import Registry, Version
 from intentrec.storage.runs import Run, attempt

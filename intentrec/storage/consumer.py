@@ -1,0 +1,47 @@
+"""What consumers read: the rows of the active release, and no others. It needs no Spark."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intentrec.contracts import PUBLISHED, RELEASES, Table
+from intentrec.errors import PipelineError, did_you_mean
+from intentrec.storage.delta import Snapshot, exists
+
+
+def read(table: str, warehouse: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a published table that belong to the active release, without an order.
+
+    They are read at the version that the release names, so a publication at the same time changes nothing.
+
+    Args:
+        table: name of the table, one of `contracts.PUBLISHED`.
+        warehouse: root of the domain's tables, such as `var/warehouse/streaming`.
+        columns: None for all.
+
+    Raises:
+        PipelineError: no such table, nothing was published yet, or no release is active.
+    """
+    tables = {each.name: each for each in PUBLISHED}
+    if table not in tables:
+        raise PipelineError(
+            f"{table} is not a published table{did_you_mean(table, tables)}; choose one of {', '.join(tables)}"
+        )
+    root = str(warehouse)
+    if not exists(root, RELEASES):
+        raise PipelineError(f"{root} has no table releases: nothing was published, or this is not a domain's warehouse")
+    active = Snapshot(root, RELEASES).rows(where=pc.field("active")).to_pylist()
+    if not active:
+        raise PipelineError(f"no release of {root} is active: publish one, or run `intentrec rollback` to choose one")
+    (release,) = active
+    return _rows_of(tables[table], root, release, columns)
+
+
+def _rows_of(table: Table, root: str, release: dict, columns: Sequence[str] | None) -> pa.Table:
+    versions = dict(release["table_versions"])
+    snapshot = Snapshot(root, table, versions[table.name])
+    day = release["as_of"]
+    return snapshot.rows(day, day + timedelta(days=1), columns, pc.field("release_id") == release["release_id"])

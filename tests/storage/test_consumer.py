@@ -1,0 +1,126 @@
+"""A consumer's view: two releases in one table, a rollback, and a backfill that writes an older date afterwards."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from pyspark.sql import SparkSession
+
+from intentrec.contracts import RECOMMENDATIONS, RELEASES
+from intentrec.errors import PipelineError
+from intentrec.storage import delta
+from intentrec.storage.consumer import read
+from intentrec.storage.delta import arrow_schema
+
+T0, T1, T2 = (date(2026, 8, 24) + timedelta(weeks=week) for week in range(3))
+TITLES = {"old": ["x", "y"], "new": ["y", "z"], "again": ["z", "x"]}  # release -> ranked titles of both users
+
+
+def release(name: str, day: date, version: int, active: bool) -> dict:
+    row = dict.fromkeys(RELEASES.names, "-")
+    tables = [("recommendations", version)]
+    return row | {"release_id": name, "as_of": day, "active": active, "table_versions": tables, "metrics": []}
+
+
+def publish(root: Path, name: str, day: date) -> None:
+    """Replace the date's rows by those of a release, as the job does."""
+    rows = [
+        {"as_of": day, "release_id": name, "user_id": user, "account_id": "a", "rank": rank, "title_id": title}
+        | {"score": 1.0 / rank}
+        for user in ("u1", "u2")
+        for rank, title in enumerate(TITLES[name], start=1)
+    ]
+    table = pa.Table.from_pylist(rows, arrow_schema(RECOMMENDATIONS))
+    folder = root / "recommendations"
+    where = {"predicate": f"as_of = '{day}'"} if folder.exists() else {}
+    write_deltalake(folder, table, mode="overwrite", partition_by=["as_of"], **where)
+
+
+def activate(root: Path, rows: list[dict]) -> None:
+    write_deltalake(root / "releases", pa.Table.from_pylist(rows, arrow_schema(RELEASES)), mode="overwrite")
+
+
+@pytest.fixture(params=["two releases", "rollback", "backfill"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A warehouse, and the titles that every user has in its active release."""
+    publish(tmp_path, "old", T1)
+    publish(tmp_path, "new", T2)
+    releases = [release("old", T1, 0, False), release("new", T2, 1, True)]
+    if request.param == "rollback":
+        releases = [release("old", T1, 0, True), release("new", T2, 1, False)]
+    if request.param == "backfill":  # of the older date: the table has a newer version, and the release stays
+        publish(tmp_path, "again", T1)
+        publish(tmp_path, "again", T0)
+        releases += [release("again", T1, 2, False)]
+    activate(tmp_path, releases)
+    return tmp_path, TITLES["old" if request.param == "rollback" else "new"]
+
+
+def test_arrow_has_exactly_the_active_release(state: tuple[Path, list[str]]) -> None:
+    root, titles = state
+    rows = read("recommendations", root)
+    assert rows.schema == arrow_schema(RECOMMENDATIONS)
+    found = sorted((row["user_id"], row["rank"], row["title_id"]) for row in rows.to_pylist())
+    assert found == [(user, rank, titles[rank - 1]) for user in ("u1", "u2") for rank in (1, 2)]
+    assert read("recommendations", root, ["title_id"]).column_names == ["title_id"]
+
+
+def test_duckdb_reads_the_same_rows(state: tuple[Path, list[str]]) -> None:
+    root, titles = state
+    recommendations = read("recommendations", root)
+    assert len(recommendations) == 4
+    found = duckdb.sql("select user_id, title_id from recommendations where rank = 1 order by user_id limit 5")
+    assert found.fetchall() == [("u1", titles[0]), ("u2", titles[0])]
+
+
+def test_spark_reads_the_same_rows(spark: SparkSession, state: tuple[Path, list[str]]) -> None:
+    """With the query of the documentation, which needs no Python of ours."""
+    root, titles = state
+    active = spark.read.format("delta").load(f"{root}/releases").where("active").first()
+    assert active is not None
+    rows = spark.sql(
+        f"select * from delta.`{root}/recommendations` version as of {active.table_versions['recommendations']} "
+        f"where release_id = '{active.release_id}'"
+    )
+    assert sorted((row.user_id, row.rank, row.title_id) for row in rows.collect()) == [
+        (user, rank, titles[rank - 1]) for user in ("u1", "u2") for rank in (1, 2)
+    ]
+
+
+def test_a_publication_meanwhile_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same date is published again between the look at the releases and the read."""
+    publish(tmp_path, "old", T1)
+    activate(tmp_path, [release("old", T1, 0, True)])
+    rows = delta.Snapshot.rows
+
+    def then_published(self: delta.Snapshot, *args: object, **options: object) -> pa.Table:
+        found = rows(self, *args, **options)  # type: ignore[arg-type]
+        if self.table is RELEASES:
+            publish(tmp_path, "new", T1)
+        return found
+
+    monkeypatch.setattr(delta.Snapshot, "rows", then_published)
+    assert set(read("recommendations", tmp_path)["title_id"].to_pylist()) == set(TITLES["old"])
+
+
+@pytest.mark.parametrize(
+    ("table", "releases", "message"),
+    [
+        (
+            "recommendation",
+            None,
+            r"not a published table \(did you mean recommendations\?\); choose one of user_intents",
+        ),
+        ("releases", None, "releases is not a published table"),
+        ("recommendations", None, "has no table releases: nothing was published"),
+        ("recommendations", [release("old", T1, 0, False)], "no release of .* is active"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(table: str, releases: list[dict] | None, message: str, tmp_path: Path) -> None:
+    if releases is not None:
+        activate(tmp_path, releases)
+    with pytest.raises(PipelineError, match=message):
+        read(table, tmp_path)
