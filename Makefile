@@ -9,9 +9,8 @@ VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEEDED := import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit("Python 3.11 or 3.12 is needed, this is " + sys.version)
-# Processes that share the test modules; each has one Spark session, one MLflow store and one prepared Airflow. There are
-# three for two cores: planning in Spark and Airflow's tasks keep one core busy at a time.
-PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Two processes, which share the test modules; each has one Spark session, one MLflow store and one prepared Airflow.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PLAYWRIGHT = playwright==1.55.0
 DOMAIN ?= streaming
 # Text that a person types reaches a command through the environment, and neither make nor the shell reads it: a quote,
@@ -87,7 +86,7 @@ test: $(READY)  ## run every test that continuous integration runs
 test-fast: $(READY)  ## run the tests of the inner loop: no slow ones
 	$(PYTEST) -m "not slow and not extended"
 
-test-all: $(READY)  ## run every test, also faults and kills, memory at full size, whole real files
+test-all: $(READY)  ## run every test, also faults and kills, whole tables rebuilt, memory at full size, whole real files
 	$(PYTEST)
 
 lint: $(READY)  ## run ruff and mypy

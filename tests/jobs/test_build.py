@@ -103,6 +103,7 @@ def straight(
     return warehouse
 
 
+@pytest.mark.extended
 def test_however_a_range_is_split_and_repeated_the_tables_are_the_same(
     spark: SparkSession,
     streaming: Domain,

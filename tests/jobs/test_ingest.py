@@ -184,6 +184,7 @@ def test_every_row_is_in_a_table_or_in_the_counts(spark: SparkSession, whole: tu
     assert sorted(row["reasons"] for row in items) == [["bad_runtime"], ["unreadable_line"]]
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("no_audits")
 def test_weeks_in_any_order_make_the_same_tables(
     spark: SparkSession,
@@ -259,6 +260,7 @@ def test_a_failed_run_leaves_the_events_as_they_were(
     assert [again.outputs[name] for name in unchanged] == [versions[name] for name in unchanged], "no commit was made"
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("no_audits")
 def test_a_snapshot_that_is_no_longer_delivered_is_deleted(
     spark: SparkSession, streaming: Domain, whole: tuple[Path, Run], tmp_path: Path
@@ -276,17 +278,28 @@ def test_a_snapshot_that_is_no_longer_delivered_is_deleted(
     assert Warehouse(spark, corrected).checksums() == Warehouse(spark, never).checksums()
 
 
-def test_a_week_without_events_is_refused_unless_the_service_was_closed(
-    spark: SparkSession, streaming: Domain, tmp_path: Path
-) -> None:
-    """In a range and alone. The later jobs process a closed week like any other."""
+@pytest.fixture
+def empty_week(tmp_path: Path) -> None:
+    """A landing zone with an event in the first week and none in the second."""
     raw = tmp_path / "landing" / "streaming"
     deliver(snapshot_of(raw, W0), [item()])
     deliver(events_of(raw, date(2026, 8, 4)), [event()])
     deliver(events_of(raw, date(2026, 8, 12)), [])
+
+
+@pytest.mark.usefixtures("empty_week")
+def test_a_range_with_a_week_without_events_is_refused(streaming: Domain, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=f"no accepted event in the weeks of {W1}: .*quality.closed_weeks"):
         unaudited(tmp_path, streaming, W0, W2)
     assert not (tmp_path / "warehouse" / "streaming" / "catalog").exists(), "nothing was written"
+
+
+@pytest.mark.extended
+@pytest.mark.usefixtures("empty_week")
+def test_a_week_without_events_is_accepted_where_the_service_was_closed(
+    spark: SparkSession, streaming: Domain, tmp_path: Path
+) -> None:
+    """In a range and alone. The later jobs process a closed week like any other."""
     closed = streaming.model_copy(update={"quality": streaming.quality.model_copy(update={"closed_weeks": [W1]})})
     ingest(tmp_path, closed, W0, W2)
     build_interactions.body(Run("build_interactions", W0, W2, closed, profile_under(tmp_path)), CONFIG)
@@ -356,6 +369,7 @@ def test_a_delivery_that_is_not_whole_changes_nothing_unless_a_person_accepts_it
     assert accepted.counts["engagement_events.rows"] == 6
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("no_audits")
 def test_a_correction_that_comes_after_its_week_makes_the_week_stale(
     spark: SparkSession, streaming: Domain, tmp_path: Path
