@@ -17,7 +17,7 @@ def metric_names(domain: Domain) -> list[str]:
     week_ahead = [*PER_USER, *(f"coverage_at_{k}" for k in CUTS), "recall_at_10_new", "ndcg_at_10_cold"]
     if domain.publishing.seen_titles:
         week_ahead += ["ndcg_at_10_unseen", "recall_at_10_unseen"]
-    next_event = [f"next_{name}" for name in per_event(np.ones(1))]
+    next_event = ["next_events", *(f"next_{name}" for name in per_event(np.ones(1)))]
     intents = [
         f"intent_{intent.name}_{measure}"
         for intent in domain.intents
