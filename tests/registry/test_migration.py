@@ -1,15 +1,18 @@
 """Tables with a column under its former name, brought to the contract."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from intentrec.config import Domain
 from intentrec.contracts import PUBLISHED, RELEASES, TABLES, TEXT, USER_VECTORS, Column, Table
 from intentrec.errors import PipelineError
 from intentrec.registry import migration
@@ -18,6 +21,7 @@ from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
 from intentrec.storage.schemas import require_migrated
 from intentrec.storage.warehouse import Warehouse
+from tests.conftest import profile_under, without_audits
 from tests.storage.good_rows import START, frame, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_audits")]
@@ -44,10 +48,11 @@ def frame_of(spark: SparkSession, table: Table, content: list[dict[str, Any]]) -
     return spark.createDataFrame([tuple(row[name] for name in table.names) for row in content], table.schema)
 
 
-@pytest.fixture
-def old(spark: SparkSession, new_run: Callable[..., Run]) -> Warehouse:
-    """A warehouse as an earlier version left it: three publications of two dates."""
-    warehouse = Warehouse(spark, new_run("migrate", EARLIER, START))
+@pytest.fixture(scope="module")
+def made(spark: SparkSession, streaming: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables as an earlier version left them: three publications of two dates."""
+    profile = profile_under(tmp_path_factory.mktemp("made"))
+    warehouse = Warehouse(spark, Run("migrate", EARLIER, START, streaming, profile))
     warehouse._create(OLD)
     path = warehouse.path(USER_VECTORS)
     releases = []
@@ -57,8 +62,17 @@ def old(spark: SparkSession, new_run: Callable[..., Run]) -> Warehouse:
         writer.option("replaceWhere", f"as_of = DATE'{day}'").save(path)
         template = {**rows("releases")[0], "release_id": release, "as_of": day, "active": release == "second"}
         releases.append({**template, "table_versions": {table.name: version for table in PUBLISHED}})
-    warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
+    with without_audits():
+        warehouse.merge(RELEASES, frame(spark, RELEASES, releases))
     spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({PROPERTIES})")
+    return Path(warehouse.root)
+
+
+@pytest.fixture
+def old(spark: SparkSession, made: Path, new_run: Callable[..., Run]) -> Warehouse:
+    """A copy of these tables."""
+    warehouse = Warehouse(spark, new_run("migrate", EARLIER, START))
+    shutil.copytree(made, warehouse.root)
     return reopened(warehouse)
 
 
