@@ -112,7 +112,7 @@ class Snapshot:
         columns: Sequence[str] | None = None,
         where: pc.Expression | None = None,
     ) -> pa.Table:
-        """The rows of [start, end) in memory, without an order, with the contract's types.
+        """The rows of [start, end) in memory, without an order, with the contract's names and types.
 
         Args:
             start: first partition date.
@@ -120,9 +120,10 @@ class Snapshot:
             columns: of the contract; None for all that the table has, which may lack a new column.
             where: further condition on the rows.
         """
-        found = self.dataset(start, end)
-        names = list(columns or [name for name in self.table.names if name in found.schema.names])
-        return found.to_table(columns=names, filter=where).cast(arrow_schema(self.table, names))
+        found, former = self.dataset(start, end), {new: old for old, new in self.former_columns.items()}
+        names = list(columns or [name for name in self.table.names if former.get(name, name) in found.schema.names])
+        chosen = {name: ds.field(former.get(name, name)) for name in names}
+        return found.to_table(columns=chosen, filter=where).cast(arrow_schema(self.table, names))
 
     def batches(self, day: date) -> Iterator[pa.RecordBatch]:
         """The rows of one partition batch by batch, without an order, with the contract's types."""

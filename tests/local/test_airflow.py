@@ -88,7 +88,7 @@ def test_a_challenger_waits_for_a_person_and_a_backfill_stops_at_a_failure(
     # A week that is run again asks again, in the same run of the review.
     again = (END, {"config": str(config)})
     # Training that fails does not keep the champion from publishing, and the run fails all the same.
-    runs = [again, again, (UNTRAINED + timedelta(days=7), {})]
+    runs = [(UNTRAINED, {}), again, again, (UNTRAINED + timedelta(days=7), {})]
     with pytest.raises(PipelineError, match=r"(?s)run of intentrec_weekly_streaming failed.*\[train\] FAILED"):
         dags_test.run(home, WEEKLY, runs, Progress())
     noted = [line.split()[:3] for line in notes.read_text().splitlines()]

@@ -9,11 +9,12 @@ import pytest
 from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
-from intentrec.contracts import RECOMMENDATIONS, RELEASES
+from intentrec.contracts import RECOMMENDATIONS, RELEASES, USER_VECTORS
 from intentrec.errors import PipelineError
 from intentrec.storage import delta
 from intentrec.storage.consumer import read
 from intentrec.storage.delta import arrow_schema
+from tests.storage.good_rows import rows
 
 T0, T1, T2 = (date(2026, 8, 24) + timedelta(weeks=week) for week in range(3))
 TITLES = {"old": ["x", "y"], "new": ["y", "z"], "again": ["z", "x"]}  # release -> ranked titles of both users
@@ -27,20 +28,20 @@ def release(name: str, day: date, version: int, active: bool) -> dict:
 
 def publish(root: Path, name: str, day: date) -> None:
     """Replace the date's rows by those of a release, as the job does."""
-    rows = [
+    content = [
         {"as_of": day, "release_id": name, "user_id": user, "account_id": "a", "rank": rank, "title_id": title}
         | {"score": 1.0 / rank}
         for user in ("u1", "u2")
         for rank, title in enumerate(TITLES[name], start=1)
     ]
-    table = pa.Table.from_pylist(rows, arrow_schema(RECOMMENDATIONS))
+    table = pa.Table.from_pylist(content, arrow_schema(RECOMMENDATIONS))
     folder = root / "recommendations"
     where = {"predicate": f"as_of = '{day}'"} if folder.exists() else {}
     write_deltalake(folder, table, mode="overwrite", partition_by=["as_of"], **where)
 
 
-def activate(root: Path, rows: list[dict]) -> None:
-    write_deltalake(root / "releases", pa.Table.from_pylist(rows, arrow_schema(RELEASES)), mode="overwrite")
+def activate(root: Path, releases: list[dict]) -> None:
+    write_deltalake(root / "releases", pa.Table.from_pylist(releases, arrow_schema(RELEASES)), mode="overwrite")
 
 
 @pytest.fixture(params=["two releases", "rollback", "backfill"])
@@ -61,9 +62,9 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[st
 
 def test_arrow_has_exactly_the_active_release(state: tuple[Path, list[str]]) -> None:
     root, titles = state
-    rows = read("recommendations", root)
-    assert rows.schema == arrow_schema(RECOMMENDATIONS)
-    found = sorted((row["user_id"], row["rank"], row["title_id"]) for row in rows.to_pylist())
+    table = read("recommendations", root)
+    assert table.schema == arrow_schema(RECOMMENDATIONS)
+    found = sorted((row["user_id"], row["rank"], row["title_id"]) for row in table.to_pylist())
     assert found == [(user, rank, titles[rank - 1]) for user in ("u1", "u2") for rank in (1, 2)]
     assert read("recommendations", root, ["title_id"]).column_names == ["title_id"]
 
@@ -81,23 +82,32 @@ def test_spark_reads_the_same_rows(spark: SparkSession, state: tuple[Path, list[
     root, titles = state
     active = spark.read.format("delta").load(f"{root}/releases").where("active").first()
     assert active is not None
-    rows = spark.sql(
+    served = spark.sql(
         f"select * from delta.`{root}/recommendations` version as of {active.table_versions['recommendations']} "
         f"where release_id = '{active.release_id}'"
     )
-    assert sorted((row.user_id, row.rank, row.title_id) for row in rows.collect()) == [
+    assert sorted((row.user_id, row.rank, row.title_id) for row in served.collect()) == [
         (user, rank, titles[rank - 1]) for user in ("u1", "u2") for rank in (1, 2)
     ]
+
+
+def test_a_column_under_its_former_name_has_the_name_of_the_contract(tmp_path: Path) -> None:
+    (row,) = rows("user_vectors")[:1]
+    whole = pa.Table.from_pylist([{**row, "as_of": T1, "release_id": "old"}], arrow_schema(USER_VECTORS))
+    former = whole.rename_columns(["boosts" if name == "logit_bias" else name for name in whole.column_names])
+    write_deltalake(tmp_path / "user_vectors", former, partition_by=["as_of"])
+    activate(tmp_path, [release("old", T1, 0, True) | {"table_versions": [("user_vectors", 0)]}])
+    assert read("user_vectors", tmp_path).to_pylist() == whole.to_pylist()
 
 
 def test_a_publication_meanwhile_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same date is published again between the look at the releases and the read."""
     publish(tmp_path, "old", T1)
     activate(tmp_path, [release("old", T1, 0, True)])
-    rows = delta.Snapshot.rows
+    original = delta.Snapshot.rows
 
     def then_published(self: delta.Snapshot, *args: object, **options: object) -> pa.Table:
-        found = rows(self, *args, **options)  # type: ignore[arg-type]
+        found = original(self, *args, **options)  # type: ignore[arg-type]
         if self.table is RELEASES:
             publish(tmp_path, "new", T1)
         return found
