@@ -124,7 +124,7 @@ def review(page: Page, home: Home, airflow: Airflow, dag: str, end: date) -> Non
     for job in ("train", "gate"):
         command = [sys.executable, "-m", f"jobs.{job}", "--config", str(tried)]
         subprocess.run([*command, "--start", week["start"], "--end", week["end"]], cwd=ROOT, check=True)
-    body = {"logical_date": None, "conf": {**week, "config": str(tried)}}
+    body = {"logical_date": None, "conf": week}  # the DAG's own domain file is the one that was just written
     run = airflow.call("POST", f"/dags/{dag}/dagRuns", body)["dag_run_id"]
     until = time.monotonic() + PATIENCE
     while airflow.call("GET", f"/dags/{dag}/dagRuns/{quote(run)}/taskInstances/review")["state"] != "awaiting_input":
