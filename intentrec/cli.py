@@ -64,6 +64,38 @@ def demo(
 
 
 @app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="name of the domain: small letters, digits and _")],
+    history_start: Annotated[
+        date | None,
+        typer.Option(parser=date.fromisoformat, metavar="YYYY-MM-DD", help="first service date of the data, a Monday"),
+    ] = None,
+) -> None:
+    """Write a commented domain file to start from."""
+    from intentrec.local import domain_file
+
+    path = domain_file.init(name, history_start)
+    print(f"{path}: change it, then run `intentrec validate --config {path}`")
+
+
+@app.command()
+def validate(
+    config: Config = STREAMING,
+    data: Annotated[Path | None, typer.Option(help="folder of the raw files; default: the domain's own")] = None,
+    week: Annotated[
+        date | None,
+        typer.Option(
+            parser=date.fromisoformat, metavar="YYYY-MM-DD", help="its first service date; default: history_start"
+        ),
+    ] = None,
+) -> None:
+    """Check a domain file, and show what one week of its delivery holds. Writes nothing. Starts Spark."""
+    from intentrec.local import domain_file
+
+    domain_file.validate(config, data, week)
+
+
+@app.command()
 def plan(
     start: From,
     end: To,

@@ -599,6 +599,20 @@ def load_file(path: str | Path, schema: type[S], substitute: dict[str, str]) -> 
         raise ConfigError(f"{path}: cannot be read ({error}). Name a file of conf/ with --config.") from error
     for key, value in substitute.items():
         text = text.replace("{" + key + "}", value)
+    return parse(text, path, schema)
+
+
+def parse(text: str, path: Path, schema: type[S]) -> S:
+    """Read YAML into a schema.
+
+    Args:
+        text: the YAML.
+        path: its file, for messages.
+        schema: the class to read it into.
+
+    Raises:
+        ConfigError: names the file and every wrong key.
+    """
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -76,6 +76,27 @@ def objection(frame: DataFrame, condition: str) -> str | None:
     return None
 
 
+def compared_texts(spark: SparkSession, condition: str) -> set[tuple[str, str]]:
+    """Pairs of a column and a text that a condition compares with it, by `=`, `<>`, `IN`, `array_contains` or `[]`.
+
+    Args:
+        spark: the session.
+        condition: in Spark SQL.
+    """
+    pairs = set()
+    for node in _nodes(spark._jsparkSession.sessionState().sqlParser().parseExpression(condition)):
+        kind = node.getClass().getSimpleName()
+        if kind in _COMPARISONS or (kind == "UnresolvedFunction" and node.nameParts().head() == "array_contains"):
+            parts = [(each.getClass().getSimpleName(), each) for each in _children(node)]
+            columns = [each.nameParts().mkString(".") for name, each in parts if name == "UnresolvedAttribute"]
+            literals = [
+                each for name, each in parts if name == "Literal" and each.dataType().simpleString() == "string"
+            ]
+            pairs |= {(name, each.value().toString()) for name in columns for each in literals}
+    return pairs
+
+
+_COMPARISONS = {"EqualTo", "EqualNullSafe", "In", "UnresolvedExtractValue"}  # Spark's names of = <=> IN []
 _TIMES = {"date", "timestamp", "timestamp_ntz", "time(6)"}
 
 
@@ -86,9 +107,13 @@ def _jvm(spark: SparkSession) -> Any:
 def _nodes(tree: Any) -> Iterator[Any]:
     """A node of Spark's tree and all nodes below it."""
     yield tree
-    children = tree.children()
-    for place in range(children.size()):
-        yield from _nodes(children.apply(place))
+    for child in _children(tree):
+        yield from _nodes(child)
+
+
+def _children(node: Any) -> list[Any]:
+    children = node.children()
+    return [children.apply(place) for place in range(children.size())]
 
 
 def _computes(spark: SparkSession, call: Any) -> bool:

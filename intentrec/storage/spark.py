@@ -31,6 +31,7 @@ JARS = {  # name -> SHA-256
 JAR_DIR = Path(sys.prefix) / "share" / "intentrec" / "jars"
 CLASS_ARCHIVE = JAR_DIR.parent / "spark.jsa"  # a JVM that it does not fit, such as a newer Java, ignores it
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 FETCH = "fetch"  # argument of this module: only fetch the jars
 
 _BASE = {
@@ -94,7 +95,8 @@ def start(profile: Profile, app: str) -> "SparkSession":
     scratch.mkdir(parents=True, exist_ok=True)
     own = {"spark.local.dir": str(scratch), "spark.jars": ",".join(map(str, delta_jars()))}
     settings = {**_BASE, **local, **own, **profile.spark.conf}
-    options = f'"-Djava.io.tmpdir={scratch}" {settings.get(JAVA_OPTIONS, "")}'
+    options = f'"-Djava.io.tmpdir={scratch}" "-Dlog4j2.configurationFile={LOG_SETTINGS.as_uri()}"'
+    options += f" {settings.get(JAVA_OPTIONS, '')}"
     if CLASS_ARCHIVE.exists():
         options = f"-XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds=off {options}"
     settings[JAVA_OPTIONS] = options
