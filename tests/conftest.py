@@ -1,5 +1,6 @@
 """Shared fixtures: a Spark session, profiles and homes in temporary folders, two domain files, attempts of a job."""
 
+import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 LONGEST = (
     "tests/test_end_to_end.py",
     "tests/chaos/test_crash.py",
+    "tests/jobs/",
     "tests/local/test_backfill.py",
     "tests/local/test_airflow.py",
-    "tests/jobs/",
     "tests/registry/",
 )
 # Spark's plans as they stand: for so few rows, compiling them costs more.
@@ -124,11 +125,19 @@ def no_audits() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def new_home(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[Path], Home]":
-    """Makes homes with an Airflow database. They are copies of one, because Airflow takes half a minute to make it."""
+    """Makes homes with an Airflow database: copies of one, which Airflow takes half a minute to make.
+
+    All processes of a test run copy the same one; the first that needs it makes it.
+    """
     from intentrec.local.home import Home
 
-    made = Home(tmp_path_factory.mktemp("airflow"))
-    made.prepare()
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes
+    made = Home(folder / "airflow")
+    with (folder / "airflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made.prepare()
 
     def copy(path: Path) -> Home:
         # Its settings file is not copied: it holds the absolute paths of the home that it was written in.
