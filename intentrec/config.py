@@ -432,6 +432,9 @@ class Gate(Strict):
 class Publishing(Strict):
     """What `publish` writes."""
 
+    active_weeks: PositiveInt = Field(
+        4, description="users who were active in so many weeks before the date are served, each by the latest sequence"
+    )
     top_k: PositiveInt = Field(20, description="titles recommended to a user")
     top_labels: PositiveInt = Field(3, description="labels published per intent, the most probable ones")
     clusters: PositiveInt = Field(10, description="k-means clusters of the intent embeddings")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from intentrec.calendar import day_start_of
 from intentrec.config import Domain
@@ -91,7 +92,8 @@ def _next_event(
     systems = {name: System(scorer) for name, scorer in _naive_baselines(evidence, titles, neighbours).items()}
     for name, predictor in models.items():
         systems[name] = ModelSystem(predictor, evidence.catalog, evidence.end, titles).system
-    past = label_counts(evidence.before.to_batches(ROWS), domain.intents)
+    last_week = evidence.before.filter(pc.equal(evidence.before["as_of"], evidence.cut))
+    past = label_counts(last_week.to_batches(ROWS), domain.intents)
     return next_event(evidence.week.to_batches(ROWS), titles, systems, domain.intents, past)
 
 

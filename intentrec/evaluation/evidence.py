@@ -16,7 +16,7 @@ from intentrec.evaluation.targets import Targets
 from intentrec.inference.seen import SeenTitles
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
-from intentrec.training.data import open_sequences, read_catalog, read_sequences
+from intentrec.training.data import latest_sequences, open_sequences, read_catalog, read_sequences, served_from
 from intentrec.training.inputs import content, pin
 
 ROWS = 4096  # of a batch of stacked rows
@@ -41,7 +41,7 @@ class Evidence:
         end: the day after it.
         catalog_before: catalogue snapshots dated before the cut: what could be offered then.
         catalog: catalogue snapshots dated before T.
-        before: `sequences` as of the cut.
+        before: the latest row of `sequences` as of the cut of each user who is served then.
         week: `sequences` as of T.
         targets: target interactions of the week: user_id, title_id, release_age_days.
         past_targets: the same of the seven days before the week.
@@ -72,7 +72,7 @@ def read_evidence(run: Run) -> Evidence:
     """
     require_evidence(run)
     end, cut = run.end, run.end - WEEK
-    first = cut - run.domain.training.weeks * WEEK + DAY
+    first = cut - max(run.domain.training.weeks, run.domain.publishing.active_weeks) * WEEK + DAY
     versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS, TITLE_STATE)}
     targets = _targets(run.warehouse, versions["interactions"], cut, end)
     users = pc.unique(targets["user_id"])
@@ -81,7 +81,7 @@ def read_evidence(run: Run) -> Evidence:
         end,
         read_catalog(run.warehouse, versions["catalog"], cut),
         read_catalog(run.warehouse, versions["catalog"], end),
-        read_sequences(run.warehouse, versions["sequences"], cut),
+        latest_sequences(run.warehouse, versions["sequences"], cut, run.domain.publishing.active_weeks),
         read_sequences(run.warehouse, versions["sequences"], end),
         targets,
         _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
@@ -124,10 +124,11 @@ def _unjudged(run: Run, sequences: int, targets: pa.Table) -> str | None:
     """
     cut, root = run.end - WEEK, run.warehouse
     snapshot = Snapshot(root, SEQUENCES, sequences)
-    known = snapshot.rows(cut, cut + DAY, columns=["user_id"])["user_id"]
+    first = served_from(cut, run.domain.publishing.active_weeks)
+    known = snapshot.rows(first, cut + DAY, columns=["user_id"])["user_id"]
     targets = targets.filter(pc.is_in(targets["user_id"], value_set=known))
     if not len(targets):
-        return "target of a user of the snapshot before it"
+        return "target of a user who is served"
     if not run.domain.publishing.seen_titles:
         users = pc.unique(targets["user_id"])
         seen = SeenTitles.read(root, pin(run, TITLE_STATE), cut, users, run.domain)

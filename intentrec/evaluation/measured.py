@@ -23,7 +23,7 @@ def metric_names(domain: Domain) -> list[str]:
         for intent in domain.intents
         for measure in ("accuracy", "calibration_error", *(["ndcg"] if intent.multi_label else []))
     ]
-    return [*week_ahead, "reachable", "users", "users_cold", *next_event, *intents]
+    return [*week_ahead, "reachable", "users", "users_unserved", "users_cold", *next_event, *intents]
 
 
 def require_measured(domain: Domain, config: Path) -> None:

@@ -1,9 +1,10 @@
 """Week ahead: from the snapshot at T - 7d, the titles engaged in [T - 7d, T). What the weekly batch serves.
 
-Every system ranks the same titles (those on offer at the snapshot) for the same users (those in the snapshot who have
-a target in the week). A title that was not on offer yet, such as a premiere of that week, is a miss for every system.
-It stays in the denominators, because a weekly batch does miss it. `reachable` is the share of titles on offer, and
-`recall_at_10_new` is the recall of titles less than 7 days old when they were engaged.
+Every system ranks the same titles (those on offer at the snapshot) for the same users (those who are served and have
+a target in the week). `users_unserved` counts the users who have a target but are not served. A title that was not on
+offer yet, such as a premiere of that week, is a miss for every system. It stays in the denominators, because a weekly
+batch does miss it. `reachable` is the share of titles on offer, and `recall_at_10_new` is the recall of titles less
+than 7 days old when they were engaged.
 
 Where the domain recommends unseen titles only, relevant and candidate titles are the unseen ones. Elsewhere that
 stricter task is reported as `..._unseen`. What a user has seen is the same as in scoring (`inference.seen`).
@@ -116,7 +117,7 @@ def week_ahead(
     """Metrics of every system over the users of `snapshot` who have a row in `targets`.
 
     Args:
-        snapshot: rows of `sequences` when the week begins, with the column `titles.SEEN`.
+        snapshot: a row of `sequences` of each user who is served when the week begins, with the column `titles.SEEN`.
         targets: target interactions of the week: user_id, title_id, release_age_days.
         titles: the candidates: titles on offer when the week begins.
         systems: by name.
@@ -127,12 +128,14 @@ def week_ahead(
     """
     relevant = Relevant.of(targets, titles)
     tallies = {name: _Tally() for name in systems}
+    unserved = len(relevant.users)
     facts: list[_Facts] = []
     for batch in snapshot:
         who = relevant.rows(user_ids(batch))
         batch, who = batch.filter(pa.array(who >= 0)), who[who >= 0]
         if not len(who):
             continue
+        unserved -= len(who)
         lengths, known = row_lengths(batch), Histories.of_lists(seen_titles_of(batch), titles)
         rows, pairs = relevant.pairs(who)
         wanted = relevant.titles[pairs]
@@ -147,7 +150,7 @@ def week_ahead(
     if not facts:
         raise ValueError("no user of the snapshot has a target in the week after it")
     everyone = _Facts.joined(facts)
-    return {name: _result(tally, everyone, seen_titles) for name, tally in tallies.items()}
+    return {name: _result(tally, everyone, unserved, seen_titles) for name, tally in tallies.items()}
 
 
 def _was_seen(seen: Histories, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
@@ -158,7 +161,7 @@ def _was_seen(seen: Histories, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
     return np.isin(rows * span + titles, touched) & (titles >= 0)
 
 
-def _result(tally: _Tally, facts: _Facts, seen_titles: bool) -> Result:
+def _result(tally: _Tally, facts: _Facts, unserved: int, seen_titles: bool) -> Result:
     count = len(facts.users)
     ranks, unseen = np.concatenate(tally.ranks), np.concatenate(tally.unseen)
     fresh = ~facts.seen
@@ -177,6 +180,7 @@ def _result(tally: _Tally, facts: _Facts, seen_titles: bool) -> Result:
             metrics[f"{name}_unseen"] = mean(of_unseen[name][has_unseen])
     metrics["reachable"] = mean(facts.reachable.astype(float))
     metrics["users"] = float(in_task.sum())
+    metrics["users_unserved"] = float(unserved)
     metrics["users_cold"] = float((in_task & facts.cold).sum())
     per = {name: values[in_task] for name, values in chosen.items()}
     return Result(metrics, facts.users.filter(pa.array(in_task)), per)

@@ -30,10 +30,12 @@ from intentrec.registry.releases import Release, release_id, updated
 from intentrec.registry.rollback import rolled_back
 from intentrec.registry.verdicts import settle
 from intentrec.registry.versions import CHAMPION, Registry, Version
+from intentrec.sequences.arrays import latest
 from intentrec.storage.audit import closed
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 from intentrec.storage.warehouse import Fingerprint, Warehouse, fingerprint
+from intentrec.training.data import served_from
 
 
 def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Release:
@@ -61,14 +63,15 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
         raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")
     require_usable(registry, champion, CHAMPION)
     run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
-    sequences = warehouse.read(SEQUENCES, as_of, as_of + DAY)
+    first = served_from(as_of, run.domain.publishing.active_weeks)
+    sequences = latest(warehouse.read(SEQUENCES, first, as_of + DAY))
     catalog = latest_snapshots(warehouse.read(CATALOG, end=as_of))
-    content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
-    users = content["sequences"].rows
-    if not users and closed(run):
-        raise Skip(f"{run.domain.domain} was closed from {run.start} to {run.end}: nobody to publish for")
-    if not users:
+    active = Snapshot(run.warehouse, SEQUENCES, run.inputs["sequences"]).count(as_of, as_of + DAY)
+    if not active and closed(run):
+        raise Skip(f"{run.domain.domain} was closed from {run.start} to {run.end}: nothing new to publish")
+    if not active:
         raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
+    content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
     if not run.domain.publishing.seen_titles:
         sequences, content["title_state"] = _with_seen_titles(warehouse, sequences)
     checksums = {name: f"{found.rows}:{found.checksum}" for name, found in content.items()}
@@ -76,7 +79,8 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     with tempfile.TemporaryDirectory() as folder:
         files = read_files(registry.artifacts(champion, Path(folder)))
     package = spark_scoring.Package.of(release, files, catalog.toArrow(), as_of, run.domain.publishing)
-    run.say(f"scoring {users:,} users")
+    users = content["sequences"].rows
+    run.say(f"scoring {users:,} users, of whom {active:,} were active in the week")
     rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
     row = _release(run, registry, champion, release)
     if left := activate and since is not None and release in rolled_back(Snapshot(run.warehouse, RELEASES)):
@@ -86,8 +90,8 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     rows = updated(_existing(warehouse), row, activate and not left, even_if_older, rewritten)
     frame = warehouse.spark.createDataFrame([tuple(r[n] for n in RELEASES.names) for r in rows], RELEASES.schema)
     warehouse.merge(RELEASES, frame, since)
-    active = next((r["as_of"] for r in rows if r["active"]), None)
-    run.say(f"release {release} as of {as_of}; the active release is as of {active}")
+    in_use = next((r["as_of"] for r in rows if r["active"]), None)
+    run.say(f"release {release} as of {as_of}; the active release is as of {in_use}")
     return row
 
 

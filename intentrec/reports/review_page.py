@@ -30,7 +30,7 @@ from intentrec.reports.markdown import code, table
 from intentrec.reports.templates import metric, percent
 from intentrec.sources.delivery import simulated_before
 from intentrec.storage.runs import Run, ledger
-from intentrec.training.data import read_catalog, read_sequences
+from intentrec.training.data import latest_sequences, read_catalog
 from intentrec.training.inputs import pin
 
 PAGE = "review.md"  # in the run's report folder, and among the artifacts of the training's MLflow run
@@ -163,7 +163,7 @@ def examples(run: Run, registry: Registry, version: Version, salt: str | None = 
             ids does not tell who a user of the page is.
     """
     salt = salt or secrets.token_hex(16)
-    snapshot = read_sequences(run.warehouse, pin(run, SEQUENCES), run.end)
+    snapshot = latest_sequences(run.warehouse, pin(run, SEQUENCES), run.end, run.domain.publishing.active_weeks)
     catalog = read_catalog(run.warehouse, pin(run, CATALOG), run.end)
     names = [pseudonym(salt, user) for user in snapshot["user_id"].to_pylist()]
     chosen = sorted(range(len(names)), key=names.__getitem__)[:EXAMPLES]

@@ -88,6 +88,12 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
     return rows.withColumns({**arrays, "window_start": _window_start(domain)}).select(*SEQUENCES.names)
 
 
+def latest(sequences: DataFrame) -> DataFrame:
+    """The latest row of each user."""
+    newest = F.max_by(F.struct(*SEQUENCES.names), "as_of").alias("row")
+    return sequences.groupBy("user_id").agg(newest).select("row.*")
+
+
 def ended_in(interactions: DataFrame, start: date, end: date, domain: Domain) -> DataFrame:
     """Interactions that ended on the service dates [start, end), with that date as `ended_on`."""
     return _dated(interactions, domain).where(F.col("ended_on").between(start, end - DAY))

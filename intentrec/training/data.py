@@ -3,6 +3,7 @@
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from intentrec.calendar import DAY, WEEK
@@ -28,6 +29,25 @@ def read_sequences(warehouse: str, version: int, as_of: date) -> pa.Table:
         PipelineError: the table or the version does not exist.
     """
     return Snapshot(warehouse, SEQUENCES, version).rows(as_of, as_of + DAY).sort_by("user_id")
+
+
+def served_from(as_of: date, active_weeks: int) -> date:
+    """First as_of of the sequences that are served as of a date: a user's latest row of so many weeks counts."""
+    return as_of - WEEK * (active_weeks - 1)
+
+
+def latest_sequences(warehouse: str, version: int, as_of: date, active_weeks: int) -> pa.Table:
+    """The latest row of each user who was active in so many weeks before a date, sorted by user.
+
+    Raises:
+        PipelineError: the table or the version does not exist.
+    """
+    found = [read_sequences(warehouse, version, as_of)]
+    for ago in range(1, active_weeks):
+        earlier = read_sequences(warehouse, version, as_of - WEEK * ago)
+        known = pa.concat_arrays([chunk for part in found for chunk in part["user_id"].chunks])
+        found.append(earlier.filter(pc.invert(pc.is_in(earlier["user_id"], value_set=known))))
+    return pa.concat_tables(found).sort_by("user_id")
 
 
 def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:

@@ -105,7 +105,7 @@ def test_week_ahead_by_hand() -> None:
     assert found.metrics["recall_at_10_new"] == 1.0
     assert found.metrics["ndcg_at_10_cold"] == pytest.approx(ndcg_u)
     assert found.metrics["coverage_at_10"] == 1.0
-    assert (found.metrics["users"], found.metrics["users_cold"]) == (2, 1)
+    assert [found.metrics[name] for name in ("users", "users_cold", "users_unserved")] == [2, 1, 1]
 
 
 def test_only_unseen_titles_are_relevant_and_ranked_if_the_domain_says_so() -> None:

@@ -93,7 +93,7 @@ WORLDS = {
     ),
     "new users only": World(
         keep=lambda row: (row["as_of"] == world.END) == (row["user_id"] >= "u0004"),
-        error=(Skip, JUDGED + "target of a user of the snapshot before it"),
+        error=(Skip, JUDGED + "target of a user who is served"),
     ),
 }
 

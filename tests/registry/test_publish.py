@@ -9,6 +9,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -35,7 +36,7 @@ from intentrec.registry.rollback import rollback
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 from intentrec.storage.warehouse import Warehouse
-from intentrec.training.data import read_sequences
+from intentrec.training.data import latest_sequences, read_sequences
 from tests.conftest import without_audits
 from tests.registry import world
 from tests.registry.judged import Judged
@@ -44,6 +45,7 @@ from tests.storage.good_rows import rows as good_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_audits")]
 DAYS = (world.LATER, world.END)
+ABSENT, LAST_SEEN = "u0003", world.END - timedelta(weeks=2)
 
 
 def published(spark: SparkSession, run: Run, activate: bool = True, even_if_older: bool = False) -> Warehouse:
@@ -54,8 +56,13 @@ def published(spark: SparkSession, run: Run, activate: bool = True, even_if_olde
 
 @pytest.fixture(scope="module")
 def here(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    """The judged world with tables that these tests alone change."""
-    return copied(judged, tmp_path_factory.mktemp("published"))
+    """The judged world with tables that these tests alone change. One user was not active in the last weeks."""
+    home = copied(judged, tmp_path_factory.mktemp("published"))
+    root = home.run("publish").warehouse
+    sequences = Snapshot(root, SEQUENCES).rows()
+    is_left_out = pc.and_(pc.equal(sequences["user_id"], ABSENT), pc.greater(sequences["as_of"], LAST_SEEN))
+    world.put(root, SEQUENCES, sequences.filter(pc.invert(is_left_out)))
+    return home
 
 
 def copied(judged: Judged, folder: Path) -> Judged:
@@ -90,9 +97,11 @@ def versions(warehouse: Warehouse) -> dict[str, int]:
 
 def test_published_rows_are_the_registered_models_own_predictions(released: Warehouse, here: Judged) -> None:
     model = mlflow.pyfunc.load_model(here.version.uri)
-    sequences = released.current(SEQUENCES).where(F.col("as_of") == F.lit(world.END)).toArrow()
+    """Also those of a user who was not active in the last week."""
+    sequences = latest_sequences(released.root, Snapshot(released.root, SEQUENCES).version, world.END, 4)
+    assert dict(zip(*sequences.select(["user_id", "as_of"]).to_pydict().values(), strict=True))[ABSENT] == LAST_SEEN
     given = sequences.to_pandas(maps_as_pydicts="strict")
-    given["as_of"] = given["as_of"].astype("datetime64[ns]")
+    given["as_of"] = np.datetime64(world.END, "ns")  # the date that all of them are scored for
     params = {"top_k": 5, "catalog": released.root + "/catalog", "catalog_version": 0}
     wanted = model.predict(given, params=params).set_index("user_id")
 
