@@ -148,6 +148,7 @@ def status(config: Config = STREAMING) -> None:
     """Show rows by week and table, what is stale, the active release, and what runs or was killed. Starts no Spark."""
     from intentrec.local import terminal
     from intentrec.monitoring import redelivery, staleness
+    from intentrec.monitoring.changed_settings import changed_weeks
     from intentrec.monitoring.unfinished import unfinished
     from intentrec.registry.pending import pending
     from intentrec.storage import delta
@@ -157,7 +158,7 @@ def status(config: Config = STREAMING) -> None:
     rows = ledger(profile, domain)
     stale = staleness.stale_weeks(rows, delta.commits(profile, domain), domain)
     found = redelivery.redelivered(profile, domain, rows)
-    stale |= staleness.corrected_weeks(rows, domain) | found.weeks
+    stale |= staleness.corrected_weeks(rows, domain) | found.weeks | changed_weeks(rows, domain)
     refused = staleness.refused_weeks(rows, domain)
     partitions, releases = delta.rows_by_partition(profile, domain), delta.releases(profile, domain)
     terminal.status(domain, partitions, stale, refused, releases, unfinished(rows, datetime.now(UTC)))

@@ -395,6 +395,13 @@ RUN_LEDGER = Table(
         Column("host", TEXT, "machine of its process", nullable=True),
         Column("pid", LONG, "id of its process on that machine", nullable=True),
         Column("process_started_at", TS, "when that process began, UTC: the system uses ids again", nullable=True),
+        Column(
+            "settings",
+            text_map(TEXT),
+            "hashes of settings of the domain file: job (those that decide what the job writes) and calendar (zone and "
+            "day_start); null for an attempt of an earlier version",
+            nullable=True,
+        ),
     ),
 )
 

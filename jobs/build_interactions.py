@@ -12,8 +12,9 @@ from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.events.outcomes import require_every_week
 from intentrec.interactions import rules
 from intentrec.interactions.build import build_from, require_all
+from intentrec.monitoring.changed_settings import require_one_calendar
 from intentrec.monitoring.profiles import profiles
-from intentrec.storage.runs import Run
+from intentrec.storage.runs import Run, ledger
 from intentrec.storage.warehouse import Warehouse
 
 
@@ -26,6 +27,7 @@ def build_interactions(start: Start, end: End, config: Config, profile: ProfileF
 def body(run: Run, config: Path) -> None:
     """Build, check that every event is in an interaction, and write the three tables."""
     weeks(run.start, run.end, run.domain.calendar)  # refuses a wrong interval before Spark starts
+    require_one_calendar(ledger(run.profile, run.domain), run.end, run.domain)
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, run.domain, config)
     events, built = build_from(warehouse)

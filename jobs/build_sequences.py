@@ -4,8 +4,9 @@ from intentrec.calendar import DAY, WEEK, week_start_of, weeks
 from intentrec.contracts import INTERACTIONS, SEQUENCES
 from intentrec.entry import Config, End, ProfileFile, Start, job, main
 from intentrec.errors import backfill_command
+from intentrec.monitoring.changed_settings import require_one_calendar
 from intentrec.sequences.arrays import build, ended_in, left_out, other_rules, read_from
-from intentrec.storage.runs import Run
+from intentrec.storage.runs import Run, ledger
 from intentrec.storage.warehouse import Warehouse
 
 
@@ -18,6 +19,7 @@ def build_sequences(start: Start, end: End, config: Config, profile: ProfileFile
 def body(run: Run) -> None:
     """Read the interactions, write the sequences, and count the interactions that are left out."""
     domain, as_ofs = run.domain, [week + WEEK for week in weeks(run.start, run.end, run.domain.calendar)]
+    require_one_calendar(ledger(run.profile, run.domain), run.end, run.domain)
     warehouse = Warehouse.open(run)
     interactions = warehouse.read(INTERACTIONS, read_from(as_ofs[0], domain), run.end)
     other = other_rules(interactions, domain)

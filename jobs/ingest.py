@@ -20,9 +20,10 @@ from intentrec.events.counts import count_corrected, count_left_out, count_read,
 from intentrec.events.outcomes import Judged, arrival_dates, outcomes
 from intentrec.events.reasons import count_reasons
 from intentrec.interactions import rules
+from intentrec.monitoring.changed_settings import require_one_calendar
 from intentrec.sources import delivery, load
 from intentrec.sources.integrity import unchanged
-from intentrec.storage.runs import Run
+from intentrec.storage.runs import Run, ledger
 from intentrec.storage.warehouse import Warehouse
 
 IncludeLate = Annotated[bool, typer.Option("--include-late", help="also accept rows that arrived after the lateness")]
@@ -58,6 +59,7 @@ def body(run: Run, config: Path, include_late: bool = False, accept_partial: str
     """
     domain = run.domain
     weeks(run.start, run.end, domain.calendar)  # refuses a wrong interval before Spark starts
+    require_one_calendar(ledger(run.profile, run.domain), run.start, run.domain)
     warehouse = Warehouse.open(run)
     rules.check(warehouse.spark, domain, config)
     reader = load(domain.source.reader)

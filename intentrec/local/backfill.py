@@ -7,14 +7,15 @@ from datetime import date
 from http import HTTPStatus
 from urllib.parse import quote
 
-from intentrec.calendar import weeks_between
+from intentrec.calendar import WEEK, weeks_between
 from intentrec.config import Domain, Profile
-from intentrec.errors import PipelineError
+from intentrec.errors import PipelineError, backfill_command
 from intentrec.local import processes, services
 from intentrec.local.airflow_client import Airflow
 from intentrec.local.home import Home
 from intentrec.local.progress import LogFiles, Progress
 from intentrec.monitoring import costs, staleness
+from intentrec.monitoring.changed_settings import changed_weeks
 from intentrec.storage import delta
 from intentrec.storage.runs import ledger
 
@@ -89,9 +90,17 @@ def plan(request: Request, profile: Profile, domain: Domain) -> Planned:
     end = max(request.end, staleness.built_until(partitions, domain)) if request.cascade else request.end
     releases = delta.releases(profile, domain)
     found = staleness.plan(request.start, end, domain, partitions, releases, request.publish)
+    rows = ledger(profile, domain)
+    others = {week for _, week in changed_weeks(rows, domain)} - {week for week, _ in found.intervals}
+    if others:
+        command = backfill_command(domain.domain, min(others), max(others) + WEEK)
+        found.warnings.append(
+            f"settings of the domain file changed after {len(others)} other weeks from {min(others)} to {max(others)} "
+            f"were made: rebuild these, too: {command}"
+        )
     *rebuilding, publishing = staleness.JOBS
     jobs = [*rebuilding, *(("train", "gate") if request.train else ()), *((publishing,) if request.publish else ())]
-    return Planned(found, partitions, costs.estimate(ledger(profile, domain), jobs, len(found.intervals)))
+    return Planned(found, partitions, costs.estimate(rows, jobs, len(found.intervals)))
 
 
 def backfill(home: Home, dag: str, start: date, end: date, conf: dict, progress: Progress) -> None:

@@ -4,7 +4,7 @@ The chain of tables, for a week W:
 
     events of W (and of visits that reach into it), the state before W  ->  interactions of W, the state after W
     interactions of the lookback before the end of W                    ->  the sequences as of the end of W
-    the sequences as of the end of W                                    ->  a release
+    the sequences as of the end of W and of the active weeks before it  ->  a release
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +20,7 @@ from intentrec.errors import AuditFailed, PartialDelivery, backfill_command
 from intentrec.events.versions import CORRECTED
 from intentrec.sequences.arrays import read_from
 from intentrec.storage.delta import Commit
+from intentrec.training.data import served_from
 
 PUBLISHED = tuple(table.name for table in PUBLISHED_TABLES)
 # The jobs of a week in their order, and the tables that each writes.
@@ -59,7 +60,7 @@ class Change:
 
 def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
     """The partitions that a job reads for [start, end). Of the catalogue it reads all earlier snapshots, too."""
-    snapshot = ("sequences",) if domain.publishing.seen_titles else ("sequences", "title_state")
+    state = [] if domain.publishing.seen_titles else [Span("title_state", end, end + DAY)]
     return {
         "ingest": [Span("catalog", date.min, end)],
         "build_interactions": [
@@ -68,7 +69,11 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
             Span("title_state", start, start + DAY),
         ],
         "build_sequences": [Span("interactions", read_from(start + WEEK, domain), end)],
-        "publish": [*(Span(table, end, end + DAY) for table in snapshot), Span("catalog", date.min, end)],
+        "publish": [
+            Span("sequences", served_from(end, domain.publishing.active_weeks), end + DAY),
+            *state,
+            Span("catalog", date.min, end),
+        ],
     }.get(job, [])
 
 
@@ -155,7 +160,8 @@ def plan(
         "feature_profiles": Span("feature_profiles", end, end + state),
         "sequences": Span("sequences", end + DAY, end + state + lookback),
     }
-    reach |= {name: Span(name, start + DAY, end + state + lookback) for name in PUBLISHED}
+    served = WEEK * (domain.publishing.active_weeks - 1)
+    reach |= {name: Span(name, start + DAY, end + state + lookback + served) for name in PUBLISHED}
     found = Plan(intervals)
     for table, days in partitions.items():
         for day in sorted(days):

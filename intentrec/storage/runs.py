@@ -24,6 +24,7 @@ from intentrec import logging
 from intentrec.config import Domain, Profile, checkout, load_domain, load_profile
 from intentrec.contracts import RUN_LEDGER
 from intentrec.errors import PipelineError, Skip
+from intentrec.job_settings import settings_hashes
 from intentrec.storage import delta, liveness
 
 MAX_TRIES = 20  # of writing a row of the ledger while other runs write theirs; a try takes milliseconds
@@ -152,6 +153,7 @@ def _record(run: Run, status: str, message: str | None = None) -> None:
         "airflow_task": logging.airflow_task(),
         "delivery": list(run.delivery.items()) or None,
         **liveness.this_process(),
+        "settings": list(settings_hashes(run.domain, run.job).items()),
     }
     rows = pa.Table.from_pylist([row], schema=delta.arrow_schema(RUN_LEDGER))
     try:
@@ -201,7 +203,8 @@ def _ledger(profile: Profile, domain: Domain) -> list[dict]:
     rows = delta.Snapshot(warehouse, RUN_LEDGER).rows().to_pylist()
     for row in rows:
         row.update({key: dict(row[key]) for key in ("inputs", "outputs", "counts")})
-        row["delivery"] = dict(row.get("delivery") or ())  # missing in a ledger that is older than this column
+        for key in ("delivery", "settings"):
+            row[key] = dict(row.get(key) or ())  # missing in a ledger that is older than this column
     return rows
 
 

@@ -188,7 +188,8 @@ def needs(job: str, day: date) -> list[tuple[str, date, date]]:
             ("title_state", day, day + DAY),
         ],
         "build_sequences": [("interactions", day + WEEK - 52 * WEEK - 2 * DAY, day + WEEK)],
-        "publish": [("sequences", day + WEEK, day + WEEK + DAY), ("catalog", date.min, day + WEEK)],
+        # Also the sequences of the three weeks before, whose users are served, too.
+        "publish": [("sequences", day - 2 * WEEK, day + WEEK + DAY), ("catalog", date.min, day + WEEK)],
     }[job]
 
 
