@@ -14,6 +14,7 @@ from intentrec.contracts import CATALOG, QUARANTINE
 from intentrec.errors import PipelineError
 from intentrec.events.reasons import all_reasons, bad_id, bad_type, filled, label_too_long, missing
 from intentrec.sources.text import integer, moment, number
+from intentrec.storage.delta import rows_by_day
 from intentrec.storage.warehouse import Warehouse, row_text
 
 _REQUIRED = ("item_id", "title_id", "kind")
@@ -135,7 +136,7 @@ def stored_snapshots(warehouse: Warehouse, before: date) -> DataFrame:
 def replace_catalog(warehouse: Warehouse, items: Items) -> None:
     """Write the snapshots of the run's interval. Delete those that are no longer delivered."""
     run = warehouse.run
-    stored = warehouse.exists(CATALOG) and not warehouse.current(CATALOG, run.start, run.end).isEmpty()
+    stored = [day for day in rows_by_day(run.warehouse, CATALOG) if run.start <= day < run.end]
     if items.count["read"] or stored:
         warehouse.replace(CATALOG, items.accepted, run.start, run.end)
     else:  # not a warning: some services deliver their catalogue only once

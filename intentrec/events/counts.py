@@ -6,7 +6,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 
 from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS
-from intentrec.errors import PartialDelivery
+from intentrec.errors import PartialDelivery, lost_file
 from intentrec.events import completeness, versions
 from intentrec.events.catalog import Items
 from intentrec.events.completeness import Numbers
@@ -82,7 +82,14 @@ def count_left_out(warehouse: Warehouse, include_late: bool) -> None:
     if include_late or not warehouse.exists(ENGAGEMENT_EVENTS):
         return
     before = warehouse.current(ENGAGEMENT_EVENTS, run.start, run.end)
-    left_out = run.counts["late.left_out"] = before.where(past_deadline(run.domain)).count()
+    try:
+        left_out = run.counts["late.left_out"] = before.where(past_deadline(run.domain)).count()
+    except Exception as error:
+        message = lost_file(error)
+        if message is None:
+            raise
+        run.warn(f"whether late events are left out that an earlier run accepted is not known: {message}")
+        return
     if left_out:
         run.warn(
             f"{left_out:,} late events, which an earlier run accepted with --include-late, are left out now: to keep "

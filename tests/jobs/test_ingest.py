@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.config import ROOT, Domain, Profile, load_domain
-from intentrec.contracts import ENGAGEMENT_EVENTS, QUARANTINE
+from intentrec.contracts import CATALOG, ENGAGEMENT_EVENTS, QUARANTINE
 from intentrec.errors import AuditFailed, PartialDelivery, PipelineError
 from intentrec.events.check import checked_events
 from intentrec.monitoring.staleness import corrected_weeks
@@ -333,6 +333,26 @@ def test_no_snapshot_of_the_first_day(
     warehouse = Warehouse(spark, Run("ingest", W0, W1, streaming, profile_under(tmp_path)))
     with pytest.raises(PipelineError, match=missing):
         ingest(tmp_path, streaming, W0, W1)
+    assert warehouse.checksums() == sums
+
+
+def test_a_lost_data_file_of_its_own_weeks_does_not_stop_a_run(
+    spark: SparkSession,
+    streaming: Domain,
+    whole: tuple[Path, Run],
+    sums: dict[str, Fingerprint],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The run reads its weeks for late events and for snapshots that are no longer delivered. Then it repairs them."""
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    warehouse = Warehouse(spark, Run("ingest", W0, W2, streaming, profile_under(tmp_path)))
+    for table in (ENGAGEMENT_EVENTS, CATALOG):
+        day = W0 if table is CATALOG else W0 + timedelta(days=1)
+        next(Path(warehouse.path(table), f"{table.partition}={day}").glob("*.parquet")).unlink()
+    run = unaudited(tmp_path, streaming, W0, W2)
+    assert "late.left_out" not in run.counts
+    assert "whether late events are left out that an earlier run accepted is not known" in capsys.readouterr().out
     assert warehouse.checksums() == sums
 
 
