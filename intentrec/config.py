@@ -439,11 +439,25 @@ class Publishing(Strict):
     top_labels: PositiveInt = Field(3, description="labels published per intent, the most probable ones")
     clusters: PositiveInt = Field(10, description="k-means clusters of the intent embeddings")
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
+    known_and_new: bool = Field(
+        False, description="`top_k` titles of each: those that the user already touched, and new ones"
+    )
     seen_for: Duration | None = Field(
         None,
         description="a title counts as seen for so long after its last visit; default: as long as the title state "
         "knows it (`interactions.state_weeks`)",
     )
+
+    @property
+    def tells_known(self) -> bool:
+        """Whether the lists of a user depend on which titles the user already touched."""
+        return self.known_and_new or not self.seen_titles
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "Publishing":
+        if self.known_and_new and not self.seen_titles:
+            raise ValueError("known_and_new needs seen_titles: true, because it recommends known titles, too")
+        return self
 
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

@@ -298,6 +298,13 @@ RECOMMENDATIONS = Table(
         Column("rank", INT, "1 is best"),
         Column("title_id", TEXT, "the title"),
         Column("score", FLOAT, "the model's logit"),
+        Column(
+            "known",
+            BOOL,
+            "whether the user has touched the title before (title_state, publishing.seen_for); null in releases of "
+            "earlier versions",
+            nullable=True,
+        ),
     ),
 )
 

@@ -7,6 +7,7 @@ of an intent, K length of a list, M intents or pairs of user and title, P width 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -26,6 +27,7 @@ from intentrec.training.checkpoint import model_from, read_model
 
 TOKENS = 2**15  # positions of the users scored at once, at most
 CELLS = 2**25  # users x titles scored at once, at most
+Lists = Literal["all", "new", "known_and_new"]
 
 _FLOATS = pa.list_(pa.float32())
 PREDICTIONS = pa.schema(
@@ -106,7 +108,7 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(
-        self, sequences: Rows, items: ItemIndex, top_k: int, exclude_seen: bool, top_labels: int = 3
+        self, sequences: Rows, items: ItemIndex, top_k: int, lists: Lists = "all", top_labels: int = 3
     ) -> pa.RecordBatch:
         """Intents, user vector and the best eligible titles after each row's last interaction: schema PREDICTIONS.
 
@@ -118,7 +120,8 @@ class Predictor:
             sequences: one row per user.
             items: titles as of the date for which users are scored.
             top_k: length of each list of titles; lists are shorter where fewer titles may be offered.
-            exclude_seen: leave out the titles that the user has seen (`titles.seen_titles`).
+            lists: the best of `all` titles, or of `new` ones, which the user has not seen (`titles.seen_titles`);
+                `known_and_new`: the best seen and the best new titles, up to `top_k` of each, in one order.
             top_labels: labels per intent.
         """
         if len(sequences) == 0:
@@ -129,7 +132,7 @@ class Predictor:
         if self.spec.history_path or self.spec.compatibility:
             place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
         place_I = self._places(offered)
-        seen = _Seen.of(sequences, offered.title_ids) if exclude_seen else None
+        seen = None if lists == "all" else _Seen.of(sequences, offered.title_ids)
         found: list[dict[str, Tensor]] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
@@ -139,9 +142,14 @@ class Predictor:
                 title_BL = padded_indices(place_N, encoded.offsets, rows)
             logit_bias = prediction.logit_bias(title_BL, place_I)
             logit_BI = logits(prediction.h_ND, offered.vectors, logit_bias)
-            if seen is not None:
-                _forbid(logit_BI, padded_indices(seen.place_N, seen.offsets, rows))
-            score_BK, title_BK = top(logit_BI, top_k)
+            if seen is None:
+                score_BK, title_BK = top(logit_BI, top_k)
+            else:
+                seen_BI = _mask(padded_indices(seen.place_N, seen.offsets, rows), logit_BI.shape[1])
+                score_BK, title_BK = top(logit_BI.masked_fill(seen_BI, -torch.inf), top_k)
+                if lists == "known_and_new":
+                    known = top(logit_BI.masked_fill(~seen_BI, -torch.inf), top_k)
+                    score_BK, title_BK = _merged((score_BK, title_BK), known)
             logit_bias = (logit_bias or LogitBias(title_BL[:, :0], prediction.h_ND[:, :0])).padded(widest)
             held = {"biased": logit_bias.title_NL, "bias": logit_bias.value_NL}
             found.append({"rows": rows, **_by_name(prediction), **held, "score": score_BK, "title": title_BK})
@@ -237,12 +245,19 @@ def padded_indices(index_N: Tensor, offsets: Tensor, rows: Tensor, width: int = 
     return torch.where(valid_BL, index_N[torch.where(valid_BL, offsets[rows, None] + position_L, 0)], -1)
 
 
-def _forbid(logit_BI: Tensor, seen_BL: Tensor) -> None:
-    """Set the logits of seen titles to minus infinity, in place; -1 in `seen_BL` is no title."""
-    width = logit_BI.shape[1]
-    mask = torch.zeros(len(logit_BI), width + 1, dtype=torch.bool)
-    mask.scatter_(1, torch.where(seen_BL < 0, width, seen_BL), True)
-    logit_BI.masked_fill_(mask[:, :width], -torch.inf)
+def _mask(seen_BL: Tensor, titles: int) -> Tensor:
+    """Whether each title is among those of the row: bool (B, I); -1 in `seen_BL` is no title."""
+    mask = torch.zeros(len(seen_BL), titles + 1, dtype=torch.bool)
+    mask.scatter_(1, torch.where(seen_BL < 0, titles, seen_BL), True)
+    return mask[:, :titles]
+
+
+def _merged(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Two lists of scores and titles as one, best first; equal scores in the order of the titles."""
+    score_BK, title_BK = (torch.cat(pair, dim=-1) for pair in zip(one, other, strict=True))
+    title_BK, order_BK = title_BK.sort(dim=-1)
+    score_BK, order_BK = score_BK.gather(-1, order_BK).sort(dim=-1, descending=True, stable=True)
+    return score_BK, title_BK.gather(-1, order_BK)
 
 
 def _lists(length_B: Tensor, values: pa.Array) -> pa.ListArray:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from intentrec.inference.predictor import PREDICTIONS, ItemIndex, Predictor
+from intentrec.inference.predictor import PREDICTIONS, ItemIndex, Lists, Predictor
 from intentrec.training.checkpoint import read_model
 
 CLUSTERS = "clusters.json"
@@ -36,7 +36,12 @@ class Scorer:
         self.items: ItemIndex = self.predictor.items(catalog, as_of)
 
     def score(
-        self, sequences: pa.RecordBatch, top_k: int, seen_titles: bool = True, top_labels: int = 3
+        self,
+        sequences: pa.RecordBatch,
+        top_k: int,
+        seen_titles: bool = True,
+        top_labels: int = 3,
+        known_and_new: bool = False,
     ) -> pa.RecordBatch:
         """One row per row of `sequences`, schema SCORED.
 
@@ -45,8 +50,12 @@ class Scorer:
             top_k: length of each list of titles.
             seen_titles: whether titles that the user has seen may be recommended.
             top_labels: labels per intent.
+            known_and_new: a list of seen titles and one of new titles, of up to `top_k` each.
+
+        The code that a model registered earlier brings with it passes the first three.
         """
-        found = self.predictor.predict(sequences, self.items, top_k, not seen_titles, top_labels)
+        lists: Lists = "new" if not seen_titles else "known_and_new" if known_and_new else "all"
+        found = self.predictor.predict(sequences, self.items, top_k, lists, top_labels)
         assigned = assign_clusters(embeddings(found), self.centres_KP) if len(found) else np.empty(0, np.int32)
         return pa.RecordBatch.from_arrays([*found.columns, pa.array(assigned, pa.int32())], schema=SCORED)
 

@@ -50,6 +50,7 @@ class Package:
         top_k: length of each list of titles.
         top_labels: labels per intent.
         seen_titles: whether titles that the user has seen may be recommended.
+        known_and_new: whether a user gets a list of seen titles and one of new titles.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Package:
     top_k: int
     top_labels: int
     seen_titles: bool
+    known_and_new: bool
 
     @classmethod
     def of(cls, key: str, files: dict[str, bytes], catalog: pa.Table, as_of: date, publishing: Publishing) -> "Package":
@@ -67,7 +69,8 @@ class Package:
         with pa.ipc.new_stream(sink, catalog.schema) as writer:
             writer.write_table(catalog)
         data = sink.getvalue().to_pybytes()
-        return cls(key, files, data, as_of, publishing.top_k, publishing.top_labels, publishing.seen_titles)
+        lengths = publishing.top_k, publishing.top_labels
+        return cls(key, files, data, as_of, *lengths, publishing.seen_titles, publishing.known_and_new)
 
     def scorer(self) -> Scorer:
         """The model, loaded."""
@@ -87,16 +90,20 @@ def _scorer(package: Package) -> Scorer:
     return _LOADED[package.key]
 
 
-def with_seen_titles(sequences: DataFrame, state: DataFrame, since: datetime | None) -> DataFrame:
-    """Add the column SEEN: the titles that each row's user has seen by the rule of `intentrec.inference.seen`.
+def seen_titles(state: DataFrame, since: datetime | None) -> DataFrame:
+    """The pairs of user_id and title_id that count as seen by the rule of `intentrec.inference.seen`.
 
     Args:
-        sequences: rows of `sequences` of one as_of.
-        state: rows of `title_state` as of that date.
+        state: rows of `title_state` as of one date.
         since: what `seen.seen_since` says about it.
     """
     counted = state if since is None else state.where(F.col("last_touch_ts") >= F.lit(since))
-    of_users = counted.join(sequences.select("user_id"), "user_id", "left_semi")
+    return counted.select("user_id", "title_id")
+
+
+def with_seen_titles(sequences: DataFrame, seen: DataFrame) -> DataFrame:
+    """Add the column SEEN: the titles that each row's user has seen; `seen` are pairs of `seen_titles`."""
+    of_users = seen.join(sequences.select("user_id"), "user_id", "left_semi")
     titles = of_users.groupBy("user_id").agg(F.collect_set("title_id").alias(SEEN))
     none = F.array().cast("array<string>")
     return sequences.join(titles, "user_id", "left").withColumn(SEEN, F.coalesce(SEEN, none))
@@ -105,7 +112,7 @@ def with_seen_titles(sequences: DataFrame, state: DataFrame, since: datetime | N
 def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
     """Score a snapshot of `rows` users: schema SCORED.
 
-    Where the package leaves out seen titles, the rows carry them (`with_seen_titles`).
+    Where the package tells seen from new titles, the rows carry the seen ones (`with_seen_titles`).
 
     Users are distributed by hash and sorted within a task. A batch then holds the same users whatever files they came
     from. This matters because the last bits of a matrix product depend on the rows that are multiplied together.
@@ -117,7 +124,8 @@ def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
         scorer = _scorer(held)
         for batch in batches:
             for start in range(0, batch.num_rows, ROWS):
-                yield scorer.score(batch.slice(start, ROWS), held.top_k, held.seen_titles, held.top_labels)
+                users = batch.slice(start, ROWS)
+                yield scorer.score(users, held.top_k, held.seen_titles, held.top_labels, held.known_and_new)
 
     parts = max(1, -(-rows // ROWS))
     spread = sequences.repartition(parts, "user_id").sortWithinPartitions("user_id")
@@ -140,8 +148,8 @@ def user_vectors(scored: DataFrame, as_of: date, release_id: str) -> DataFrame:
     return columns.select(*USER_VECTORS.names)
 
 
-def recommendations(scored: DataFrame, as_of: date, release_id: str) -> DataFrame:
-    """Rows of `recommendations`, rank 1 first in each user's list."""
+def recommendations(scored: DataFrame, seen: DataFrame, as_of: date, release_id: str) -> DataFrame:
+    """Rows of `recommendations`, rank 1 first in each user's list; `seen` are pairs of `seen_titles`."""
     ranked = scored.select(
         "user_id",
         "account_id",
@@ -154,7 +162,9 @@ def recommendations(scored: DataFrame, as_of: date, release_id: str) -> DataFram
         F.col("entry.title_ids").alias("title_id"),
         F.col("entry.scores").alias("score"),
     )
-    return named.select(*RECOMMENDATIONS.names)
+    touched = seen.select("user_id", "title_id", F.lit(True).alias("touched"))
+    joined = named.join(touched, ["user_id", "title_id"], "left")
+    return joined.withColumn("known", F.coalesce("touched", F.lit(False))).select(*RECOMMENDATIONS.names)
 
 
 def item_vectors(package: Package, spark: Any, as_of: date, release_id: str) -> DataFrame:

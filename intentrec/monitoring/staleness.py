@@ -60,7 +60,6 @@ class Change:
 
 def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
     """The partitions that a job reads for [start, end). Of the catalogue it reads all earlier snapshots, too."""
-    state = [] if domain.publishing.seen_titles else [Span("title_state", end, end + DAY)]
     return {
         "ingest": [Span("catalog", date.min, end)],
         "build_interactions": [
@@ -71,7 +70,7 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
         "build_sequences": [Span("interactions", read_from(start + WEEK, domain), end)],
         "publish": [
             Span("sequences", served_from(end, domain.publishing.active_weeks), end + DAY),
-            *state,
+            Span("title_state", end, end + DAY),
             Span("catalog", date.min, end),
         ],
     }.get(job, [])

@@ -150,7 +150,7 @@ def _fit_clusters(
     """Fit the clusters on the snapshot as of the cut-off, and write them to `path`."""
     items = predictor.items(catalog, evidence.cut)
     users = scorer.sample_users(evidence.before).combine_chunks().to_batches()[0]
-    predictions = predictor.predict(users, items, top_k=1, exclude_seen=False)
+    predictions = predictor.predict(users, items, top_k=1)
     embedding_UP = scorer.embeddings(predictions)
     centres_KP = scorer.fit_clusters(embedding_UP, domain.publishing.clusters, domain.training.seed)
     scorer.save_clusters(centres_KP, path)

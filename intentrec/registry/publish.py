@@ -71,9 +71,10 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
         raise Skip(f"{run.domain.domain} was closed from {run.start} to {run.end}: nothing new to publish")
     if not active:
         raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
-    content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog)}
-    if not run.domain.publishing.seen_titles:
-        sequences, content["title_state"] = _with_seen_titles(warehouse, sequences)
+    seen, state = _seen_titles(warehouse)
+    content = {"sequences": fingerprint(sequences), "catalog": fingerprint(catalog), "title_state": state}
+    if run.domain.publishing.tells_known:
+        sequences = spark_scoring.with_seen_titles(sequences, seen)
     checksums = {name: f"{found.rows}:{found.checksum}" for name, found in content.items()}
     release = release_id(run.domain, as_of, champion.name, champion.number, checksums)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +82,7 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     package = spark_scoring.Package.of(release, files, catalog.toArrow(), as_of, run.domain.publishing)
     users = content["sequences"].rows
     run.say(f"scoring {users:,} users, of whom {active:,} were active in the week")
-    rewritten = _write(warehouse, package, sequences, users, as_of, release, champion)
+    rewritten = _write(warehouse, package, sequences, seen, users, as_of, release, champion)
     row = _release(run, registry, champion, release)
     if left := activate and since is not None and release in rolled_back(Snapshot(run.warehouse, RELEASES)):
         run.warn(
@@ -95,14 +96,14 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     return row
 
 
-def _with_seen_titles(warehouse: Warehouse, sequences: DataFrame) -> tuple[DataFrame, Fingerprint]:
-    """The snapshot as of the run's end with the titles that its users have seen, and a fingerprint of the state."""
+def _seen_titles(warehouse: Warehouse) -> tuple[DataFrame, Fingerprint]:
+    """The titles that users had seen as of the run's end, and a fingerprint of the state."""
     run, as_of = warehouse.run, warehouse.run.end
     state = warehouse.read(TITLE_STATE, as_of, as_of + DAY)
     content = fingerprint(state.select("user_id", "title_id", "last_touch_ts"))
     if not content.rows:
         raise no_state(as_of)
-    return spark_scoring.with_seen_titles(sequences, state, seen_since(as_of, run.domain)), content
+    return spark_scoring.seen_titles(state, seen_since(as_of, run.domain)), content
 
 
 def latest_snapshots(catalog: DataFrame) -> DataFrame:
@@ -115,6 +116,7 @@ def _write(
     warehouse: Warehouse,
     package: spark_scoring.Package,
     sequences: DataFrame,
+    seen: DataFrame,
     users: int,
     as_of: date,
     release: str,
@@ -126,7 +128,7 @@ def _write(
     with warehouse.scratch("scored", spark_scoring.score(sequences, package, users)) as scored:
         for table, rows in (
             (USER_INTENTS, spark_scoring.user_intents(scored, as_of, release, space_id(champion))),
-            (RECOMMENDATIONS, spark_scoring.recommendations(scored, as_of, release)),
+            (RECOMMENDATIONS, spark_scoring.recommendations(scored, seen, as_of, release)),
             (USER_VECTORS, spark_scoring.user_vectors(scored, as_of, release)),
             (ITEM_VECTORS, spark_scoring.item_vectors(package, warehouse.spark, as_of, release)),
         ):

@@ -107,7 +107,7 @@ def parameters(run: Run) -> dict[str, Any]:
         "action_types": [rule.name for rule in domain.interactions.action_types],
         "length": domain.sequences.length,
         "intents": [intent.name for intent in domain.intents],
-        "top_k": domain.publishing.top_k,
+        "longest_list": domain.publishing.top_k * (2 if domain.publishing.known_and_new else 1),
         "least_rows": int(not closed(run)),
         "raw_rows": sum(run.counts.get(name, 0) for name in RAW_ROW_COUNTS),
     }

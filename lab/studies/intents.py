@@ -74,7 +74,7 @@ def figures(evidence: Evidence, domain: Domain, predictor: Predictor, folder: Pa
     """Write Figures 6 and 7, of the users as of the cut, as `intent_clusters.png` and `attention.png`."""
     folder.mkdir(parents=True, exist_ok=True)
     users = sample_users(evidence.before).combine_chunks().to_batches()[0]
-    found = predictor.predict(users, predictor.items(evidence.catalog_before, evidence.cut), 1, exclude_seen=False)
+    found = predictor.predict(users, predictor.items(evidence.catalog_before, evidence.cut), 1)
     embedding_UP, attention_UM = embeddings(found), attention_weights(found)
     cluster_U, names = cluster_of(embedding_UP), list(predictor.labels)
     draw_profiles(users, embedding_UP, attention_UM, cluster_U, names, domain.intents, folder)

@@ -41,7 +41,7 @@ def test_scores_of_prefixes_are_the_predictors_own(judged: Judged, tmp_path: Pat
         assert tuple(found.labels) == tuple(predictor.labels[name])
         np.testing.assert_allclose(found.probability_EC, theirs.probabilities[name], atol=1e-6)
 
-    served = predictor.predict(batch, items, top_k=5, exclude_seen=False).to_pydict()
+    served = predictor.predict(batch, items, top_k=5).to_pydict()
     scores_BN = system.title_scores(Prefixes.whole(batch))(0, len(batch))
     best = np.argsort(-scores_BN, axis=1, kind="stable")[:, :5]
     assert [[titles.ids[int(j)].as_py() for j in row] for row in best] == served["title_ids"]

@@ -53,7 +53,7 @@ def items(predictor: Predictor) -> ItemIndex:
 @torch.no_grad()
 def test_predictions_are_the_model_row_by_row(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
     """User vector, logit biases, scores, order, labels, attention; dot product and logit biases are the logit."""
-    found = predictor.predict(rows, items, 5, exclude_seen=False, top_labels=2)
+    found = predictor.predict(rows, items, 5, top_labels=2)
     assert found.schema.equals(PREDICTIONS)
     vectors = dict(zip(items.title_ids.to_pylist(), items.vectors, strict=True))
     published = {row["title_id"]: row["vector"] for row in predictor.item_vectors(items).to_pylist()}
@@ -104,12 +104,26 @@ def near(predictor: Predictor, history: list[str], weights: list[float]) -> list
 
 
 def test_seen_titles_are_left_out_on_request(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
-    everything = predictor.predict(rows, items, LATER, exclude_seen=False).to_pylist()
-    unseen = predictor.predict(rows, items, LATER, exclude_seen=True).to_pylist()
+    everything = predictor.predict(rows, items, LATER).to_pylist()
+    unseen = predictor.predict(rows, items, LATER, lists="new").to_pylist()
     for row, all_of_them, left in zip(rows.to_pylist(), everything, unseen, strict=True):
         assert len(all_of_them["title_ids"]) == LATER
         assert left["title_ids"] == [title for title in all_of_them["title_ids"] if title not in row["title_id"]]
         assert len(left["scores"]) == len(left["title_ids"]) == LATER - len(set(row["title_id"]))
+
+
+@pytest.mark.parametrize("top_k", [1, 4, LATER])
+def test_known_and_new_titles_fill_a_list_each(
+    predictor: Predictor, rows: pa.Table, items: ItemIndex, top_k: int
+) -> None:
+    everything = predictor.predict(rows, items, LATER).to_pylist()
+    both = predictor.predict(rows, items, top_k, lists="known_and_new").to_pylist()
+    for row, all_of_them, found in zip(rows.to_pylist(), everything, both, strict=True):
+        ranked, seen = all_of_them["title_ids"], set(row["title_id"])
+        known = [title for title in ranked if title in seen][:top_k]
+        new = [title for title in ranked if title not in seen][:top_k]
+        assert found["title_ids"] == sorted(known + new, key=ranked.index)
+        assert found["scores"] == pytest.approx([all_of_them["scores"][ranked.index(t)] for t in found["title_ids"]])
 
 
 def test_only_titles_on_offer_are_recommended(predictor: Predictor, rows: pa.Table) -> None:
@@ -125,11 +139,11 @@ def test_only_titles_on_offer_are_recommended(predictor: Predictor, rows: pa.Tab
     offered = {world.title(i) for i in range(0, LATER, 3)}
     assert len(items.title_ids) == LATER
     assert set(items.only_eligible().title_ids.to_pylist()) == offered
-    for answer in predictor.predict(rows, items, LATER, exclude_seen=False).to_pylist():
+    for answer in predictor.predict(rows, items, LATER).to_pylist():
         assert set(answer["title_ids"]) == offered
     assert set(predictor.item_vectors(items)["title_id"].to_pylist()) == offered
     none = predictor.items(table, date(2020, 1, 1))
-    assert predictor.predict(rows, none, 5, exclude_seen=True)["title_ids"].to_pylist() == [[]] * len(rows)
+    assert predictor.predict(rows, none, 5, lists="new")["title_ids"].to_pylist() == [[]] * len(rows)
 
 
 def test_titles_released_after_training_are_ranked_by_their_facts(
@@ -152,7 +166,7 @@ def test_titles_released_after_training_are_ranked_by_their_facts(
     twins = [twin.title_ids.to_pylist().index(f"x{ids[i]}") for i in new]
     torch.testing.assert_close(twin.vectors[twins], items.vectors[new])
     assert len(items.vectors[new].unique(dim=0)) > 1
-    top_ten = predictor.predict(rows, items, 10, exclude_seen=False)["title_ids"].to_pylist()
+    top_ten = predictor.predict(rows, items, 10)["title_ids"].to_pylist()
     assert {ids[i] for i in new} & {title for titles in top_ten for title in titles}
 
 
@@ -161,7 +175,7 @@ def test_equal_titles_are_not_recommended_in_the_order_of_their_ids(predictor: P
     known = world.catalog(TITLES).to_pylist()
     equal = [{**known[0], "item_id": f"new{i}", "title_id": f"new{i}"} for i in range(6)]
     items = predictor.items(pa.Table.from_pylist([*known, *equal], schema=world.catalog(1).schema), CUTOFF)
-    served = predictor.predict(rows, items, TITLES + 6, exclude_seen=False)["title_ids"].to_pylist()
+    served = predictor.predict(rows, items, TITLES + 6)["title_ids"].to_pylist()
     new = [[title for title in titles if title.startswith("new")] for titles in served]
     by_hash = sorted(new[0], key=lambda title: blake2b(title.encode()).hexdigest())
     assert new == [by_hash] * len(rows)
@@ -237,12 +251,12 @@ def test_top_breaks_ties_in_column_order() -> None:
 
 
 def test_rows_do_not_depend_on_their_order_or_batch(predictor: Predictor, rows: pa.Table, items: ItemIndex) -> None:
-    whole = predictor.predict(rows, items, 3, exclude_seen=True)
-    back = predictor.predict(rows.take(list(reversed(range(len(rows))))), items, 3, exclude_seen=True)
+    whole = predictor.predict(rows, items, 3, lists="new")
+    back = predictor.predict(rows.take(list(reversed(range(len(rows))))), items, 3, lists="new")
     assert back["user_id"].to_pylist() == whole["user_id"].to_pylist()[::-1]
     ours = np.array(whole["user_vector"].to_pylist())
     np.testing.assert_allclose(np.array(back["user_vector"].to_pylist())[::-1], ours, atol=1e-5)
-    assert len(predictor.predict(rows.slice(0, 0), items, 3, exclude_seen=True)) == 0
+    assert len(predictor.predict(rows.slice(0, 0), items, 3, lists="new")) == 0
 
 
 def test_files_in_memory_are_the_same_model(
@@ -250,8 +264,8 @@ def test_files_in_memory_are_the_same_model(
 ) -> None:
     other = Predictor(read_model(directory))
     batch = rows.combine_chunks().to_batches()[0]
-    again = other.predict(batch, other.items(world.catalog(LATER), CUTOFF), 5, exclude_seen=True)
-    assert again.equals(predictor.predict(rows, items, 5, exclude_seen=True))
+    again = other.predict(batch, other.items(world.catalog(LATER), CUTOFF), 5, lists="new")
+    assert again.equals(predictor.predict(rows, items, 5, lists="new"))
     with pytest.raises(PipelineError, match=r"model\.json.* missing"):
         Predictor.load(tmp_path)
 
@@ -265,7 +279,7 @@ def test_variants_without_a_mixture_have_no_embedding(streaming: Domain, rows: p
             fit(domain, sequences, world.catalog(TITLES), CUTOFF, folder, lambda line: None).directory
         )
         items = plain.items(world.catalog(TITLES), CUTOFF)
-        answer = plain.predict(rows, items, 2, exclude_seen=False).to_pylist()[0]
+        answer = plain.predict(rows, items, 2).to_pylist()[0]
         assert answer["intent_embedding"] == []
         assert answer["attention"] == []
         assert answer["primary_intent"] == ""

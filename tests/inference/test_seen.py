@@ -82,7 +82,7 @@ def seen_of(run: Run, domain: Domain, users: list[str], as_of: date = CUT) -> Se
 
 def lists(predictor: Predictor, batch: pa.RecordBatch) -> dict[str, list[str]]:
     items = predictor.items(rows.catalog(TITLES), CUT)
-    found = predictor.predict(batch, items, WANTED, exclude_seen=True).to_pylist()
+    found = predictor.predict(batch, items, WANTED, lists="new").to_pylist()
     return {row["user_id"]: row["title_ids"] for row in found}
 
 

@@ -72,7 +72,7 @@ def test_a_model_beside_its_recommendations(judged: Judged, tmp_path: Path) -> N
         if name not in ("kind", "genre"):
             assert np.isnan(found.contradicted_EM[:, m]).all(), "no title has it, and no label is known to return"
     attention_UM = system.mixture(Prefixes.whole(batch)).attention_EM
-    served = predictor.predict(batch, predictor.items(catalog, world.END), 1, exclude_seen=False)
+    served = predictor.predict(batch, predictor.items(catalog, world.END), 1)
     np.testing.assert_allclose(
         attention_UM.ravel(), served["attention"].items.to_numpy(zero_copy_only=False), rtol=1e-5
     )

@@ -178,7 +178,7 @@ def test_a_baseline_trains_and_predicts_like_any_model(
     predictor = Predictor.load(result.directory)
     items = predictor.items(world.catalog(30), cutoff)
     rows = world.random_sequences(9, users=10, titles=30)
-    predictions = predictor.predict(rows, items, 5, exclude_seen=False).to_pylist()
+    predictions = predictor.predict(rows, items, 5).to_pylist()
     vectors = dict(zip(items.title_ids.to_pylist(), items.vectors, strict=True))
     for prediction in predictions:
         score = [float(torch.tensor(prediction["user_vector"]) @ vectors[title]) for title in prediction["title_ids"]]

@@ -28,7 +28,7 @@ from intentrec.contracts import (
 )
 from intentrec.errors import PipelineError, Skip
 from intentrec.inference.seen import SeenTitles, seen_since
-from intentrec.inference.spark_scoring import with_seen_titles
+from intentrec.inference.spark_scoring import seen_titles, with_seen_titles
 from intentrec.model.titles import SEEN
 from intentrec.registry import publish as publishing
 from intentrec.registry.publish import latest_snapshots, publish
@@ -171,8 +171,7 @@ def test_titles_that_were_seen_are_published_only_where_the_domain_says_so(
         since = seen_since(world.END, chosen)
         joined = with_seen_titles(
             warehouse.current(SEQUENCES, world.END, world.END + timedelta(days=1)),
-            warehouse.current(TITLE_STATE, world.END, world.END + timedelta(days=1)),
-            since,
+            seen_titles(warehouse.current(TITLE_STATE, world.END, world.END + timedelta(days=1)), since),
         )
         by_spark = {row.user_id: set(row[SEEN]) for row in joined.select("user_id", SEEN).collect()}
         marked = SeenTitles.read(root, warehouse.version(TITLE_STATE), world.END, pa.array(users), chosen)
@@ -185,6 +184,13 @@ def test_titles_that_were_seen_are_published_only_where_the_domain_says_so(
 def before_end(root: str) -> pa.Table:
     """The state as of END, as the world wrote it."""
     return Snapshot(root, TITLE_STATE).rows(world.END, world.END + timedelta(days=1))
+
+
+def test_known_titles_are_marked(released: Warehouse) -> None:
+    state = {(row.user_id, row.title_id) for row in rows(released, TITLE_STATE)}
+    found = rows(released, RECOMMENDATIONS)
+    assert [row.known for row in found] == [(row.user_id, row.title_id) in state for row in found]
+    assert {row.known for row in found} == {True, False}
 
 
 def test_vectors_reproduce_scores_and_ranks(released: Warehouse) -> None:
@@ -206,8 +212,9 @@ def test_release_leads_to_model_tables_and_metrics(released: Warehouse, here: Ju
     assert release.metrics["ndcg_at_10"] == pytest.approx(here.decision.rows[0].metrics["ndcg_at_10"])
     assert release.config_hash == here.domain.hash
     assert release.code_version == code_version()
-    assert release.table_versions.keys() == {table.name for table in PUBLISHED} | {"sequences", "catalog"}
-    for table in (SEQUENCES, CATALOG):
+    read = (SEQUENCES, CATALOG, TITLE_STATE)
+    assert release.table_versions.keys() == {table.name for table in (*PUBLISHED, *read)}
+    for table in read:
         assert release.table_versions[table.name] == released.version(table)
     for table in PUBLISHED:
         pinned = released.spark.read.format("delta").option("versionAsOf", release.table_versions[table.name])

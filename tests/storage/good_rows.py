@@ -164,7 +164,7 @@ def _intent(n: int) -> dict[str, Any]:
 
 
 def _recommendation(n: int) -> dict[str, Any]:
-    return {**_published(0), "rank": n + 1, "title_id": f"t{n}", "score": 2.0 - n}
+    return {**_published(0), "rank": n + 1, "title_id": f"t{n}", "score": 2.0 - n, "known": n > 0}
 
 
 def _item_vector(n: int) -> dict[str, Any]:
@@ -210,6 +210,7 @@ def _attempt(n: int) -> dict[str, Any]:
         "host": ("a", None)[n],
         "pid": (17, None)[n],
         "process_started_at": (MOMENT, None)[n],
+        "settings": ({"job": "a", "calendar": "b"}, None)[n],
     }
 
 

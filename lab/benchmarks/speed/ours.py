@@ -47,7 +47,7 @@ def main() -> None:
     predictor = Predictor.load(result.directory)
     for _ in range(task.scorings):
         turns.begin()
-        found = predictor.predict(to_score, predictor.items(catalog, as_of), task.top_k, exclude_seen=False)
+        found = predictor.predict(to_score, predictor.items(catalog, as_of), task.top_k)
         turns.end()
         assert len(found.column(found.schema.get_field_index("title_ids")).flatten()) == len(to_score) * task.top_k
     turns.about(
