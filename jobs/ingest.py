@@ -78,7 +78,7 @@ def body(run: Run, config: Path, include_late: bool = False, accept_partial: str
         checked = checked_events(raw_events, domain).localCheckpoint()
     count_read(run, checked)
     others = versions.elsewhere(warehouse, checked)
-    found = outcomes(checked, catalog, snapshots, run.start, run.end, domain, include_late, others)
+    found = outcomes(checked, catalog, snapshots, run.start, run.end, domain, include_late, others, items.refused_ids)
     judged = Judged(found.localCheckpoint())
     refused = judged.refused.unionByName(items.refused)
     run.counts |= {f"quarantine.reason.{reason}": rows for reason, rows in count_reasons(refused).items()}

@@ -46,6 +46,12 @@ class Items:
         return self.rows.where((F.size("reasons") == 0) & ~F.col("is_copy")).select(*CATALOG.names)
 
     @property
+    def refused_ids(self) -> DataFrame:
+        """snapshot_date and item_id of refused rows that have an id, each once."""
+        refused = self.rows.where((F.size("reasons") > 0) & filled(F.col("item_id")))
+        return refused.select("snapshot_date", "item_id").distinct()
+
+    @property
     def refused(self) -> DataFrame:
         """Rows of QUARANTINE."""
         snapshot = F.col("snapshot_date")

@@ -78,6 +78,7 @@ def outcomes(
     domain: Domain,
     include_late: bool,
     elsewhere: DataFrame | None = None,
+    refused_items: DataFrame | None = None,
 ) -> DataFrame:
     """Find each row's outcome, and the reasons that depend on other rows and on the catalogue.
 
@@ -90,19 +91,22 @@ def outcomes(
         domain: the domain file.
         include_late: whether rows that arrived after their week's lateness are accepted, too.
         elsewhere: what `versions.elsewhere` returns; None where no other week holds events.
+        refused_items: what `catalog.Items.refused_ids` returns; None where no item was refused.
 
     Returns:
         The columns of ENGAGEMENT_EVENTS, PROVENANCE, `reasons` and `outcome` (one of OUTCOMES).
     """
     inside = (F.col("event_date") >= F.lit(start)) & (F.col("event_date") < F.lit(end))
-    late = F.lit(False) if include_late else F.col("plausible") & past_deadline(domain)
+    in_history = F.col("event_date") >= F.lit(domain.calendar.history_start)  # what lies before it is outside, not late
+    late = F.lit(False) if include_late else F.col("plausible") & in_history & past_deadline(domain)
     placed = checked.withColumn("outcome", F.when(late, LATE).when(~inside, OUTSIDE))
     competes = (F.size("reasons") == 0) & (F.coalesce("outcome", F.lit("")) != LATE)
     compared = versions.compared(placed.where(competes), elsewhere).withColumn("outcome", _of_version())
     alone = placed.where(~competes).withColumn("version", F.lit(None).cast("string"))
     every = compared.unionByName(alone)
     settled = every.where(F.col("outcome").isNotNull())
-    known = _with_unknown_items(every.where(F.col("outcome").isNull()), catalog, snapshots)
+    open_rows = every.where(F.col("outcome").isNull())
+    known = _with_unknown_items(open_rows, catalog, snapshots, refused_items, domain)
     contradicted = F.col("version") == versions.CONFLICT
     reasons = F.when(contradicted, F.array_sort(F.array_append("reasons", F.lit("conflicting_duplicate"))))
     known = known.withColumn("reasons", F.coalesce(reasons, F.col("reasons")))
@@ -185,16 +189,28 @@ def _deadline(domain: Domain) -> Column:
     return week_end + F.make_dt_interval(secs=F.lit(seconds(domain.calendar.lateness)))
 
 
-def _with_unknown_items(rows: DataFrame, catalog: DataFrame, snapshots: Sequence[date]) -> DataFrame:
-    """Add the reason `unknown_item` to rows whose item is not in the snapshot of their date."""
+def _with_unknown_items(
+    rows: DataFrame, catalog: DataFrame, snapshots: Sequence[date], refused: DataFrame | None, domain: Domain
+) -> DataFrame:
+    """Add a reason to rows whose item is not in the snapshot of their date.
+
+    It is `refused_item` where a snapshot of the row's own week has the item in a refused row, else `unknown_item`. Of
+    the snapshots of other weeks only the accepted rows are known.
+    """
+    as_of = F.col("snapshot_date").alias("as_of")
     items = catalog.where(F.col("snapshot_date").isin(list(snapshots))).select(
-        F.col("snapshot_date").alias("as_of"), F.col("item_id"), F.lit(True).alias("listed")
+        as_of, F.col("item_id"), F.lit(True).alias("listed")
     )
+    if refused is not None:
+        items = items.unionByName(refused.select(as_of, F.col("item_id"), F.lit(False).alias("listed")))
+        items = items.groupBy("as_of", "item_id").agg(F.max("listed").alias("listed"))
     found = rows.withColumn("as_of", snapshot_as_of(F.col("event_date"), snapshots))
     joined = found.join(items, ["as_of", "item_id"], "left")
     # A row without an item has its own reason already.
-    unknown = F.col("listed").isNull() & filled(F.col("item_id"))
-    reasons = F.when(unknown, F.array_sort(F.array_append("reasons", F.lit("unknown_item"))))
+    absent = ~F.coalesce("listed", F.lit(False)) & filled(F.col("item_id"))
+    same_week = week_start(F.col("as_of"), domain.calendar) == week_start(F.col("event_date"), domain.calendar)
+    reason = F.when(F.col("listed").isNotNull() & same_week, "refused_item").otherwise("unknown_item")
+    reasons = F.when(absent, F.array_sort(F.array_append("reasons", reason)))
     return joined.withColumn("reasons", F.coalesce(reasons, F.col("reasons")))
 
 

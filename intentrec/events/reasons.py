@@ -38,8 +38,10 @@ _ADVICE = {
     "limit in the domain file",
     "unknown_event_type": "the type is not in events.types of the domain file: list it there if it is meant, and "
     "ingest again",
-    "unknown_item": "the catalogue snapshot of that day does not list the item: deliver a complete snapshot, then "
-    "ingest the week again",
+    "unknown_item": "the catalogue snapshot of that day does not list the item, or listed it in a row that was "
+    "refused: deliver a complete snapshot, then ingest the week again",
+    "refused_item": "the catalogue snapshot lists the item in a row that was refused: look at the reasons of catalogue "
+    "rows, have that row corrected, then ingest the week again",
     "conflicting_duplicate": "the same event_id came at the same moment with different content: have the sender make "
     "ids unique, or send the event again",
     "conflicting_account": "the user has events under another account in the same week: have the sender give a user "

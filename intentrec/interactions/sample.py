@@ -117,7 +117,16 @@ def sample(spark: SparkSession, run: Run) -> Sample:
     with unchanged(raw_events):
         checked = checked_events(raw_events.limit(MOST_EVENTS), domain).localCheckpoint()
     judged = Judged(
-        outcomes(checked, items.accepted, snapshots, run.start, run.end, domain, include_late=False).localCheckpoint()
+        outcomes(
+            checked,
+            items.accepted,
+            snapshots,
+            run.start,
+            run.end,
+            domain,
+            include_late=False,
+            refused_items=items.refused_ids,
+        ).localCheckpoint()
     )
     by_outcome = {outcome: sum(days.values()) for outcome, days in judged.by_day().items()}
     known = with_facts(judged.accepted, items.accepted, snapshots).localCheckpoint()

@@ -60,7 +60,11 @@ def publish(warehouse: Warehouse, activate: bool, even_if_older: bool) -> Releas
     existing_champion(run, registry)
     champion = registry.champion_for(as_of)
     if champion is None:
-        raise Skip(f"{run.domain.model_name} has no champion for {as_of}: nothing is published")
+        raise Skip(
+            f"{run.domain.model_name} has no champion for {as_of}, so nothing is published. The gate's table says why "
+            f"no version was promoted; `intentrec review approve VERSION --config conf/{run.domain.domain}.yaml` makes "
+            "one champion nevertheless, and then this job publishes"
+        )
     require_usable(registry, champion, CHAMPION)
     run.say(f"champion: version {champion.number}, trained for {champion.trained_for}")
     first = served_from(as_of, run.domain.publishing.active_weeks)

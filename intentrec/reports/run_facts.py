@@ -130,9 +130,13 @@ def collect(profile: Profile, domain: Domain, start: date, end: date) -> Facts:
     jobs = []
     for job in [*WRITES, *sorted({row["job"] for row in rows} - {*WRITES, "report"})]:
         tries = [row for row in rows if row["job"] == job]
-        if tries:
+        ranged = _ranged(attempts, job, start, end, tries)
+        if tries and not ranged:
             counts |= tries[-1]["counts"]
-        if tries or job in WRITES:
+        if ranged:
+            about = f"over the weeks of [{ranged['start']}, {ranged['end']}): see the report of that interval"
+            jobs.append(_attempt(job, [ranged | {"message": about}]))
+        elif tries or job in WRITES:
             jobs.append(_attempt(job, tries))
     gate = folder / "gate.json"
     return Facts(
@@ -155,6 +159,23 @@ def _provenance(attempts: list[dict[str, Any]], start: date, end: date, domain: 
     own = provenance(attempts, weeks_between(start, end))
     rests = not own and simulated_before(attempts, start, domain)
     return "Its predictions rest on simulated data of earlier weeks." if rests else own
+
+
+def _ranged(
+    attempts: list[dict[str, Any]], job: str, start: date, end: date, own: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The latest successful attempt of a job over a longer interval; None if the week's own attempts came after it."""
+    found = [
+        row
+        for row in attempts
+        if (row["job"], row["status"]) == (job, "succeeded")
+        and row["start"] <= start
+        and end <= row["end"]
+        and (row["start"], row["end"]) != (start, end)
+    ]
+    if not found or (own and own[-1]["started_at"] > found[-1]["started_at"]):
+        return None
+    return found[-1]
 
 
 def _attempt(job: str, tries: list[dict[str, Any]]) -> Attempt:

@@ -92,7 +92,8 @@ def judge(
     for verdict in verdicts:
         week_end = week_start_of(verdict.event_date, domain.calendar) + timedelta(days=7)
         deadline = day_start_of(week_end, domain.calendar) + timedelta(seconds=seconds(domain.calendar.lateness))
-        if verdict.plausible and not include_late and verdict.raw["arrived_at"] > deadline:
+        in_history = verdict.event_date >= domain.calendar.history_start
+        if in_history and verdict.plausible and not include_late and verdict.raw["arrived_at"] > deadline:
             verdict.outcome = "late"
         elif not start <= verdict.event_date < end:
             verdict.outcome = "outside"

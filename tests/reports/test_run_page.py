@@ -40,8 +40,15 @@ def attempt(profile: Profile, streaming: Domain) -> Callable[..., Run]:
     """Record an attempt of a job in the ledger."""
     minutes = iter(range(60))
 
-    def record(job: str, status: str, message: str | None = None, counts: dict[str, int] | None = None) -> Run:
-        run = Run(job, START, END, streaming, profile, counts=counts or {})
+    def record(
+        job: str,
+        status: str,
+        message: str | None = None,
+        counts: dict[str, int] | None = None,
+        start: date = START,
+        end: date = END,
+    ) -> Run:
+        run = Run(job, start, end, streaming, profile, counts=counts or {})
         run.started = datetime(2026, 8, 18, 12, next(minutes), tzinfo=UTC)
         _record(run, "running")
         if status != "running":
@@ -208,6 +215,25 @@ def test_the_latest_attempt_counts(
     text = page()
     assert "boom" not in text
     assert "audited by an earlier attempt; the latest ingest succeeded before it" in text
+
+
+def test_a_week_that_was_made_as_part_of_a_range_says_so(
+    attempt: Callable[..., Run], profile: Profile, streaming: Domain
+) -> None:
+    """The range's own counts and failures stay in the range's report; a later attempt over the week counts again."""
+    months = START - timedelta(days=28), END + timedelta(days=28)
+    attempt("ingest", "failed", message="boom", start=months[0], end=months[1])
+    attempt("ingest", "succeeded", counts=COUNTS, start=months[0], end=months[1])
+    attempt("build_interactions", "failed", message="boom", start=months[0], end=months[1])
+    facts = run_facts.collect(profile, streaming, START, END)
+    states = {job.job: job.status for job in facts.jobs}
+    assert (states["ingest"], states["build_interactions"]) == ("succeeded", "not run")
+    assert facts.jobs[0].message == f"over the weeks of [{months[0]}, {months[1]}): see the report of that interval"
+    assert facts.counts == {}
+    assert "boom" not in run_page.html(facts)
+    attempt("ingest", "succeeded", counts=COUNTS)
+    again = run_facts.collect(profile, streaming, START, END)
+    assert (again.jobs[0].message, again.counts["events.read"]) == (None, 1000)
 
 
 def test_other_intervals_are_not_shown(attempt: Callable[..., Run], profile: Profile, streaming: Domain) -> None:
