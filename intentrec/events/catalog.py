@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import CATALOG, QUARANTINE
 from intentrec.errors import PipelineError
-from intentrec.events.reasons import all_reasons, bad_id, bad_type, filled, label_too_long, missing
+from intentrec.events.reasons import all_reasons, bad_id, bad_type, filled, label_too_long, missing, or_else
 from intentrec.sources.text import integer, moment, number
 from intentrec.storage.delta import rows_by_day
 from intentrec.storage.warehouse import Warehouse, row_text
 
-_REQUIRED = ("item_id", "title_id", "kind")
+_REQUIRED = ("item_id",)
 _IDS = ("item_id", "title_id")
 _MOMENTS = ("release_ts", "available_from", "available_to")
 _TYPED = (*_MOMENTS, "runtime_s", "episode", "genres")
@@ -88,12 +88,13 @@ def checked_items(raw: DataFrame) -> DataFrame:
 
     Returns:
         The columns of CATALOG, raw, source_file, source_line, `reasons` (sorted; empty if the row is valid) and
-        `is_copy`. The genres of an item are a sorted set.
+        `is_copy`. The genres of an item are a sorted set. An item without a title is a title of its own.
     """
     listed = F.coalesce(F.nullif(F.trim("genres"), F.lit("")), F.lit("[]"))
     genres = F.from_json(listed, "array<string>", {"mode": "PERMISSIVE"})
     no_blank = F.filter(genres, filled)
-    typed = raw.select(
+    made = {"title_id": or_else("title_id", F.col("item_id")), "kind": or_else("kind", F.lit(None).cast("string"))}
+    typed = raw.withColumns(made).select(
         *(name for name in raw.columns if name not in _TYPED),
         *(F.col(name).alias(f"{name}_text") for name in _TYPED),
         *(moment(F.col(name)).alias(name) for name in _MOMENTS),

@@ -9,20 +9,10 @@ from pyspark.sql import functions as F
 from intentrec.calendar import service_date
 from intentrec.config import Domain, seconds
 from intentrec.contracts import ENGAGEMENT_EVENTS
-from intentrec.events.reasons import UNREAD, all_reasons, bad_id, bad_type, label_too_long, missing
+from intentrec.events.reasons import UNREAD, all_reasons, bad_id, bad_type, label_too_long, missing, or_else
 from intentrec.sources.text import moment, number
 
-_REQUIRED = (
-    "event_id",
-    "user_id",
-    "account_id",
-    "item_id",
-    "event_ts",
-    "event_type",
-    "duration_s",
-    "surface",
-    "device",
-)
+_REQUIRED = ("event_id", "user_id", "item_id", "event_ts", "event_type")
 _IDS = ("event_id", "user_id", "account_id", "item_id")
 _TYPED = ("event_ts", "duration_s", "position_s")
 PROVENANCE = ("raw", "source_file", "source_line")
@@ -35,18 +25,27 @@ def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
         raw: rows of `contracts.RAW_EVENT`.
         domain: the domain file.
 
+    An absent account is the user. An absent event type is that of a domain with one type only. Duration, position,
+    surface and device may be null.
+
     Returns:
         The columns of ENGAGEMENT_EVENTS, PROVENANCE, `reasons` (sorted; empty if the row is valid), and `plausible`
         (whether event_ts lies near the arrival: at most `events.max_clock_skew` after it and `events.max_age` before
         it). event_date is the service date of a plausible event_ts, else of the arrival.
     """
-    typed = raw.select(
-        *(name for name in raw.columns if name not in _TYPED),
-        *(F.col(name).alias(f"{name}_text") for name in _TYPED),
-        moment(F.col("event_ts")).alias("event_ts"),
-        number(F.col("duration_s")).alias("duration_s"),
-        number(F.col("position_s")).alias("position_s"),
-    ).withColumn("extra", F.coalesce("extra", F.create_map().cast("map<string,string>")))
+    made = {"account_id": or_else("account_id", F.col("user_id")), **_only_type(domain)}
+    made |= {name: or_else(name, F.lit(None).cast("string")) for name in ("surface", "device")}
+    typed = (
+        raw.withColumns(made)
+        .select(
+            *(name for name in raw.columns if name not in _TYPED),
+            *(F.col(name).alias(f"{name}_text") for name in _TYPED),
+            moment(F.col("event_ts")).alias("event_ts"),
+            number(F.col("duration_s")).alias("duration_s"),
+            number(F.col("position_s")).alias("position_s"),
+        )
+        .withColumn("extra", F.coalesce("extra", F.create_map().cast("map<string,string>")))
+    )
     parsed = ~F.coalesce(F.col("read_error").isin(*UNREAD), F.lit(False))
     too_old, ahead = _implausible(domain)
     near_arrival = F.coalesce(~too_old & ~ahead, F.lit(False))
@@ -59,6 +58,14 @@ def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
     when = F.when(F.col("plausible"), F.col("event_ts")).otherwise(F.col("arrived_at"))
     dated = own.withColumn("event_date", service_date(when, domain.calendar))
     return dated.select(*ENGAGEMENT_EVENTS.names, *PROVENANCE, "reasons", "plausible")
+
+
+def _only_type(domain: Domain) -> dict[str, Column]:
+    """The event type of a domain that has one type only, where the row names none."""
+    types = domain.events.types
+    unparsed = F.coalesce(F.col("read_error").isin(*UNREAD), F.lit(False))
+    only = F.when(~unparsed, F.lit(types[0]))
+    return {"event_type": or_else("event_type", only)} if len(types) == 1 else {}
 
 
 def _implausible(domain: Domain) -> tuple[Column, Column]:

@@ -77,6 +77,11 @@ def filled(text: Column) -> Column:
     return F.coalesce(~text.rlike(_BLANK), F.lit(False))
 
 
+def or_else(column: str, other: Column) -> Column:
+    """The text of a column, or another value where it is absent or blank."""
+    return F.when(filled(F.col(column)), F.col(column)).otherwise(other)
+
+
 def missing(column: str, name: str | None = None) -> Column:
     """Reason: the field is absent or blank. `name` is the field's name, if it differs from the column's."""
     return F.when(~filled(F.col(column)), f"missing_{name or column}")

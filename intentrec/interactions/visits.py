@@ -76,7 +76,7 @@ def mark_visits(events: DataFrame, calendar: Calendar) -> DataFrame:
         The columns of `events` and end_ts (event_ts + duration_s), n (1-based place within user and day), tie (hash of
         event_id), session_start (first moment of the session) and visit (n of the visit's first event).
     """
-    length = F.round(F.col("duration_s") * 1_000_000).cast("long")
+    length = F.round(F.coalesce("duration_s", F.lit(0.0)) * 1_000_000).cast("long")
     # One shuffle for all windows below and for the aggregation into visits.
     timed = events.repartition(*DAY).withColumns(
         {

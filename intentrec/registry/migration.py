@@ -1,4 +1,6 @@
-"""Bring the tables of an earlier version to the contract: renamed and new columns, and the releases that name them.
+"""Bring the tables of an earlier version to the contract: renamed and new columns, columns that may be null now.
+
+The releases that name these tables follow.
 
 A new column that may be null is null in the rows that exist. A new column that may not be null cannot be added to them:
 the table must be built again.
@@ -62,6 +64,10 @@ def _migrate(warehouse: Warehouse, table: Table) -> list[str]:
         run.outputs[table.name] = before.add_columns(added, about)
         names = ", ".join(column.name for column in added)
         said.append(f"{table.name}: added {names}, empty in all rows, now at version {run.outputs[table.name]}")
+    if strict := Snapshot(warehouse.root, table).strict_columns:
+        run.inputs.setdefault(table.name, before.version)
+        run.outputs[table.name] = warehouse.allow_nulls(table, strict)
+        said.append(f"{table.name}: {', '.join(strict)} may be null, now at version {run.outputs[table.name]}")
     before = Snapshot(warehouse.root, table)
     if renamed := before.former_columns:
         run.inputs.setdefault(table.name, before.version)

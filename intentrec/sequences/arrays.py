@@ -123,7 +123,10 @@ def left_out(sequences: DataFrame, ended: int, domain: Domain) -> LeftOut:
 
 
 def weight(duration_s: Column, rule: DurationWeight) -> Column:
-    """d_k of Eq. 3, in [floor, 1]: the duration (seconds) clipped, transformed, divided by the transformed clip."""
+    """d_k of Eq. 3, in [floor, 1]: the duration (seconds) clipped, transformed, divided by the transformed clip.
+
+    1 where the duration is unknown.
+    """
     clip = float(seconds(rule.clip))
     clipped = F.least(duration_s, F.lit(clip))
     shares = {
@@ -131,7 +134,8 @@ def weight(duration_s: Column, rule: DurationWeight) -> Column:
         "linear": clipped / F.lit(clip),
         "none": F.lit(1.0),
     }
-    return F.greatest(shares[rule.transform], F.lit(rule.floor)).cast("float")
+    known = F.greatest(shares[rule.transform], F.lit(rule.floor))
+    return F.when(duration_s.isNull(), F.lit(1.0)).otherwise(known).cast("float")
 
 
 def _placed(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> DataFrame:
@@ -190,9 +194,8 @@ def _positions(domain: Domain) -> list[Column]:
     """The values at one position of the arrays."""
     target = F.col("is_target") & ~F.col("left_censored")
     made = {
-        "creator": F.coalesce("creator", F.lit("")),
-        "language": F.coalesce("language", F.lit("")),
-        "release_age_days": F.coalesce("release_age_days", F.lit(-1.0)),
+        **{name: F.coalesce(name, F.lit("")) for name in ("kind", "creator", "language", "surface", "device")},
+        **{name: F.coalesce(name, F.lit(-1.0)) for name in ("duration_s", "release_age_days")},
         "is_target": target,
         "weight": weight(F.col("duration_s"), domain.sequences.weight),
     }

@@ -4,8 +4,8 @@
     {data}/catalog/snapshot=YYYY-MM-DD/*.jsonl.gz    by first service date that the snapshot holds for
 
 A line is one JSON object. Whole numbers keep their digits as text. Keys outside the contract go to `extra`. A row's
-`arrived_at` must lie on the date of its folder. Otherwise the row gets a read error and counts as arrived at the start
-of that date.
+`arrived_at` must lie on the date of its folder; otherwise the row gets a read error. A row without it, or with a wrong
+one, counts as arrived at the start of that date.
 """
 
 import re
@@ -49,11 +49,8 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
     folder_date = _folder_date("arrived")
     arrived = moment(F.col("fields")["arrived_at"])
     in_folder = F.coalesce(F.to_date(arrived) == folder_date, F.lit(False))
-    wrong_arrival = (
-        F.when(F.col("fields")["arrived_at"].isNull(), "missing_arrived_at")
-        .when(arrived.isNull(), "bad_type_arrived_at")
-        .when(~in_folder, "wrong_arrived_at")
-    )
+    given = F.col("fields")["arrived_at"].isNotNull()  # without it, the folder says enough
+    wrong_arrival = F.when(given & arrived.isNull(), "bad_type_arrived_at").when(given & ~in_folder, "wrong_arrived_at")
     known = [*EVENT_FIELDS, "arrived_at"]
     extra = F.map_filter("fields", lambda key, value: ~key.isin(known) & value.isNotNull())
     return rows.select(

@@ -184,6 +184,12 @@ class Snapshot:
         present = {self.table.former_names.get(field.name, field.name) for field in self._delta.schema().fields}
         return [column for column in self.table.columns if column.name not in present]
 
+    @property
+    def strict_columns(self) -> list[str]:
+        """Columns that may not be null in this version, but may in the contract."""
+        strict = {field.name for field in self._delta.schema().fields if not field.nullable}
+        return [column.name for column in self.table.columns if column.nullable and column.name in strict]
+
     def add_columns(self, columns: Sequence[Column], about: Mapping[str, Any]) -> int:
         """Add columns of the contract that may be null, in one commit, and return the new version. No row is rewritten.
 

@@ -28,7 +28,7 @@ def require_frame(table: Table, frame: DataFrame) -> None:
 
 
 def require_migrated(table: Snapshot, domain: str) -> None:
-    """Refuse a table of an earlier version: a column has its former name, or is not there yet.
+    """Refuse a table of an earlier version: a column has its former name, is not there yet, or may not be null yet.
 
     Args:
         table: the table as it is now.
@@ -41,6 +41,8 @@ def require_migrated(table: Snapshot, domain: str) -> None:
     problems = [f"its column {old} is called {new} now" for old, new in table.former_columns.items()]
     if missing := [column.name for column in table.missing_columns]:
         problems.append(f"it has no column {', '.join(missing)} yet")
+    if strict := table.strict_columns:
+        problems.append(f"its columns {', '.join(strict)} may not be null yet")
     if problems:
         raise PipelineError(
             f"{name}: {', '.join(problems)}: run `intentrec migrate --config` with the domain file of {domain} first"

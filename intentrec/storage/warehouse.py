@@ -204,6 +204,12 @@ class Warehouse:
             self.run.say(f"{table.name}: {rows:,} rows merged" if rows else f"{table.name}: unchanged")
         return self._wrote(table)
 
+    def allow_nulls(self, table: Table, columns: Sequence[str]) -> int:
+        """Drop NOT NULL of columns, one commit each, and return the table's version. No row is rewritten."""
+        for name in columns:
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ALTER COLUMN {name} DROP NOT NULL")
+        return self.version(table)
+
     @contextmanager
     def scratch(self, name: str, frame: DataFrame, schema: StructType | None = None) -> Iterator[DataFrame]:
         """Compute `frame` once and keep its rows in the staging area until the block ends.

@@ -10,17 +10,7 @@ from intentrec.calendar import day_start_of, week_start_of
 from intentrec.config import Domain, seconds
 from tests.events.days import service_date_of
 
-REQUIRED = (
-    "event_id",
-    "user_id",
-    "account_id",
-    "item_id",
-    "event_ts",
-    "event_type",
-    "duration_s",
-    "surface",
-    "device",
-)
+REQUIRED = ("event_id", "user_id", "item_id", "event_ts", "event_type")
 UNREAD = ("unreadable_line", "invalid_utf8", "invalid_unicode", "repeated_field")
 
 
@@ -54,6 +44,8 @@ def parse_number(text: str | None) -> float | None:
 
 def check(raw: dict, domain: Domain) -> Verdict:
     """Check a row alone."""
+    given = {name: (raw[name] or "").strip() or None for name in ("account_id", "surface", "device")}
+    raw = {**raw, **given, "account_id": given["account_id"] or raw["user_id"]}
     if raw["read_error"] in UNREAD:
         day = service_date_of(raw["arrived_at"], domain.calendar)
         return Verdict(raw, day, False, {raw["read_error"]})

@@ -38,14 +38,16 @@ CASES: list[tuple[dict, list[str]]] = [
     ({"duration_s": "0", "event_type": "list_add"}, []),
     ({"duration_s": "43200"}, []),
     ({"event_ts": "2026-08-04T14:00:00+02:00"}, []),
+    *(({name: None}, [f"missing_{name}"]) for name in ("event_id", "user_id", "item_id", "event_ts", "event_type")),
+    *(({name: " "}, [f"missing_{name}"]) for name in ("event_id", "user_id", "event_ts")),
     *(
-        ({name: None}, [f"missing_{name}"])
-        for name in ("event_id", "user_id", "account_id", "item_id", "surface", "device")
+        ({name: text}, [])
+        for name in ("account_id", "surface", "device", "duration_s", "position_s")
+        for text in (None, " ")
     ),
-    *(({name: " "}, [f"missing_{name}"]) for name in ("event_id", "user_id", "event_ts", "duration_s")),
     *(
         ({name: text}, [f"missing_{name}"])
-        for name in ("event_id", "user_id", "account_id", "item_id", "surface")
+        for name in ("event_id", "user_id", "item_id")
         for text in ("\t", "\u00a0\u2003", "\x00", "\u200b", "\ufeff\u2060", "\u2028", "\ue000", "\uffff")
     ),
     *(
@@ -105,7 +107,7 @@ CASES: list[tuple[dict, list[str]]] = [
         {"user_id": "", "duration_s": "-1", "event_type": "x", "event_ts": "?", "position_s": "-1"},
         ["bad_duration", "bad_position", "bad_type_event_ts", "missing_user_id", "unknown_event_type"],
     ),
-    ({"read_error": "wrong_arrived_at", "device": None}, ["missing_device", "wrong_arrived_at"]),
+    ({"read_error": "wrong_arrived_at", "item_id": None}, ["missing_item_id", "wrong_arrived_at"]),
     ({**NOTHING, "read_error": "unreadable_line"}, ["unreadable_line"]),
     ({**NOTHING, "read_error": "invalid_utf8"}, ["invalid_utf8"]),
 ]

@@ -11,7 +11,8 @@ from tests.events import test_catalog, test_check
 
 # A literal in the code that refuses rows, such as "bad_duration" or f"missing_{name}".
 _REASON = re.compile(
-    r'f?"((?:missing|bad|unknown|conflicting|inhuman|clock|wrong|unreadable|invalid|repeated|label|event_too)_[\w{}]*)"'
+    r'f?"((?:missing|bad|unknown|refused|conflicting|inhuman|clock|wrong|unreadable|invalid|repeated|label|event_too)'
+    r'_[\w{} ]*)"'
 )
 _VERBS = "have |correct |list |deliver |look |leave |move |widen |raise |take "
 

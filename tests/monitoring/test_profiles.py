@@ -34,7 +34,7 @@ def random_rows(seed: int, count: int) -> list[dict[str, Any]]:
             "creator": dice.choice([None, "", "ann", "bob"]),
             "language": dice.choice([None, "en"]),
             "genres": sorted(dice.sample(["crime", "drama", "war"], dice.randrange(4))),
-            "duration_s": dice.choice([0.0, 0.5, 1.0, 7.0, 119.99, 5400.0]),
+            "duration_s": dice.choice([None, 0.0, 0.5, 1.0, 7.0, 119.99, 5400.0]),
             "release_age_days": dice.choice([None, -3.0, 0.0, 7.0, 7.01, 30.0, 365.0, 9000.0]),
             "fraction": dice.choice([None, 0.5]),
             "episode": dice.choice([None, 3]),
@@ -68,7 +68,8 @@ def slow(interactions: list[dict[str, Any]], events: list[dict[str, Any]], top: 
         counts.update((week, "interactions", *each) for each in found)
     for row in events:
         counts[FIRST, "engagement_events", "event_type", "value", row["event_type"]] += 1
-        counts[FIRST, "engagement_events", "position_s", "null" if row["position_s"] is None else "other", ""] += 1
+        for name in ("duration_s", "position_s", "surface", "device"):
+            counts[FIRST, "engagement_events", name, "null" if row[name] is None else "other", ""] += 1
     kept: Counter[Key] = Counter()
     for key, rows in counts.items():
         baselines = [(-n, k[4]) for k, n in counts.items() if k[:4] == key[:4]]

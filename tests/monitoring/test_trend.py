@@ -93,6 +93,7 @@ def test_nulls_and_shares_of_classes(by_title: dict[str, Section]) -> None:
     assert values(by_title["Null rates"]) == {
         "engagement_events.position_s": [0.25, None, None],
         "interactions.creator": [0.5, None, None],
+        "interactions.kind": [0, None, 0],
     }
     assert values(by_title["Action types"]) == {
         "resume": [0.75, None, 0.5],

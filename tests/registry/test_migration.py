@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructField, StructType
 
 from intentrec.config import Domain
-from intentrec.contracts import PUBLISHED, RELEASES, TABLES, TEXT, USER_VECTORS, Column, Table
+from intentrec.contracts import CATALOG, PUBLISHED, RELEASES, TABLES, TEXT, USER_VECTORS, Column, Table
 from intentrec.errors import PipelineError
 from intentrec.registry import migration
 from intentrec.registry.migration import migrate
@@ -22,7 +24,7 @@ from intentrec.storage.runs import Run
 from intentrec.storage.schemas import require_migrated
 from intentrec.storage.warehouse import Warehouse
 from tests.conftest import profile_under, without_audits
-from tests.storage.good_rows import START, frame, rows
+from tests.storage.good_rows import END, START, frame, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_audits")]
 FORMER = USER_VECTORS.former_names
@@ -94,6 +96,25 @@ def published(warehouse: Warehouse, release: str) -> list[Row]:
 def detail(warehouse: Warehouse) -> dict[str, Any]:
     found = warehouse.spark.sql(f"DESCRIBE DETAIL delta.`{warehouse.path(USER_VECTORS)}`").first()
     return {name: found[name] for name in ("properties", "description", "partitionColumns", "id")}
+
+
+def test_columns_that_may_be_null_now_lose_their_constraint(spark: SparkSession, new_run: Callable[..., Run]) -> None:
+    warehouse = Warehouse(spark, new_run("migrate", EARLIER, START))
+    strict = StructType([StructField(f.name, f.dataType, f.nullable and f.name != "kind") for f in CATALOG.schema])
+    builder = DeltaTable.create(spark).location(warehouse.path(CATALOG)).addColumns(strict)
+    builder.partitionedBy(str(CATALOG.partition)).execute()
+    frame(spark, CATALOG, rows("catalog")).write.format("delta").mode("append").save(warehouse.path(CATALOG))
+    before = spark.read.format("delta").load(warehouse.path(CATALOG)).collect()
+    unknown = [row | {"kind": None} for row in rows("catalog")]
+    with pytest.raises(PipelineError, match=r"^catalog: its columns kind may not be null yet: run `intentrec migrate"):
+        reopened(warehouse).replace(CATALOG, frame(spark, CATALOG, unknown), START, END)
+    warehouse = reopened(warehouse)
+    version = warehouse.version(CATALOG) + 1
+    assert migrate(warehouse) == [f"catalog: kind may be null, now at version {version}"]
+    assert warehouse.current(CATALOG).collect() == before
+    assert migrate(reopened(warehouse)) == []
+    reopened(warehouse).replace(CATALOG, frame(spark, CATALOG, unknown), START, END)
+    assert {row.kind for row in warehouse.current(CATALOG).collect()} == {None}
 
 
 def test_columns_get_their_names_and_releases_the_version_that_has_them(old: Warehouse) -> None:

@@ -74,7 +74,7 @@ FAULTY: dict[str, tuple[str, dict[str, Rows]]] = {
             "duration weights and durations in range": [
                 {"weight": [0.0, 0.5, 1.1]},
                 {"weight": [0.0, -0.5, 1.0]},
-                {"duration_s": [1.0, -1.0, 1.0]},
+                {"duration_s": [1.0, -0.5, 1.0]},
                 {"duration_s": [1.0, NAN, 1.0]},
             ],
             "window starts lie between the first position and their own, and never decrease": [
