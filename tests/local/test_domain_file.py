@@ -24,7 +24,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     profile.write_text(yaml.safe_dump(profile_under(tmp_path).model_dump(mode="json")))
     monkeypatch.setenv("INTENTREC_PROFILE", str(profile))
     monkeypatch.setenv("INTENTREC_CONF", str(tmp_path / "conf"))
-    monkeypatch.delenv("INTENTREC_DATA", raising=False)
+    monkeypatch.setenv("INTENTREC_DATA", "")  # the command sets it; this restores it after the test
     return tmp_path / "conf"
 
 
