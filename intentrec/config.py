@@ -420,7 +420,7 @@ class Gate(Strict):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of the bootstrap interval")
     bootstrap: PositiveInt = Field(1000, description="resamples of the paired bootstrap over users")
     naive_baselines: list[NaiveBaseline] = Field(
-        ["popularity_7d", "repeat_last"],
+        ["popularity_7d", "repeat_last", "most_frequent", "item_knn"],
         description="baselines that the challenger must beat",
     )
     item_knn: ItemKnn = Field(ItemKnn(), description="settings of the baseline item-kNN, see below")

@@ -19,6 +19,7 @@ from intentrec import logging
 from intentrec.config import OWN
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.storage.runs import Run, attempt
+from intentrec.storage.stages import stage_progress
 
 SKIPPED = 99  # exit status that Airflow's BashOperator maps to a skipped task
 
@@ -50,7 +51,7 @@ def job(name: str, start: date, end: date, config: Path, profile: Path | None = 
     """
     log, run = logging.JobLog(name, start, end), None
     try:
-        with attempt(name, start, end, config, profile) as run:
+        with attempt(name, start, end, config, profile) as run, stage_progress(run.say):
             log = run.log
             yield run
     except Skip:

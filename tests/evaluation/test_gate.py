@@ -17,7 +17,7 @@ GATE = Gate(threshold=0.01, guardrails={"coverage_at_10": 0.5})
 def rows(
     ours: float = 0.3, coverage: float = 0.4, champion: float | None = 0.25, **naive_baselines: float
 ) -> list[Row]:
-    values = {"popularity_7d": 0.1, "repeat_last": 0.2, **naive_baselines}
+    values = {"popularity_7d": 0.1, "repeat_last": 0.2, "most_frequent": 0.2, "item_knn": 0.15, **naive_baselines}
     found = [Row("challenger", "ours", {"ndcg_at_10": ours, "coverage_at_10": coverage})]
     if champion is not None:
         found.append(Row("champion", "theirs", {"ndcg_at_10": champion, "coverage_at_10": 0.6}))
@@ -41,6 +41,8 @@ def lift(lower: float) -> dict[str, Lift]:
         (rows(coverage=0.30), 0.02, T, True, "guardrail coverage_at_10 holds"),
         (rows(coverage=math.nan), 0.02, T, False, "guardrail coverage_at_10 breaks"),
         (rows(repeat_last=0.31), 0.02, T, False, "does not beat the baseline repeat_last"),
+        (rows(most_frequent=0.31), 0.02, T, False, "does not beat the baseline most_frequent"),
+        (rows(item_knn=0.31), 0.02, T, False, "does not beat the baseline item_knn"),
         (rows(), 0.02, date(2026, 9, 7), False, "champion was trained for 2026-09-07, later than 2026-08-31"),
         (rows(), 0.02, date(2026, 8, 24), True, "clears"),
     ],
@@ -53,12 +55,12 @@ def test_rule(table: list[Row], lower: float, champion: date | None, promote: bo
 
 def test_every_reason_against_is_given() -> None:
     decision = judge(rows(ours=0.05, coverage=0.1), lift(-0.5), GATE, T, T)
-    assert len(decision.reasons) == 4
+    assert len(decision.reasons) == 6
 
 
 def test_only_the_naive_baselines_that_the_domain_names_count() -> None:
     table = rows(champion=None, most_frequent=0.9)
-    assert judge(table, {}, GATE, T, None).promote
+    assert judge(table, {}, Gate(naive_baselines=["popularity_7d"]), T, None).promote
     assert not judge(table, {}, Gate(naive_baselines=["most_frequent"]), T, None).promote
 
 

@@ -23,7 +23,7 @@ def domain_of(streaming: Domain, **sections: dict) -> Domain:
     value = streaming.model_dump(mode="json")
     value["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1, "heads": 2, "dropout": 0.0, "neighbours": 3}
     value["training"] |= {"epochs": 3, "tokens": 512, "learning_rate": 0.01}
-    value["gate"] |= {"bootstrap": 200}
+    value["gate"] |= {"bootstrap": 200, "naive_baselines": ["popularity_7d", "repeat_last"]}
     value["publishing"] |= {"clusters": 3, "top_k": 5}
     for name, section in sections.items():
         value[name] = {**value[name], **section} if isinstance(section, dict) else section
