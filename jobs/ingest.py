@@ -82,7 +82,7 @@ def body(run: Run, config: Path, include_late: bool = False, accept_partial: str
     judged = Judged(found.localCheckpoint())
     refused = judged.refused.unionByName(items.refused)
     run.counts |= {f"quarantine.reason.{reason}": rows for reason, rows in count_reasons(refused).items()}
-    require_whole(run, judged, items, accept_partial)
+    require_whole(run, judged, items, refused, accept_partial)
     replace_catalog(warehouse, items)
     warehouse.replace(QUARANTINE, refused, run.start, run.end)
     count_left_out(warehouse, include_late)

@@ -18,6 +18,7 @@ from intentrec.events.outcomes import (
     read_counts,
     require_every_week,
 )
+from intentrec.events.reasons import refusals
 from intentrec.storage.delta import rows_by_day
 from intentrec.storage.runs import Run
 from intentrec.storage.warehouse import Warehouse
@@ -38,13 +39,14 @@ def count_read(run: Run, checked: DataFrame) -> None:
         )
 
 
-def require_whole(run: Run, judged: Judged, items: Items, accept_partial: str) -> None:
+def require_whole(run: Run, judged: Judged, items: Items, refused: DataFrame, accept_partial: str) -> None:
     """Count the events by outcome, and check that the delivery is whole.
 
     Args:
         run: the attempt; its `note` becomes the reason for which a partial delivery is accepted.
         judged: the events.
         items: the catalogue rows.
+        refused: rows of QUARANTINE, of events and of the catalogue.
         accept_partial: that reason; blank if there is none.
 
     Raises:
@@ -66,6 +68,9 @@ def require_whole(run: Run, judged: Judged, items: Items, accept_partial: str) -
     reasons = {name.removeprefix(_REASON): rows for name, rows in run.counts.items() if name.startswith(_REASON)}
     what = completeness.explanation(found, reasons)
     if not reason:
+        if any(each.key == "min_accepted" for each in found):
+            most = refusals(refused)[0]
+            what += f"; the first {most.reason} is in {most.where}"
         raise PartialDelivery(
             f"the delivery is not whole, so nothing was written: {what}. Deliver the rest and run this interval again; "
             f"if a bound is wrong, correct {completeness.KEY} of the domain file; or ingest it as it is with "

@@ -5,6 +5,7 @@ apply.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -14,6 +15,7 @@ from intentrec.config import LABEL_LENGTH
 # Read errors of lines that could not be parsed. Their fields cannot be judged.
 UNREAD = ("unreadable_line", "invalid_utf8", "invalid_unicode", "repeated_field")
 MAX_ID_LENGTH = 256  # characters
+SHOWN = 400  # characters of an example of a refused row
 
 # Characters that nobody sees: control, format and private-use characters, surrogates, and the code points that never
 # become characters. What Unicode has not assigned yet is left out, because it depends on the version of Java.
@@ -72,6 +74,25 @@ _ADVICE_BY_PREFIX = {
 READER_ADVICE = "the reader module that source.reader names refused the row: look there"
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Rows that were refused for one reason.
+
+    Attributes:
+        record: event or catalog.
+        reason: why.
+        rows: number of rows.
+        where: file and line of an example.
+        example: the beginning of that row as delivered.
+    """
+
+    record: str
+    reason: str
+    rows: int
+    where: str
+    example: str
+
+
 def filled(text: Column) -> Column:
     """Whether a text is neither null nor made of blanks (of any kind) only."""
     return F.coalesce(~text.rlike(_BLANK), F.lit(False))
@@ -128,6 +149,23 @@ def count_reasons(refused: DataFrame) -> dict[str, int]:
     """Rows of QUARANTINE by reason, sorted by reason. A row with several reasons counts for each."""
     each = refused.select(F.explode("reasons").alias("reason"))
     return {row["reason"]: row["count"] for row in each.groupBy("reason").count().orderBy("reason").collect()}
+
+
+def refusals(refused: DataFrame) -> list[Refusal]:
+    """Rows of QUARANTINE by record and reason, the most frequent first, each with the first row of its first file."""
+    each = refused.select("record", "raw", "source_file", "source_line", F.explode("reasons").alias("reason"))
+    place = F.struct("source_file", "source_line", "raw")
+    found = each.groupBy("record", "reason").agg(F.count("*").alias("rows"), F.min(place).alias("first")).collect()
+    return [
+        Refusal(
+            row["record"],
+            row["reason"],
+            row["rows"],
+            row["first"]["source_file"] + ("" if row["first"]["source_line"] is None else f":{row['first'][1]}"),
+            row["first"]["raw"][:SHOWN],
+        )
+        for row in sorted(found, key=lambda row: (-row["rows"], row["record"], row["reason"]))
+    ]
 
 
 def advice(reason: str) -> str:

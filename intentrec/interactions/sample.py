@@ -17,6 +17,7 @@ from intentrec.errors import did_you_mean
 from intentrec.events.catalog import check_catalog, required_snapshots
 from intentrec.events.check import checked_events
 from intentrec.events.outcomes import ACCEPTED, Judged, arrival_dates, outcomes
+from intentrec.events.reasons import Refusal, refusals
 from intentrec.interactions import state
 from intentrec.interactions.build import label, with_facts
 from intentrec.interactions.conditions import column, compared_texts
@@ -26,26 +27,6 @@ from intentrec.sources.integrity import unchanged
 from intentrec.storage.runs import Run
 
 MOST_EVENTS = 200_000  # raw events that a sample holds at most
-SHOWN = 400  # characters of an example of a refused row
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Rows that were refused for one reason.
-
-    Attributes:
-        record: event or catalog.
-        reason: why.
-        rows: number of rows.
-        where: file and line of an example.
-        example: the beginning of that row as delivered.
-    """
-
-    record: str
-    reason: str
-    rows: int
-    where: str
-    example: str
 
 
 @dataclass(frozen=True)
@@ -157,23 +138,6 @@ def sample(spark: SparkSession, run: Run) -> Sample:
             *_of_days(hours, domain),
         ],
     )
-
-
-def refusals(refused: DataFrame) -> list[Refusal]:
-    """Rows of QUARANTINE by record and reason, the most frequent first, each with the first row of its first file."""
-    each = refused.select("record", "raw", "source_file", "source_line", F.explode("reasons").alias("reason"))
-    place = F.struct("source_file", "source_line", "raw")
-    found = each.groupBy("record", "reason").agg(F.count("*").alias("rows"), F.min(place).alias("first")).collect()
-    return [
-        Refusal(
-            row["record"],
-            row["reason"],
-            row["rows"],
-            row["first"]["source_file"] + ("" if row["first"]["source_line"] is None else f":{row['first'][1]}"),
-            row["first"]["raw"][:SHOWN],
-        )
-        for row in sorted(found, key=lambda row: (-row["rows"], row["record"], row["reason"]))
-    ]
 
 
 def _labels(scoped: DataFrame, labelled: DataFrame, domain: Domain) -> Labels:

@@ -384,7 +384,8 @@ def test_a_delivery_that_is_not_whole_changes_nothing_unless_a_person_accepts_it
         "[2026-08-10, 2026-08-17): accepted events 6, quality.delivery.min_events demands at least 17.5 "
         "(0.5 times; the median before it is 35); "
         "snapshot 2026-08-10: items 1, quality.delivery.min_items demands at least 4 "
-        "(0.8 times; the median before it is 5) (refused for unknown_item 24). Deliver the rest"
+        "(0.8 times; the median before it is 5) (refused for unknown_item 24); "
+        "the first unknown_item is in events/arrived=2026-08-10/part-0.jsonl.gz:2. Deliver the rest"
     )
     with pytest.raises(PartialDelivery, match=re.escape(wanted)):
         ingest(tmp_path, strict, W1, W2)
