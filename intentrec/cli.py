@@ -54,13 +54,18 @@ def demo(
     """Run the weekly DAG through Airflow, on simulated data or on a folder of real data."""
     from intentrec.local import demo as demos
 
+    _use(data)
+    range_weeks = (6 if data is None else 0) if history is None else history
+    schedule = demos.Schedule(load_domain(config).calendar.history_start, range_weeks, weeks)
+    demos.demo(Home.here(), load_profile(), config, schedule, simulate=data is None)
+
+
+def _use(data: Path | None) -> None:
+    """Make a folder that --data names the one of the raw files, for this process and those that it starts."""
     if data is not None:
         if not data.is_dir():
             raise PipelineError(f"--data {data}: no such folder")
         os.environ["INTENTREC_DATA"] = str(data.resolve())
-    range_weeks = (6 if data is None else 0) if history is None else history
-    schedule = demos.Schedule(load_domain(config).calendar.history_start, range_weeks, weeks)
-    demos.demo(Home.here(), load_profile(), config, schedule, simulate=data is None)
 
 
 @app.command()
@@ -92,7 +97,8 @@ def validate(
     """Check a domain file, and show what one week of its delivery holds. Writes nothing. Starts Spark."""
     from intentrec.local import domain_file
 
-    domain_file.validate(config, data, week)
+    _use(data)
+    domain_file.validate(config, week)
 
 
 @app.command()

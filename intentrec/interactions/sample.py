@@ -109,7 +109,8 @@ def sample(spark: SparkSession, run: Run) -> Sample:
             refused_items=items.refused_ids,
         ).localCheckpoint()
     )
-    by_outcome = {outcome: sum(days.values()) for outcome, days in judged.by_day().items()}
+    by_day = judged.by_day()
+    by_outcome = {outcome: sum(days.values()) for outcome, days in by_day.items()}
     known = with_facts(judged.accepted, items.accepted, snapshots).localCheckpoint()
     hour = F.hour(F.from_utc_timestamp(F.col("event_ts"), domain.calendar.zone))
     hours = {row["hour"]: row["count"] for row in known.groupBy(hour.alias("hour")).count().collect()}
@@ -127,7 +128,7 @@ def sample(spark: SparkSession, run: Run) -> Sample:
         refusals=refusals(judged.refused.unionByName(items.refused)),
         users=counted[0],
         titles=counted[1],
-        days=sorted(judged.by_day()[ACCEPTED]),
+        days=sorted(by_day[ACCEPTED]),
         hours=hours,
         labels=labels,
         warnings=[

@@ -1,10 +1,9 @@
 """Write a domain file to start from, and try one on a week of its delivery."""
 
-import os
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
-from intentrec.calendar import DAY, WEEK
+from intentrec.calendar import WEEK
 from intentrec.config import Domain, domain_folder, load_domain, load_profile, parse
 from intentrec.errors import PipelineError
 from intentrec.evaluation.measured import require_measured
@@ -15,6 +14,7 @@ from intentrec.reports.templates import render
 from intentrec.storage import spark as spark_module
 from intentrec.storage.runs import Run
 
+EXAMPLE = date(2024, 1, 1)  # a Monday
 SHOWN = 10  # reasons of refusal that are shown
 
 
@@ -23,7 +23,7 @@ def init(name: str, history_start: date | None) -> Path:
 
     Args:
         name: of the domain.
-        history_start: first service date of its data; None for a Monday eight weeks ago.
+        history_start: first service date of its data; None for a Monday that the file says to change.
 
     Returns:
         The file.
@@ -34,21 +34,18 @@ def init(name: str, history_start: date | None) -> Path:
     path = domain_folder() / f"{name}.yaml"
     if path.exists():
         raise PipelineError(f"{path}: exists already. Change it, remove it, or choose another name")
-    today = datetime.now(UTC).date()
-    monday = today - WEEK * 8 - DAY * today.weekday()
-    text = render("domain.yaml.jinja", "intentrec.local", name=name, history_start=history_start or monday)
+    text = render("domain.yaml.jinja", "intentrec.local", name=name, history_start=history_start or EXAMPLE)
     parse(text, path, Domain)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def validate(config: Path, data: Path | None, week: date | None) -> None:
+def validate(config: Path, week: date | None) -> None:
     """Check the keys, the names of metrics and the rules of a domain file, then show what its delivery holds.
 
     Args:
         config: the domain file.
-        data: folder of the raw files; None for the domain's own folder.
         week: first service date of the week to look at; None for `calendar.history_start`.
 
     Raises:
@@ -56,10 +53,6 @@ def validate(config: Path, data: Path | None, week: date | None) -> None:
     """
     domain, profile = load_domain(config), load_profile()
     require_measured(domain, config)
-    if data is not None:
-        if not data.is_dir():
-            raise PipelineError(f"--data {data}: no such folder")
-        os.environ["INTENTREC_DATA"] = str(data.resolve())
     start = week or domain.calendar.history_start
     run = Run("validate", start, start + WEEK, domain, profile)
     session = spark_module.start(profile, run.job)

@@ -58,8 +58,8 @@ def judge_challenger(run: Run) -> Decision:
         raise PipelineError(
             f"no version of {registry.name} was trained for {run.end} from the inputs as they are now: run train first"
         )
-    seen = run.domain.publishing.model_dump(include={"seen_titles", "seen_for"})
-    based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump(), "seen": seen})
+    served = run.domain.publishing.model_dump(include={"seen_titles", "seen_for", "active_weeks"})
+    based_on = fingerprint({"evidence": evidence.fingerprint, "gate": run.domain.gate.model_dump(), "served": served})
     judged = _standing(run, registry, challenger, based_on)
     if judged is None:
         judged = {**_judge(run, evidence, registry, challenger), "based_on": based_on}

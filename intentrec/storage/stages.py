@@ -1,8 +1,10 @@
 """Lines of progress while Spark works: a job of minutes says at least every half minute how far it is."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
+
+from py4j.protocol import Py4JError
 
 EVERY = 30.0  # seconds
 
@@ -18,9 +20,10 @@ def stage_progress(say: Callable[[str], None], every: float = EVERY) -> Iterator
     over = Event()
 
     def watch() -> None:
-        while not over.wait(every):
-            if line := _running():
-                say(line)
+        with suppress(Py4JError):  # the session ended or its JVM was killed, which the job itself tells
+            while not over.wait(every):
+                if line := _running():
+                    say(line)
 
     thread = Thread(target=watch, daemon=True, name="stage progress")
     thread.start()

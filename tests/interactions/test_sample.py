@@ -100,4 +100,5 @@ def test_what_no_row_carries_is_warned_of(found: Sample) -> None:
 
 def test_texts_that_are_compared_are_found_with_their_columns(spark: SparkSession) -> None:
     condition = "not (r.device <> 'tv') or lower(r.kind) = 'film' or r.fraction > 0.5 or 'x' <=> r.surface"
+    condition += " or exists(r.genres, genre -> genre = 'drama')"
     assert compared_texts(spark, condition) == {("r.device", "tv"), ("r.surface", "x")}

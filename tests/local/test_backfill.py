@@ -23,7 +23,7 @@ from intentrec.local.backfill import backfill, is_leftover
 from intentrec.local.home import Home
 from intentrec.local.progress import Progress
 from intentrec.storage import delta
-from intentrec.storage.runs import Run
+from intentrec.storage.runs import Run, attempt
 from intentrec.storage.warehouse import Fingerprint, Warehouse
 from tests.conftest import profile_under
 from tests.local import in_process
@@ -209,6 +209,21 @@ app(["wait"])
         command.send_signal(how)
         assert command.stdout.read().startswith("undone\n")
     assert command.returncode != 0
+
+
+def test_a_plan_names_the_other_weeks_of_changed_settings(tmp_path: Path) -> None:
+    profile, chosen = profile_under(tmp_path), tmp_path / "profile.yaml"
+    chosen.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
+    for start in (FIRST, SECOND):
+        with attempt("ingest", start, start + timedelta(weeks=1), CONFIG, chosen):
+            pass
+    domain = load_domain(CONFIG)
+    request = backfills.Request(FIRST, SECOND)
+    assert backfills.plan(request, profile, domain).plan.warnings == []
+    later = domain.calendar.model_copy(update={"lateness": "3d"})
+    (warning,) = backfills.plan(request, profile, domain.model_copy(update={"calendar": later})).plan.warnings
+    assert warning.startswith(f"settings of the domain file changed after 1 other weeks from {SECOND} to {SECOND}")
+    assert f"FROM={SECOND} TO={END}" in warning
 
 
 @pytest.mark.parametrize("command", ["plan", "backfill"])

@@ -304,6 +304,13 @@ def test_a_changed_gate_judges_again_and_a_changed_model_is_trained_again(judged
     stricter = world.domain_of(judged.domain, gate={"naive_baselines": ["most_frequent"]})
     assert train(judged.run("train", domain=stricter)).number == judged.version.number
     assert len(judge_challenger(judged.run("gate", domain=stricter)).reasons) == 2
+    registry = Registry(judged.profile, judged.domain)
+    before = registry.verdict(judged.version)
+    judge_challenger(judged.run("gate", domain=world.domain_of(judged.domain, publishing={"active_weeks": 1})))
+    after = registry.verdict(judged.version)
+    assert before is not None
+    assert after is not None
+    assert before["based_on"] != after["based_on"], "other users are judged"
     changed = world.domain_of(judged.domain, training={"seed": 8})
     with pytest.raises(PipelineError, match="run train first"):
         judge_challenger(judged.run("gate", domain=changed))

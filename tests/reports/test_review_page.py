@@ -18,7 +18,14 @@ VERSION = Version("intentrec-x", "7", "run", "f", date(2026, 9, 7), None, None, 
 
 
 def metrics(ndcg: float, coverage: float, new: float) -> dict[str, float]:
-    return {"ndcg_at_10": ndcg, "coverage_at_10": coverage, "recall_at_10_new": new, "users": 1200, "users_cold": 30}
+    return {
+        "ndcg_at_10": ndcg,
+        "coverage_at_10": coverage,
+        "recall_at_10_new": new,
+        "users": 1200,
+        "users_cold": 30,
+        "users_unserved": 90,
+    }
 
 
 def record(champion: bool = True) -> dict:
@@ -62,12 +69,17 @@ def test_metrics_stand_with_intervals_beside_champion_and_naive_baselines() -> N
     assert rows[3].endswith("| +20.0% [+11.0%, +29.0%] |")
     assert rows[4].endswith("| +200.0% [+150.0%, ∞] |")
     assert "**Simulated data.**" in text
+    assert "90 more users came in the week, whom no system serves" in text
 
 
 def test_a_page_of_a_first_version_that_was_never_measured() -> None:
     sparse = {**record(champion=False), "intents": {}, "means": {}}
     text = review_page(VERSION, GATE.model_copy(update={"guardrails": {}}), sparse, [], [], [], simulated=False)
     assert "Simulated" not in text
+    for row in sparse["rows"]:
+        del row["users_unserved"]
+    old = review_page(VERSION, GATE.model_copy(update={"guardrails": {}}), sparse, [], [], [], simulated=False)
+    assert "whom no system serves" not in old, "a record of an earlier version does not say how many"
     assert "Not measured." in lines(text, "Intents")
     assert "The domain file names none." in lines(text, "Guardrails")
     assert "No setting differs from a champion's." in lines(text, "What changed")
