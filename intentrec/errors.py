@@ -17,7 +17,9 @@ _ENVIRONMENT = {
     r"Permission denied": "access was denied to {file}: check its owner and permissions; a program must be "
     "executable, a folder writable",
     r"Read-only file system|AccessDenied": "{file} cannot be written: check its owner and permissions",
-    r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)": "Spark's JVM was "
+    # An error of Java itself has its trace after the name of the call.
+    r"Py4JNetworkError|Answer from Java side is empty|py4j.*Connection (?:refused|reset)|"
+    r"Py4JError: An error occurred while calling \S+(?m:$)": "Spark's JVM was "
     "killed or ran out of memory: the machine's log says which",
     r"JAVA_GATEWAY_EXITED": "Spark's JVM did not start: no Java, or it was killed. Its output is printed above",
     r"API request to .* failed|Max retries exceeded|MlflowException.*Connection": "MLflow does not answer: check "

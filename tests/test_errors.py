@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkRuntimeError
 
 from intentrec.config import ROOT
@@ -32,12 +33,17 @@ from intentrec.training.checkpoint import CHECKPOINT
             "denied to a file, folder or program",
         ),
         (ConnectionError("API request to http://127.0.0.1:9/api failed with exception"), "MLflow does not answer"),
+        (Py4JError("An error occurred while calling o46._1"), "JVM was killed or ran out of memory"),
         (FileNotFoundError("/w/sequences/as_of=2026-08-10/part-0.parquet"), "as_of=2026-08-10/part-0.parquet is lost"),
     ],
 )
 def test_failures_of_the_machine_are_explained(error: Exception, part: str) -> None:
     assert part in str(explained(error))
     assert "again" in str(explained(error))
+
+
+def test_an_error_of_java_itself_is_no_killed_jvm() -> None:
+    assert explained(Py4JError("An error occurred while calling o46._1. Trace:\njava.lang.RuntimeException: x")) is None
 
 
 FULL = """
