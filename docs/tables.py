@@ -1,10 +1,10 @@
-"""Write configuration.md and tables.md from the code, and refusals.md from refusals.yaml: `python docs/tables.py`.
+"""Write fields.md, configuration.md and tables.md from the code, and refusals.md: `python docs/tables.py`.
 
 A test fails where a page differs from the code.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, time
 from pathlib import Path
 from types import NoneType, UnionType
@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from intentrec.config import PACKAGE, Domain, Duration, Profile
 from intentrec.contracts import TABLES
+from intentrec.raw_rows import EVENT_FIELDS, ITEM_FIELDS, Field
 from intentrec.reports.markdown import table
 
 PAGES = PACKAGE.parent / "docs"
@@ -49,6 +50,26 @@ COLUMNS = """# Tables
 
 All tables are Delta tables under `var/warehouse/<domain>/`. The columns of a key are unique together. `?` after a type
 means that the value can be null. [Read the result](bring-your-own-data.md#4-read-the-result) shows how to read them.
+
+"""
+FIELDS = """# Fields of the landing format
+
+<!-- Made by docs/tables.py from intentrec/raw_rows.py: change the descriptions there. -->
+
+[Bring your own data](bring-your-own-data.md#1-land-the-rows) says where the files lie. A row without a required field
+is refused. Any other field may be missing or null: it is then null in all tables, and null is no class of an intent. Do
+not write a placeholder such as `unknown`: a model would learn it like any other value.
+
+| type | values |
+|---|---|
+| id | text or whole number, at most 256 characters |
+| text | at most 200 characters, but for `text` of an item |
+| time with zone | ISO 8601 with date, time and zone: `2026-08-04T03:12:09Z`, `2026-08-04T05:12:09+02:00` |
+| seconds, whole number | a number, or its text |
+
+An id that reads as a decimal number (`17850.0`) is refused: it is often a whole number that a program kept as a float,
+and would be a second user. Ids must not hold control or zero-width characters, nor blanks other than spaces between
+words.
 
 """
 REFUSALS = """# What the pipeline refuses and why
@@ -89,6 +110,31 @@ def refusals() -> str:
         headings = ["what comes in", "what happens", "why"]
         parts.append(f"## {section['section']}\n\n{section['about']}\n\n{table(headings, rows)}\n")
     return REFUSALS + "\n".join(parts)
+
+
+def fields() -> str:
+    """The page of the fields of events and items."""
+    arrived = Field(
+        "arrived_at",
+        "time with zone",
+        False,
+        '"2026-08-04T04:00:00Z"',
+        "when the row reached you. Its UTC date must be that of the folder. Without it, the row counts as arrived at "
+        "the start of that date, so leave `events.max_clock_skew` at a day",
+    )
+    other = Field(
+        "any other", "number or text", False, "4", "kept in `extra`. Name numeric ones in `events.signals` to use them"
+    )
+    return (
+        f"{FIELDS}## Events\n\n{_fields((*EVENT_FIELDS, arrived, other))}\n\n## Catalogue\n\n{_fields(ITEM_FIELDS)}\n"
+    )
+
+
+def _fields(found: Sequence[Field]) -> str:
+    rows = [
+        [f"`{each.name}`", each.kind, "yes" if each.required else "", f"`{each.example}`", each.doc] for each in found
+    ]
+    return table(["field", "type", "required", "example", "meaning"], rows)
 
 
 def _section(schema: type[BaseModel], title: str, path: str) -> Iterator[str]:
@@ -149,9 +195,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def main() -> None:
-    """Write the three pages."""
-    for name, text in (("configuration", configuration()), ("tables", tables()), ("refusals", refusals())):
-        Path(PAGES / f"{name}.md").write_text(text, encoding="utf-8")
+    """Write the four pages."""
+    for page in (fields, configuration, tables, refusals):
+        Path(PAGES / f"{page.__name__}.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -436,6 +436,11 @@ class Publishing(Strict):
         4, description="users who were active in so many weeks before the date are served, each by the latest sequence"
     )
     top_k: PositiveInt = Field(20, description="titles recommended to a user")
+    naive_baselines: bool = Field(
+        False,
+        description="whether the best of `gate.naive_baselines` publishes its recommendations where the gate found it "
+        "better than the champion, or where there is no champion",
+    )
     top_labels: PositiveInt = Field(3, description="labels published per intent, the most probable ones")
     clusters: PositiveInt = Field(10, description="k-means clusters of the intent embeddings")
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")

@@ -297,7 +297,7 @@ RECOMMENDATIONS = Table(
         Column("account_id", TEXT, "the account that a request for erasure names"),
         Column("rank", INT, "1 is best"),
         Column("title_id", TEXT, "the title"),
-        Column("score", FLOAT, "the model's logit"),
+        Column("score", FLOAT, "the model's logit, or the score of the naive baseline"),
         Column(
             "known",
             BOOL,
@@ -305,6 +305,20 @@ RECOMMENDATIONS = Table(
             "earlier versions",
             nullable=True,
         ),
+    ),
+)
+
+POPULAR_TITLES = Table(
+    "popular_titles",
+    "a popular title, for users without rows in `recommendations`",
+    "as_of",
+    ("as_of", "title_id"),
+    (
+        Column("as_of", DATE, "service date before which everything that was counted happened"),
+        _RELEASE,
+        Column("rank", INT, "1 is best"),
+        Column("title_id", TEXT, "the title"),
+        Column("users", LONG, "users who engaged it in the seven days before as_of; left-censored visits do not count"),
     ),
 )
 
@@ -356,11 +370,13 @@ RELEASES = Table(
         Column("release_id", TEXT, "hash of everything that determines the published rows"),
         Column("as_of", DATE, "the date that it was computed for"),
         Column("active", BOOL, "whether consumers use it; at most one release is active"),
-        Column("model_name", TEXT, "registered model"),
-        Column("model_version", TEXT, "its version"),
-        Column("mlflow_run_id", TEXT, "MLflow's id of the training"),
+        Column("model_name", TEXT, "registered model, or the naive baseline that published instead of a model"),
+        Column("model_version", TEXT, "its version; `none` of a naive baseline"),
+        Column(
+            "mlflow_run_id", TEXT, "MLflow's id of the training, or of the one that the naive baseline was judged with"
+        ),
         Column("table_versions", text_map(LONG), "Delta versions of the published tables and of their inputs"),
-        Column("metrics", text_map(DOUBLE), "the gate's metrics of this model"),
+        Column("metrics", text_map(DOUBLE), "the gate's metrics of this model or baseline"),
         Column("config_hash", TEXT, "hash of the domain file"),
         Column("code_version", TEXT, "commit of the code, with + where the code differs from it"),
     ),
@@ -424,65 +440,12 @@ TABLES: dict[str, Table] = {
         SEQUENCES,
         USER_INTENTS,
         RECOMMENDATIONS,
+        POPULAR_TITLES,
         ITEM_VECTORS,
         USER_VECTORS,
         RELEASES,
         RUN_LEDGER,
     )
 }
-PUBLISHED = (USER_INTENTS, RECOMMENDATIONS, ITEM_VECTORS, USER_VECTORS)  # what consumers read, by release
-
-# Raw rows of a source. Values are text, so that a bad value reaches the quarantine with its reason instead of failing
-# the read. `read_error` says why a line could not be parsed; then only raw, source_* and arrived_at are filled.
-RAW_EVENT = StructType(
-    [
-        StructField("raw", TEXT, False),
-        StructField("source_file", TEXT, False),
-        StructField("source_line", LONG, True),
-        StructField("arrived_at", TS, False),
-        StructField("read_error", TEXT, True),
-        *(
-            StructField(name, TEXT, True)
-            for name in (
-                "event_id",
-                "user_id",
-                "account_id",
-                "item_id",
-                "event_ts",
-                "event_type",
-                "duration_s",
-                "position_s",
-                "surface",
-                "device",
-            )
-        ),
-        StructField("extra", MapType(TEXT, TEXT), True),
-    ]
-)
-
-RAW_ITEM = StructType(
-    [
-        StructField("raw", TEXT, False),
-        StructField("source_file", TEXT, False),
-        StructField("source_line", LONG, True),
-        StructField("snapshot_date", DATE, False),
-        StructField("read_error", TEXT, True),
-        *(
-            StructField(name, TEXT, True)
-            for name in (
-                "item_id",
-                "title_id",
-                "kind",
-                "genres",
-                "creator",
-                "episode",
-                "release_ts",
-                "runtime_s",
-                "language",
-                "text",
-                "available_from",
-                "available_to",
-            )
-        ),
-    ]
-)
+# What consumers read, by release. A release of a naive baseline has the first two.
+PUBLISHED = (RECOMMENDATIONS, POPULAR_TITLES, USER_INTENTS, ITEM_VECTORS, USER_VECTORS)

@@ -19,7 +19,7 @@ from intentrec.config import ROOT
 
 # Packages and modules of intentrec, lowest first. Those of one line may import each other, but not in a circle.
 LAYERS = (
-    ("config", "contracts", "calendar", "errors", "logging", "job_settings"),
+    ("config", "contracts", "calendar", "errors", "logging", "job_settings", "raw_rows"),
     ("storage",),
     ("sources",),
     ("events",),

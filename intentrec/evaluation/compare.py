@@ -75,7 +75,7 @@ def _week_ahead(
 ) -> dict[str, Result]:
     moment = day_start_of(evidence.cut, domain.calendar)
     titles = Titles.of(offered(evidence.catalog_before, moment))
-    systems = _naive_baselines(evidence, titles, neighbours)
+    systems = naive_baselines(evidence, titles, neighbours)
     for name, predictor in models.items():
         systems[name] = ModelSystem(predictor, evidence.catalog_before, evidence.cut, titles)
     snapshot = (evidence.seen.add_to(batch) for batch in evidence.before.to_batches(ROWS))
@@ -89,7 +89,7 @@ def _next_event(
     neighbours: Mapping[str, TitleNeighbours] | None,
     titles: Titles,
 ) -> dict[str, Result]:
-    systems = {name: System(scorer) for name, scorer in _naive_baselines(evidence, titles, neighbours).items()}
+    systems = {name: System(scorer) for name, scorer in naive_baselines(evidence, titles, neighbours).items()}
     for name, predictor in models.items():
         systems[name] = ModelSystem(predictor, evidence.catalog, evidence.end, titles).system
     last_week = evidence.before.filter(pc.equal(evidence.before["as_of"], evidence.cut))
@@ -103,9 +103,10 @@ def offered(catalog: pa.Table, moment: datetime) -> Sequence[str]:
     return titles.filter(available(titles, moment))["title_id"].to_pylist()
 
 
-def _naive_baselines(
+def naive_baselines(
     evidence: Evidence, titles: Titles, neighbours: Mapping[str, TitleNeighbours] | None
 ) -> dict[str, TitleScorer]:
+    """The naive baselines over `titles` by name; none where `neighbours` is None."""
     if neighbours is None:
         return {}
     popular_N = _popularity(evidence, titles)

@@ -86,7 +86,7 @@ def read_evidence(run: Run) -> Evidence:
         targets,
         _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
         SeenTitles.read(run.warehouse, versions["title_state"], cut, users, run.domain),
-        partial(_stacked, run, versions["sequences"], cut),
+        partial(stacked_weeks, run, versions["sequences"], cut),
         {
             "sequences": content(run, SEQUENCES, versions["sequences"], first, end),
             "interactions": content(run, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
@@ -140,7 +140,14 @@ def _unjudged(run: Run, sequences: int, targets: pa.Table) -> str | None:
     return None
 
 
-def _stacked(run: Run, version: int, cut: date) -> Iterator[pa.RecordBatch]:
+def stacked_weeks(run: Run, version: int, cut: date) -> Iterator[pa.RecordBatch]:
+    """Rows of the weekly snapshots up to `cut` that models learn from, the oldest week first.
+
+    Args:
+        run: its domain says how many weeks.
+        version: of `sequences`.
+        cut: as_of of the last snapshot.
+    """
     for ago in reversed(range(run.domain.training.weeks)):
         yield from read_sequences(run.warehouse, version, cut - ago * WEEK).to_batches(ROWS)
 

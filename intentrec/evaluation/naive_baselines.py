@@ -35,11 +35,15 @@ TIE = 1e-6  # weight of popularity beside similarity: it only separates equal sc
 
 def popularity(engaged: Ints, count: int) -> Floats:
     """A score in (0, 1] for each of `count` titles, ordered by how often it occurs in `engaged`; -1 is ignored."""
-    occurrences = np.bincount(engaged[engaged >= 0], minlength=count)
-    order = np.argsort(-occurrences, kind="stable")
-    scores = np.empty(count)
-    scores[order] = 1.0 - np.arange(count) / max(1, count)
-    return scores
+    return popularity_scores(np.bincount(engaged[engaged >= 0], minlength=count))
+
+
+def popularity_scores(count_N: Ints) -> Floats:
+    """A score in (0, 1] for each of N titles, ordered by count; of equals the first has the larger one."""
+    order = np.argsort(-count_N, kind="stable")
+    score_N = np.empty(len(count_N))
+    score_N[order] = 1.0 - np.arange(len(count_N)) / max(1, len(count_N))
+    return score_N
 
 
 class HistoryRule(Protocol):

@@ -63,7 +63,7 @@ class Items:
 
 
 def check_catalog(raw: DataFrame) -> Items:
-    """Check raw rows (`contracts.RAW_ITEM`) and count them. Reads the rows once."""
+    """Check raw rows (`raw_rows.RAW_ITEM`) and count them. Reads the rows once."""
     rows = checked_items(raw).localCheckpoint()
     refused, copies = F.count_if(F.size("reasons") > 0), F.count_if("is_copy")
     found = rows.groupBy("snapshot_date").agg(F.count("*"), refused, copies).collect()
@@ -84,7 +84,7 @@ def checked_items(raw: DataFrame) -> DataFrame:
     contradict each other, all are refused (`conflicting_item`).
 
     Args:
-        raw: rows of `contracts.RAW_ITEM`.
+        raw: rows of `raw_rows.RAW_ITEM`.
 
     Returns:
         The columns of CATALOG, raw, source_file, source_line, `reasons` (sorted; empty if the row is valid) and

@@ -22,7 +22,7 @@ def checked_events(raw: DataFrame, domain: Domain) -> DataFrame:
     """Typed rows with the reasons that follow from each row alone.
 
     Args:
-        raw: rows of `contracts.RAW_EVENT`.
+        raw: rows of `raw_rows.RAW_EVENT`.
         domain: the domain file.
 
     An absent account is the user. An absent event type is that of a domain with one type only. Duration, position,

@@ -113,9 +113,6 @@ def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
     """Score a snapshot of `rows` users: schema SCORED.
 
     Where the package tells seen from new titles, the rows carry the seen ones (`with_seen_titles`).
-
-    Users are distributed by hash and sorted within a task. A batch then holds the same users whatever files they came
-    from. This matters because the last bits of a matrix product depend on the rows that are multiplied together.
     """
     shared = sequences.sparkSession.sparkContext.broadcast(package)
 
@@ -127,9 +124,17 @@ def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
                 users = batch.slice(start, ROWS)
                 yield scorer.score(users, held.top_k, held.seen_titles, held.top_labels, held.known_and_new)
 
+    return spread(sequences, rows).mapInArrow(work, SCORED)
+
+
+def spread(sequences: DataFrame, rows: int) -> DataFrame:
+    """A snapshot of `rows` users in tasks of about ROWS users, by hash, sorted within a task.
+
+    A batch then holds the same users whatever files they came from. This matters because the last bits of a matrix
+    product depend on the rows that are multiplied together.
+    """
     parts = max(1, -(-rows // ROWS))
-    spread = sequences.repartition(parts, "user_id").sortWithinPartitions("user_id")
-    return spread.mapInArrow(work, SCORED)
+    return sequences.repartition(parts, "user_id").sortWithinPartitions("user_id")
 
 
 def _stamp(as_of: date, release_id: str) -> list[Column]:

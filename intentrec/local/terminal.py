@@ -16,6 +16,7 @@ from intentrec.logging import SHORT_ID
 from intentrec.monitoring.costs import Cost, Estimate
 from intentrec.monitoring.staleness import WRITES, Plan
 from intentrec.monitoring.unfinished import Unfinished
+from intentrec.registry.releases import is_of_model
 from intentrec.storage.runs import Run
 
 # Tables that `status` shows.
@@ -189,7 +190,11 @@ def _cell(
 
 def _release(as_of: date, releases: Iterable[Mapping]) -> str:
     mine = [row for row in releases if row["as_of"] == as_of]
-    return ", ".join(f"model {row['model_version']}{' (active)' if row['active'] else ''}" for row in mine)
+    return ", ".join(f"{_made_by(row)}{' (active)' if row['active'] else ''}" for row in mine)
+
+
+def _made_by(release: Mapping) -> str:
+    return f"model {release['model_version']}" if is_of_model(release) else release["model_name"]
 
 
 def rules_preview(found: Shift, run: Run) -> None:

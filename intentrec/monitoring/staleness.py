@@ -60,6 +60,8 @@ class Change:
 
 def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
     """The partitions that a job reads for [start, end). Of the catalogue it reads all earlier snapshots, too."""
+    publishing = domain.publishing
+    learned = domain.training.weeks if publishing.naive_baselines else 0  # item-kNN learns when it publishes
     return {
         "ingest": [Span("catalog", date.min, end)],
         "build_interactions": [
@@ -69,7 +71,8 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
         ],
         "build_sequences": [Span("interactions", read_from(start + WEEK, domain), end)],
         "publish": [
-            Span("sequences", served_from(end, domain.publishing.active_weeks), end + DAY),
+            Span("sequences", served_from(end, max(publishing.active_weeks, learned)), end + DAY),
+            Span("interactions", start, end),
             Span("title_state", end, end + DAY),
             Span("catalog", date.min, end),
         ],

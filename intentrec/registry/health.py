@@ -4,6 +4,7 @@ Jobs look before their work begins. What can be deleted in MLflow by a person is
 """
 
 from intentrec.errors import PipelineError
+from intentrec.registry.releases import is_of_model
 from intentrec.registry.versions import APPROVED, CHALLENGER, CHAMPION, PROMOTED, ROLLED_BACK, Registry, Version
 from intentrec.storage import delta
 from intentrec.storage.runs import Run
@@ -42,7 +43,7 @@ def _proof_of_a_champion(run: Run, registry: Registry) -> str | None:
             return f"version {version.number} was rolled back"
         if version.replaced:
             return f"version {version.number} replaced version {version.replaced}"
-    releases = delta.releases(run.profile, run.domain)
+    releases = [each for each in delta.releases(run.profile, run.domain) if is_of_model(each)]
     if not releases:
         return None
     oldest = releases[0]

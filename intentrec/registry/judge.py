@@ -20,7 +20,7 @@ from intentrec.config import Gate, fingerprint
 from intentrec.errors import PipelineError
 from intentrec.evaluation.compare import compare
 from intentrec.evaluation.evidence import Evidence, read_evidence
-from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, Row, judge
+from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, Row, judge, leader
 from intentrec.evaluation.metrics import Result
 from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
 from intentrec.evaluation.significance import Lift, mean_intervals, paired_lift
@@ -108,7 +108,7 @@ def _judge(run: Run, evidence: Evidence, registry: Registry, challenger: Version
     gate = run.domain.gate
     decision = decide(results, gate, challenger, champion)
     versions = {"version": challenger.number, "champion": champion.number if champion else None}
-    return {**decision.to_dict(), **_details(results, gate), **versions}
+    return {**decision.to_dict(), **_details(results, gate), **versions, "leader": leader(decision, gate)}
 
 
 def decide(results: Mapping[str, Result], gate: Gate, challenger: Version, champion: Version | None) -> Decision:
@@ -204,6 +204,9 @@ def _report(run: Run, judged: Mapping[str, Any], decision: Decision) -> None:
         console.print(table)
     run.say(f"judged\n{shown.get().rstrip()}")
     run.say(f"{_outcome(run.domain.gate, decision)}: {'; '.join(decision.reasons)}")
+    best = judged.get("leader")
+    if best and run.domain.publishing.naive_baselines:
+        run.say(f"the naive baseline {best} is better than what would publish, so it publishes instead")
 
 
 def _outcome(gate: Gate, decision: Decision) -> str:

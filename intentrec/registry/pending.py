@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from intentrec.config import Domain, Profile
 from intentrec.contracts import RELEASES
 from intentrec.errors import PipelineError
-from intentrec.registry.releases import Row, publication_order
+from intentrec.registry.releases import Row, is_of_model, publication_order
 from intentrec.registry.versions import Registry
 from intentrec.storage import delta
 from intentrec.storage.delta import Snapshot
@@ -106,7 +106,7 @@ def complete(run: Run, registry: Registry) -> list[str]:
 def update_registry(registry: Registry, releases: Iterable[Row], trail: Trail) -> None:
     """Record a rollback with the versions, and give the alias `champion` to the one whose release is active again.
 
-    Made again, it changes nothing.
+    Made again, it changes nothing. A release of a naive baseline has no version, so the alias stays where it is.
 
     Args:
         registry: of the domain's model.
@@ -122,7 +122,7 @@ def update_registry(registry: Registry, releases: Iterable[Row], trail: Trail) -
     champion = registry.champion()
     # Either of the two may be champion: a rollback that was killed after it moved the alias is completed here.
     both = {left["model_version"], target["model_version"]}
-    moves = champion is not None and champion.number in both and len(both) > 1
+    moves = champion is not None and champion.number in both and len(both) > 1 and is_of_model(target)
     if moves and chosen is None:
         raise PipelineError(
             f"version {target['model_version']} of {registry.name}, which made release {trail.target}, is no longer in "

@@ -6,9 +6,15 @@ from datetime import date
 from typing import Any
 
 from intentrec.config import Domain, fingerprint
-from intentrec.contracts import USER_INTENTS
+from intentrec.contracts import RECOMMENDATIONS
 
 Row = Mapping[str, Any]
+NO_VERSION = "none"  # model_version of a release that a naive baseline made
+
+
+def is_of_model(release: Row) -> bool:
+    """Whether a registered model made the release, and no naive baseline."""
+    return release["model_version"] != NO_VERSION
 
 
 def publication_order(release: Row) -> tuple[Any, int]:
@@ -17,7 +23,7 @@ def publication_order(release: Row) -> tuple[Any, int]:
     Every release rewrites the rows of its date, because they carry its id. The table versions that releases name are
     therefore in the order of publication.
     """
-    return release["as_of"], dict(release["table_versions"])[USER_INTENTS.name]
+    return release["as_of"], dict(release["table_versions"])[RECOMMENDATIONS.name]
 
 
 def release_id(domain: Domain, as_of: date, model: str, version: str, inputs: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from intentrec.contracts import RELEASES
 from intentrec.errors import PipelineError
 from intentrec.registry.pending import OWED, Trail, complete, pending, trails, update_registry
-from intentrec.registry.releases import Row, publication_order
+from intentrec.registry.releases import Row, is_of_model, publication_order
 from intentrec.registry.versions import Registry, checked_reason
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
@@ -153,4 +153,5 @@ def _move(run: Run, table: Snapshot, trail: Trail) -> int:
 
 
 def _described(release: Row) -> str:
-    return f"release {release['release_id']} (as of {release['as_of']}, model version {release['model_version']})"
+    made_by = f"model version {release['model_version']}" if is_of_model(release) else release["model_name"]
+    return f"release {release['release_id']} (as of {release['as_of']}, {made_by})"

@@ -1,4 +1,4 @@
-"""Readers: from the files of a data set to the raw contract (`contracts.RAW_EVENT` and `contracts.RAW_ITEM`).
+"""Readers: from the files of a data set to the raw contract (`raw_rows.RAW_EVENT` and `raw_rows.RAW_ITEM`).
 
 A reader is a module of this package with the functions of the protocol `Reader`. `source.reader` in the domain file
 names it. A reader parses rows and marks those that it cannot parse. It does not judge values: `intentrec.events`
@@ -32,7 +32,7 @@ class Reader(Protocol):
             arrived_until: UTC date after the last date of arrival.
 
         Returns:
-            Rows of `contracts.RAW_EVENT`, one per record of the files.
+            Rows of `raw_rows.RAW_EVENT`, one per record of the files.
 
         Raises:
             PipelineError: files are missing or cannot be read.
@@ -46,7 +46,7 @@ class Reader(Protocol):
             run: the attempt; [run.start, run.end) are the snapshot dates to read.
 
         Returns:
-            Rows of `contracts.RAW_ITEM`; none where the interval has no snapshot.
+            Rows of `raw_rows.RAW_ITEM`; none where the interval has no snapshot.
 
         Raises:
             PipelineError: files are missing or cannot be read.

@@ -15,17 +15,17 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.contracts import RAW_EVENT, RAW_ITEM
+from intentrec import raw_rows
 from intentrec.errors import PipelineError
+from intentrec.raw_rows import RAW_ITEM
 from intentrec.sources import data_folder
 from intentrec.sources.files import listing, numbered_lines
 from intentrec.sources.integrity import Entry
 from intentrec.sources.text import moment, parsed_once
 from intentrec.storage.runs import Run
 
-_PROVENANCE = {"raw", "source_file", "source_line", "arrived_at", "snapshot_date", "read_error", "extra"}
-EVENT_FIELDS = [name for name in RAW_EVENT.names if name not in _PROVENANCE]
-ITEM_FIELDS = [name for name in RAW_ITEM.names if name not in _PROVENANCE]
+EVENT_FIELDS = [field.name for field in raw_rows.EVENT_FIELDS]
+ITEM_FIELDS = [field.name for field in raw_rows.ITEM_FIELDS]
 _ESCAPED_HALF = r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 _ESCAPED_WHOLE = r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # or an escaped backslash
 # One object, no single quotes, no NaN: only what every JSON reader accepts.

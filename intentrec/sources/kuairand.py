@@ -26,8 +26,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.calendar import day_start_of
-from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
+from intentrec.raw_rows import RAW_EVENT, RAW_ITEM
 from intentrec.sources import data_folder, published_file
 from intentrec.sources.files import CORRUPT, csv_rows, listing
 from intentrec.sources.text import arrived_within, extra_map, hashed_key, integer, iso, number, parsed_once

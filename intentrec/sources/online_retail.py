@@ -19,7 +19,7 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from intentrec.contracts import RAW_ITEM
+from intentrec.raw_rows import RAW_ITEM
 from intentrec.sources import published_file
 from intentrec.sources.files import csv_rows
 from intentrec.sources.text import arrived_within, instant_events, iso, number, parsed_once

@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intentrec.calendar import day_start_of
-from intentrec.contracts import RAW_EVENT
+from intentrec.raw_rows import RAW_EVENT
 from intentrec.storage.runs import Run
 
 _ISO = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$"

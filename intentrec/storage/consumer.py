@@ -23,7 +23,8 @@ def read(table: str, warehouse: str | Path, columns: Sequence[str] | None = None
         columns: None for all.
 
     Raises:
-        PipelineError: no such table, nothing was published yet, or no release is active.
+        PipelineError: no such table, nothing was published yet, no release is active, or the active one has no rows of
+            the table.
     """
     tables = {each.name: each for each in PUBLISHED}
     if table not in tables:
@@ -42,6 +43,11 @@ def read(table: str, warehouse: str | Path, columns: Sequence[str] | None = None
 
 def _rows_of(table: Table, root: str, release: dict, columns: Sequence[str] | None) -> pa.Table:
     versions = dict(release["table_versions"])
+    if table.name not in versions:
+        raise PipelineError(
+            f"release {release['release_id']} as of {release['as_of']}, which {release['model_name']} made, has no "
+            f"rows of {table.name}: naive baselines write no intents and no vectors, earlier versions no popular titles"
+        )
     snapshot = Snapshot(root, table, versions[table.name])
     day = release["as_of"]
     return snapshot.rows(day, day + timedelta(days=1), columns, pc.field("release_id") == release["release_id"])

@@ -7,7 +7,7 @@ import pytest
 
 from intentrec.config import Gate
 from intentrec.errors import PipelineError
-from intentrec.evaluation.gate import Decision, Row, judge
+from intentrec.evaluation.gate import Decision, Row, judge, leader
 from intentrec.evaluation.significance import Lift
 
 T = date(2026, 8, 31)
@@ -62,6 +62,28 @@ def test_only_the_naive_baselines_that_the_domain_names_count() -> None:
     table = rows(champion=None, most_frequent=0.9)
     assert judge(table, {}, Gate(naive_baselines=["popularity_7d"]), T, None).promote
     assert not judge(table, {}, Gate(naive_baselines=["most_frequent"]), T, None).promote
+
+
+@pytest.mark.parametrize(
+    ("table", "lower", "champion", "best"),
+    [
+        (rows(champion=None), 0, None, None),  # the challenger is promoted
+        (rows(champion=None, repeat_last=0.5, most_frequent=0.4), 0, None, "repeat_last"),
+        (rows(champion=0.45, repeat_last=0.5), 0.02, T, "repeat_last"),
+        (rows(champion=0.5, repeat_last=0.5), 0.02, T, None),  # the champion stays, and is as good
+        (
+            rows(champion=0.1, markov=0.9, most_frequent=0.25),
+            -0.1,
+            T,
+            "most_frequent",
+        ),  # markov does not count
+        (rows(champion=0.1, most_frequent=math.nan), -0.1, T, "repeat_last"),
+    ],
+)
+def test_the_leader_is_better_than_what_would_publish(
+    table: list[Row], lower: float, champion: date | None, best: str | None
+) -> None:
+    assert leader(judge(table, lift(lower), GATE, T, champion), GATE) == best
 
 
 def test_a_guardrail_holds_where_the_champion_never_measured_it() -> None:

@@ -4,8 +4,9 @@ from datetime import date
 
 from pyspark.sql import SparkSession
 
-from intentrec.contracts import CATALOG, RAW_ITEM
+from intentrec.contracts import CATALOG
 from intentrec.events.catalog import checked_items
+from intentrec.raw_rows import RAW_ITEM
 
 GOOD = {
     "raw": "the line",

@@ -6,9 +6,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from intentrec.config import Domain, Events
-from intentrec.contracts import RAW_EVENT
 from intentrec.events.check import checked_events
 from intentrec.events.outcomes import read_counts
+from intentrec.raw_rows import EVENT_FIELDS, RAW_EVENT
 
 ARRIVED = datetime(2026, 8, 4, 12, 5, tzinfo=UTC)
 GOOD = {
@@ -31,6 +31,9 @@ GOOD = {
 }
 NOTHING = {name: None for name in GOOD if name not in ("raw", "source_file", "source_line", "arrived_at", "read_error")}
 
+REQUIRED = [field.name for field in EVENT_FIELDS if field.required]
+OPTIONAL = [field.name for field in EVENT_FIELDS if not field.required]
+
 # Fields changed, and every reason, sorted.
 CASES: list[tuple[dict, list[str]]] = [
     ({}, []),
@@ -38,13 +41,9 @@ CASES: list[tuple[dict, list[str]]] = [
     ({"duration_s": "0", "event_type": "list_add"}, []),
     ({"duration_s": "43200"}, []),
     ({"event_ts": "2026-08-04T14:00:00+02:00"}, []),
-    *(({name: None}, [f"missing_{name}"]) for name in ("event_id", "user_id", "item_id", "event_ts", "event_type")),
+    *(({name: None}, [f"missing_{name}"]) for name in REQUIRED),
     *(({name: " "}, [f"missing_{name}"]) for name in ("event_id", "user_id", "event_ts")),
-    *(
-        ({name: text}, [])
-        for name in ("account_id", "surface", "device", "duration_s", "position_s")
-        for text in (None, " ")
-    ),
+    *(({name: text}, []) for name in OPTIONAL for text in (None, " ")),
     *(
         ({name: text}, [f"missing_{name}"])
         for name in ("event_id", "user_id", "item_id")

@@ -9,10 +9,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from intentrec.config import Domain, Events
-from intentrec.contracts import CATALOG, RAW_EVENT
+from intentrec.contracts import CATALOG
 from intentrec.events.catalog import snapshot_dates
 from intentrec.events.check import checked_events
 from intentrec.events.outcomes import OUTCOMES, outcomes
+from intentrec.raw_rows import RAW_EVENT
 from tests.events import oracle
 
 W0, W1, W2, W3 = (date(2026, 8, 3) + timedelta(weeks=week) for week in range(4))

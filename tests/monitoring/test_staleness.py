@@ -31,7 +31,7 @@ PARTITIONS = {
     "title_state": [week(number) for number in range(1, 7)],
     "feature_profiles": [week(number) for number in range(6)],
     "sequences": [week(number) for number in range(1, 7)],
-    "user_intents": [week(5), week(6)],
+    "recommendations": [week(5), week(6)],
 }
 RELEASES = [{"as_of": week(5)}, {"as_of": week(6)}]
 
@@ -51,7 +51,7 @@ def test_a_plan_replaces_its_weeks_and_names_everything_later(streaming: Domain)
         "title_state": [week(5), week(6)],
         "feature_profiles": [week(4), week(5)],
         "sequences": [week(5), week(6)],
-        "user_intents": [week(5), week(6)],
+        "recommendations": [week(5), week(6)],
         "releases": [week(5), week(6)],
     }
     assert found.warnings == []
@@ -59,12 +59,12 @@ def test_a_plan_replaces_its_weeks_and_names_everything_later(streaming: Domain)
 
 def test_the_last_week_makes_only_its_own_release_stale(streaming: Domain) -> None:
     found = staleness.plan(week(5), week(6), streaming, PARTITIONS, RELEASES)
-    assert found.stale == {"user_intents": [week(6)], "releases": [week(6)]}
+    assert found.stale == {"recommendations": [week(6)], "releases": [week(6)]}
 
 
 def test_a_plan_that_publishes_replaces_its_releases(streaming: Domain) -> None:
     found = staleness.plan(week(5), week(6), streaming, PARTITIONS, RELEASES, publish=True)
-    assert found.rebuilt["user_intents"] == [week(6)]
+    assert found.rebuilt["recommendations"] == [week(6)]
     assert found.stale == {}
 
 

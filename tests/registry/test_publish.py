@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from intentrec.contracts import (
     CATALOG,
+    INTERACTIONS,
     ITEM_VECTORS,
     PUBLISHED,
     RECOMMENDATIONS,
@@ -31,8 +32,9 @@ from intentrec.inference.seen import SeenTitles, seen_since
 from intentrec.inference.spark_scoring import seen_titles, with_seen_titles
 from intentrec.model.titles import SEEN
 from intentrec.registry import publish as publishing
-from intentrec.registry.publish import latest_snapshots, publish
+from intentrec.registry.publish import publish
 from intentrec.registry.rollback import rollback
+from intentrec.registry.served import latest_snapshots
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, code_version
 from intentrec.storage.warehouse import Warehouse
@@ -212,7 +214,7 @@ def test_release_leads_to_model_tables_and_metrics(released: Warehouse, here: Ju
     assert release.metrics["ndcg_at_10"] == pytest.approx(here.decision.rows[0].metrics["ndcg_at_10"])
     assert release.config_hash == here.domain.hash
     assert release.code_version == code_version()
-    read = (SEQUENCES, CATALOG, TITLE_STATE)
+    read = (SEQUENCES, CATALOG, TITLE_STATE, INTERACTIONS)
     assert release.table_versions.keys() == {table.name for table in (*PUBLISHED, *read)}
     for table in read:
         assert release.table_versions[table.name] == released.version(table)

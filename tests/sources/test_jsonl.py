@@ -8,9 +8,9 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
 from intentrec.events.reasons import UNREAD, bad_id
+from intentrec.raw_rows import RAW_EVENT, RAW_ITEM
 from intentrec.sources import jsonl
 from intentrec.storage.runs import Run
 from tests.sources.landing import deliver, event, events_of, item, snapshot_of

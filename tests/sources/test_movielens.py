@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.config import ROOT, Domain, load_domain
-from intentrec.contracts import RAW_EVENT, RAW_ITEM
 from intentrec.errors import PipelineError
+from intentrec.raw_rows import RAW_EVENT, RAW_ITEM
 from intentrec.sources import movielens as reader
 from intentrec.storage.runs import Run
 from tests.sources.landing import first_lines

@@ -167,6 +167,10 @@ def _recommendation(n: int) -> dict[str, Any]:
     return {**_published(0), "rank": n + 1, "title_id": f"t{n}", "score": 2.0 - n, "known": n > 0}
 
 
+def _popular_title(n: int) -> dict[str, Any]:
+    return {"as_of": END, "release_id": "r1", "rank": n + 1, "title_id": f"t{n}", "users": 20 - n}
+
+
 def _item_vector(n: int) -> dict[str, Any]:
     return {"as_of": END, "release_id": "r1", "title_id": f"t{n}", "vector": [0.5, 1.0]}
 
@@ -224,6 +228,7 @@ _MAKERS = {
     "sequences": _sequence,
     "user_intents": _intent,
     "recommendations": _recommendation,
+    "popular_titles": _popular_title,
     "item_vectors": _item_vector,
     "user_vectors": _user_vector,
     "releases": _release,

@@ -1,14 +1,19 @@
 """A consumer's view: two releases in one table, a rollback, and a backfill that writes an older date afterwards."""
 
+import re
+import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import polars
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
+from intentrec.config import ROOT
 from intentrec.contracts import RECOMMENDATIONS, RELEASES, USER_VECTORS
 from intentrec.errors import PipelineError
 from intentrec.storage import delta
@@ -77,6 +82,31 @@ def test_duckdb_reads_the_same_rows(state: tuple[Path, list[str]]) -> None:
     assert found.fetchall() == [("u1", titles[0]), ("u2", titles[0])]
 
 
+def test_polars_reads_the_same_rows(state: tuple[Path, list[str]]) -> None:
+    root, titles = state
+    frame = polars.from_arrow(read("recommendations", root))
+    assert isinstance(frame, polars.DataFrame)
+    assert len(frame) == 4
+    found = frame.filter(polars.col("rank") == 1).sort("user_id").select("user_id", "title_id").rows()
+    assert found == [("u1", titles[0]), ("u2", titles[0])]
+
+
+@pytest.mark.extended
+@pytest.mark.timeout(900)
+def test_the_recipes_of_the_page_end_cleanly_each_time(tmp_path: Path) -> None:
+    """The Python blocks that need no Spark, as one program, in fifty processes."""
+    publish(tmp_path, "old", T1)
+    activate(tmp_path, [release("old", T1, 0, True)])
+    page = (ROOT / "docs/bring-your-own-data.md").read_text("utf-8").partition("## 4. Read the result")[2]
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "spark" not in block]
+    assert [name in blocks[at] for at, name in enumerate(("read", "duckdb", "polars"))] == [True, True, True]
+    program = "\n".join(blocks).replace("var/warehouse/streaming", str(tmp_path))
+    assert "limit" in program
+    for _ in range(50):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_spark_reads_the_same_rows(spark: SparkSession, state: tuple[Path, list[str]]) -> None:
     """With the query of the documentation, which needs no Python of ours."""
     root, titles = state
@@ -122,7 +152,7 @@ def test_a_publication_meanwhile_changes_nothing(tmp_path: Path, monkeypatch: py
         (
             "recommendation",
             None,
-            r"not a published table \(did you mean recommendations\?\); choose one of user_intents",
+            r"not a published table \(did you mean recommendations\?\); choose one of recommendations",
         ),
         ("releases", None, "releases is not a published table"),
         ("recommendations", None, "has no table releases: nothing was published"),
