@@ -301,7 +301,11 @@ class Model(Strict):
 
     variant: str = Field("v3", description="`v0` to `v3`; publication needs `v2` or `v3`")
     intents: list[Name] = Field([], description="which of the domain's intents to predict; empty: all")
-    windows: list[Duration] = Field(["7d"], description="H of S_k, V3 only; each must be one of `sequences.windows`")
+    lead_intent: Name | None = Field(
+        None,
+        description="V4 of studies: the intent with one label given which the item is predicted; none: the first",
+    )
+    windows: list[Duration] = Field(["7d"], description="H of S_k, V3 and V4; each must be one of `sequences.windows`")
     categorical: list[str] = Field(
         ["action_type", "kind", "surface"], description=f"inputs with one label, of {', '.join(CATEGORICAL)}"
     )
@@ -320,6 +324,9 @@ class Model(Strict):
     dropout: float = Field(0.1, ge=0, lt=1, description="share of activations that training drops")
     intent_weight: float = Field(0.2, ge=0, description="λ of Eq. 4: weight of the intent losses")
     history_path: bool = Field(False, description="not in the paper: logit bias for titles of the user's own history")
+    decayed_counts: bool = Field(
+        False, description="not in the paper: logit bias for the user's own titles by how often and how recently"
+    )
     compatibility: bool = Field(
         False, description="not in the paper: logit bias for titles that fit the predicted intents"
     )

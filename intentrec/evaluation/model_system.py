@@ -16,8 +16,7 @@ from intentrec.evaluation.candidates import Prefixes, Titles
 from intentrec.evaluation.systems import IntentProbabilities, ScoreSlices, System
 from intentrec.inference.predictor import Predictor, padded_indices
 from intentrec.model.arrow import flat
-from intentrec.model.logit_bias import LogitBias
-from intentrec.model.scores import logits
+from intentrec.model.scores import TitleScores
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,9 @@ class IntentMixture:
 
 @dataclass(frozen=True)
 class _Output:
-    """The model's output after E prefixes; `logit_bias` is of the candidates."""
+    """The model's output after E prefixes."""
 
-    user_ED: torch.Tensor
-    logit_bias: LogitBias | None
+    scores: TitleScores
     intents: dict[str, IntentProbabilities]
     mixture: IntentMixture | None
 
@@ -59,12 +57,11 @@ class ModelSystem:
         return System(self, self if self.predictor.labels else None)
 
     def title_scores(self, prefixes: Prefixes) -> ScoreSlices:
-        """Logits of the candidates after each prefix."""
+        """Scores of the candidates after each prefix."""
         output = self._output(prefixes)
 
         def scores(start: int, end: int) -> NDArray[np.floating]:
-            logit_bias = None if output.logit_bias is None else output.logit_bias.part(slice(start, end))
-            scores_EN = logits(output.user_ED[start:end], self.vectors_ND, logit_bias).numpy()
+            scores_EN = output.scores.part(slice(start, end)).of(self.vectors_ND).numpy()
             scores_EN[:, self.known_N < 0] = -np.inf
             return scores_EN
 
@@ -105,7 +102,8 @@ class ModelSystem:
         mixture = None
         if prediction.z_NP is not None and prediction.attention_NM is not None:
             mixture = IntentMixture(prediction.z_NP.numpy(), prediction.attention_NM.numpy())
-        return _Output(prediction.h_ND, prediction.logit_bias(place_EL, place_I), intents, mixture)
+        scores = self.predictor.model.title_scores(prediction, place_EL, place_I)
+        return _Output(scores, intents, mixture)
 
 
 def _same(one: Prefixes, other: Prefixes) -> bool:

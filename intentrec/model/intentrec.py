@@ -8,6 +8,8 @@ vectors, P width of the intent embedding Z (dim_intent), M intents, C classes of
 0, predicts interaction k + 1.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,8 @@ from intentrec.model.embeddings import InputFeatures, TitleEmbedding
 from intentrec.model.encoder import Encoder, ago_buckets, causal_mask, masked_buckets, window_mask
 from intentrec.model.features import Batch, Items
 from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath
-from intentrec.model.network import BUILDERS, Network, Output
+from intentrec.model.network import Network, Output
+from intentrec.model.own_titles import DecayedCounts, OwnTitleBiases, OwnTitles
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
@@ -57,6 +60,7 @@ class IntentRec(Network):
         self.item_encoder = Encoder(width, spec, spec.layers)
         self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
         self.history = HistoryPath(spec.dim, spec.heads) if spec.history_path else None
+        self.counts = DecayedCounts(spec.dim) if spec.decayed_counts else None
         if spec.neighbours:
             self.neighbours = NeighbourPath(spec.dim, vocabulary.size("title_id"), spec.neighbours)
         self.compatible = Compatibility(spec, vocabulary) if spec.compatibility else None
@@ -72,40 +76,50 @@ class IntentRec(Network):
             for h, encode in self.short_term.items()
         ]
         x_BLX = torch.cat([f_BLF, *s], -1)
-        if not self.spec.hierarchical:
-            shared_BLD = self.item_encoder(x_BLX, batch, bucket_BLL)
-            logits = self._intents(shared_BLD)
+        z_BLP, attention_BLM = None, None
+        if self.spec.hierarchical:
+            # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
+            logits = self._intents(self.intent_encoder(x_BLX, batch, bucket_BLL))
             p = self.distributions(logits, batch)
-            user_BLE, bias_BLL = self._user(shared_BLD, p, batch, ago_BLL, bucket_BLL)
-            return Output(user_BLE, logits, None, None, bias_BLL, self._neighbour_weight(shared_BLD))
-        # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
-        intent_BLD = self.intent_encoder(x_BLX, batch, bucket_BLL)
-        logits = self._intents(intent_BLD)
-        p = self.distributions(logits, batch)
-        z_BLP, attention_BLM = self.mixture(list(p.values()))
-        # §3.4: F_k (+) S_k (+) Z_k, E^item
-        encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, bucket_BLL)
-        user_BLE, bias_BLL = self._user(encoded_BLD, p, batch, ago_BLL, bucket_BLL)
-        return Output(user_BLE, logits, z_BLP, attention_BLM, bias_BLL, self._neighbour_weight(encoded_BLD))
+            z_BLP, attention_BLM = self.mixture(list(p.values()))
+            # §3.4: F_k (+) S_k (+) Z_k, E^item
+            encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, bucket_BLL)
+        else:
+            encoded_BLD = self.item_encoder(x_BLX, batch, bucket_BLL)
+            logits = self._intents(encoded_BLD)
+            p = self.distributions(logits, batch)
+        biases = self.own_title_biases
+        own_BLL = biases.facts(encoded_BLD, batch, ago_BLL, bucket_BLL) if biases else None
+        return self.next_item(Output(encoded_BLD, logits, z_BLP, attention_BLM), p, own_BLL)
+
+    @property
+    def own_title_biases(self) -> OwnTitleBiases:
+        """The parts that give logit biases to the user's own titles."""
+        return OwnTitleBiases(self.history, self.counts, self.compatible)
+
+    def next_item(self, output: Output, p: dict[str, Tensor], own_BLL: OwnTitles | None) -> Output:
+        """User vectors and logit biases at every position.
+
+        Args:
+            output: with E^item (B, L, D) in the place of the user vectors.
+            p: distributions (B, L, C) by intent.
+            own_BLL: facts about the user's own titles; None where no part needs them.
+        """
+        return replace(
+            output,
+            item_BLD=self.user_vectors(output.item_BLD, p),
+            bias_BLL=None if own_BLL is None else self.own_title_biases.bias(output.item_BLD, p, own_BLL),
+            neighbour_weight_BLW=None if self.neighbours is None else self.neighbours(output.item_BLD),
+        )
+
+    def user_vectors(self, item: Tensor, p: dict[str, Tensor]) -> Tensor:
+        """User vectors (..., E), from E^item (..., D) and distributions (..., C) by intent."""
+        user = self.to_item(item)
+        return user if self.compatible is None else torch.cat([user, *self.compatible.user(p)], -1)
 
     def distributions(self, logits: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """p^intent (B, L, C) by intent, from the heads' logits. The oracle control overrides this."""
         return {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
-
-    def _user(
-        self, item_BLD: Tensor, p: dict[str, Tensor], batch: Batch, ago_BLL: Tensor, bucket_BLL: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """User vectors (B, L, E), and the logit biases (B, L, L) of the history's titles."""
-        user_BLE = self.to_item(item_BLD)
-        bias_BLL = None if self.history is None else self.history(item_BLD, batch.first_BL, bucket_BLL)
-        if self.compatible is not None:
-            user_BLE = torch.cat([user_BLE, *self.compatible.user(p)], -1)
-            own_BLL = self.compatible.logit_bias(p, batch, ago_BLL)
-            bias_BLL = own_BLL if bias_BLL is None else bias_BLL + own_BLL
-        return user_BLE, bias_BLL
-
-    def _neighbour_weight(self, item_BLD: Tensor) -> Tensor | None:
-        return None if self.neighbours is None else self.neighbours(item_BLD)
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
@@ -114,8 +128,3 @@ class IntentRec(Network):
         """Output vectors (I, E) of titles, known to the vocabulary or not."""
         title_ID = self.titles(items.title_I, items.tokens)
         return title_ID if self.compatible is None else torch.cat([title_ID, *self.compatible.item(items)], -1)
-
-
-def build(spec: ModelSpec, vocabulary: Vocabulary) -> Network:
-    """The network of a spec, with fresh weights: IntentRec for V0 to V3, otherwise what its variant registered."""
-    return BUILDERS.get(spec.variant, IntentRec)(spec, vocabulary)

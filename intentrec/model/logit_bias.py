@@ -1,12 +1,12 @@
 """Logit biases: numbers that are added to the logits of a few titles of each user. They are not in the paper.
 
-Three parts of a model give logit biases, each if the model's spec turns it on:
+Parts of a model give logit biases, each if the model's spec turns it on:
 
-- `HistoryPath`: titles of the user's own history.
+- `HistoryPath` and `own_titles.DecayedCounts`: titles of the user's own history.
 - `NeighbourPath`: titles that are engaged near those of the history.
 - `Compatibility`: titles that fit a predicted intent.
 
-All three work for titles released after training, and a bias shows why a title was recommended.
+All of them work for titles released after training, and a bias shows why a title was recommended.
 
 Shape suffixes: B rows, L positions, N users or positions, D width of E^item, H heads, K width of a head or neighbours
 of a title, W last interactions, J = W x K candidates, C classes of an intent or interactions that count as near, G
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intentrec.model.encoder import RelativeTimeBias
-from intentrec.model.features import TIME_BUCKETS, Batch, Items, TargetPositions
+from intentrec.model.features import TIME_BUCKETS, Items, TargetPositions
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import FIRST, Vocabulary
 
@@ -98,8 +98,8 @@ class HistoryPath(nn.Module):
         self.ago = RelativeTimeBias(heads)
         self.gate = nn.Linear(dim, heads)
 
-    def forward(self, item_BLD: Tensor, first_BL: Tensor, bucket_BLL: Tensor) -> Tensor:
-        """Logit biases (B, L, L) at k (second) of the title at i (third); 0 unless i is its last position up to k.
+    def strength(self, item_BLD: Tensor, first_BL: Tensor, bucket_BLL: Tensor) -> Tensor:
+        """The logarithms (H, B, L, L) at k (third) of the title at i (last), in float32.
 
         Args:
             item_BLD: E^item.
@@ -112,10 +112,18 @@ class HistoryPath(nn.Module):
         score_HBLL = q_HBLK @ k_HBLK.mT * q_HBLK.shape[-1] ** -0.5 + self.ago(bucket_BLL)
         same_BLL = first_BL[:, :, None] == first_BL[:, None, :]
         with torch.autocast(item_BLD.device.type, enabled=False):  # sums of exponentials need float32
-            strength_HBLL = score_HBLL.float().clamp(max=MAX_SCORE).exp() @ same_BLL.float()
-            gate_HBL1 = self.gate(item_BLD).float().permute(2, 0, 1).unsqueeze(-1)
-            bias_BLL = (gate_HBL1 * strength_HBLL.log1p()).sum(0)
-        return bias_BLL * last_touch(first_BL)
+            return (score_HBLL.float().clamp(max=MAX_SCORE).exp() @ same_BLL.float()).log1p()
+
+    def bias(self, item: Tensor, strength: Tensor) -> Tensor:
+        """Logit biases (..., L) of titles.
+
+        Args:
+            item: E^item at some positions, or what stands for it (..., D).
+            strength: what `strength` returns at these positions (H, ..., L).
+        """
+        with torch.autocast(item.device.type, enabled=False):
+            gate = self.gate(item.float()).movedim(-1, 0).unsqueeze(-1)
+            return (gate * strength).sum(0)
 
 
 def last_touch(first_BL: Tensor) -> Tensor:
@@ -167,9 +175,13 @@ class NeighbourPath(nn.Module):
         self.similarity_VK[FIRST:] = counts.similarity_IK
         self.cooccurrence_VK[FIRST:] = counts.cooccurrence_IK
 
-    def forward(self, item_BLD: Tensor) -> Tensor:
-        """The neighbour weight of each of the last interactions up to k, the latest first: (B, L, W)."""
-        return SCALE * F.softplus(self.gate(item_BLD)) * self.log_weight.exp()
+    def forward(self, item: Tensor) -> Tensor:
+        """The neighbour weight of each of the last interactions up to k, the latest first: (..., W).
+
+        Args:
+            item: E^item at some positions, or what stands for it (..., D).
+        """
+        return SCALE * F.softplus(self.gate(item)) * self.log_weight.exp()
 
     def logit_bias(self, weight_NW: Tensor, title_BL: Tensor, row_N: Tensor, k_N: Tensor) -> LogitBias:
         """Logit biases after position k of a row, of titles by their number in the vocabulary.
@@ -252,14 +264,19 @@ class Compatibility(nn.Module):
         """The same channels (I, C) of titles: 1 where a title has the fact."""
         return [_has(items.tokens[column], FIRST + len(self.scale[name])) for name, column in self.fact.items()]
 
-    def logit_bias(self, p: Mapping[str, Tensor], batch: Batch, ago_BLL: Tensor) -> Tensor:
-        """Logit biases (B, L, L) at k (second) of the title at i (third); 0 unless i is its last position up to k."""
-        bias_BLL = torch.zeros(ago_BLL.shape, device=ago_BLL.device)
+    def bias(self, p: Mapping[str, Tensor], act: Mapping[str, Tensor], ago: Tensor) -> Tensor:
+        """Logit biases (..., L) of the titles at L positions of the history.
+
+        Args:
+            p: distribution of each intent after some positions (..., C).
+            act: tokens of each column of `act` at the L positions (..., L).
+            ago: `encoder.ago_buckets` from these positions to the L positions (..., L).
+        """
+        found = torch.zeros(ago.shape, device=ago.device)
         for name, column in self.act.items():
-            act_BLL = batch.tokens[column][:, None, :].expand(ago_BLL.shape)
-            bias_BLL = bias_BLL + (p[name] @ self.by_act[name]).gather(-1, act_BLL)
-            bias_BLL = bias_BLL + (p[name] @ self.by_ago[name]).gather(-1, ago_BLL)
-        return bias_BLL * last_touch(batch.first_BL)
+            found = found + (p[name] @ self.by_act[name]).gather(-1, act[column])
+            found = found + (p[name] @ self.by_ago[name]).gather(-1, ago)
+        return found
 
 
 def _has(token: Tensor, size: int) -> Tensor:

@@ -49,6 +49,7 @@ class LossParts:
     sums: dict[str, Tensor]
     weights: dict[str, Tensor]
     intent_weight: float  # lambda of Eq. 4
+    lead_intent: str = ""  # a task whose loss has the weight 1 instead of lambda; conditional variants only
 
     def means(self, totals: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Eq. 3 per task: each sum divided by its weight, or by the weight of all processes in `totals`.
@@ -65,7 +66,8 @@ class LossParts:
         """Eq. 4. With `totals` it is this process's share, and the gradients must be summed over processes."""
         means = self.means(totals)
         item = means.pop("item")
-        return item + self.intent_weight * sum(means.values(), torch.zeros_like(item))
+        lead = means.pop(self.lead_intent, torch.zeros_like(item))
+        return item + lead + self.intent_weight * sum(means.values(), torch.zeros_like(item))
 
 
 def intent_loss(logit_NC: Tensor, label_NG: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ from intentrec.model.embeddings import TitleEmbedding
 from intentrec.model.features import Batch, Items, TargetPositions
 from intentrec.model.logit_bias import LogitBias, NeighbourPath
 from intentrec.model.loss import LossParts, LossSettings, draw, in_blocks, intent_loss, item_loss, sampled_item_loss
+from intentrec.model.own_titles import OwnTitles
+from intentrec.model.scores import Logits, TitleScores
 from intentrec.model.spec import ModelSpec, Variant, add_variant
 from intentrec.model.vocabulary import FIRST, Vocabulary
 
@@ -29,6 +31,7 @@ class Output:
     z_BLP: Tensor | None = None  # Eq. 2; V2 and V3
     attention_BLM: Tensor | None = None  # sigma(alpha): the weight of each intent; V2 and V3
     bias_BLL: Tensor | None = None  # logit bias at position k (second), of the title at position i (third)
+    own_BLL: OwnTitles | None = None  # facts of which a conditional variant makes the logit biases by class
     neighbour_weight_BLW: Tensor | None = None  # neighbour weight of each of the last interactions, the latest first
 
 
@@ -41,6 +44,7 @@ class Prediction:
     z_NP: Tensor | None = None
     attention_NM: Tensor | None = None
     bias_NL: Tensor | None = None  # logit biases of the titles at the positions of the row
+    own_NL: OwnTitles | None = None
     neighbours: LogitBias | None = None  # of the history's neighbours, by their number in the vocabulary
 
     def logit_bias(self, title_NL: Tensor, number_I: Tensor | None = None) -> LogitBias | None:
@@ -95,6 +99,7 @@ class Network(nn.Module, ABC):
             None if output.z_BLP is None else output.z_BLP[at],
             None if output.attention_BLM is None else output.attention_BLM[at],
             None if output.bias_BLL is None else output.bias_BLL[at],
+            None if output.own_BLL is None else output.own_BLL.at(row_N, k_N),
             neighbours,
         )
 
@@ -133,7 +138,11 @@ class Network(nn.Module, ABC):
         weights = {"item": weight_N.sum()}
         for name, logit_NC in prediction.intent_logit.items():
             sums[name], weights[name] = intent_loss(logit_NC, targets.of(batch.label[name]), weight_N)
-        return LossParts(sums, weights, self.spec.intent_weight)
+        return LossParts(sums, weights, self.spec.intent_weight, self.spec.lead_intent)
+
+    def title_scores(self, prediction: Prediction, title_NL: Tensor, number_I: Tensor | None = None) -> TitleScores:
+        """What scores candidates after the predicted positions; arguments as of `Prediction.logit_bias`."""
+        return Logits(prediction.h_ND, prediction.logit_bias(title_NL, number_I))
 
     def title_loss(
         self,

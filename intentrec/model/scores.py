@@ -1,8 +1,11 @@
-"""From vectors and logit biases to logits, ranks and top lists.
+"""From vectors and logit biases to scores of candidates, ranks and top lists.
 
-Shape suffixes: N users or positions, C those of them whose ties do not all fit into the list, D width, I titles,
+Shape suffixes: N users or positions, T those of them whose ties do not all fit into the list, D width, I titles,
 K length of a list.
 """
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,26 +25,61 @@ def logits(h_ND: Tensor, item_ID: Tensor, logit_bias: LogitBias | None) -> Tenso
     return logit_NI if logit_bias is None else logit_bias.add_to(logit_NI)
 
 
-def ranks(h_ND: Tensor, item_ID: Tensor, title_N: Tensor, chunk: int, logit_bias: LogitBias | None = None) -> Tensor:
+class TitleScores(Protocol):
+    """Scores candidates after N positions; the higher, the better."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def part(self, some: slice) -> "TitleScores":
+        """Of some of the positions."""
+        ...
+
+    def of(self, item_ID: Tensor) -> Tensor:
+        """Scores of all candidates (N, I), of their output vectors."""
+        ...
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Scores that are logits: dot products of user and item vectors, plus logit biases of candidates."""
+
+    h_ND: Tensor
+    logit_bias: LogitBias | None
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.h_ND)
+
+    def part(self, some: slice) -> "Logits":
+        """Of some of the positions."""
+        return Logits(self.h_ND[some], None if self.logit_bias is None else self.logit_bias.part(some))
+
+    def of(self, item_ID: Tensor) -> Tensor:
+        """Logits of all candidates (N, I)."""
+        return logits(self.h_ND, item_ID, self.logit_bias)
+
+
+def ranks(scores: TitleScores, item_ID: Tensor, title_N: Tensor, chunk: int) -> Tensor:
     """Rank of each true title among all titles: (N,) float64, 1 is best.
 
     Ties share the mean of the ranks they span, so a model that gives all titles one score gets the mean rank, not the
     best one. A NaN counts as better than the target, so a model that diverged does not look perfect.
 
     Args:
-        h_ND: user vectors.
+        scores: after the N positions.
         item_ID: output vectors of all titles.
         title_N: the true titles, as rows of `item_ID`.
-        chunk: users scored at once.
-        logit_bias: of titles, as rows of `item_ID`.
+        chunk: positions scored at once.
     """
     found = []
-    for begin in range(0, len(h_ND), chunk):
+    for begin in range(0, len(scores), chunk):
         some = slice(begin, begin + chunk)
-        logit_NI = logits(h_ND[some], item_ID, None if logit_bias is None else logit_bias.part(some))
-        true_N1 = logit_NI.gather(-1, title_N[some, None])
-        better_N = (~(logit_NI <= true_N1)).sum(-1)
-        tied_N = (logit_NI == true_N1).sum(-1)  # the target among them
+        score_NI = scores.part(some).of(item_ID)
+        true_N1 = score_NI.gather(-1, title_N[some, None])
+        better_N = (~(score_NI <= true_N1)).sum(-1)
+        tied_N = (score_NI == true_N1).sum(-1)  # the target among them
         found.append(better_N.double() + (tied_N.double() + 1) / 2)
     return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
 
@@ -57,10 +95,10 @@ def top(score_NI: Tensor, k: int) -> tuple[Tensor, Tensor]:
     room_N1 = (best_NK == last_N1).sum(-1, keepdim=True)
     crowded_N = ((score_NI == last_N1).sum(-1, keepdim=True) > room_N1).squeeze(-1)
     if crowded_N.any():
-        some_CI, last_C1 = score_NI[crowded_N], last_N1[crowded_N]
-        tied_CI = some_CI == last_C1
-        kept_CI = (some_CI > last_C1) | (tied_CI & (tied_CI.cumsum(-1) <= room_N1[crowded_N]))
-        column_NK[crowded_N] = kept_CI.nonzero()[:, 1].view(len(some_CI), -1)
+        some_TI, last_T1 = score_NI[crowded_N], last_N1[crowded_N]
+        tied_TI = some_TI == last_T1
+        kept_TI = (some_TI > last_T1) | (tied_TI & (tied_TI.cumsum(-1) <= room_N1[crowded_N]))
+        column_NK[crowded_N] = kept_TI.nonzero()[:, 1].view(len(some_TI), -1)
     column_NK = column_NK.sort(dim=-1).values
     found_NK, order_NK = score_NI.gather(-1, column_NK).sort(dim=-1, descending=True, stable=True)
     return found_NK, column_NK.gather(-1, order_NK)

@@ -27,7 +27,8 @@ class Variant:
     intents: Literal["none", "optional", "required"]  # intent heads
     windows: bool = False  # the short-term interest S_k, for at least one window
     hierarchical: bool = False  # the predicted intents Z_k enter the item encoder
-    logit_biases: bool = True  # whether history path, neighbours and compatibility may be added
+    logit_biases: bool = True  # whether history path, decayed counts, neighbours and compatibility may be added
+    conditional: bool = False  # the next item is predicted given each class of the lead intent
 
 
 _VARIANTS: dict[str, Variant] = {
@@ -35,8 +36,9 @@ _VARIANTS: dict[str, Variant] = {
     "v1": Variant("v1", "required"),
     "v2": Variant("v2", "required", hierarchical=True),
     "v3": Variant("v3", "required", windows=True, hierarchical=True),
+    "v4": Variant("v4", "required", windows=True, hierarchical=True, conditional=True),  # item_given_intent
 }
-VARIANTS = tuple(_VARIANTS)  # the paper's own (§4.3)
+VARIANTS = tuple(_VARIANTS)[:4]  # the paper's own (§4.3)
 
 
 def add_variant(variant: Variant) -> None:
@@ -68,6 +70,7 @@ class ModelSpec:
     v1  + intent heads on the item encoder, which the tasks share (simple multi-task learning)
     v2  two encoders in a hierarchy: the predicted intents Z_k enter the item encoder
     v3  + the short-term interest S_k, one for every window of `windows`
+    v4  not in the paper: + the next item is predicted given each class of `lead_intent`
 
     A spec without any fact among its inputs is id-only: titles are all that the model sees of an interaction.
     """
@@ -87,11 +90,13 @@ class ModelSpec:
     intent_weight: float = 0.2
     weight_side: str = "k"
     history_path: bool = False
+    decayed_counts: bool = False
     compatibility: bool = False
     neighbours: int = 0  # nearest titles per title that get a logit bias; 0: none
     length: int = 50  # longest row; only learned positions need it
     mask_share: float = 0.2  # BERT4Rec: share of the targets that training hides
     recent: int = 100  # TransAct: interactions of its short-term window
+    lead_intent: str = ""  # the intent whose classes the item is conditioned on; conditional variants only
     zone: str = "UTC"  # the service's time zone, for hour and weekday; models of before it was kept use UTC
 
     def __post_init__(self) -> None:
@@ -108,8 +113,12 @@ class ModelSpec:
         if bool(self.windows) != variant.windows:
             needed = "at least one short-term window" if variant.windows else "no short-term window"
             raise ValueError(f"variant {self.variant} has {needed}")
-        if not variant.logit_biases and (self.history_path or self.neighbours):
-            raise ValueError(f"variant {self.variant} has neither a history path nor neighbours")
+        if not variant.logit_biases and (self.history_path or self.decayed_counts or self.neighbours):
+            raise ValueError(f"variant {self.variant} has no history path, decayed counts or neighbours")
+        lead = [intent for intent in self.intents if intent.name == self.lead_intent]
+        if bool(lead) != variant.conditional or any(intent.multi_label for intent in lead):
+            needed = "a lead intent, one of its intents with one label" if variant.conditional else "no lead intent"
+            raise ValueError(f"variant {self.variant} has {needed}; {self.lead_intent!r} does not fit")
         if self.compatibility and not (variant.logit_biases and variant.intents == "required"):
             raise ValueError(f"variant {self.variant} has no intents that could be compatible with a title")
         if self.dim % self.heads:
@@ -119,6 +128,11 @@ class ModelSpec:
     def hierarchical(self) -> bool:
         """Whether predicted intents enter the item encoder."""
         return variant_of(self.variant).hierarchical
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the next item is predicted given each class of the lead intent."""
+        return variant_of(self.variant).conditional
 
     @property
     def id_only(self) -> bool:

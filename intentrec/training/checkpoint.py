@@ -11,8 +11,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from intentrec.errors import PipelineError
+from intentrec.model.build import build
 from intentrec.model.formats import FORMAT, LaterFormat, Stored, upgraded
-from intentrec.model.intentrec import build
 from intentrec.model.network import Network
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary

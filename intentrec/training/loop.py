@@ -19,8 +19,8 @@ from torch import Tensor
 
 from intentrec.config import Domain, Training
 from intentrec.errors import PipelineError
+from intentrec.model.build import build
 from intentrec.model.features import Items
-from intentrec.model.intentrec import build
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import Network
 from intentrec.training import distributed

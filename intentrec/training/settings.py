@@ -33,11 +33,13 @@ def model_spec(domain: Domain) -> ModelSpec:
         intent_weight=model.intent_weight,
         weight_side=domain.sequences.weight.side,
         history_path=model.history_path and variant.logit_biases,
+        decayed_counts=model.decayed_counts and variant.logit_biases,
         compatibility=model.compatibility and variant.logit_biases and variant.intents == "required",
         neighbours=model.neighbours if variant.logit_biases else 0,
         length=domain.sequences.length,
         mask_share=model.mask_share,
         recent=model.recent,
+        lead_intent=(model.lead_intent or chosen[0].name) if variant.conditional else "",
         zone=domain.calendar.zone,
     )
 

@@ -87,7 +87,7 @@ def step(
     optimizer.zero_grad(set_to_none=True)
     if batch is None:
         nothing = dict.fromkeys(names, torch.zeros((), device=catalog.title_I.device))
-        parts = LossParts(nothing, nothing, model.spec.intent_weight)
+        parts = LossParts(nothing, nothing, model.spec.intent_weight, model.spec.lead_intent)
     else:
         with torch.autocast(device_type, torch.bfloat16, enabled=half):
             parts = model.loss(batch, catalog, settings)
@@ -131,8 +131,8 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
             continue
         targets = batch.targets()
         prediction = model.at(batch, targets.row_N, targets.k_N)
-        logit_bias = prediction.logit_bias(batch.title_BL[targets.row_N] - FIRST)
-        rank_N = ranks(prediction.h_ND, item_ID, targets.of(batch.title_BL) - FIRST, chunk, logit_bias)
+        scores = model.title_scores(prediction, batch.title_BL[targets.row_N] - FIRST)
+        rank_N = ranks(scores, item_ID, targets.of(batch.title_BL) - FIRST, chunk)
         parts = model.prediction_loss(prediction, batch, targets, catalog, LossSettings())
         values = [(1 / rank_N).sum(), torch.ones_like(rank_N).sum()]
         values += [part[name].double() for part in (parts.sums, parts.weights) for name in names]
@@ -140,7 +140,7 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
     add_up([found])
     reciprocal, n, *values = found
     sums, weights = (dict(zip(names, part, strict=True)) for part in (values[: len(names)], values[len(names) :]))
-    whole = LossParts(sums, weights, model.spec.intent_weight)
+    whole = LossParts(sums, weights, model.spec.intent_weight, model.spec.lead_intent)
     losses = {name: float(value) for name, value in {"loss": whole.loss(), **whole.means()}.items()}
     return {**losses, "mrr": float(reciprocal / n)}
 

@@ -3,7 +3,8 @@
 Importing this package registers them. Then a spec may name them, `build` makes them, and saved ones can be loaded.
 """
 
-from intentrec.model.intentrec import IntentRec, build
+from intentrec.model.build import build
+from intentrec.model.intentrec import IntentRec
 from intentrec.model.network import NetworkBuilder, register
 from intentrec.model.spec import Variant
 from lab.baselines.bert4rec import Bert4Rec

@@ -23,9 +23,9 @@ import typer
 from torch import nn
 
 from intentrec.config import ROOT, Training
+from intentrec.model.build import build
 from intentrec.model.encoder import Block
 from intentrec.model.features import FeatureEncoder
-from intentrec.model.intentrec import build
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import Network
 from intentrec.model.spec import IntentSpec, ModelSpec

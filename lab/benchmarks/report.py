@@ -23,6 +23,7 @@ SECTIONS = {
     "published": "lab.benchmarks.published",
     "speed": "lab.benchmarks.speed.report",
     "cost": "lab.benchmarks.cost",
+    "served": "lab.benchmarks.served",
     "gpu": "lab.benchmarks.gpu",
     "predictability": "lab.benchmarks.predictability",
 }

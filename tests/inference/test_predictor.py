@@ -12,7 +12,7 @@ import torch
 from intentrec.config import Domain
 from intentrec.errors import PipelineError
 from intentrec.inference.predictor import PREDICTIONS, ItemIndex, Predictor
-from intentrec.model.scores import ranks, top
+from intentrec.model.scores import Logits, ranks, top
 from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import FIRST
 from intentrec.training.checkpoint import read_model
@@ -234,8 +234,8 @@ def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
 def test_ties_share_their_mean_rank() -> None:
     h = torch.tensor([[1.0], [1.0], [0.0]])
     items = torch.tensor([[3.0], [1.0], [1.0], [1.0], [0.0]])
-    assert ranks(h, items, torch.tensor([0, 2, 4]), chunk=2).tolist() == [1.0, 3.0, 3.0]
-    assert ranks(h[:0], items, torch.tensor([], dtype=torch.long), chunk=2).tolist() == []
+    assert ranks(Logits(h, None), items, torch.tensor([0, 2, 4]), chunk=2).tolist() == [1.0, 3.0, 3.0]
+    assert ranks(Logits(h[:0], None), items, torch.tensor([], dtype=torch.long), chunk=2).tolist() == []
 
 
 def test_top_breaks_ties_in_column_order() -> None:

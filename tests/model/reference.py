@@ -30,7 +30,7 @@ class Reference:
         s = {h: self.encoder(f"short_term.{h}", f, times, dict(row["window_start"])[h], 1) for h in self.spec.windows}
         x = [np.concatenate([f[k], *[s[h][k] for h in self.spec.windows]]) for k in range(n)]
         z = attention = None
-        if self.spec.variant in ("v2", "v3"):
+        if self.spec.variant in ("v2", "v3", "v4"):
             logits = self.intents(self.encoder("intent_encoder", x, times, [0] * n, self.spec.layers))
             z, attention = zip(
                 *[self.mix([logits[i.name][k] for i in self.spec.intents]) for k in range(n)], strict=True
@@ -41,16 +41,36 @@ class Reference:
             logits = self.intents(encoded)
         elif self.spec.variant == "v0":
             logits = {}
-        item = [self.linear("to_item", e) for e in encoded]
-        bias = None
+        p = [{name: softmax(each[k]) for name, each in logits.items()} for k in range(n)]
+        found = {"intents": logits, "z": z, "attention": attention, "p": p, "encoded": encoded}
+        if self.spec.variant == "v4":  # E^item: everything else follows from a class
+            return {**found, "item": encoded, "bias": None}
+        item, bias = zip(*[self.next_item(row, k, encoded, encoded[k], p[k]) for k in range(n)], strict=True)
+        return {**found, "item": item, "bias": None if bias[0] is None else bias}
+
+    def given(self, row: dict, found: dict, k: int, label: int | None) -> tuple[np.ndarray, list[float] | None]:
+        """V4: user vector and logit biases at k if a class of the lead intent is certain, or none is known."""
+        item, lead = found["encoded"][k], self.spec.lead_intent
+        certain = np.zeros(len(found["p"][k][lead]))
+        if label is not None:
+            item = item * (1 + self.w["scale"][label]) + self.w["shift"][label]
+            certain[label] = 1.0
+        return self.next_item(row, k, found["encoded"], item, {**found["p"][k], lead: certain})
+
+    def next_item(
+        self, row: dict, k: int, encoded: list, item: np.ndarray, p: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, list[float] | None]:
+        """User vector and logit biases at k from E^item, or what stands for it, and distributions."""
+        times = [t.timestamp() for t in row["end_ts"]]
+        user, biases = self.linear("to_item", item), []
         if self.spec.history_path:
-            bias = [self.history(k, encoded, row["title_id"], times) for k in range(n)]
+            biases.append(self.history(k, encoded, item, row["title_id"], times))
+        if self.spec.decayed_counts:
+            biases.append(self.counts(k, item, row["title_id"], times))
         if self.spec.compatibility:
-            p = [{name: softmax(each[k]) for name, each in logits.items()} for k in range(n)]
-            item = [np.concatenate([item[k], *self.channels(p[k])]) for k in range(n)]
-            own = [self.compatible(k, p[k], row, times) for k in range(n)]
-            bias = own if bias is None else np.add(bias, own)
-        return {"item": item, "intents": logits, "z": z, "attention": attention, "bias": bias}
+            user = np.concatenate([user, *self.channels(p)])
+            biases.append(self.compatible(k, p, row, times))
+        return user, list(np.sum(biases, axis=0)) if biases else None
 
     def at(self, row: dict, k: int) -> dict:
         """The facts of one interaction."""
@@ -142,10 +162,23 @@ class Reference:
         attention = softmax(np.array([self.linear("mixture.attend", p)[i] for i, p in enumerate(projected)]))
         return sum(a * p for a, p in zip(attention, projected, strict=True)), attention
 
-    def history(self, k: int, encoded: list, titles: list[str], times: list[float]) -> list[float]:
+    def counts(self, k: int, item: np.ndarray, titles: list[str], times: list[float]) -> list[float]:
+        """Of each position's title as seen from k, where it was touched last: how often it occurred, with decay."""
+        *weights, constant = self.linear("counts.weight", item)
+        bias = [0.0] * len(titles)
+        for at in range(k + 1):
+            if titles[at] in titles[at + 1 : k + 1]:
+                continue
+            bias[at] = constant
+            for weight, weeks in zip(weights, (4, 26), strict=True):
+                ago = [(times[k] - times[i]) / 604_800 for i in range(k + 1) if titles[i] == titles[at]]
+                bias[at] += weight * math.log(sum(0.5 ** (a / weeks) for a in ago))
+        return bias
+
+    def history(self, k: int, encoded: list, item: np.ndarray, titles: list[str], times: list[float]) -> list[float]:
         """Of each position's title as seen from k, where it was touched last: gates x log(1 + sum of exp(score))."""
         heads, width = self.spec.heads, self.spec.dim // self.spec.heads
-        gates = self.linear("history.gate", encoded[k])
+        gates = self.linear("history.gate", item)
         query = self.linear("history.query", encoded[k])
         strength: dict[str, list[float]] = {}
         for i in range(k + 1):

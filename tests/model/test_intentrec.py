@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from intentrec import config
+from intentrec.model.build import build
 from intentrec.model.features import Batch, Encoded
-from intentrec.model.intentrec import IntentRec, build
+from intentrec.model.intentrec import IntentRec
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import register
 from intentrec.model.spec import VARIANTS, ModelSpec, Variant
@@ -30,6 +31,9 @@ SPECS = {
     "v3 with history": replace(world.spec("v3"), history_path=True),
     "v1 with compatibility": replace(world.spec("v1"), compatibility=True),
     "v3 with both": replace(world.spec("v3"), history_path=True, compatibility=True),
+    "v0 with counts": replace(world.spec("v0"), decayed_counts=True),
+    "v3 with all": replace(world.spec("v3"), history_path=True, decayed_counts=True, compatibility=True),
+    "v4": replace(world.spec("v4"), history_path=True, decayed_counts=True, compatibility=True),
     "two windows, one layer": replace(world.spec("v3", windows=("1h", "1d")), layers=1),
     **{f"only {intent.name}": world.spec("v3", intents=(intent,)) for intent in world.INTENTS},
     "few inputs": replace(world.spec("v2"), categorical=(), multi_label=(), numeric=(), item_features=("genres",)),
@@ -120,6 +124,7 @@ def test_the_future_changes_nothing(variant: str, history: bool, windows: tuple[
     spec = replace(
         world.spec(variant, windows=windows),
         history_path=history,
+        decayed_counts=history,
         compatibility=history and variant != "v0",
         neighbours=2 * history,
     )
@@ -242,7 +247,7 @@ def test_invalid_variants_are_refused() -> None:
     for changed in ({"variant": "v4"}, {"variant": "v0"}, {"intents": ()}, {"windows": ()}, {"dim": 15}):
         with pytest.raises(ValueError, match=r"variant|v0|v3|multiple"):
             type(world.spec())(**{**vars(world.spec()), **changed})
-    assert VARIANTS == config.VARIANTS, "the ground knows the same names"
+    assert VARIANTS == config.VARIANTS, "the configuration knows the same names"
 
 
 def test_a_registered_variant_is_built_by_its_builder_and_needs_a_free_name() -> None:

@@ -1,6 +1,7 @@
 """Small made-up `sequences` and `catalog` tables, by the contract and without Spark."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +10,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from torch import Tensor
 
 from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.model.build import build
 from intentrec.model.features import Batch, Encoded, FeatureEncoder, Items
-from intentrec.model.intentrec import IntentRec
 from intentrec.model.spec import IntentSpec, ModelSpec
 from intentrec.model.titles import in_order, last_played, titles_of, with_titles
 from intentrec.model.vocabulary import Tally, Vocabulary
@@ -146,7 +147,7 @@ def spec(
     return ModelSpec(
         variant=variant,
         intents=() if variant == "v0" else intents,
-        windows=windows if variant == "v3" else (),
+        windows=windows if variant in ("v3", "v4") else (),
         categorical=("action_type", "kind", "surface"),
         multi_label=("genres",),
         numeric=("duration_s", "release_age_days"),
@@ -155,14 +156,15 @@ def spec(
         dim_intent=8,
         heads=2,
         layers=2,
+        lead_intent="action_type" if variant == "v4" else "",
     )
 
 
-def model_of(chosen: ModelSpec, sequences: pa.Table, seed: int = 0) -> tuple[IntentRec, FeatureEncoder, Encoded]:
+def model_of(chosen: ModelSpec, sequences: pa.Table, seed: int = 0) -> tuple[Any, FeatureEncoder, Encoded]:
     """A model with random weights everywhere (also where training starts from zero), and the rows encoded for it."""
     torch.manual_seed(seed)
     vocabulary = vocabulary_of(sequences, catalog(25), chosen)
-    model = IntentRec(chosen, vocabulary).eval()
+    model = build(chosen, vocabulary).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

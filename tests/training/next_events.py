@@ -50,9 +50,14 @@ def score_positions(predictor: Predictor, sequences: Rows, items: ItemIndex) -> 
         at_N = encoded.offsets[rows[targets.row_N]] + targets.j_N
         found_N = torch.full((len(at_N),), torch.inf, dtype=torch.float64)
         known_N = place_N[at_N] >= 0
-        logit_bias = prediction.logit_bias(padded_indices(place_N, encoded.offsets, rows)[targets.row_N], place_I)
-        some = None if logit_bias is None else logit_bias.part(known_N)
-        found_N[known_N] = ranks(prediction.h_ND[known_N], items.vectors, place_N[at_N][known_N], chunk, some)
+        title_NL = padded_indices(place_N, encoded.offsets, rows)[targets.row_N]
+        rank_N = ranks(
+            predictor.model.title_scores(prediction, title_NL, place_I),
+            items.vectors,
+            place_N[at_N].clamp(min=0),
+            chunk,
+        )
+        found_N[known_N] = rank_N[known_N]
         at.append(at_N)
         rank.append(found_N)
         for name, logit_NC in prediction.intent_logit.items():
