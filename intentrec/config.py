@@ -53,7 +53,7 @@ LABEL_LENGTH = 200  # characters of a label, such as a genre, at most
 ITEM_CATEGORICAL = ("kind", "creator", "language")
 OWN = 0o077  # umask of every process: what it writes below the home is for this account only
 SIMULATED_MANIFEST = "_simulated.json"  # describes the world in a landing zone that the simulator wrote
-VARIANTS = ("v0", "v1", "v2", "v3")  # of the paper; see intentrec.model.spec
+VARIANTS = ("v0", "v1", "v2", "v3", "v4")  # see intentrec.model.spec
 # Validation context of studies: `model.variant` may name a comparison model, and its builder checks the name.
 COMPARISON = "comparison"
 
@@ -299,11 +299,11 @@ class Intent(Strict):
 class Model(Strict):
     """Variant, inputs and sizes of IntentRec."""
 
-    variant: str = Field("v3", description="`v0` to `v3`; publication needs `v2` or `v3`")
+    variant: str = Field("v3", description="`v0` to `v3` of the paper, or `v4`; publication needs `v2`, `v3` or `v4`")
     intents: list[Name] = Field([], description="which of the domain's intents to predict; empty: all")
     lead_intent: Name | None = Field(
         None,
-        description="V4 of studies: the intent with one label given which the item is predicted; none: the first",
+        description="V4: the intent with one label given which the item is predicted; none: the first",
     )
     windows: list[Duration] = Field(["7d"], description="H of S_k, V3 and V4; each must be one of `sequences.windows`")
     categorical: list[str] = Field(
@@ -449,6 +449,12 @@ class Publishing(Strict):
         "better than the champion, or where there is no champion",
     )
     top_labels: PositiveInt = Field(3, description="labels published per intent, the most probable ones")
+    intent_lists: PositiveInt = Field(
+        3, description="V4: a user gets a list for so many classes of the lead intent, the likeliest"
+    )
+    shown_classes: list[str] = Field(
+        [], description="V4: classes of the lead intent that make sense as a list; none: all of them"
+    )
     clusters: PositiveInt = Field(10, description="k-means clusters of the intent embeddings")
     seen_titles: bool = Field(True, description="whether titles that the user already touched may be recommended")
     known_and_new: bool = Field(
@@ -543,9 +549,16 @@ class Domain(Strict):
         names = [intent.name for intent in self.intents]
         if len(set(names)) < len(names):
             raise ValueError("intents: two have the same name: rename one")
-        unknown = sorted(set(self.model.intents) - set(names))
+        unknown = sorted({*self.model.intents, *filter(None, [self.model.lead_intent])} - set(names))
         if unknown:
-            raise ValueError(f"model.intents: {', '.join(unknown)} is not in intents: define it there")
+            raise ValueError(
+                f"model.intents, model.lead_intent: {', '.join(unknown)} is not in intents: define it there"
+            )
+        if self.model.variant == "v4":
+            chosen = [each for each in self.intents if not self.model.intents or each.name in self.model.intents]
+            lead = self.model.lead_intent or chosen[0].name
+            if lead not in [intent.name for intent in chosen if not intent.multi_label]:
+                raise ValueError(f"model.lead_intent: {lead} is no intent of the model with one label: choose another")
         for day in self.quality.closed_weeks:
             if (day - self.calendar.history_start).days % 7:
                 raise ValueError(f"quality.closed_weeks: no week counted from calendar.history_start begins on {day}")

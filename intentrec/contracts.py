@@ -308,6 +308,25 @@ RECOMMENDATIONS = Table(
     ),
 )
 
+INTENT_RECOMMENDATIONS = Table(
+    "intent_recommendations",
+    "one title recommended for a class that the user's next intent may have",
+    "as_of",
+    ("as_of", "user_id", "label", "rank"),
+    (
+        Column("as_of", DATE, "service date before which everything that it is recommended from happened"),
+        _RELEASE,
+        Column("user_id", TEXT, "the user"),
+        Column("account_id", TEXT, "the account that a request for erasure names"),
+        Column("intent", TEXT, "the lead intent"),
+        Column("label", TEXT, "the class"),
+        Column("probability", FLOAT, "of the class"),
+        Column("rank", INT, "1 is best"),
+        Column("title_id", TEXT, "the title"),
+        Column("score", FLOAT, "log probability of the title, given the class"),
+    ),
+)
+
 POPULAR_TITLES = Table(
     "popular_titles",
     "a popular title, for users without rows in `recommendations`",
@@ -343,7 +362,7 @@ USER_VECTORS = Table(
     "user_vectors",
     "a user's output vector",
     "as_of",
-    ("as_of", "user_id"),
+    ("as_of", "user_id", "label"),
     (
         Column("as_of", DATE, "service date before which everything that it is computed from happened"),
         _RELEASE,
@@ -352,6 +371,14 @@ USER_VECTORS = Table(
         Column(
             "vector", array(FLOAT), "its dot product with an item vector plus the logit bias of that title is the logit"
         ),
+        Column(
+            "label",
+            TEXT,
+            "V4: the class of the lead intent that the row is conditioned on. A user has a row per class, and the "
+            "score of a title is the log of the sum of exp(log_weight + logit) over them; null for other variants",
+            nullable=True,
+        ),
+        Column("log_weight", FLOAT, "V4: see label; null for other variants", nullable=True),
         Column(
             "logit_bias",
             text_map(FLOAT),
@@ -440,6 +467,7 @@ TABLES: dict[str, Table] = {
         SEQUENCES,
         USER_INTENTS,
         RECOMMENDATIONS,
+        INTENT_RECOMMENDATIONS,
         POPULAR_TITLES,
         ITEM_VECTORS,
         USER_VECTORS,
@@ -447,5 +475,5 @@ TABLES: dict[str, Table] = {
         RUN_LEDGER,
     )
 }
-# What consumers read, by release. A release of a naive baseline has the first two.
-PUBLISHED = (RECOMMENDATIONS, POPULAR_TITLES, USER_INTENTS, ITEM_VECTORS, USER_VECTORS)
+# What consumers read, by release. A release of a naive baseline has the first two, and only V4 fills the last one.
+PUBLISHED = (RECOMMENDATIONS, POPULAR_TITLES, USER_INTENTS, ITEM_VECTORS, USER_VECTORS, INTENT_RECOMMENDATIONS)

@@ -71,7 +71,7 @@ def _both(*changes: Callable[[Any], None]) -> Callable[[Any], None]:
         (_set("model", "dim", value=63), "model"),
         (_set("model", "categorical", value=["colour"]), "model"),
         (_set("model", "intents", value=["mood"]), "model.intents"),
-        (_set("model", "variant", value="v4"), "model.variant"),
+        (_set("model", "variant", value="v5"), "model.variant"),
         (_set("calendar", "day_start", value=240), "calendar.day_start"),
         (_set("calendar", "zone", value="America/Los_Angls"), "time zone (did you mean America/Los_Angeles?)"),
         (_set("calendar", "session_gap", value="30 minutes"), "calendar.session_gap"),

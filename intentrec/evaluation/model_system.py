@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from intentrec.evaluation.candidates import Prefixes, Titles
 from intentrec.evaluation.systems import IntentProbabilities, ScoreSlices, System
-from intentrec.inference.predictor import Predictor, padded_indices
+from intentrec.inference.lists import padded_indices
+from intentrec.inference.predictor import Predictor
 from intentrec.model.arrow import flat
 from intentrec.model.scores import TitleScores
 
@@ -60,6 +61,7 @@ class ModelSystem:
         """Scores of the candidates after each prefix."""
         output = self._output(prefixes)
 
+        @torch.inference_mode()
         def scores(start: int, end: int) -> NDArray[np.floating]:
             scores_EN = output.scores.part(slice(start, end)).of(self.vectors_ND).numpy()
             scores_EN[:, self.known_N < 0] = -np.inf

@@ -4,30 +4,32 @@ Shape suffixes: B users, L positions or titles with a logit bias, D width, I tit
 of an intent, K length of a list, M intents or pairs of user and title, P width of the intent embedding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from intentrec.model.arrow import Rows, column, flat, offsets_of
+from intentrec.inference.by_class import BY_CLASS, by_class
+from intentrec.inference.by_class import column as class_column
+from intentrec.inference.columns import float_lists, lists_of, logit_bias_maps, map_of_lists, map_of_values
+from intentrec.inference.lists import Lists, SeenPlaces, best_titles, indices, padded_indices
+from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.features import FeatureEncoder
+from intentrec.model.item_given_intent import ClassMixture
 from intentrec.model.logit_bias import SOURCES, LogitBias
 from intentrec.model.network import Prediction
-from intentrec.model.scores import logits, top
-from intentrec.model.titles import available, in_hash_order, in_order, seen_titles, titles_of
+from intentrec.model.scores import top
+from intentrec.model.titles import available, in_hash_order, in_order, titles_of
 from intentrec.training.batches import batches
 from intentrec.training.checkpoint import model_from, read_model
 
 TOKENS = 2**15  # positions of the users scored at once, at most
 CELLS = 2**25  # users x titles scored at once, at most
-Lists = Literal["all", "new", "known_and_new"]
 
 _FLOATS = pa.list_(pa.float32())
 PREDICTIONS = pa.schema(
@@ -43,6 +45,7 @@ PREDICTIONS = pa.schema(
         ("logit_bias", pa.map_(pa.string(), pa.float32())),
         ("title_ids", pa.list_(pa.string())),
         ("scores", _FLOATS),
+        ("by_class", BY_CLASS),
     ]
 )
 
@@ -104,17 +107,24 @@ class Predictor:
     def item_vectors(self, items: ItemIndex) -> pa.Table:
         """The eligible titles: columns title_id and vector."""
         chosen = items.only_eligible()
-        return pa.table({"title_id": chosen.title_ids, "vector": _float_lists(chosen.vectors)})
+        return pa.table({"title_id": chosen.title_ids, "vector": float_lists(chosen.vectors)})
 
     @torch.inference_mode()
     def predict(
-        self, sequences: Rows, items: ItemIndex, top_k: int, lists: Lists = "all", top_labels: int = 3
+        self,
+        sequences: Rows,
+        items: ItemIndex,
+        top_k: int,
+        lists: Lists = "all",
+        top_labels: int = 3,
+        class_lists: int = 0,
     ) -> pa.RecordBatch:
         """Intents, user vector and the best eligible titles after each row's last interaction: schema PREDICTIONS.
 
         A title's logit is the dot product of `user_vector` and its vector, plus its `logit_bias`; `scores` are the
         logits of `title_ids`. A variant without an intent mixture (V0, V1) has an empty embedding, no attention and the
-        primary intent ''.
+        primary intent ''. A conditional variant (V4) has vectors and biases in `by_class` only, and `scores` are log
+        probabilities (`inference.by_class`).
 
         Args:
             sequences: one row per user.
@@ -123,39 +133,44 @@ class Predictor:
             lists: the best of `all` titles, or of `new` ones, which the user has not seen (`titles.seen_titles`);
                 `known_and_new`: the best seen and the best new titles, up to `top_k` of each, in one order.
             top_labels: labels per intent.
+            class_lists: classes of the lead intent that get a list, the likeliest of each user; conditional variants.
         """
         if len(sequences) == 0:
             return pa.RecordBatch.from_pylist([], PREDICTIONS)
         encoded = self.encoder.encode(sequences)
         offered = items.only_eligible()
         place_N, widest = None, int(encoded.lengths.max()) + SOURCES * self.spec.neighbours
-        if self.spec.history_path or self.spec.compatibility:
-            place_N = _indices(flat(sequences, "title_id"), offered.title_ids)
+        if self.spec.own_titles:
+            place_N = indices(flat(sequences, "title_id"), offered.title_ids)
         place_I = self._places(offered)
-        seen = None if lists == "all" else _Seen.of(sequences, offered.title_ids)
+        seen = None if lists == "all" else SeenPlaces.of(sequences, offered.title_ids)
         found: list[dict[str, Tensor]] = []
+        classes: list[pa.Array] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
             prediction = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
             title_BL = torch.zeros(len(rows), 0, dtype=torch.long)
             if place_N is not None:
                 title_BL = padded_indices(place_N, encoded.offsets, rows)
-            logit_bias = prediction.logit_bias(title_BL, place_I)
-            logit_BI = logits(prediction.h_ND, offered.vectors, logit_bias)
-            if seen is None:
-                score_BK, title_BK = top(logit_BI, top_k)
+            scores = self.model.title_scores(prediction, title_BL, place_I)
+            seen_BI = None if seen is None else seen.mask(rows, len(offered.title_ids))
+            logit_bias = None
+            if isinstance(scores, ClassMixture):
+                score_BI, of_classes = by_class(scores, offered.vectors, seen_BI, lists, top_k, class_lists)
+                labels = self.labels[self.spec.lead_intent]
+                classes.append(class_column(of_classes, len(rows), labels, offered.title_ids))
+                prediction = replace(prediction, h_ND=prediction.h_ND[:, :0])
             else:
-                seen_BI = _mask(padded_indices(seen.place_N, seen.offsets, rows), logit_BI.shape[1])
-                score_BK, title_BK = top(logit_BI.masked_fill(seen_BI, -torch.inf), top_k)
-                if lists == "known_and_new":
-                    known = top(logit_BI.masked_fill(~seen_BI, -torch.inf), top_k)
-                    score_BK, title_BK = _merged((score_BK, title_BK), known)
+                score_BI, logit_bias = scores.of(offered.vectors), prediction.logit_bias(title_BL, place_I)
+                classes.append(lists_of(torch.zeros(len(rows), dtype=torch.long), pa.array([], BY_CLASS.value_type)))
+            score_BK, title_BK = best_titles(score_BI, seen_BI, lists, top_k)
             logit_bias = (logit_bias or LogitBias(title_BL[:, :0], prediction.h_ND[:, :0])).padded(widest)
             held = {"biased": logit_bias.title_NL, "bias": logit_bias.value_NL}
             found.append({"rows": rows, **_by_name(prediction), **held, "score": score_BK, "title": title_BK})
         order = torch.cat([prediction.pop("rows") for prediction in found]).argsort()
         joined = {name: torch.cat([prediction[name] for prediction in found])[order] for name in found[0]}
-        return self._assemble(sequences, joined, offered, top_labels)
+        given = pa.concat_arrays(classes).take(pa.array(order.numpy()))
+        return self._assemble(sequences, joined, given, offered, top_labels)
 
     def _day_start(self, day: date) -> datetime:
         """When a service day begins (aware, UTC), by the calendar that the model was trained with."""
@@ -167,10 +182,15 @@ class Predictor:
         """Place of each of the vocabulary's titles among `items`, -1 where absent; None for a model that needs none."""
         if not self.spec.neighbours:
             return None
-        return _indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
+        return indices(pa.array(self.vocabulary.titles, pa.string()), items.title_ids)
 
     def _assemble(
-        self, sequences: Rows, prediction: dict[str, Tensor], offered: ItemIndex, top_labels: int
+        self,
+        sequences: Rows,
+        prediction: dict[str, Tensor],
+        classes: pa.Array,
+        offered: ItemIndex,
+        top_labels: int,
     ) -> pa.RecordBatch:
         kept_BK = torch.isfinite(prediction["score"])  # minus infinity: an excluded title
         title_ids = offered.title_ids.take(pa.array(prediction["title"][kept_BK].numpy()))
@@ -183,15 +203,16 @@ class Predictor:
         columns = {
             "user_id": column(sequences, "user_id"),
             "account_id": column(sequences, "account_id"),
-            "intent_embedding": _float_lists(prediction["z"]),
-            "attention": _map_of_values(names if m else [], attention_BM),
+            "intent_embedding": float_lists(prediction["z"]),
+            "attention": map_of_values(names if m else [], attention_BM),
             "primary_intent": primary,
-            "top_labels": _map_of_lists(names, labels, b, pa.string()),
-            "top_probabilities": _map_of_lists(names, [best[name][0].numpy() for name in names], b, pa.float32()),
-            "user_vector": _float_lists(prediction["user"]),
-            "logit_bias": _logit_bias(LogitBias(prediction["biased"], prediction["bias"]), offered.title_ids),
-            "title_ids": _lists(kept_BK.sum(-1), title_ids),
-            "scores": _lists(kept_BK.sum(-1), pa.array(prediction["score"][kept_BK].numpy())),
+            "top_labels": map_of_lists(names, labels, b, pa.string()),
+            "top_probabilities": map_of_lists(names, [best[name][0].numpy() for name in names], b, pa.float32()),
+            "user_vector": float_lists(prediction["user"]),
+            "logit_bias": logit_bias_maps(LogitBias(prediction["biased"], prediction["bias"]), offered.title_ids),
+            "title_ids": lists_of(kept_BK.sum(-1), title_ids),
+            "scores": lists_of(kept_BK.sum(-1), pa.array(prediction["score"][kept_BK].numpy())),
+            "by_class": classes,
         }
         arrays = [columns[field.name].cast(field.type) for field in PREDICTIONS]
         return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)
@@ -209,92 +230,3 @@ def _by_name(prediction: Prediction) -> dict[str, Tensor]:
         "attention": nothing if prediction.attention_NM is None else prediction.attention_NM,
         **{f"p.{name}": logit_NC.softmax(-1) for name, logit_NC in prediction.intent_logit.items()},
     }
-
-
-def _indices(values: pa.Array, known: pa.Array) -> Tensor:
-    """Place of each value in `known`, -1 where absent."""
-    found = pc.fill_null(pc.index_in(values, value_set=known.cast(values.type)), -1)
-    return torch.from_numpy(found.to_numpy(zero_copy_only=False).astype(np.int64))
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Seen titles of all rows in a line, as places among the titles on offer (-1: none), and where each row begins."""
-
-    place_N: Tensor
-    offsets: Tensor
-
-    @classmethod
-    def of(cls, sequences: Rows, offered: pa.Array) -> "_Seen":
-        lists = seen_titles(sequences)
-        return cls(_indices(lists.flatten(), offered), torch.from_numpy(offsets_of(lists)))
-
-
-def padded_indices(index_N: Tensor, offsets: Tensor, rows: Tensor, width: int = 0) -> Tensor:
-    """`index_N` of each position of the rows: (B, L), -1 beyond a row's end; L is the longest row, or `width`.
-
-    Args:
-        index_N: of all rows in a line.
-        offsets: where each row begins, and the end of the last.
-        rows: the chosen rows (B,).
-        width: L.
-    """
-    lengths = offsets.diff()[rows]
-    position_L = torch.arange(width or int(lengths.max()))
-    valid_BL = position_L < lengths[:, None]
-    return torch.where(valid_BL, index_N[torch.where(valid_BL, offsets[rows, None] + position_L, 0)], -1)
-
-
-def _mask(seen_BL: Tensor, titles: int) -> Tensor:
-    """Whether each title is among those of the row: bool (B, I); -1 in `seen_BL` is no title."""
-    mask = torch.zeros(len(seen_BL), titles + 1, dtype=torch.bool)
-    mask.scatter_(1, torch.where(seen_BL < 0, titles, seen_BL), True)
-    return mask[:, :titles]
-
-
-def _merged(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Two lists of scores and titles as one, best first; equal scores in the order of the titles."""
-    score_BK, title_BK = (torch.cat(pair, dim=-1) for pair in zip(one, other, strict=True))
-    title_BK, order_BK = title_BK.sort(dim=-1)
-    score_BK, order_BK = score_BK.gather(-1, order_BK).sort(dim=-1, descending=True, stable=True)
-    return score_BK, title_BK.gather(-1, order_BK)
-
-
-def _lists(length_B: Tensor, values: pa.Array) -> pa.ListArray:
-    offsets = np.concatenate([[0], length_B.cumsum(0).numpy()]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
-
-
-def _float_lists(value_BD: Tensor) -> pa.ListArray:
-    b, width = value_BD.shape
-    return _lists(torch.full((b,), width), pa.array(value_BD.reshape(-1).numpy()))
-
-
-def _logit_bias(logit_bias: LogitBias, title_ids: pa.Array) -> pa.MapArray:
-    """Per user a map from title to its logit bias, of titles that have one; several of one title add up."""
-    kept_BL = (logit_bias.title_NL >= 0) & (logit_bias.value_NL != 0)
-    user_N, titles = kept_BL.nonzero(as_tuple=True)[0].numpy(), len(title_ids)
-    pair_N = user_N * titles + logit_bias.title_NL[kept_BL].numpy()
-    pair_M, of_N = np.unique(pair_N, return_inverse=True)
-    value_M = np.bincount(of_N, weights=logit_bias.value_NL[kept_BL].numpy(), minlength=len(pair_M)).astype(np.float32)
-    offsets = np.searchsorted(pair_M, np.arange(len(kept_BL) + 1) * titles).astype(np.int32)
-    return pa.MapArray.from_arrays(
-        pa.array(offsets), title_ids.take(pa.array(pair_M % max(1, titles))), pa.array(value_M)
-    )
-
-
-def _map_of_values(names: list[str], value_BM: Tensor) -> pa.MapArray:
-    b, m = value_BM.shape
-    keys = pa.array(names * b, pa.string())
-    return pa.MapArray.from_arrays(
-        pa.array(np.arange(b + 1, dtype=np.int32) * m), keys, pa.array(value_BM.reshape(-1).numpy())
-    )
-
-
-def _map_of_lists(names: list[str], value_BK: list[np.ndarray], b: int, of: pa.DataType) -> pa.MapArray:
-    """Per user a map from intent to a list; `value_BK` has one (B, K) array per intent."""
-    widths = [value.shape[1] for value in value_BK]
-    values = np.concatenate(value_BK, axis=1).reshape(-1) if value_BK else np.empty(0, object)
-    lists = _lists(torch.tensor(widths * b, dtype=torch.long), pa.array(values, of))
-    offsets = pa.array(np.arange(b + 1, dtype=np.int32) * len(names))
-    return pa.MapArray.from_arrays(offsets, pa.array(names * b, pa.string()), lists)

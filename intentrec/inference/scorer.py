@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from intentrec.inference.predictor import PREDICTIONS, ItemIndex, Lists, Predictor
+from intentrec.inference.lists import Lists
+from intentrec.inference.predictor import PREDICTIONS, ItemIndex, Predictor
 from intentrec.training.checkpoint import read_model
 
 CLUSTERS = "clusters.json"
@@ -42,6 +43,7 @@ class Scorer:
         seen_titles: bool = True,
         top_labels: int = 3,
         known_and_new: bool = False,
+        class_lists: int = 0,
     ) -> pa.RecordBatch:
         """One row per row of `sequences`, schema SCORED.
 
@@ -51,11 +53,12 @@ class Scorer:
             seen_titles: whether titles that the user has seen may be recommended.
             top_labels: labels per intent.
             known_and_new: a list of seen titles and one of new titles, of up to `top_k` each.
+            class_lists: classes of the lead intent that get a list, the likeliest of each user; conditional variants.
 
         The code that a model registered earlier brings with it passes the first three.
         """
         lists: Lists = "new" if not seen_titles else "known_and_new" if known_and_new else "all"
-        found = self.predictor.predict(sequences, self.items, top_k, lists, top_labels)
+        found = self.predictor.predict(sequences, self.items, top_k, lists, top_labels, class_lists)
         assigned = assign_clusters(embeddings(found), self.centres_KP) if len(found) else np.empty(0, np.int32)
         return pa.RecordBatch.from_arrays([*found.columns, pa.array(assigned, pa.int32())], schema=SCORED)
 

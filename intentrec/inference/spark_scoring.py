@@ -14,12 +14,34 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, IntegerType, StringType, StructField, StructType
 
 from intentrec.config import Publishing
-from intentrec.contracts import FLOAT, ITEM_VECTORS, RECOMMENDATIONS, TEXT, USER_INTENTS, USER_VECTORS, array, text_map
+from intentrec.contracts import (
+    FLOAT,
+    INTENT_RECOMMENDATIONS,
+    ITEM_VECTORS,
+    RECOMMENDATIONS,
+    TEXT,
+    USER_INTENTS,
+    USER_VECTORS,
+    array,
+    text_map,
+)
 from intentrec.inference.scorer import Scorer
 from intentrec.model.titles import SEEN
 
 ROWS = 512  # users in a task and in a batch
+ALL_CLASSES = 2**31 - 1  # more classes than any intent has
 
+_CLASS = StructType(
+    [
+        StructField("label", StringType(), False),
+        StructField("probability", FLOAT, False),
+        StructField("log_weight", FLOAT, False),
+        StructField("vector", array(FLOAT), False),
+        StructField("logit_bias", text_map(FLOAT), False),
+        StructField("title_ids", array(TEXT), False),
+        StructField("scores", array(FLOAT), False),
+    ]
+)
 SCORED = StructType(
     [
         StructField("user_id", StringType(), False),
@@ -33,6 +55,7 @@ SCORED = StructType(
         StructField("logit_bias", text_map(FLOAT), False),
         StructField("title_ids", array(TEXT), False),
         StructField("scores", array(FLOAT), False),
+        StructField("by_class", array(_CLASS), False),
         StructField("cluster", IntegerType(), False),
     ]
 )
@@ -51,6 +74,7 @@ class Package:
         top_labels: labels per intent.
         seen_titles: whether titles that the user has seen may be recommended.
         known_and_new: whether a user gets a list of seen titles and one of new titles.
+        class_lists: classes of the lead intent that get a list, at most; conditional variants.
     """
 
     key: str
@@ -61,6 +85,7 @@ class Package:
     top_labels: int
     seen_titles: bool
     known_and_new: bool
+    class_lists: int
 
     @classmethod
     def of(cls, key: str, files: dict[str, bytes], catalog: pa.Table, as_of: date, publishing: Publishing) -> "Package":
@@ -69,8 +94,17 @@ class Package:
         with pa.ipc.new_stream(sink, catalog.schema) as writer:
             writer.write_table(catalog)
         data = sink.getvalue().to_pybytes()
-        lengths = publishing.top_k, publishing.top_labels
-        return cls(key, files, data, as_of, *lengths, publishing.seen_titles, publishing.known_and_new)
+        return cls(
+            key,
+            files,
+            data,
+            as_of,
+            publishing.top_k,
+            publishing.top_labels,
+            publishing.seen_titles,
+            publishing.known_and_new,
+            ALL_CLASSES if publishing.shown_classes else publishing.intent_lists,
+        )
 
     def scorer(self) -> Scorer:
         """The model, loaded."""
@@ -122,7 +156,9 @@ def score(sequences: DataFrame, package: Package, rows: int) -> DataFrame:
         for batch in batches:
             for start in range(0, batch.num_rows, ROWS):
                 users = batch.slice(start, ROWS)
-                yield scorer.score(users, held.top_k, held.seen_titles, held.top_labels, held.known_and_new)
+                yield scorer.score(
+                    users, held.top_k, held.seen_titles, held.top_labels, held.known_and_new, held.class_lists
+                )
 
     return spread(sequences, rows).mapInArrow(work, SCORED)
 
@@ -148,9 +184,38 @@ def user_intents(scored: DataFrame, as_of: date, release_id: str, space_id: str)
 
 
 def user_vectors(scored: DataFrame, as_of: date, release_id: str) -> DataFrame:
-    """Rows of `user_vectors`."""
-    columns = scored.select("*", *_stamp(as_of, release_id), F.col("user_vector").alias("vector"))
-    return columns.select(*USER_VECTORS.names)
+    """Rows of `user_vectors`: one of each user or, of a conditional variant, one of each user and class."""
+    rows = scored.select("*", *_stamp(as_of, release_id), F.explode_outer("by_class").alias("given")).select(
+        "as_of",
+        "release_id",
+        "user_id",
+        "account_id",
+        F.coalesce("given.vector", "user_vector").alias("vector"),
+        F.col("given.label").alias("label"),
+        F.col("given.log_weight").alias("log_weight"),
+        F.coalesce("given.logit_bias", "logit_bias").alias("logit_bias"),
+    )
+    return rows.select(*USER_VECTORS.names)
+
+
+def intent_recommendations(
+    scored: DataFrame, as_of: date, release_id: str, intent: str, publishing: Publishing
+) -> DataFrame:
+    """Rows of `intent_recommendations`: the titles of each user's likeliest classes of the lead intent."""
+    shown = F.array(*map(F.lit, publishing.shown_classes))
+    classes = F.filter("by_class", lambda each: F.array_contains(shown, each["label"]))
+    chosen = F.slice(classes if publishing.shown_classes else F.col("by_class"), 1, publishing.intent_lists)
+    rows = scored.select("user_id", "account_id", *_stamp(as_of, release_id), F.explode(chosen).alias("given"))
+    ranked = rows.select("*", F.posexplode(F.arrays_zip("given.title_ids", "given.scores")).alias("position", "entry"))
+    return ranked.select(
+        "*",
+        F.lit(intent).alias("intent"),
+        F.col("given.label").alias("label"),
+        F.col("given.probability").alias("probability"),
+        (F.col("position") + 1).alias("rank"),
+        F.col("entry.title_ids").alias("title_id"),
+        F.col("entry.scores").alias("score"),
+    ).select(*INTENT_RECOMMENDATIONS.names)
 
 
 def recommendations(scored: DataFrame, seen: DataFrame, as_of: date, release_id: str) -> DataFrame:
@@ -172,9 +237,8 @@ def recommendations(scored: DataFrame, seen: DataFrame, as_of: date, release_id:
     return joined.withColumn("known", F.coalesce("touched", F.lit(False))).select(*RECOMMENDATIONS.names)
 
 
-def item_vectors(package: Package, spark: Any, as_of: date, release_id: str) -> DataFrame:
+def item_vectors(scorer: Scorer, spark: Any, as_of: date, release_id: str) -> DataFrame:
     """Rows of `item_vectors`: titles on offer on `as_of`. The driver makes them: they grow with the catalogue only."""
-    scorer = package.scorer()
     found = scorer.predictor.item_vectors(scorer.items).cast(
         pa.schema([("title_id", pa.string()), ("vector", pa.list_(pa.float32()))])
     )

@@ -132,14 +132,14 @@ class ClassMixture:
         for log_p_N, class_N in zip(self.log_p_NK.T, self.class_NK.T, strict=True):
             if torch.isinf(log_p_N).all():  # also of all classes after it
                 break
-            logit_NI = self.of_class(class_N, item_ID)
+            _, logit_NI = self.given(class_N, item_ID)
             score_NI = torch.logaddexp(score_NI, logit_NI.log_softmax(-1) + log_p_N[:, None])
         return score_NI
 
-    def of_class(self, class_N: Tensor, item_ID: Tensor) -> Tensor:
-        """Logits (N, I) of all candidates given a class after each position."""
+    def given(self, class_N: Tensor, item_ID: Tensor) -> tuple[Prediction, Tensor]:
+        """The prediction given a class after each position, and its logits of all candidates (N, I)."""
         given = self.model.given(self.prediction, class_N)
-        return logits(given.h_ND, item_ID, given.logit_bias(self.title_NL, self.number_I)).float()
+        return given, logits(given.h_ND, item_ID, given.logit_bias(self.title_NL, self.number_I)).float()
 
 
 def _part(value: Any, some: slice) -> Any:

@@ -135,6 +135,11 @@ class ModelSpec:
         return variant_of(self.variant).conditional
 
     @property
+    def own_titles(self) -> bool:
+        """Whether titles of the user's own history have logit biases."""
+        return self.history_path or self.decayed_counts or self.compatibility
+
+    @property
     def id_only(self) -> bool:
         """Whether titles are all that the model sees of an interaction."""
         return not (self.categorical or self.multi_label or self.numeric or self.item_features)

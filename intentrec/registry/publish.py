@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 
 from intentrec.calendar import DAY
 from intentrec.contracts import (
+    INTENT_RECOMMENDATIONS,
     ITEM_VECTORS,
     POPULAR_TITLES,
     PUBLISHED,
@@ -91,14 +92,18 @@ def _publish_model(warehouse: Warehouse, registry: Registry, champion: Version) 
         files = read_files(registry.artifacts(champion, Path(folder)))
     package = spark_scoring.Package.of(release, files, served.catalog, as_of, run.domain.publishing)
     run.say(f"scoring {users:,} users, of whom {served.active:,} were active in the week")
+    scorer = package.scorer()
+    lead = scorer.predictor.spec.lead_intent
     with warehouse.scratch("scored", spark_scoring.score(served.sequences, package, users)) as scored:
+        lists = spark_scoring.intent_recommendations(scored, as_of, release, lead, run.domain.publishing)
         rewritten = _write(
             warehouse,
             (RECOMMENDATIONS, spark_scoring.recommendations(scored, served.seen, as_of, release)),
             (POPULAR_TITLES, popular_rows(warehouse, served, candidates(run, served.catalog), release)),
             (USER_INTENTS, spark_scoring.user_intents(scored, as_of, release, space_id(champion))),
             (USER_VECTORS, spark_scoring.user_vectors(scored, as_of, release)),
-            (ITEM_VECTORS, spark_scoring.item_vectors(package, warehouse.spark, as_of, release)),
+            (ITEM_VECTORS, spark_scoring.item_vectors(scorer, warehouse.spark, as_of, release)),
+            *([(INTENT_RECOMMENDATIONS, lists)] if lead else []),
         )
     metrics = _gate_metrics(run, registry, champion)
     return _release(run, release, champion.name, champion.number, champion.run_id, metrics), rewritten

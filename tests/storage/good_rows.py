@@ -167,6 +167,11 @@ def _recommendation(n: int) -> dict[str, Any]:
     return {**_published(0), "rank": n + 1, "title_id": f"t{n}", "score": 2.0 - n, "known": n > 0}
 
 
+def _intent_recommendation(n: int) -> dict[str, Any]:
+    about = {"intent": "action_type", "label": "discover", "probability": 0.5}
+    return {**_published(0), **about, "rank": n + 1, "title_id": f"t{n}", "score": -1.0 - n}
+
+
 def _popular_title(n: int) -> dict[str, Any]:
     return {"as_of": END, "release_id": "r1", "rank": n + 1, "title_id": f"t{n}", "users": 20 - n}
 
@@ -176,7 +181,7 @@ def _item_vector(n: int) -> dict[str, Any]:
 
 
 def _user_vector(n: int) -> dict[str, Any]:
-    return {**_published(n), "vector": [0.5, 1.0], "logit_bias": {"t1": 2.5}}
+    return {**_published(n), "vector": [0.5, 1.0], "label": None, "log_weight": None, "logit_bias": {"t1": 2.5}}
 
 
 def _release(n: int) -> dict[str, Any]:
@@ -228,6 +233,7 @@ _MAKERS = {
     "sequences": _sequence,
     "user_intents": _intent,
     "recommendations": _recommendation,
+    "intent_recommendations": _intent_recommendation,
     "popular_titles": _popular_title,
     "item_vectors": _item_vector,
     "user_vectors": _user_vector,

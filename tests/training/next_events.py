@@ -7,7 +7,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from intentrec.inference.predictor import CELLS, TOKENS, ItemIndex, Predictor, _indices, padded_indices
+from intentrec.inference.lists import indices, padded_indices
+from intentrec.inference.predictor import CELLS, TOKENS, ItemIndex, Predictor
 from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.features import Batch
 from intentrec.model.scores import ranks
@@ -38,7 +39,7 @@ def score_positions(predictor: Predictor, sequences: Rows, items: ItemIndex) -> 
     and nothing is sampled.
     """
     encoded = predictor.encoder.encode(sequences)
-    place_N, place_I = _indices(flat(sequences, "title_id"), items.title_ids), predictor._places(items)
+    place_N, place_I = indices(flat(sequences, "title_id"), items.title_ids), predictor._places(items)
     chunk = max(1, CELLS // max(1, len(items.title_ids)))
     at: list[Tensor] = []
     rank: list[Tensor] = []

@@ -1,0 +1,82 @@
+"""A release of V4: a row per class in user_vectors, and lists for the likeliest classes."""
+
+from collections import defaultdict
+from dataclasses import replace
+from shutil import copytree
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from intentrec.registry.judge import judge_challenger
+from intentrec.registry.publish import publish
+from intentrec.storage.consumer import read
+from intentrec.storage.warehouse import Warehouse
+from tests.conftest import without_audits
+from tests.registry import world
+from tests.registry.judged import Judged, train
+
+pytestmark = pytest.mark.slow
+PARTS = {"variant": "v4", "history_path": True, "decayed_counts": True, "compatibility": True}
+
+
+@pytest.fixture(scope="module")
+def home(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    domain = world.domain_of(
+        judged.domain, domain="given", model=PARTS, gate={"naive_baselines": []}, publishing={"intent_lists": 2}
+    )
+    profile = judged.profile.model_copy(update={"warehouse": str(tmp_path_factory.mktemp("given"))})
+    mine = replace(judged, domain=domain, profile=profile)
+    copytree(judged.run("train").warehouse, mine.run("train").warehouse)
+    version = train(mine.run("train"))
+    return replace(mine, version=version, decision=judge_challenger(mine.run("gate")))
+
+
+@pytest.fixture(scope="module")
+def released(spark: SparkSession, home: Judged) -> str:
+    """Root of the tables after the publication, with its audits."""
+    warehouse = Warehouse(spark, home.run("publish"))
+    publish(warehouse, activate=True, even_if_older=False)
+    return warehouse.root
+
+
+def test_vectors_of_all_classes_reproduce_scores_and_ranks(released: str) -> None:
+    items = {row["title_id"]: np.array(row["vector"]) for row in read("item_vectors", released).to_pylist()}
+    total: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(items, 0.0))
+    for row in read("user_vectors", released).to_pylist():
+        assert row["label"] in ("discover", "next_episode", "resume")
+        bias, vector = dict(row["logit_bias"]), np.array(row["vector"])
+        for title, item in items.items():
+            total[row["user_id"]][title] += np.exp(row["log_weight"] + vector @ item + bias.get(title, 0.0))
+    recommendations = read("recommendations", released).to_pylist()
+    assert {row["user_id"] for row in recommendations} == set(total)
+    for row in recommendations:
+        ours = total[row["user_id"]]
+        assert np.log(ours[row["title_id"]]) == pytest.approx(row["score"], abs=1e-3)
+        assert sum(value > ours[row["title_id"]] * 1.001 for value in ours.values()) < row["rank"]
+
+
+def test_each_user_has_lists_for_the_two_likeliest_classes(released: str) -> None:
+    likeliest = {}
+    for row in read("user_intents", released).to_pylist():
+        labels, shares = (dict(row[name])["action_type"] for name in ("top_labels", "top_probabilities"))
+        likeliest[row["user_id"]] = dict(zip(labels, shares, strict=True))
+    lists: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    for row in read("intent_recommendations", released).to_pylist():
+        assert row["intent"] == "action_type"
+        assert row["probability"] == pytest.approx(likeliest[row["user_id"]][row["label"]], abs=1e-4)
+        lists[row["user_id"], row["label"]].append(row)
+    for user, shares in likeliest.items():
+        mine = [label for owner, label in lists if owner == user]
+        assert 1 <= len(mine) <= 2
+        assert set(mine) == set(list(shares)[: len(mine)])
+    for rows in lists.values():
+        assert sorted(row["rank"] for row in rows) == [1, 2, 3, 4, 5]
+
+
+def test_a_domain_says_which_classes_make_sense_as_a_list(spark: SparkSession, home: Judged, released: str) -> None:
+    publishing = {"shown_classes": ["discover"]}
+    domain = world.domain_of(home.domain, model=PARTS, publishing={**home.domain.publishing.model_dump(), **publishing})
+    with without_audits():
+        publish(Warehouse(spark, home.run("publish", domain=domain)), True, False)
+    assert set(read("intent_recommendations", released)["label"].to_pylist()) == {"discover"}
