@@ -65,7 +65,7 @@ class IntentRecModel(PythonModel):
             catalog = known.select(self.catalog.column_names).cast(self.catalog.schema)
         scorer = Scorer(self.files, catalog, as_of)
         found = scorer.score(rows, options.get("top_k", 20), options.get("seen_titles", True))
-        return found.to_pandas(maps_as_pydicts="strict")
+        return found.drop_columns(["by_class"]).to_pandas(maps_as_pydicts="strict")
 
 
 def _moments(values: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from intentrec.model.embeddings import InputFeatures, TitleEmbedding
 from intentrec.model.encoder import Encoder, ago_buckets, causal_mask, masked_buckets, window_mask
 from intentrec.model.features import Batch, Items
-from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath
+from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath, Popularity
 from intentrec.model.network import Network, Output
 from intentrec.model.own_titles import DecayedCounts, OwnTitleBiases, OwnTitles
 from intentrec.model.spec import ModelSpec
@@ -63,6 +63,8 @@ class IntentRec(Network):
         self.counts = DecayedCounts(spec.dim) if spec.decayed_counts else None
         if spec.neighbours:
             self.neighbours = NeighbourPath(spec.dim, vocabulary.size("title_id"), spec.neighbours)
+        if spec.popularity:
+            self.popularity = Popularity(spec.dim, vocabulary.size("title_id"))
         self.compatible = Compatibility(spec, vocabulary) if spec.compatibility else None
 
     def forward(self, batch: Batch) -> Output:
@@ -114,8 +116,10 @@ class IntentRec(Network):
 
     def user_vectors(self, item: Tensor, p: dict[str, Tensor]) -> Tensor:
         """User vectors (..., E), from E^item (..., D) and distributions (..., C) by intent."""
-        user = self.to_item(item)
-        return user if self.compatible is None else torch.cat([user, *self.compatible.user(p)], -1)
+        channels = [self.to_item(item)]
+        channels += [] if self.popularity is None else [self.popularity.user(item)]
+        channels += [] if self.compatible is None else self.compatible.user(p)
+        return torch.cat(channels, -1)
 
     def distributions(self, logits: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """p^intent (B, L, C) by intent, from the heads' logits. The oracle control overrides this."""
@@ -126,5 +130,7 @@ class IntentRec(Network):
 
     def item_vectors(self, items: Items) -> Tensor:
         """Output vectors (I, E) of titles, known to the vocabulary or not."""
-        title_ID = self.titles(items.title_I, items.tokens)
-        return title_ID if self.compatible is None else torch.cat([title_ID, *self.compatible.item(items)], -1)
+        channels = [self.titles(items.title_I, items.tokens)]
+        channels += [] if self.popularity is None else [self.popularity.item(items)]
+        channels += [] if self.compatible is None else self.compatible.item(items)
+        return torch.cat(channels, -1)

@@ -92,6 +92,7 @@ class ModelSpec:
     history_path: bool = False
     decayed_counts: bool = False
     compatibility: bool = False
+    popularity: bool = False
     neighbours: int = 0  # nearest titles per title that get a logit bias; 0: none
     length: int = 50  # longest row; only learned positions need it
     mask_share: float = 0.2  # BERT4Rec: share of the targets that training hides
@@ -113,8 +114,10 @@ class ModelSpec:
         if bool(self.windows) != variant.windows:
             needed = "at least one short-term window" if variant.windows else "no short-term window"
             raise ValueError(f"variant {self.variant} has {needed}")
-        if not variant.logit_biases and (self.history_path or self.decayed_counts or self.neighbours):
-            raise ValueError(f"variant {self.variant} has no history path, decayed counts or neighbours")
+        if not variant.logit_biases and (
+            self.history_path or self.decayed_counts or self.popularity or self.neighbours
+        ):
+            raise ValueError(f"variant {self.variant} has no history path, decayed counts, popularity or neighbours")
         lead = [intent for intent in self.intents if intent.name == self.lead_intent]
         if bool(lead) != variant.conditional or any(intent.multi_label for intent in lead):
             needed = "a lead intent, one of its intents with one label" if variant.conditional else "no lead intent"

@@ -34,6 +34,7 @@ def model_spec(domain: Domain) -> ModelSpec:
         weight_side=domain.sequences.weight.side,
         history_path=model.history_path and variant.logit_biases,
         decayed_counts=model.decayed_counts and variant.logit_biases,
+        popularity=model.popularity and variant.logit_biases,
         compatibility=model.compatibility and variant.logit_biases and variant.intents == "required",
         neighbours=model.neighbours if variant.logit_biases else 0,
         length=domain.sequences.length,
