@@ -12,7 +12,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -51,24 +50,17 @@ def _multiplied(rows: DataFrame, of: Table, times: int) -> DataFrame:
     return copies.withColumn("user_id", F.concat_ws("-", "user_id", "copy")).drop("copy")
 
 
-def cpu_seconds() -> float:
-    """CPU time of this process, its JVM and their workers."""
-    mine = psutil.Process()
-    found = [each.cpu_times() for each in (mine, *mine.children(recursive=True))]
-    return sum(each.user + each.system + each.children_user + each.children_system for each in found)
-
-
 def measure(domain: Domain, profile: Profile, as_of: date, times: int, folder: Path) -> dict[str, Any]:
-    """Publish `times` the users into a warehouse of its own: users, wall and CPU seconds of the publication."""
+    """Publish `times` the users into a warehouse of its own: users, and seconds of the publication."""
     here = profile.model_copy(update={"warehouse": str(folder / f"x{times}")})
     spark = spark_module.start(profile, "served")
     source = Warehouse(spark, Run("served", as_of - WEEK, as_of, domain, profile))
     copy(source, f"{here.warehouse}/{domain.domain}", as_of, times)
     run = Run("publish", as_of - WEEK, as_of, domain, here)
-    begun, cpu = time.perf_counter(), cpu_seconds()
+    begun = time.perf_counter()
     publish_snapshot(Warehouse(spark, run), activate=True, even_if_older=False)
-    wall, cpu = time.perf_counter() - begun, cpu_seconds() - cpu
-    return {"users": Snapshot(run.warehouse, USER_INTENTS).count(as_of, as_of + DAY), "wall": wall, "cpu": cpu}
+    seconds = time.perf_counter() - begun
+    return {"users": Snapshot(run.warehouse, USER_INTENTS).count(as_of, as_of + DAY), "seconds": seconds}
 
 
 def values(results: dict[str, Any]) -> dict[str, Any]:
@@ -78,9 +70,9 @@ def values(results: dict[str, Any]) -> dict[str, Any]:
     for before, each in zip([None, *runs], runs, strict=False):
         further = ""
         if before is not None:
-            further = f"{1000 * (each['cpu'] - before['cpu']) / (each['users'] - before['users']):.2f}"
-        rows.append([f"{each['users']:,}", f"{each['wall']:.0f}", f"{each['cpu']:.0f}", further])
-    return {"table": table(["users", "wall s", "CPU s", "CPU s per further 1,000 users"], rows, "r")}
+            further = f"{1000 * (each['seconds'] - before['seconds']) / (each['users'] - before['users']):.2f}"
+        rows.append([f"{each['users']:,}", f"{each['seconds']:.0f}", further])
+    return {"table": table(["users", "seconds", "seconds per further 1,000 users"], rows, "r")}
 
 
 def main(
@@ -95,7 +87,7 @@ def main(
     for number, each in enumerate([times[0], *times]):
         with tempfile.TemporaryDirectory() as folder:
             found = measure(domain, profile, day, each, Path(folder))
-        print(f"{found['users']:,} users: {found['wall']:.0f} s, CPU {found['cpu']:.0f} s", flush=True)
+        print(f"{found['users']:,} users: {found['seconds']:.0f} s", flush=True)
         if number:
             runs.append(found)
     results = {
