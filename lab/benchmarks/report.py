@@ -16,6 +16,7 @@ import torch
 
 from intentrec.config import ROOT
 from intentrec.reports import templates
+from intentrec.reports.markdown import Markdown
 
 RESULTS = ROOT / "lab" / "results"
 # Section of the page -> the module whose `values` turns its results into what the template shows.
@@ -72,8 +73,15 @@ def render(content: dict[str, Any]) -> str:
         name: importlib.import_module(module).values(content[name]) if name in content else None
         for name, module in SECTIONS.items()
     }
-    text = templates.render("benchmarks.md.jinja", "lab.benchmarks", **sections, results=content)
+    measured = {name: _measured(content[name]["code"]) for name in SECTIONS if "code" in content.get(name, {})}
+    text = templates.render("benchmarks.md.jinja", "lab.benchmarks", **sections, results=content, measured=measured)
     return text.rstrip("\n") + "\n"
+
+
+def _measured(about: dict[str, Any]) -> Markdown:
+    """When a section was measured, and with which code."""
+    changed = " with uncommitted changes" if about["changed"] else ""
+    return Markdown(f"{about['measured']}, commit `{about['commit'][:12]}`{changed}")
 
 
 def _content(folder: Path) -> dict[str, Any]:
