@@ -13,7 +13,7 @@ from intentrec.inference.predictor import Predictor
 from intentrec.model.features import Batch
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import Network
-from intentrec.model.scores import ranks
+from intentrec.model.scores import Logits, ranks
 from intentrec.model.spec import ModelSpec
 from intentrec.model.titles import titles_of
 from intentrec.model.vocabulary import FIRST, Vocabulary
@@ -146,7 +146,7 @@ def test_a_walk_through_the_catalogue_is_learned(variant: str, id_only: bool) ->
     targets = targets.part(targets.k_N > 3)  # earlier ones do not show how long the user's steps are
     with torch.no_grad():
         h_ND = model.at(batch, targets.row_N, targets.k_N).h_ND
-        found = ranks(h_ND, model.item_vectors(catalog), targets.of(batch.title_BL) - FIRST, 99)
+        found = ranks(Logits(h_ND, None), model.item_vectors(catalog), targets.of(batch.title_BL) - FIRST, 99)
     assert float((found == 1).double().mean()) > 0.6
 
 
