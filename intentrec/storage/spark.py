@@ -8,6 +8,7 @@ this step; Java 19 can make such an archive by itself (`-XX:+AutoCreateSharedArc
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -87,8 +88,11 @@ def start(profile: Profile, app: str) -> "SparkSession":
         require_java()
     # pyspark reads the interpreter from the environment only; the configuration key is ignored under plain python.
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
+    from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
+    # It would print the whole plan before each message about a faulty condition, which names the place by itself.
+    PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
     builder = SparkSession.builder.appName(app).master(profile.spark.master)
     local = _LOCAL if profile.spark.master.startswith("local") else {}
     scratch = Path(profile.work).absolute() / "spark"

@@ -1,5 +1,6 @@
 """`intentrec init` and `intentrec validate`."""
 
+import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -95,3 +96,18 @@ def test_a_new_file_is_tried_on_a_delivery(
     file.write_text(file.read_text().replace("top_k:", "topk:"))
     assert call(monkeypatch, "validate", *options) == 1
     assert "publishing.topk: no such key (did you mean top_k?)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_faulty_rule_is_one_message(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, in which Spark starts: neither a trace nor Spark's own record of the query."""
+    assert call(monkeypatch, "init", "library") == 0
+    file = conf / "library.yaml"
+    file.write_text(file.read_text().replace("s.days_since_play <= 7", "s.days_since_plya <= 7"))
+    program = [sys.executable, "-c", "from intentrec.cli import main; main()", "validate", "--config", str(file)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING: Using incubator")]
+    assert "interactions.action_types.1.when (continue)" in said[0]
+    assert "No such struct field `days_since_plya`" in said[0]
+    assert len(said) == 1, done.stderr[:2000]
