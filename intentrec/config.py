@@ -557,11 +557,11 @@ class Domain(Strict):
             raise ValueError(
                 f"model.intents, model.lead_intent: {', '.join(unknown)} is not in intents: define it there"
             )
-        if self.model.variant == "v4":
-            chosen = [each for each in self.intents if not self.model.intents or each.name in self.model.intents]
-            lead = self.model.lead_intent or chosen[0].name
-            if lead not in [intent.name for intent in chosen if not intent.multi_label]:
-                raise ValueError(f"model.lead_intent: {lead} is no intent of the model with one label: choose another")
+        one_label = [intent.name for intent in self.model_intents if not intent.multi_label]
+        if self.model.variant == "v4" and self.lead_intent not in one_label:
+            raise ValueError(
+                f"model.lead_intent: {self.lead_intent} is no intent of the model with one label: choose another"
+            )
         for day in self.quality.closed_weeks:
             if (day - self.calendar.history_start).days % 7:
                 raise ValueError(f"quality.closed_weeks: no week counted from calendar.history_start begins on {day}")
@@ -582,6 +582,16 @@ class Domain(Strict):
                 "of a sequence could count as unseen (publishing.seen_titles): raise interactions.state_weeks "
                 f"(now {self.interactions.state_weeks})"
             )
+
+    @property
+    def model_intents(self) -> list[Intent]:
+        """The intents that the model predicts."""
+        return [each for each in self.intents if not self.model.intents or each.name in self.model.intents]
+
+    @property
+    def lead_intent(self) -> str:
+        """Name of the intent given which V4 predicts the item."""
+        return self.model.lead_intent or self.model_intents[0].name
 
     @property
     def hash(self) -> str:

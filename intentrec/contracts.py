@@ -297,7 +297,7 @@ RECOMMENDATIONS = Table(
         Column("account_id", TEXT, "the account that a request for erasure names"),
         Column("rank", INT, "1 is best"),
         Column("title_id", TEXT, "the title"),
-        Column("score", FLOAT, "the model's logit, or the score of the naive baseline"),
+        Column("score", FLOAT, "the model's logit (V4: log probability), or the score of the naive baseline"),
         Column(
             "known",
             BOOL,

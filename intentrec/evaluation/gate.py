@@ -126,11 +126,11 @@ def judge(
 def leader(decision: Decision, gate: Gate) -> str | None:
     """The naive baseline that is better than whatever publishes after this decision, None if none is.
 
-    Only `gate.naive_baselines` count. The challenger publishes if it is promoted, else the champion if there is one. A
-    baseline without a value leads nobody.
+    Only `gate.naive_baselines` count. The challenger publishes if it is promoted, else the champion if there is one.
+    Where a person decides, the champion publishes until then. A baseline without a value leads nobody.
     """
     table = {row.system: row.metrics[gate.metric] for row in decision.rows}
-    publishes = CHALLENGER if decision.promote else CHAMPION
+    publishes = CHALLENGER if decision.promote and gate.promotion == "automatic" else CHAMPION
     measured = {name: table[name] for name in gate.naive_baselines if not math.isnan(table[name])}
     best = max(measured, key=lambda name: measured[name], default=None)
     if best is None or measured[best] <= table.get(publishes, -math.inf):

@@ -73,6 +73,7 @@ def by_class(
         listed: so many classes of each user, the likeliest, have a list.
     """
     score_NI = torch.full((len(scores), len(item_IE)), -torch.inf)
+    score_NK, title_NK = score_NI[:, :0], scores.class_NK[:, :0]
     found: list[ByClass] = []
     for place, (log_p_N, class_N) in enumerate(zip(scores.log_p_NK.T, scores.class_NK.T, strict=True)):
         kept_N = torch.isfinite(log_p_N)
@@ -82,8 +83,10 @@ def by_class(
         log_norm_N = logit_NI.logsumexp(-1)
         log_i_NI = logit_NI - log_norm_N[:, None]
         score_NI = torch.logaddexp(score_NI, log_i_NI + log_p_N[:, None])
-        score_NK, title_NK = best_titles(log_i_NI, seen_NI, lists, top_k)
-        score_NK = score_NK.masked_fill(torch.tensor(place >= listed), -torch.inf)
+        if place < listed:
+            score_NK, title_NK = best_titles(log_i_NI, seen_NI, lists, top_k)
+        else:
+            score_NK = torch.full_like(score_NK, -torch.inf)
         bias = given.logit_bias(scores.title_NL, scores.number_I)
         bias = bias or LogitBias(scores.title_NL[:, :0], given.h_ND[:, :0])
         user_R = kept_N.nonzero()[:, 0]

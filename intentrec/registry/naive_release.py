@@ -84,10 +84,12 @@ def leader(run: Run, registry: Registry, champion: Version | None) -> Leader | N
     return Leader(name, version, {key: value for key, value in row.items() if isinstance(value, int | float)})
 
 
-def learned_from(run: Run) -> str:
-    """Checksum of the weekly snapshots from which neighbours are learned."""
+def learned_from(run: Run, name: str) -> dict[str, str]:
+    """Checksum of the weekly snapshots from which a baseline learns; none of one that only reads histories."""
+    if name in HISTORY_RULES:
+        return {}
     first = run.end - (run.domain.training.weeks - 1) * WEEK
-    return content(run, SEQUENCES, pin(run, SEQUENCES), first, run.end)
+    return {"learned": content(run, SEQUENCES, pin(run, SEQUENCES), first, run.end)}
 
 
 def candidates(run: Run, catalog: pa.Table) -> Titles:

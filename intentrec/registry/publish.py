@@ -117,7 +117,7 @@ def _publish_naive(warehouse: Warehouse, naive: Leader) -> tuple[Release, bool]:
         f"(judged with version {naive.judged_with.number}, trained for {naive.judged_with.trained_for})"
     )
     served = read_served(warehouse)
-    as_of, checksums = served.as_of, {**served.checksums, "learned": learned_from(run)}
+    as_of, checksums = served.as_of, {**served.checksums, **learned_from(run, naive.name)}
     release = release_id(run.domain, as_of, naive.name, NO_VERSION, checksums)
     titles = candidates(run, served.catalog)
     scored = score(served, scorer_of(run, naive.name, served, titles), titles, run.domain.publishing)

@@ -46,7 +46,8 @@ def _rows_of(table: Table, root: str, release: dict, columns: Sequence[str] | No
     if table.name not in versions:
         raise PipelineError(
             f"release {release['release_id']} as of {release['as_of']}, which {release['model_name']} made, has no "
-            f"rows of {table.name}: naive baselines write no intents and no vectors, earlier versions no popular titles"
+            f"rows of {table.name}. Naive baselines write no intents and no vectors; only V4 writes lists for intents; "
+            "releases of earlier versions have no popular titles"
         )
     snapshot = Snapshot(root, table, versions[table.name])
     day = release["as_of"]

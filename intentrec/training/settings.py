@@ -16,10 +16,9 @@ def model_spec(domain: Domain) -> ModelSpec:
     """
     model = domain.model
     variant = variant_of(model.variant)
-    chosen = [intent for intent in domain.intents if not model.intents or intent.name in model.intents]
     return ModelSpec(
         variant=model.variant,
-        intents=() if variant.intents == "none" else tuple(_intent(intent) for intent in chosen),
+        intents=() if variant.intents == "none" else tuple(_intent(intent) for intent in domain.model_intents),
         windows=tuple(model.windows) if variant.windows else (),
         categorical=tuple(model.categorical),
         multi_label=tuple(model.multi_label),
@@ -40,7 +39,7 @@ def model_spec(domain: Domain) -> ModelSpec:
         length=domain.sequences.length,
         mask_share=model.mask_share,
         recent=model.recent,
-        lead_intent=(model.lead_intent or chosen[0].name) if variant.conditional else "",
+        lead_intent=domain.lead_intent if variant.conditional else "",
         zone=domain.calendar.zone,
     )
 

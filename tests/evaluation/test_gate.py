@@ -86,6 +86,15 @@ def test_the_leader_is_better_than_what_would_publish(
     assert leader(judge(table, lift(lower), GATE, T, champion), GATE) == best
 
 
+def test_a_recommended_challenger_does_not_publish_yet() -> None:
+    """A person decides about it; until then a baseline is compared with the champion."""
+    reviewed = GATE.model_copy(update={"promotion": "reviewed"})
+    decision = judge(rows(champion=0.15), lift(0.02), GATE, T, T)
+    assert decision.promote
+    assert leader(decision, GATE) is None
+    assert leader(decision, reviewed) == "repeat_last"
+
+
 def test_a_guardrail_holds_where_the_champion_never_measured_it() -> None:
     table = rows()
     table[1] = Row("champion", "theirs", {"ndcg_at_10": 0.25})

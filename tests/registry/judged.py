@@ -1,9 +1,11 @@
 """The small world after its first train and gate jobs."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
+from shutil import copytree
+from typing import Any
 
 import yaml
 
@@ -69,6 +71,21 @@ def files_of(profile: Profile, domain: Domain, folder: Path) -> tuple[Path, dict
 def train(run: Run) -> Version:
     """What the job does in an attempt."""
     return make_challenger(run, CONFIG, training_report)
+
+
+def judged_as(judged: Judged, folder: Path, **sections: Any) -> Judged:
+    """Another domain over the same tables, copied below `folder`, after its own train and gate jobs.
+
+    Args:
+        judged: the small world.
+        folder: of the copied tables.
+        sections: keys that differ, as of `world.domain_of`.
+    """
+    domain = world.domain_of(judged.domain, **sections)
+    mine = replace(judged, domain=domain, profile=judged.profile.model_copy(update={"warehouse": str(folder)}))
+    copytree(judged.run("train").warehouse, mine.run("train").warehouse)
+    version = train(mine.run("train"))
+    return replace(mine, version=version, decision=judge_challenger(mine.run("gate")))
 
 
 def prepare(home: Path, streaming: Domain) -> Judged:

@@ -1,20 +1,17 @@
 """A release of V4: a row per class in user_vectors, and lists for the likeliest classes."""
 
 from collections import defaultdict
-from dataclasses import replace
-from shutil import copytree
 
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from intentrec.registry.judge import judge_challenger
 from intentrec.registry.publish import publish
 from intentrec.storage.consumer import read
 from intentrec.storage.warehouse import Warehouse
 from tests.conftest import without_audits
 from tests.registry import world
-from tests.registry.judged import Judged, train
+from tests.registry.judged import Judged, judged_as
 
 pytestmark = pytest.mark.slow
 PARTS = {"variant": "v4", "history_path": True, "decayed_counts": True, "compatibility": True}
@@ -22,14 +19,14 @@ PARTS = {"variant": "v4", "history_path": True, "decayed_counts": True, "compati
 
 @pytest.fixture(scope="module")
 def home(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    domain = world.domain_of(
-        judged.domain, domain="given", model=PARTS, gate={"naive_baselines": []}, publishing={"intent_lists": 2}
+    return judged_as(
+        judged,
+        tmp_path_factory.mktemp("given"),
+        domain="given",
+        model=PARTS,
+        gate={"naive_baselines": []},
+        publishing={"intent_lists": 2},
     )
-    profile = judged.profile.model_copy(update={"warehouse": str(tmp_path_factory.mktemp("given"))})
-    mine = replace(judged, domain=domain, profile=profile)
-    copytree(judged.run("train").warehouse, mine.run("train").warehouse)
-    version = train(mine.run("train"))
-    return replace(mine, version=version, decision=judge_challenger(mine.run("gate")))
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """Where a naive baseline is better than the model, and the domain lets it publish."""
 
 from collections import Counter, defaultdict
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from shutil import copytree
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +18,6 @@ from intentrec.evaluation.naive_baselines import learn_neighbours, neighbour_met
 from intentrec.evaluation.systems import ScoreSlices
 from intentrec.evaluation.targets import targets_ended
 from intentrec.model.titles import SEEN, titles_of
-from intentrec.registry.judge import judge_challenger
 from intentrec.registry.naive_release import candidates, lists, scorer_of
 from intentrec.registry.publish import publish
 from intentrec.registry.releases import NO_VERSION
@@ -35,7 +32,7 @@ from intentrec.training.data import latest_sequences
 from intentrec.training.splits import learned_until
 from tests.conftest import without_audits
 from tests.registry import world
-from tests.registry.judged import Judged, train
+from tests.registry.judged import Judged, judged_as
 
 NOW = datetime(2026, 9, 8, tzinfo=UTC)
 UNTRAINED = {"epochs": 1, "learning_rate": 1e-9}
@@ -44,18 +41,14 @@ UNTRAINED = {"epochs": 1, "learning_rate": 1e-9}
 @pytest.fixture(scope="module")
 def home(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Judged:
     """A domain of its own, whose model learns nothing: a naive baseline is better."""
-    domain = world.domain_of(
-        judged.domain,
+    return judged_as(
+        judged,
+        tmp_path_factory.mktemp("naive"),
         domain="naive",
         training=UNTRAINED,
         gate={"naive_baselines": ["markov", "popularity_7d"]},
         publishing={"naive_baselines": True},
     )
-    profile = judged.profile.model_copy(update={"warehouse": str(tmp_path_factory.mktemp("naive"))})
-    mine = replace(judged, domain=domain, profile=profile)
-    copytree(judged.run("train").warehouse, mine.run("train").warehouse)
-    version = train(mine.run("train"))
-    return replace(mine, version=version, decision=judge_challenger(mine.run("gate")))
 
 
 @pytest.fixture(scope="module")
