@@ -400,7 +400,7 @@ class Training(Strict):
         return permute
 
 
-NaiveBaseline = Literal["popularity_7d", "repeat_last", "most_frequent", "markov", "item_knn"]
+NaiveBaseline = Literal["popularity_7d", "repeat_last", "most_frequent", "decayed_frequent", "markov", "item_knn"]
 
 
 class ItemKnn(Strict):
@@ -430,7 +430,7 @@ class Gate(Strict):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of the bootstrap interval")
     bootstrap: PositiveInt = Field(1000, description="resamples of the paired bootstrap over users")
     naive_baselines: list[NaiveBaseline] = Field(
-        ["popularity_7d", "repeat_last", "most_frequent", "item_knn"],
+        ["popularity_7d", "repeat_last", "most_frequent", "decayed_frequent", "item_knn"],
         description="baselines that the challenger must beat",
     )
     item_knn: ItemKnn = Field(ItemKnn(), description="settings of the baseline item-kNN, see below")

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from intentrec.evaluation.candidates import Histories, Prefixes, Titles, user_ids
+from intentrec.evaluation.candidates import Histories, Prefixes, TitleLists, Titles, user_ids
 from intentrec.evaluation.metrics import Floats, Ints, Result, mean, pair_ranks, per_event
 from intentrec.evaluation.systems import TitleScorer, slices
 
@@ -26,7 +26,7 @@ ROWS = 512  # users encoded at once
 class CandidateRule(Protocol):
     """Which titles the held-out one is ranked among."""
 
-    def __call__(self, histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+    def __call__(self, histories: TitleLists, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
         """Candidates of B users: bool (B, count).
 
         Args:
@@ -38,12 +38,12 @@ class CandidateRule(Protocol):
         ...
 
 
-def everything(histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+def everything(histories: TitleLists, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
     """The full catalogue, whatever the user has touched."""
     return np.ones((len(held_out), count), dtype=bool)
 
 
-def unseen(histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+def unseen(histories: TitleLists, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
     """The titles that the user has not touched, and the held-out one."""
     return ~histories.seen(count) | _one_hot(held_out, count)
 
@@ -58,7 +58,7 @@ class Sampled:
     negatives: int = 100
     seed: int = 0
 
-    def __call__(self, histories: Histories, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
+    def __call__(self, histories: TitleLists, held_out: Ints, users: pa.Array, count: int) -> NDArray[np.bool_]:
         """Candidates of B users: bool (B, count)."""
         own = _one_hot(held_out, count)
         allowed_BN = ~histories.seen(count) & ~own

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from intentrec.evaluation.metrics import Ints
-from intentrec.model.arrow import Rows, column
+from intentrec.evaluation.metrics import Floats, Ints
+from intentrec.model.arrow import Rows, column, flat
 from intentrec.model.titles import in_hash_order
 
 
@@ -61,51 +61,65 @@ class Prefixes:
 
 
 @dataclass(frozen=True)
-class Histories:
-    """What B users touched: row `rows[i]` touched `titles[i]` (-1: not a candidate) at `positions[i]`, rows ascending.
+class TitleLists:
+    """B lists of titles: list `rows[i]` holds `titles[i]` (-1: not a candidate), rows ascending.
 
-    `lengths` (B,) counts the interactions of each row. All arrays are int64.
+    `lengths` (B,) counts the entries of each list. All arrays are int64.
     """
 
     rows: Ints
-    positions: Ints
     titles: Ints
     lengths: Ints
+
+    @staticmethod
+    def of_lists(title_ids: pa.ListArray, titles: Titles) -> "TitleLists":
+        """From a list of titles per row."""
+        lengths = list_lengths(title_ids)
+        return TitleLists(np.repeat(np.arange(len(lengths)), lengths), titles.index(title_ids.flatten()), lengths)
+
+    def between(self, start: int, end: int) -> "TitleLists":
+        """Rows `start` to `end`, not including `end`; `rows` then counts from 0."""
+        inside = slice(*np.searchsorted(self.rows, [start, end]))
+        return TitleLists(self.rows[inside] - start, self.titles[inside], self.lengths[start:end])
+
+    def seen(self, count: int) -> NDArray[np.bool_]:
+        """Which of `count` titles each row holds: bool (B, count)."""
+        mask = np.zeros((len(self.lengths), count), dtype=bool)
+        known = self.titles >= 0
+        mask[self.rows[known], self.titles[known]] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Histories(TitleLists):
+    """What B users touched: the interaction with `titles[i]` is the one at `positions[i]`, and ended at `ended_us[i]`.
+
+    `ended_us` is in microseconds since 1970. Both arrays are int64.
+    """
+
+    positions: Ints
+    ended_us: Ints
 
     @classmethod
     def of(cls, sequences: pa.RecordBatch, titles: Titles) -> "Histories":
         """From rows of `sequences`, the oldest interaction first."""
-        return cls.of_lists(column(sequences, "title_id"), titles)
-
-    @classmethod
-    def of_lists(cls, title_ids: pa.ListArray, titles: Titles) -> "Histories":
-        """From a list of titles per row."""
-        lengths = list_lengths(title_ids)
-        rows = np.repeat(np.arange(len(lengths)), lengths)
-        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        positions = np.arange(len(rows)) - starts
-        return cls(rows, positions, titles.index(title_ids.flatten()), lengths)
+        lists = TitleLists.of_lists(column(sequences, "title_id"), titles)
+        starts = np.repeat(np.cumsum(lists.lengths) - lists.lengths, lists.lengths)
+        ended_us = flat(sequences, "end_ts").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        return cls(lists.rows, lists.titles, lists.lengths, np.arange(len(starts)) - starts, ended_us)
 
     def prefixes(self, rows: Ints, ends: Ints) -> "Histories":
         """A row per prefix: row j holds the first `ends[j]` interactions of row `rows[j]`; both are int64 (E,)."""
         starts = (np.cumsum(self.lengths) - self.lengths)[rows]
         new_rows = np.repeat(np.arange(len(rows)), ends)
         positions = np.arange(len(new_rows)) - np.repeat(np.cumsum(ends) - ends, ends)
-        return Histories(new_rows, positions, self.titles[np.repeat(starts, ends) + positions], ends)
+        chosen = np.repeat(starts, ends) + positions
+        return Histories(new_rows, self.titles[chosen], ends, positions, self.ended_us[chosen])
 
-    def between(self, start: int, end: int) -> "Histories":
-        """Rows `start` to `end`, not including `end`; `rows` then counts from 0."""
-        inside = slice(*np.searchsorted(self.rows, [start, end]))
-        return Histories(
-            self.rows[inside] - start, self.positions[inside], self.titles[inside], self.lengths[start:end]
-        )
-
-    def seen(self, count: int) -> NDArray[np.bool_]:
-        """Which of `count` titles each row touched: bool (B, count)."""
-        mask = np.zeros((len(self.lengths), count), dtype=bool)
-        known = self.titles >= 0
-        mask[self.rows[known], self.titles[known]] = True
-        return mask
+    def ago_s(self) -> Floats:
+        """Seconds from the end of each interaction to the end of its row's last one."""
+        last = np.repeat(np.cumsum(self.lengths) - 1, self.lengths)
+        return (self.ended_us[last] - self.ended_us) / 1e6
 
 
 def row_lengths(sequences: Rows) -> Ints:

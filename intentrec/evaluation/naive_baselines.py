@@ -1,14 +1,14 @@
 """Naive baselines: systems that only count. Every trained model is compared with them.
 
-Titles: popularity, the user's own titles by recency or frequency, a first-order Markov chain and item-kNN. Each orders
-all candidates strictly: what a baseline knows nothing about follows by popularity, and equal popularity by the
+Titles: popularity, the user's own titles by recency, frequency or both, a first-order Markov chain and item-kNN. Each
+orders all candidates strictly: what a baseline knows nothing about follows by popularity, and equal popularity by the
 candidates' own order. Intents: the majority label; `next_event` adds the label of the user's last target.
 
 The Markov chain and item-kNN share one table of similarities between titles. The Markov chain reads the last title of
 a history. Item-kNN reads the last few, the recent ones with a larger weight, and divides co-occurrence by how common
 the two titles are. Both learn from the targets that models learn from, each once.
 
-Shape suffixes: B histories scored at once, K known titles, N candidates.
+Shape suffixes: B histories scored at once, K known titles, N candidates, P pairs of a history and a title of it.
 """
 
 from collections import Counter, defaultdict
@@ -27,10 +27,12 @@ from intentrec.evaluation.labels import Labels
 from intentrec.evaluation.metrics import Floats, Ints
 from intentrec.evaluation.systems import ScoreSlices
 from intentrec.evaluation.targets import Targets
+from intentrec.model.own_titles import HALF_LIVES, LEAST
 
 KEPT = 200  # next titles that a title keeps
 PAIRS = 20_000_000  # pairs of titles held at once: a quarter of a GB
 TIE = 1e-6  # weight of popularity beside similarity: it only separates equal scores
+SAME = 1e-9  # the same beside decayed counts, where one second makes a difference of 1e-8
 
 
 def popularity(engaged: Ints, count: int) -> Floats:
@@ -80,10 +82,34 @@ def most_frequent(histories: Histories, popular_N: Floats) -> Floats:
     return np.where(counts_BN > 0, 1.0 + counts_BN + recency_BN, popular_N)
 
 
+def decayed_frequent(histories: Histories, popular_N: Floats) -> Floats:
+    """The user's titles by decayed counts; then popularity.
+
+    A title's score is the mean of the logarithms of its decayed counts, up to a constant. There is one count per
+    half-life of HALF_LIVES, at least LEAST: the sum of 2^(-age / half-life) over the user's interactions with the
+    title. The model's `DecayedCounts` start with the same order.
+
+    Ages count back from the end of the last interaction. At a later moment, such as that of the prediction, all counts
+    of a user with the same half-life are smaller by the same factor. So the moment does not change the order, except
+    of counts below LEAST. Of equals, such as the lines of one basket, the more popular title comes first.
+    """
+    known = histories.titles >= 0
+    cells = histories.rows[known] * len(popular_N) + histories.titles[known]
+    cell_P, pair = np.unique(cells, return_inverse=True)
+    ago_s, score_P = histories.ago_s()[known], np.zeros(len(cell_P))
+    for half_life in HALF_LIVES:
+        count_P = np.bincount(pair, weights=np.exp2(-ago_s / half_life), minlength=len(cell_P))
+        score_P += np.log(np.maximum(count_P, LEAST) / LEAST) / len(HALF_LIVES)
+    scores_BN = popularity_7d(histories, popular_N)
+    scores_BN.flat[cell_P] = 2.0 + score_P + SAME * popular_N[cell_P % len(popular_N)]
+    return scores_BN
+
+
 HISTORY_RULES: dict[str, HistoryRule] = {
     "popularity_7d": popularity_7d,
     "repeat_last": repeat_last,
     "most_frequent": most_frequent,
+    "decayed_frequent": decayed_frequent,
 }
 ITEM_NAIVE_BASELINES = (*HISTORY_RULES, "markov", "item_knn")
 INTENT_NAIVE_BASELINES = ("majority", "repeat_last_intent")

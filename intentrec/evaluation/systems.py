@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from intentrec.evaluation.candidates import Histories, Prefixes
+from intentrec.evaluation.candidates import Prefixes, TitleLists
 from intentrec.evaluation.metrics import CUTS, Floats, Ints, pair_ranks, top_masks
 
 CELLS = 4_000_000  # scores held at once
@@ -81,7 +81,7 @@ class Ranked:
 
 def rank(
     scores: ScoreSlices,
-    known: Histories,
+    known: TitleLists,
     relevant_rows: Ints,
     relevant: Ints,
     titles: int,

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from intentrec.evaluation.candidates import Histories, Prefixes, Titles, row_lengths, user_ids
+from intentrec.evaluation.candidates import Prefixes, TitleLists, Titles, row_lengths, user_ids
 from intentrec.evaluation.metrics import CUTS, Floats, Ints, Result, mean, per_user
 from intentrec.evaluation.systems import Ranked, TitleScorer, rank
 from intentrec.model.titles import seen_titles as seen_titles_of
@@ -136,7 +136,7 @@ def week_ahead(
         if not len(who):
             continue
         unserved -= len(who)
-        lengths, known = row_lengths(batch), Histories.of_lists(seen_titles_of(batch), titles)
+        lengths, known = row_lengths(batch), TitleLists.of_lists(seen_titles_of(batch), titles)
         rows, pairs = relevant.pairs(who)
         wanted = relevant.titles[pairs]
         seen = _was_seen(known, rows, wanted)
@@ -153,7 +153,7 @@ def week_ahead(
     return {name: _result(tally, everyone, unserved, seen_titles) for name, tally in tallies.items()}
 
 
-def _was_seen(seen: Histories, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
+def _was_seen(seen: TitleLists, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
     """Whether each pair's title is among the user's seen ones; a title that is not a candidate counts as unseen."""
     span = 1 + max(int(seen.titles.max(initial=0)), int(titles.max(initial=0)))
     known = seen.titles >= 0

@@ -14,7 +14,7 @@ from intentrec.model.features import Batch
 from intentrec.model.logit_bias import Compatibility, HistoryPath, last_touch
 
 WEEK_S = 604_800
-HALF_LIVES = (4 * WEEK_S, 26 * WEEK_S)
+HALF_LIVES = (4 * WEEK_S, 26 * WEEK_S)  # the naive baseline `decayed_frequent` has the same
 LEAST = 1e-6  # of a decayed count, before its logarithm
 # Of the two logarithms and of a title of the history, before anything is learned: at first the order is nearly that of
 # personal popularity.

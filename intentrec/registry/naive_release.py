@@ -17,7 +17,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from intentrec.calendar import WEEK, day_start_of
 from intentrec.config import Publishing
 from intentrec.contracts import FLOAT, SEQUENCES, TEXT, array
-from intentrec.evaluation.candidates import Histories, Prefixes, Titles
+from intentrec.evaluation.candidates import Prefixes, TitleLists, Titles
 from intentrec.evaluation.compare import offered
 from intentrec.evaluation.evidence import stacked_weeks
 from intentrec.evaluation.metrics import Floats, Ints
@@ -135,7 +135,7 @@ def lists(sequences: pa.RecordBatch, scorer: TitleScorer, titles: Titles, publis
         publishing: says how long lists are, and which titles they may hold.
     """
     scores = scorer.title_scores(Prefixes.whole(sequences))
-    seen = Histories.of_lists(seen_titles(sequences), titles) if publishing.tells_known else None
+    seen = TitleLists.of_lists(seen_titles(sequences), titles) if publishing.tells_known else None
     rows: list[tuple[Ints, Floats]] = []
     for start, end in slices(len(sequences), len(titles)):
         score_BN = scores(start, end)  # ranked as they are: popularity that parts equals is lost in float32

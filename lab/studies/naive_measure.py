@@ -27,6 +27,7 @@ from intentrec.evaluation.naive_baselines import (
 from intentrec.evaluation.next_event import next_event
 from intentrec.evaluation.systems import System
 from intentrec.evaluation.targets import Targets, targets_ended
+from intentrec.model.own_titles import HALF_LIVES
 from intentrec.model.titles import titles_of
 from intentrec.storage.runs import code_version
 from intentrec.training.splits import validation_start
@@ -40,6 +41,7 @@ LABELS = {LATEST: "item_knn, which also learned the validation days"}
 NAIVE_BASELINES = (*ITEM_NAIVE_BASELINES, LATEST)
 # What a baseline's result depends on beside data and study. If a text here changes, all baselines are judged again.
 RULES = {
+    "decayed_frequent": {"half_lives": HALF_LIVES},
     "item_knn": {
         "window": WINDOWS,
         "decay": DECAYS,

@@ -17,7 +17,8 @@ GATE = Gate(threshold=0.01, guardrails={"coverage_at_10": 0.5})
 def rows(
     ours: float = 0.3, coverage: float = 0.4, champion: float | None = 0.25, **naive_baselines: float
 ) -> list[Row]:
-    values = {"popularity_7d": 0.1, "repeat_last": 0.2, "most_frequent": 0.2, "item_knn": 0.15, **naive_baselines}
+    values = {"popularity_7d": 0.1, "repeat_last": 0.2, "most_frequent": 0.2, "decayed_frequent": 0.2, "item_knn": 0.15}
+    values |= naive_baselines
     found = [Row("challenger", "ours", {"ndcg_at_10": ours, "coverage_at_10": coverage})]
     if champion is not None:
         found.append(Row("champion", "theirs", {"ndcg_at_10": champion, "coverage_at_10": 0.6}))
@@ -42,6 +43,7 @@ def lift(lower: float) -> dict[str, Lift]:
         (rows(coverage=math.nan), 0.02, T, False, "guardrail coverage_at_10 breaks"),
         (rows(repeat_last=0.31), 0.02, T, False, "does not beat the baseline repeat_last"),
         (rows(most_frequent=0.31), 0.02, T, False, "does not beat the baseline most_frequent"),
+        (rows(decayed_frequent=0.31), 0.02, T, False, "does not beat the baseline decayed_frequent"),
         (rows(item_knn=0.31), 0.02, T, False, "does not beat the baseline item_knn"),
         (rows(), 0.02, date(2026, 9, 7), False, "champion was trained for 2026-09-07, later than 2026-08-31"),
         (rows(), 0.02, date(2026, 8, 24), True, "clears"),
@@ -55,7 +57,7 @@ def test_rule(table: list[Row], lower: float, champion: date | None, promote: bo
 
 def test_every_reason_against_is_given() -> None:
     decision = judge(rows(ours=0.05, coverage=0.1), lift(-0.5), GATE, T, T)
-    assert len(decision.reasons) == 6
+    assert len(decision.reasons) == 7
 
 
 def test_only_the_naive_baselines_that_the_domain_names_count() -> None:

@@ -148,7 +148,7 @@ def test_a_person_who_approves_the_model_has_the_last_word(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["item_knn", "markov", "repeat_last"])
+@pytest.mark.parametrize("name", ["item_knn", "markov", "repeat_last", "decayed_frequent"])
 def test_a_baseline_scores_as_in_the_gate(spark: SparkSession, home: Judged, name: str) -> None:
     """The gate judges the week after END with what was known at END; a publication as of END knows the same."""
     evidence = read_evidence(home.run("gate", world.LATER))
