@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _p_value(difference: float, parts: list[tuple[float, int]]) -> float:
     variance, freedom = _sum_of_variances(parts)
     if variance == 0:
         return float(difference == 0)
-    return float(2 * stats.t.sf(abs(difference) / variance**0.5, freedom))
+    return float(2 * stdtr(freedom, -abs(difference) / variance**0.5))
 
 
 def _bounds(ours_R: NDArray, theirs_R: NDArray, confidence: float) -> tuple[float, float]:
