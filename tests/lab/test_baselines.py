@@ -10,7 +10,7 @@ from torch import Tensor
 from intentrec.config import ROOT, Domain, load_domain
 from intentrec.errors import PipelineError
 from intentrec.inference.predictor import Predictor
-from intentrec.model.features import Batch
+from intentrec.model.features import Batch, Items, TargetPositions
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import Network
 from intentrec.model.scores import Logits, ranks
@@ -136,18 +136,24 @@ def test_a_walk_through_the_catalogue_is_learned(variant: str, id_only: bool) ->
     catalog, batch = world.catalog_of(encoder, sequences), all_rows(encoded)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     torch.manual_seed(0)
-    model.train()
-    for _ in range(60 if variant != "bert4rec" else 200):
-        optimizer.zero_grad()
-        model.loss(batch, catalog, LossSettings()).loss().backward()
-        optimizer.step()
-    model.eval()
     targets = batch.targets()
     targets = targets.part(targets.k_N > 3)  # earlier ones do not show how long the user's steps are
-    with torch.no_grad():
-        h_ND = model.at(batch, targets.row_N, targets.k_N).h_ND
-        found = ranks(Logits(h_ND, None), model.item_vectors(catalog), targets.of(batch.title_BL) - FIRST, 99)
-    assert float((found == 1).double().mean()) > 0.6
+    found = 0.0
+    for step in range(60 if variant != "bert4rec" else 200):
+        optimizer.zero_grad()
+        model.train().loss(batch, catalog, LossSettings()).loss().backward()
+        optimizer.step()
+        if step % 10 == 9 and (found := share_found(model.eval(), batch, targets, catalog)) > 0.6:
+            return
+    pytest.fail(f"the next title was the first in {found:.0%} of the lists")
+
+
+@torch.no_grad()
+def share_found(model: Network, batch: Batch, targets: TargetPositions, catalog: Items) -> float:
+    """Share of the targets that have the largest score."""
+    h_ND = model.at(batch, targets.row_N, targets.k_N).h_ND
+    found = ranks(Logits(h_ND, None), model.item_vectors(catalog), targets.of(batch.title_BL) - FIRST, 99)
+    return float((found == 1).double().mean())
 
 
 @forms
