@@ -24,6 +24,20 @@ MARKUP = (
 )
 NETWORK = re.compile(r"https?:|//[a-z]|@import|url\(", re.IGNORECASE)
 EMBEDDED = re.compile(r"data:image/(?:svg\+xml|png);base64,[A-Za-z0-9+/]+=*")
+# What a ledger says of a week.
+COUNTS = {
+    "events.read": 1000,
+    "events.accepted": 700,
+    "events.quarantined": 40,
+    "events.duplicates": 100,
+    "events.late": 10,
+    "events.outside": 150,
+    "quarantine.reason.bad_duration": 30,
+    "quarantine.reason.unknown_item": 20,
+    "catalog.read": 12,
+    "catalog.accepted": 11,
+    "catalog.quarantined": 1,
+}
 
 
 class Page(HTMLParser):

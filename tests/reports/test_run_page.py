@@ -9,29 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.patches import Rectangle
 
 from intentrec.config import SIMULATED_MANIFEST, Domain, Profile
 from intentrec.contracts import TABLES
-from intentrec.reports import charts, run_facts, run_page, trend_page
+from intentrec.reports import run_facts, run_page, trend_page
 from intentrec.storage import liveness
 from intentrec.storage.runs import Run, _record
-from tests.reports.pages import EMBEDDED, HOSTILE, NETWORK, Page, harmless
+from tests.reports.pages import COUNTS, HOSTILE, NETWORK, Page, harmless
 
 START, END = date(2026, 8, 10), date(2026, 8, 17)
-COUNTS = {
-    "events.read": 1000,
-    "events.accepted": 700,
-    "events.quarantined": 40,
-    "events.duplicates": 100,
-    "events.late": 10,
-    "events.outside": 150,
-    "quarantine.reason.bad_duration": 30,
-    "quarantine.reason.unknown_item": 20,
-    "catalog.read": 12,
-    "catalog.accepted": 11,
-    "catalog.quarantined": 1,
-}
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -92,50 +78,6 @@ def audited(run: Run, table: str, *findings: dict[str, Any], rows: int = 2) -> N
 def gate(run: Run, **content: Any) -> None:
     run.report_dir.mkdir(parents=True, exist_ok=True)
     (run.report_dir / "gate.json").write_text(json.dumps(content), "utf-8")
-
-
-def test_the_waterfall_is_the_ledgers_counts() -> None:
-    bars = run_page.waterfall(COUNTS | {"interactions.rows": 300, "sequences.rows": 20, "user_intents.rows": 20})
-    assert [(bar.label, bar.value) for bar in bars] == [
-        ("raw events read", 1000),
-        ("outside", 150),
-        ("late", 10),
-        ("duplicates", 100),
-        ("replaced", 0),
-        ("quarantined", 40),
-        ("accepted events", 700),
-        ("interactions", 300),
-        ("sequences", 20),
-        ("user_intents", 20),
-    ]
-    # Each loss begins where the rows that are left end.
-    assert [bar.before for bar in bars[:7]] == [0, 850, 840, 740, 740, 700, 0]
-    assert [bar.share for bar in bars[:7]] == [1.0, 0.15, 0.01, 0.1, 0.0, 0.04, 0.7]
-    assert all(bar.share is None and bar.before == 0 for bar in bars[7:])
-    drawn = drawn_bars(bars)
-    assert drawn == [(bar.before, bar.value) for bar in bars], "on one linear scale"
-
-
-def test_waterfall_of_few_counts() -> None:
-    assert run_page.waterfall({}) == []
-    nothing = run_page.waterfall({"events.read": 0})
-    assert [width for _, width in drawn_bars(nothing)] == [0] * 7
-    assert [bar.share for bar in nothing] == [None] * 7
-    one_among_many = {"events.read": 10_000_000, "events.late": 1, "events.accepted": 9_999_999}
-    assert drawn_bars(run_page.waterfall(one_among_many))[2][1] == 10_000_000 * charts.THINNEST
-
-
-def drawn_bars(bars: list[charts.Bar]) -> list[tuple[float, float]]:
-    """Begin and width of every bar of the figure, from the first row down."""
-    (axes,) = charts.waterfall(bars).axes
-    return [(patch.get_x(), patch.get_width()) for patch in axes.patches if isinstance(patch, Rectangle)]
-
-
-def test_the_same_data_make_the_same_chart() -> None:
-    bars = run_page.waterfall(COUNTS)
-    first, second = (charts.svg_uri(charts.waterfall(bars)) for _ in range(2))
-    assert first == second
-    assert EMBEDDED.fullmatch(first)
 
 
 def test_a_good_run(attempt: Callable[..., Run], page: Callable[[], str]) -> None:

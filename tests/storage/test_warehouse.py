@@ -1,10 +1,6 @@
 """The guarantees of a write: exactly the interval, all or nothing, and no commit if no row changed."""
 
 import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +14,6 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from intentrec.config import ROOT, Domain, Profile
 from intentrec.contracts import CATALOG, INTERACTIONS, RELEASES, TITLE_STATE, Table
 from intentrec.errors import AuditFailed, PipelineError, Superseded, lost_file
 from intentrec.storage import audit, delta, liveness, staging
@@ -26,7 +21,6 @@ from intentrec.storage.audit import Audit
 from intentrec.storage.concurrency import ConcurrencyCheck
 from intentrec.storage.runs import Run, _record
 from intentrec.storage.warehouse import Warehouse, fingerprint
-from tests.conftest import profile_under
 from tests.storage.good_rows import END, START, frame, rows
 
 pytestmark = pytest.mark.slow
@@ -300,94 +294,6 @@ def test_a_failed_audit_leaves_the_table_untouched(
     assert staged(warehouse) == []
 
 
-def test_a_fingerprint_depends_on_the_rows_and_not_on_their_order(spark: SparkSession) -> None:
-    content = [("a", {"x": 1, "y": 2}, [1, 2]), ("a", {"x": 1, "y": 2}, [1, 2]), ("b", None, [2, 1])]
-    schema = "k string, m map<string,int>, a array<int>"
-    one = fingerprint(spark.createDataFrame(content, schema))
-    turned = [("b", None, [2, 1])] + [("a", {"y": 2, "x": 1}, [1, 2])] * 2
-    assert fingerprint(spark.createDataFrame(turned, schema).repartition(3)) == one
-    for other in (content[:2], [*content, content[2]], [*content[:2], ("b", None, [1, 2])], [*content[:2], content[1]]):
-        assert fingerprint(spark.createDataFrame(other, schema)) != one
-
-
-def test_rows_a_microsecond_apart_are_two(spark: SparkSession) -> None:
-    moment = datetime(2026, 8, 10, 12, 0, 0, 123_456, tzinfo=UTC)
-    one, other = (spark.createDataFrame([(at,)], "t timestamp") for at in (moment, moment + timedelta(microseconds=1)))
-    assert fingerprint(one) != fingerprint(other)
-
-
-# What the killed process runs: two tables of one run, as build_interactions writes them.
-WRITER = """
-import sys
-from pathlib import Path
-from tests.storage import test_warehouse as t
-from tests.conftest import profile_under
-t.write_both(profile_under(Path(sys.argv[1])), int(sys.argv[2]))
-"""
-
-
-def write_both(profile: Profile, value: int) -> Warehouse:
-    """Replace the interval in two tables by many rows that carry `value`."""
-    from intentrec.config import load_domain
-    from intentrec.storage.spark import start
-
-    domain = load_domain(ROOT / "conf" / "streaming.yaml")
-    spark = start(profile, "test")
-    audit.audit = passing  # type: ignore[assignment]  # seconds that are not under test
-    warehouse = Warehouse(spark, Run("test", START, END, domain, profile))
-    print("ready", flush=True)
-    day = F.date_add(F.lit(START), (F.col("id") % 7).cast("int"))
-    for table, partition in ((INTERACTIONS, day), (TITLE_STATE, F.lit(START))):
-        template = frame(spark, table, rows(table.name)[:1])
-        many = template.drop("user_id", str(table.partition)).crossJoin(spark.range(2000))
-        name, number = ("duration_s", F.lit(float(value))) if table is INTERACTIONS else ("last_episode", F.lit(value))
-        made = many.withColumns({"user_id": F.col("id").cast("string"), str(table.partition): partition, name: number})
-        warehouse.replace(table, made.select(*table.names), START, END)
-    print("done", flush=True)
-    return warehouse
-
-
-@pytest.mark.extended
-def test_killed_anywhere_and_run_again(spark: SparkSession, streaming: Domain, tmp_path: Path) -> None:
-    """SIGKILL at random moments: each table is all old or all new, and the rerun gives the same tables as without."""
-    calm, shaken = profile_under(tmp_path / "calm"), profile_under(tmp_path / "shaken")
-    real = audit.audit
-    try:
-        write_both(shaken, 0)
-        clock = time.monotonic()
-        wanted = write_both(calm, 2)
-        took = time.monotonic() - clock
-        dice, outcomes = random.Random(7), []
-        for share in sorted(dice.uniform(0.05, 1.2) for _ in range(2)):
-            outcomes.append(_kill_a_writer(tmp_path / "shaken", share * took))
-            warehouse = Warehouse(spark, Run("test", START, END, streaming, shaken))
-            for table, name in ((INTERACTIONS, "duration_s"), (TITLE_STATE, "last_episode")):
-                values = {row[0] for row in warehouse.current(table).select(name).distinct().collect()}
-                assert values in ({0}, {2}), (outcomes, values)
-                assert warehouse.current(table).count() == 2000
-        assert "killed" in outcomes
-        assert write_both(shaken, 2).checksums() == wanted.checksums()
-    finally:
-        audit.audit = real
-
-
-def _kill_a_writer(home: Path, after: float) -> str:
-    """Start a process that writes, and kill it `after` seconds after its session was ready."""
-    command = [sys.executable, "-c", WRITER, str(home), "2"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert process.stdout is not None
-    try:
-        while process.stdout.readline().strip() != "ready":
-            assert process.poll() is None
-        time.sleep(after)
-    finally:
-        done = process.poll() is not None
-        if not done:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return "finished" if done else "killed"
-
-
 def test_building_an_interval_again_repairs_a_lost_data_file(warehouse: Warehouse) -> None:
     """The other interval is unchanged. Before the repair, an error says which file is lost and what to do."""
     spark, before = warehouse.spark, START - WEEK
@@ -413,3 +319,19 @@ def test_building_an_interval_again_repairs_a_lost_data_file(warehouse: Warehous
         START,
         START + timedelta(days=1),
     ]
+
+
+def test_a_fingerprint_depends_on_the_rows_and_not_on_their_order(spark: SparkSession) -> None:
+    content = [("a", {"x": 1, "y": 2}, [1, 2]), ("a", {"x": 1, "y": 2}, [1, 2]), ("b", None, [2, 1])]
+    schema = "k string, m map<string,int>, a array<int>"
+    one = fingerprint(spark.createDataFrame(content, schema))
+    turned = [("b", None, [2, 1])] + [("a", {"y": 2, "x": 1}, [1, 2])] * 2
+    assert fingerprint(spark.createDataFrame(turned, schema).repartition(3)) == one
+    for other in (content[:2], [*content, content[2]], [*content[:2], ("b", None, [1, 2])], [*content[:2], content[1]]):
+        assert fingerprint(spark.createDataFrame(other, schema)) != one
+
+
+def test_rows_a_microsecond_apart_are_two(spark: SparkSession) -> None:
+    moment = datetime(2026, 8, 10, 12, 0, 0, 123_456, tzinfo=UTC)
+    one, other = (spark.createDataFrame([(at,)], "t timestamp") for at in (moment, moment + timedelta(microseconds=1)))
+    assert fingerprint(one) != fingerprint(other)
