@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEEDED := import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit("Python 3.11 or 3.12 is needed, this is " + sys.version)
 # Two processes, which share the test modules; each has one Spark session, one MLflow store and one prepared Airflow.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Each computes with one thread: more would wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PLAYWRIGHT = playwright==1.55.0
 DOMAIN ?= streaming
 # Text that a person types reaches a command through the environment, and neither make nor the shell reads it: a quote,

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -14,6 +15,7 @@ from zlib import crc32
 import pytest
 from hypothesis import settings
 from pyspark.sql import DataFrame, SparkSession
+from sqlalchemy import Engine, event
 
 from intentrec.config import ROOT, Delivery, Domain, Profile, Spark, load_domain
 from intentrec.contracts import Table
@@ -48,6 +50,13 @@ def pytest_configure() -> None:
         os.environ.pop(f"INTENTREC_{name}", None)
 
 
+@event.listens_for(Engine, "connect")
+def _no_waiting_for_the_disk(connection: object, _: object) -> None:
+    """MLflow commits often. Its databases of tests need not survive a power failure."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the modules of LONGEST first."""
     items.sort(key=lambda item: [not item.nodeid.startswith(begin) for begin in LONGEST])
@@ -63,6 +72,7 @@ def profile_under(home: Path) -> Profile:
         work=f"{home}/work",
         mlflow=f"sqlite:///{home}/mlflow.db",
         mlflow_artifacts=f"{home}/artifacts",
+        threads=1,
         spark=Spark(
             conf={
                 "spark.sql.shuffle.partitions": "2",
