@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import intentrec
@@ -115,6 +116,7 @@ def code_hash(*patterns: str) -> str:
     return digest.hexdigest()[:16]
 
 
+@cache  # a process looks at the same code again and again
 def statements(source: str) -> bytes:
     """Python source in one canonical form, without comments and docstrings."""
     tree = ast.parse(source)
