@@ -1,16 +1,19 @@
 """A release of V4: a row per class in user_vectors, and lists for the likeliest classes."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from intentrec.inference.scorer import read_files
+from intentrec.inference.spark_scoring import Package, intent_recommendations, score
 from intentrec.registry.publish import publish
+from intentrec.registry.served import read_served
+from intentrec.registry.versions import Registry
 from intentrec.storage.consumer import read
 from intentrec.storage.warehouse import Warehouse
-from tests.conftest import without_audits
-from tests.registry import world
 from tests.registry.judged import Judged, judged_as
 
 pytestmark = pytest.mark.slow
@@ -71,11 +74,16 @@ def test_each_user_has_lists_for_the_two_likeliest_classes(released: str) -> Non
         assert sorted(row["rank"] for row in rows) == [1, 2, 3, 4, 5]
 
 
-def test_a_domain_says_which_classes_make_sense_as_a_list(spark: SparkSession, home: Judged, released: str) -> None:
+def test_a_domain_says_which_classes_make_sense_as_a_list(
+    spark: SparkSession, home: Judged, released: str, tmp_path: Path
+) -> None:
+    """Scored as a publication does it, but not written."""
     labels = sorted(set(read("intent_recommendations", released)["label"].to_pylist()))
     assert len(labels) > 1
-    publishing = {**home.domain.publishing.model_dump(), "shown_classes": labels[:1]}
-    domain = world.domain_of(home.domain, model=PARTS, publishing=publishing)
-    with without_audits():
-        publish(Warehouse(spark, home.run("publish", domain=domain)), True, False)
-    assert set(read("intent_recommendations", released)["label"].to_pylist()) == {labels[0]}
+    publishing = home.domain.publishing.model_copy(update={"shown_classes": labels[:1]})
+    served = read_served(Warehouse(spark, home.run("publish")))
+    files = read_files(Registry(home.profile, home.domain).artifacts(home.version, tmp_path))
+    package = Package.of("shown", files, served.catalog, served.as_of, publishing)
+    scored = score(served.sequences, package, served.users)
+    found = intent_recommendations(scored, served.as_of, "shown", "action_type", publishing)
+    assert {row.label for row in found.select("label").collect()} == {labels[0]}

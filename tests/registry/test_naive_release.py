@@ -114,8 +114,9 @@ def test_popular_titles_are_for_everyone_else(released: Warehouse) -> None:
     assert all(row["users"] == len(users[row["title_id"]]) for row in found)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_published_again_it_is_the_same_release(spark: SparkSession, released: Warehouse, home: Judged) -> None:
+    """As with a model (test_publish), but the release's id comes from the snapshots that the baseline learned from."""
     before = Snapshot(released.root, RELEASES).rows().to_pylist()
     publish_again(spark, home)
     assert Snapshot(released.root, RELEASES).rows().to_pylist() == before

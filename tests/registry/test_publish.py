@@ -76,9 +76,9 @@ def copied(judged: Judged, folder: Path) -> Judged:
 
 @pytest.fixture(scope="module")
 def released(spark: SparkSession, here: Judged) -> Warehouse:
-    """The warehouse after the newest snapshot, and then the one before it, were published; the first was audited."""
-    published(spark, here.run("publish", world.LATER))
-    with without_audits():
+    """The warehouse after the newest snapshot, and then the one before it, were published."""
+    with without_audits():  # those of a release of V3 are in the weekly run of tests/test_end_to_end.py
+        published(spark, here.run("publish", world.LATER))
         return published(spark, here.run("publish"))
 
 
@@ -248,16 +248,6 @@ def test_a_release_becomes_active_only_if_told(spark: SparkSession, judged: Judg
         assert active == {world.LATER: expected == world.LATER, world.END: expected == world.END}
 
 
-def test_publishing_again_changes_no_table(spark: SparkSession, here: Judged, released: Warehouse) -> None:
-    """Not even where the snapshot's rows lie in other files."""
-    before = versions(released)
-    there = released.path(SEQUENCES)
-    turned = spark.read.format("delta").load(there).orderBy(F.desc("user_id")).localCheckpoint().repartition(3)
-    turned.write.format("delta").mode("overwrite").option("dataChange", "false").save(there)
-    published(spark, here.run("publish"))
-    assert versions(released) == before
-
-
 def test_a_release_that_was_rolled_back_stays_inactive(spark: SparkSession, here: Judged, released: Warehouse) -> None:
     """Published again it is not active, until a person takes it again."""
     active, other = ({row.as_of: row.release_id for row in released.current(RELEASES).collect()}[day] for day in DAYS)
@@ -267,7 +257,6 @@ def test_a_release_that_was_rolled_back_stays_inactive(spark: SparkSession, here
     published(spark, here.run("publish", world.LATER))
     assert active_release(released) == other
     rollback(here.run("rollback"), "right after all", "ada", active)
-    published(spark, here.run("publish", world.LATER))
     assert active_release(released) == active
 
 
@@ -297,12 +286,15 @@ def test_a_rollback_meanwhile_is_not_undone(
     published(spark, here.run("publish", active.as_of))
 
 
-def test_facts_of_the_date_and_later_are_not_published(spark: SparkSession, here: Judged, released: Warehouse) -> None:
-    """A snapshot of the date itself, or a later one, makes no other release of it."""
+def test_publishing_again_changes_no_table(spark: SparkSession, here: Judged, released: Warehouse) -> None:
+    """Not even where the snapshot's rows lie in other files, and where the catalogue has facts of that date."""
     before = versions(released)
+    there = released.path(SEQUENCES)
+    turned = spark.read.format("delta").load(there).orderBy(F.desc("user_id")).localCheckpoint().repartition(3)
+    turned.write.format("delta").mode("overwrite").option("dataChange", "false").save(there)
     catalog = released.current(CATALOG).withColumn("snapshot_date", F.lit(world.END))
-    turned = catalog.withColumns({"genres": F.array(F.lit("turned")), "kind": F.lit("turned")})
-    turned.write.format("delta").mode("append").save(released.path(CATALOG))
+    changed = catalog.withColumns({"genres": F.array(F.lit("turned")), "kind": F.lit("turned")})
+    changed.write.format("delta").mode("append").save(released.path(CATALOG))
     published(spark, here.run("publish"))
     assert versions(released) == before
 

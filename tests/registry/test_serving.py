@@ -17,8 +17,8 @@ from tests.registry.judged import Judged
 
 pytestmark = pytest.mark.slow
 
-# Takes the model's folder, rows of `sequences` as Parquet, parameters as JSON, and a folder for the answers: to a
-# frame, and to the request that a server gets.
+# Takes the model's folder, rows of `sequences` as Parquet, a list of parameters as JSON, and a folder for the answers:
+# with each parameters one to a frame, and one to the request that a server gets.
 PROGRAM = """
 import json, sys
 
@@ -43,14 +43,16 @@ folder, rows, params, answers = sys.argv[1:]
 model = mlflow.pyfunc.load_model(folder)
 given = pq.read_table(rows).to_pandas(maps_as_pydicts="strict")
 given["as_of"] = given["as_of"].astype("datetime64[ns]")
-model.predict(given, params=json.loads(params)).to_json(f"{answers}/frame.json", orient="records", double_precision=15)
-asked = {"dataframe_records": pq.read_table(rows).to_pylist(maps_as_pydicts="strict"), "params": json.loads(params)}
-body = json.dumps(asked, default=lambda moment: moment.isoformat().removesuffix("+00:00"))
-answer = scoring_server.invocations(body, "application/json", model, model.metadata.get_input_schema())
-if answer.status != 200:
-    sys.exit(answer.response)
-with open(f"{answers}/request.json", "w") as file:
-    json.dump(json.loads(answer.response)["predictions"], file)
+for number, chosen in enumerate(json.loads(params)):
+    predicted = model.predict(given, params=chosen)
+    predicted.to_json(f"{answers}/frame{number}.json", orient="records", double_precision=15)
+    asked = {"dataframe_records": pq.read_table(rows).to_pylist(maps_as_pydicts="strict"), "params": chosen}
+    body = json.dumps(asked, default=lambda moment: moment.isoformat().removesuffix("+00:00"))
+    answer = scoring_server.invocations(body, "application/json", model, model.metadata.get_input_schema())
+    if answer.status != 200:
+        sys.exit(answer.response)
+    with open(f"{answers}/request{number}.json", "w") as file:
+        json.dump(json.loads(answer.response)["predictions"], file)
 import intentrec
 print(intentrec.__file__)
 """
@@ -64,18 +66,19 @@ def test_a_model_predicts_without_the_checkout_and_without_spark(judged: Judged,
     folder = Path(download_artifacts(artifact_uri=judged.version.uri, dst_path=str(tmp_path / "model")))
     given = rows.to_pandas(maps_as_pydicts="strict")
     given["as_of"] = given["as_of"].astype("datetime64[ns]")
-    for catalog in ({}, {"catalog": f"{warehouse}/catalog", "catalog_version": 0}):
-        params = {"top_k": 5, **catalog}
-        wanted = mlflow.pyfunc.load_model(judged.version.uri).predict(given, params=params)
-        arguments = [str(folder), str(tmp_path / "rows.parquet"), json.dumps(params), str(tmp_path)]
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert Path(done.stdout.splitlines()[-1]).is_relative_to(folder), "not the code that came with the model"
-        for answers in ("frame.json", "request.json"):
+    params = [{"top_k": 5}, {"top_k": 5, "catalog": f"{warehouse}/catalog", "catalog_version": 0}]
+    arguments = [str(folder), str(tmp_path / "rows.parquet"), json.dumps(params), str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[-1]).is_relative_to(folder), "not the code that came with the model"
+    model = mlflow.pyfunc.load_model(judged.version.uri)
+    for number, chosen in enumerate(params):
+        wanted = model.predict(given, params=chosen).to_dict("records")
+        for answers in (f"frame{number}.json", f"request{number}.json"):
             found = json.loads((tmp_path / answers).read_text())
-            for ours, theirs in zip(found, wanted.to_dict("records"), strict=True):
+            for ours, theirs in zip(found, wanted, strict=True):
                 for name in ("user_id", "primary_intent", "cluster"):
                     assert ours[name] == theirs[name]
                 assert ours["title_ids"] == list(theirs["title_ids"])
