@@ -65,7 +65,7 @@ not write a placeholder such as `unknown`: a model would learn it like any other
 | id | text or whole number, at most 256 characters |
 | text | at most 200 characters, but for `text` of an item |
 | time with zone | ISO 8601 with date, time and zone: `2026-08-04T03:12:09Z`, `2026-08-04T05:12:09+02:00` |
-| seconds, whole number | a number, or its text |
+| seconds, number, whole number | a number, or its text |
 
 An id that reads as a decimal number (`17850.0`) is refused: it is often a whole number that a program kept as a float,
 and would be a second user. Ids must not hold control or zero-width characters, nor blanks other than spaces between

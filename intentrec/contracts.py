@@ -153,6 +153,13 @@ CATALOG = Table(
         Column("text", TEXT, "name or description", nullable=True),
         Column("available_from", TS, "first moment at which it may be offered", nullable=True),
         Column("available_to", TS, "first moment at which it may no longer be offered", nullable=True),
+        Column(
+            "promotion",
+            DOUBLE,
+            "planned promotion in the seven days from snapshot_date on: share (0 to 1) of the stores, screens or slots "
+            "that show the item",
+            nullable=True,
+        ),
     ),
 )
 

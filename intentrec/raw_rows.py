@@ -84,6 +84,14 @@ ITEM_FIELDS = (
     Field("text", _TEXT, False, '"The second episode"', "name or description"),
     Field("available_from", _TIME, False, '"2019-05-01T00:00:00Z"', "from when on the title may be offered"),
     Field("available_to", _TIME, False, '"2027-01-01T00:00:00Z"', "until when it may be offered"),
+    Field(
+        "promotion",
+        "number",
+        False,
+        "0.4",
+        "planned promotion in the seven days from the snapshot's date on, which was known before them: share of the "
+        "stores, screens or slots that show it, from 0 to 1",
+    ),
 )
 
 

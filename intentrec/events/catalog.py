@@ -20,7 +20,8 @@ from intentrec.storage.warehouse import Warehouse, row_text
 _REQUIRED = ("item_id",)
 _IDS = ("item_id", "title_id")
 _MOMENTS = ("release_ts", "available_from", "available_to")
-_TYPED = (*_MOMENTS, "runtime_s", "episode", "genres")
+_NUMBERS = ("runtime_s", "promotion")
+_TYPED = (*_MOMENTS, *_NUMBERS, "episode", "genres")
 _FACTS = [name for name in CATALOG.names if name not in ("snapshot_date", "item_id")]
 
 
@@ -98,7 +99,7 @@ def checked_items(raw: DataFrame) -> DataFrame:
         *(name for name in raw.columns if name not in _TYPED),
         *(F.col(name).alias(f"{name}_text") for name in _TYPED),
         *(moment(F.col(name)).alias(name) for name in _MOMENTS),
-        number(F.col("runtime_s")).alias("runtime_s"),
+        *(number(F.col(name)).alias(name) for name in _NUMBERS),
         integer(F.col("episode"), "int").alias("episode"),
         F.array_sort(F.array_distinct(no_blank)).alias("genres"),
     )
@@ -121,13 +122,15 @@ def checked_items(raw: DataFrame) -> DataFrame:
 
 
 def _item_reasons() -> list[Column]:
-    runtime, episode, none = F.col("runtime_s"), F.col("episode"), F.array().cast("array<string>")
+    runtime, episode, promotion = F.col("runtime_s"), F.col("episode"), F.col("promotion")
+    none = F.array().cast("array<string>")
     return [
         *(missing(name) for name in _REQUIRED),
         *(reason for name in _IDS for reason in bad_id(name)),
-        *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in (*_MOMENTS, "runtime_s", "episode", "genres")),
+        *(bad_type(name, F.col(f"{name}_text"), F.col(name)) for name in _TYPED),
         F.when(F.isnan(runtime) | (runtime <= 0) | (runtime == float("inf")), "bad_runtime"),
         F.when(episode < 0, "bad_episode"),
+        F.when(~promotion.between(0, 1), "bad_promotion"),
         F.when(F.col("available_to") < F.col("available_from"), "bad_availability"),
         label_too_long(F.concat(F.array("kind", "creator", "language"), F.coalesce("genres", none))),
     ]

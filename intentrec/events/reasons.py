@@ -57,6 +57,7 @@ _ADVICE = {
     "(events.return_type in the domain file), or correct the sender",
     "bad_runtime": "runtime_s is not positive and finite: have the catalogue leave unknown values out",
     "bad_episode": "the episode is negative: have the catalogue leave unknown values out",
+    "bad_promotion": "the promotion is not between 0 and 1: have the catalogue deliver a share, or leave it out",
     "label_too_long": f"a label (genre, kind, creator, language, surface, device) has more than {LABEL_LENGTH} "
     "characters: have the sender shorten it",
     "bad_availability": "available_to lies before available_from: have the catalogue correct the dates",

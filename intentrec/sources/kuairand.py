@@ -90,6 +90,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
         F.lit(None).cast("string").alias("text"),
         release.alias("available_from"),
         F.lit(None).cast("string").alias("available_to"),
+        F.lit(None).cast("string").alias("promotion"),
     )
 
 

@@ -87,6 +87,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
         fields["title"].alias("text"),
         nothing.alias("available_from"),
         nothing.alias("available_to"),
+        nothing.alias("promotion"),
     )
     assert frame.columns == RAW_ITEM.names
     return frame

@@ -89,6 +89,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
             fields["Description"].alias("text"),
             nothing.alias("available_from"),
             nothing.alias("available_to"),
+            nothing.alias("promotion"),
         )
     )
     assert frame.columns == RAW_ITEM.names

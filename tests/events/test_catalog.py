@@ -26,6 +26,7 @@ GOOD = {
     "text": "",
     "available_from": None,
     "available_to": None,
+    "promotion": "0.25",
 }
 NOTHING = {
     name: None for name in GOOD if name not in ("raw", "source_file", "source_line", "snapshot_date", "read_error")
@@ -57,6 +58,13 @@ CASES: list[tuple[dict, list[str], bool]] = [
     ({"runtime_s": "0"}, ["bad_runtime"], False),
     ({"runtime_s": "NaN"}, ["bad_runtime"], False),
     ({"runtime_s": "Infinity"}, ["bad_runtime"], False),
+    ({"promotion": "often"}, ["bad_type_promotion"], False),
+    ({"promotion": "40"}, ["bad_promotion"], False),
+    ({"promotion": "-0.1"}, ["bad_promotion"], False),
+    ({"promotion": "NaN"}, ["bad_promotion"], False),
+    ({"promotion": "0"}, [], False),
+    ({"promotion": "1"}, [], False),
+    ({"promotion": None}, [], False),
     (
         {"available_from": "2026-08-02T00:00:00Z", "available_to": "2026-08-01T00:00:00Z"},
         ["bad_availability"],
@@ -91,6 +99,6 @@ def test_items(spark: SparkSession) -> None:
     assert not wrong
     good = checked[0].asDict()
     assert good["genres"] == ["crime", "war"]
-    assert (good["episode"], good["runtime_s"], good["creator"]) == (3, 5400.5, None)
+    assert (good["episode"], good["runtime_s"], good["creator"], good["promotion"]) == (3, 5400.5, None, 0.25)
     assert checked[7]["genres"] == []
     assert set(CATALOG.names) <= good.keys()

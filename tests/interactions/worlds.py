@@ -106,6 +106,7 @@ def _catalog(dice: random.Random, start: date, weeks: int) -> list[dict]:
                         "text": None,
                         "available_from": None,
                         "available_to": None,
+                        "promotion": None,
                     }
                 )
     return rows

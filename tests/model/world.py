@@ -61,6 +61,7 @@ def catalog(n: int, day: date = START.date(), available_from: datetime | None = 
                     "text": None,
                     "available_from": available_from,
                     "available_to": None,
+                    "promotion": None,
                     **known,
                 }
             )

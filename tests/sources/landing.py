@@ -76,5 +76,6 @@ def item(**changes: object) -> dict:
         "text": "A film",
         "available_from": "2020-01-01T00:00:00Z",
         "available_to": None,
+        "promotion": None,
     }
     return {key: value for key, value in (row | changes).items() if value is not None}

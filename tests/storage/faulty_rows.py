@@ -29,6 +29,7 @@ FAULTY: dict[str, tuple[str, dict[str, Rows]]] = {
                 {"genres": ["drama", None]},
             ],
             "runtime_s": [{"runtime_s": 0.0}],
+            "promotion": [{"promotion": -0.1}, {"promotion": 1.1}],
         },
     ),
     "interactions": (

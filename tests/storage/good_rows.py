@@ -58,6 +58,7 @@ def _item(n: int) -> dict[str, Any]:
         "text": "A film",
         "available_from": MOMENT,
         "available_to": None,
+        "promotion": 0.25 if n else None,
     }
 
 
