@@ -42,8 +42,8 @@ $(READY): requirements-uv.lock requirements.lock pyproject.toml intentrec/storag
 
 setup: $(READY)  ## install the environment and the Delta jars under .venv, once
 
-demo: $(READY)  ## run the weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of real data, else simulated]
-	$(BIN)/intentrec demo $(CONFIG) $(if $(DATA),--data "$$INTENTREC_DATA")
+demo: $(READY)  ## run the weekly DAG end to end: [DOMAIN=streaming] [DATA=folder of real data, else simulated] [OPTIONS=]
+	$(BIN)/intentrec demo $(CONFIG) $(if $(DATA),--data "$$INTENTREC_DATA") $$OPTIONS
 
 backfill: $(READY)  ## rebuild weeks: FROM=date TO=date [DOMAIN=] [DRY=1: only the plan] [CASCADE=1: also later weeks] [ACCEPT_PARTIAL="why"] [OPTIONS=]
 	@test -n "$$FROM" -a -n "$$TO" || { echo "make backfill FROM=2026-08-17 TO=2026-08-31: first service date, and the one after the last" >&2; exit 2; }

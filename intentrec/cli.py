@@ -47,17 +47,26 @@ def _callback() -> None:
 @app.command()
 def demo(
     config: Config = STREAMING,
-    data: Annotated[Path | None, typer.Option(help="folder of real data; without it, data is simulated")] = None,
-    history: Annotated[int | None, typer.Option(help="weeks loaded first; default: 6 simulated, 0 real")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="folder of real data; without it and source.options.data, data is simulated"),
+    ] = None,
+    history: Annotated[
+        int | None,
+        typer.Option(help="weeks loaded first; default: 6 simulated; real: the censored ones and a week to learn from"),
+    ] = None,
     weeks: Annotated[int, typer.Option(help="ordinary weekly runs after these weeks")] = 2,
 ) -> None:
     """Run the weekly DAG through Airflow, on simulated data or on a folder of real data."""
     from intentrec.local import demo as demos
 
     _use(data)
-    range_weeks = (6 if data is None else 0) if history is None else history
-    schedule = demos.Schedule(load_domain(config).calendar.history_start, range_weeks, weeks)
-    demos.demo(Home.here(), load_profile(), config, schedule, simulate=data is None)
+    domain = load_domain(config)
+    simulate = data is None and "data" not in domain.source.options
+    if history is None:
+        history = 6 if simulate else demos.history_weeks(domain.calendar)
+    schedule = demos.Schedule(domain.calendar.history_start, history, weeks)
+    demos.demo(Home.here(), load_profile(), config, schedule, simulate)
 
 
 def _use(data: Path | None) -> None:

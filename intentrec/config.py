@@ -118,7 +118,9 @@ class Source(Strict):
 
     reader: Name = Field(description="module of `intentrec.sources` that reads the files, such as `jsonl`")
     options: dict[str, str | int | float | bool] = Field(
-        {}, description="`data`: folder of the raw files, else INTENTREC_DATA, else the landing zone"
+        {},
+        description="`data`: folder of the raw files, else INTENTREC_DATA, else the landing zone; "
+        "`package:NAME/FOLDER` is a folder of an installed package",
     )
     max_line_bytes: PositiveInt = Field(
         1_048_576, description="a file with a longer line is refused, so that one line cannot exhaust the memory"

@@ -50,6 +50,7 @@ def project(tmp_path: Path) -> Path:
         ),
         (["study", f"DATASET={NASTY}", "OPTIONS=`touch pwned`"], ["-m", "lab.studies", NASTY, "`touch", "pwned`"]),
         (["demo"], ["demo", *STREAMING]),
+        (["demo", "OPTIONS=--history 3"], ["demo", *STREAMING, "--history", "3"]),
     ],
     ids=lambda value: " ".join(value)[:24],
 )

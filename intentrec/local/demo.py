@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.table import Table
 
 from intentrec.calendar import WEEK
-from intentrec.config import ROOT, Domain, Profile, load_domain
+from intentrec.config import ROOT, Calendar, Domain, Profile, load_domain
 from intentrec.contracts import TABLES
 from intentrec.errors import PipelineError
 from intentrec.local import dags_test, processes, services
@@ -60,6 +60,14 @@ class Schedule:
     def intervals(self) -> list[Interval]:
         """All intervals, in the order of their DAG runs."""
         return [*([self.history] if self.history else []), *self.weeks]
+
+
+def history_weeks(calendar: Calendar) -> int:
+    """Weeks that a demo on real data loads before its first weekly run: those without targets, and one to learn from.
+
+    None where every week has targets: such data may be short.
+    """
+    return calendar.censored_weeks + 1 if calendar.censored_weeks else 0
 
 
 def demo(home: Home, profile: Profile, config: Path, schedule: Schedule, simulate: bool) -> None:

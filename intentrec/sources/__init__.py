@@ -9,6 +9,8 @@ import os
 import pkgutil
 from datetime import date
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol, cast
 
 from pyspark.sql import DataFrame, SparkSession
@@ -17,6 +19,8 @@ from intentrec.errors import PipelineError
 from intentrec.sources.files import listing
 from intentrec.sources.integrity import Entry
 from intentrec.storage.runs import Run
+
+_PACKAGE = "package:"  # begins a data folder that lies inside an installed package
 
 
 class Reader(Protocol):
@@ -88,13 +92,32 @@ def named_by(run: Run) -> str:
 
 
 def data_folder(run: Run) -> str:
-    """Folder of the domain's raw files: `source.options.data`, else INTENTREC_DATA, else the landing zone."""
+    """Folder of the domain's raw files: `source.options.data`, else INTENTREC_DATA, else the landing zone.
+
+    `package:NAME/FOLDER` is a folder inside an installed Python package.
+
+    Raises:
+        PipelineError: the package is not installed.
+    """
     folder = {
         "source.options.data": str(run.domain.source.options.get("data")),
         "INTENTREC_DATA": os.environ.get("INTENTREC_DATA", ""),
         "profile": f"{run.profile.landing}/{run.domain.domain}",
     }[named_by(run)]
+    if folder.startswith(_PACKAGE):
+        return _package_folder(folder.removeprefix(_PACKAGE))
     return folder if "://" in folder else os.path.abspath(folder)
+
+
+def _package_folder(path: str) -> str:
+    name, _, inner = path.partition("/")
+    found = find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise PipelineError(
+            f"source.options.data: {_PACKAGE}{path}: the package {name} is not installed. `make setup` installs it; "
+            "elsewhere install intentrec with the extra that names it in pyproject.toml."
+        )
+    return str(Path(found.submodule_search_locations[0]) / inner)
 
 
 def published_file(spark: SparkSession, run: Run, name: str, of: str) -> Entry:

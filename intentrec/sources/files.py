@@ -89,7 +89,7 @@ def numbered_lines(spark: SparkSession, files: Sequence[Entry], longest: int = M
     # With recursiveFileLookup, Spark does not turn the names of parent folders into columns.
     reader = spark.read.options(lineSep="\n", recursiveFileLookup="true", **_line_limit(longest))
     with read_errors():
-        lines = reader.text([_without_pattern(file.path) for file in files]).select(
+        lines = reader.text([without_pattern(file.path) for file in files]).select(
             "value",
             F.col("_metadata.file_path").alias("_path"),
             F.col("_metadata.file_block_start").alias("_block"),
@@ -126,7 +126,7 @@ def first_line(spark: SparkSession, file: Entry, longest: int = MAX_LINE_BYTES) 
     require_content([file])
     text = F.expr("make_valid_utf8(value)").alias("value")
     with read_errors():
-        row = spark.read.options(**_line_limit(longest)).text(_without_pattern(file.path)).select(text).first()
+        row = spark.read.options(**_line_limit(longest)).text(without_pattern(file.path)).select(text).first()
     return None if row is None else row["value"]
 
 
@@ -212,6 +212,6 @@ def _offsets(spark: SparkSession, rows: list[tuple[str, int, str, int]]) -> Data
     return spark.createDataFrame(pa.table(arrays, names=list(types)))
 
 
-def _without_pattern(path: str) -> str:
+def without_pattern(path: str) -> str:
     """The path, with the characters escaped that Hadoop would take for a pattern."""
     return re.sub(r"([][{}*?\\])", r"\\\1", path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from intentrec.config import ROOT
+from intentrec.config import ROOT, load_domain
 from intentrec.errors import PipelineError
 from intentrec.local import demo as demos
 from intentrec.local.home import Home
@@ -33,3 +33,9 @@ def test_the_history_comes_first_and_the_weeks_follow_it() -> None:
     history = (FIRST, FIRST + 6 * week)
     assert schedule.intervals == [history, (history[1], history[1] + week), (history[1] + week, history[1] + 2 * week)]
     assert demos.Schedule(FIRST, 0, 1).intervals == [(FIRST, FIRST + week)]
+
+
+@pytest.mark.parametrize(("name", "weeks"), [("kuairand", 0), ("movielens", 0), ("grocery", 9)])
+def test_real_data_without_targets_at_first_have_a_history(name: str, weeks: int) -> None:
+    """Eight weeks of groceries have no targets; the ninth is one to learn from."""
+    assert demos.history_weeks(load_domain(ROOT / "conf" / f"{name}.yaml").calendar) == weeks

@@ -1,8 +1,10 @@
 """Readers by name, and the folder of their data."""
 
+from datetime import date
+
 import pytest
 
-from intentrec.config import Domain, Source
+from intentrec.config import PACKAGE, Domain, Source
 from intentrec.errors import PipelineError
 from intentrec.sources import data_folder, load
 from intentrec.storage.runs import Run
@@ -21,7 +23,6 @@ def test_an_unknown_reader_is_refused_with_a_list_of_readers(reader: str) -> Non
 
 def test_data_folder(new_run, streaming: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
     """The domain file's option first, then the environment, then the landing zone."""
-    from datetime import date
 
     def folder(domain: Domain) -> str:
         run: Run = new_run("ingest", date(2026, 8, 3), date(2026, 8, 10), domain)
@@ -33,3 +34,15 @@ def test_data_folder(new_run, streaming: Domain, monkeypatch: pytest.MonkeyPatch
     assert folder(streaming) == "/somewhere"
     own = streaming.model_copy(update={"source": Source(reader="jsonl", options={"data": "s3a://bucket/raw"})})
     assert folder(own) == "s3a://bucket/raw"
+
+
+def test_a_data_folder_inside_a_package(new_run, streaming: Domain) -> None:
+    def folder(data: str) -> str:
+        source = Source(reader="jsonl", options={"data": data})
+        return data_folder(
+            new_run("ingest", date(2026, 8, 3), date(2026, 8, 10), streaming.model_copy(update={"source": source}))
+        )
+
+    assert folder("package:intentrec/events") == str(PACKAGE / "events")
+    with pytest.raises(PipelineError, match="package:nowhere_py/data: the package nowhere_py is not installed"):
+        folder("package:nowhere_py/data")
