@@ -73,8 +73,10 @@ class Study(Strict):
         return self
 
     def base(self) -> Domain:
-        """The settings of the domain file, with the study's sequence length."""
-        domain = self._shipped()
+        """The settings of the domain file, with the study's first date and sequence length."""
+        shipped = self._shipped()
+        calendar = shipped.calendar.model_copy(update={"history_start": self.start})
+        domain = shipped.model_copy(update={"calendar": calendar})
         if self.length is None:
             return domain
         return domain.model_copy(update={"sequences": domain.sequences.model_copy(update={"length": self.length})})

@@ -131,8 +131,11 @@ def test_bounds_that_no_delivery_meets_are_refused() -> None:
 
 
 REAL = {
-    "online_retail": "select (InvoiceDate::timestamp - interval 4 hour)::date, count(*) from "
-    "read_csv('{data}/online-retail/online_retail.csv.gz', all_varchar = true) group by 1",
+    "online_retail": "select (moment::timestamp - interval 4 hour)::date, count(*) from ("
+    "select InvoiceDate as moment from read_csv('{data}/online-retail/online_retail.csv.gz', all_varchar = true) "
+    "where InvoiceDate >= '2010-12-10' union all "
+    "select InvoiceDate from '{data}/online-retail/online_retail_2009_2010.parquet' where \"Customer ID\" is not null"
+    ") group by 1",
     "movielens": "select (timestamp '1970-01-01' + to_seconds(column3))::date, count(*) from "
     "read_csv('{data}/movielens-100k/u.data', sep = '\\t', header = false) group by 1",
     "kuairand": "select (timestamp '1970-01-01 08:00' + to_milliseconds(time_ms))::date, count(*) from "

@@ -1,13 +1,16 @@
-"""Online Retail's file: a small one with faults, and the published one and its first lines against DuckDB."""
+"""Online Retail's files: small ones with faults, and the published ones and parts of them against DuckDB."""
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
+from pyarrow import parquet
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intentrec.config import ROOT, Domain, load_domain
@@ -24,8 +27,15 @@ GOOD = "536365,85123A,WHITE HEART,6,2011-06-01 08:26:00,2.55,17850,United Kingdo
 
 
 @pytest.fixture(scope="module")
-def retail() -> Domain:
+def both() -> Domain:
+    """Both files, two years."""
     return load_domain(ROOT / "conf" / "online_retail.yaml")
+
+
+@pytest.fixture(scope="module")
+def retail(both: Domain) -> Domain:
+    """The first file alone, whatever else is in the folder: its history begins with it."""
+    return both.model_copy(update={"calendar": both.calendar.model_copy(update={"history_start": date(2010, 11, 29)})})
 
 
 @pytest.fixture
@@ -35,12 +45,25 @@ def run(new_run: Callable[..., Run], retail: Domain, monkeypatch: pytest.MonkeyP
     return new_run("ingest", *WEEK, retail)
 
 
+@pytest.fixture
+def sheet(shared_data: Path) -> Path:
+    """The sheet of the year before."""
+    path = shared_data / "online-retail" / reader.SHEET
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return path
+
+
 def write(folder: Path, *lines: str, header: str = HEADER) -> None:
     (folder / reader.FILE).write_bytes(gzip.compress("".join(f"{line}\n" for line in (header, *lines)).encode()))
 
 
+def events(spark: SparkSession, run: Run) -> DataFrame:
+    return reader.read_events(spark, run, date(2009, 11, 1), date(2011, 12, 31))
+
+
 def read(spark: SparkSession, run: Run) -> dict[int, dict]:
-    frame = reader.read_events(spark, run, date(2010, 11, 1), date(2011, 12, 31))
+    frame = events(spark, run)
     assert [(f.name, f.dataType) for f in frame.schema] == [(f.name, f.dataType) for f in RAW_EVENT]
     return {row["source_line"]: row.asDict() for row in frame.collect()}
 
@@ -133,27 +156,54 @@ def test_missing_files_and_wrong_columns_are_refused(spark: SparkSession, run: R
         read(spark, run)
 
 
-def test_the_year_before_has_returns(spark: SparkSession, run: Run, shared_data: Path, tmp_path: Path) -> None:
-    """Three days of Online Retail II in the columns of the first release: cancelled lines have invoices C… ."""
-    sheet = shared_data / "online-retail" / "online_retail_2009_2010.parquet"
-    if not sheet.exists():
-        pytest.skip(f"{sheet} is not there")
-    names = dict(zip(("Invoice", "Price", "Customer ID"), ("InvoiceNo", "UnitPrice", "CustomerID"), strict=True))
-    columns = ", ".join(f'"{name}" as "{new}"' for name, new in names.items())
-    lines = f"""
-        select {columns}, "StockCode", replace("Description", '"', '') as "Description", "Quantity", "InvoiceDate",
-               "Country"
-        from '{sheet}' where "InvoiceDate" < '2009-12-04'
-    """
-    duckdb.execute(f"copy ({lines}) to '{tmp_path / 'lines.csv'}' (header, delimiter ',')")
-    (tmp_path / reader.FILE).write_bytes(gzip.compress((tmp_path / "lines.csv").read_bytes()))
-    frame = reader.read_events(spark, run, date(2009, 11, 1), date(2009, 12, 31))
-    got = {row["event_type"]: row["count"] for row in frame.groupBy("event_type").count().collect()}
-    expected = duckdb.sql(f"""
-        select count(*) filter ("InvoiceNo" like 'C%' or "Quantity" < 0), count(*) from ({lines})
-    """).fetchall()[0]
-    assert got == {"return": expected[0], "purchase": expected[1] - expected[0]}
-    assert expected[0] > 100
+def test_a_line_of_the_sheet(spark: SparkSession, run: Run, both: Domain, tmp_path: Path) -> None:
+    """It has the fields of a line of the first file. Without a customer it has no user."""
+    names = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country")
+    rows = [
+        ("536365", "85123A", "WHITE HEART", 6, "2011-06-01 08:26:00", 2.55, 17850, "United Kingdom"),
+        ("C536366", "85123A", "WHITE HEART", -1, "2011-06-01 09:00:00", 2.0, None, "United Kingdom"),
+    ]
+    parquet.write_table(
+        pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows]), tmp_path / reader.SHEET
+    )
+    two_years = replace(run, domain=both)
+    purchase, cancelled = read(spark, two_years).values()
+    write(tmp_path, GOOD)
+    (row,) = (row for row in events(spark, two_years).collect() if row["source_file"] == reader.FILE)
+    same = [name for name in RAW_EVENT.names if name not in ("raw", "source_file", "source_line")]
+    assert {name: purchase[name] for name in same} == {name: row[name] for name in same}
+    assert (cancelled["event_type"], cancelled["user_id"], cancelled["source_line"]) == ("return", None, 2)
+    assert '"Customer ID":17850' in purchase["raw"]
+    assert {row["source_file"] for row in events(spark, run).collect()} == {reader.FILE}
+
+
+def test_both_files(spark: SparkSession, run: Run, both: Domain, sheet: Path, tmp_path: Path) -> None:
+    """Days of either file and one of both: each line of the shared day is one event."""
+    shared, alone = "'2010-12-01' and '2010-12-02'", "'2009-12-01' and '2009-12-02'"
+    old = f"""from '{sheet}' where "InvoiceDate" between {shared} or "InvoiceDate" between {alone}"""
+    new = f"""from read_csv('{sheet.parent / reader.FILE}', all_varchar = true) where "InvoiceDate" < '2010-12-03'"""
+    duckdb.execute(f"copy ({old}) to '{tmp_path / reader.SHEET}'")
+    duckdb.execute(f"copy ({new}) to '{tmp_path / reader.FILE}' (header, compression gzip)")
+    frame = events(spark, replace(run, domain=both))
+    facts = F.struct("arrived_at", "user_id", "item_id", "event_ts", "event_type", "extra")
+    versions = frame.groupBy("event_id").agg(F.count_distinct(F.to_json(facts)).alias("versions"))
+    got = frame.agg(
+        F.count("*"), F.countDistinct("event_id"), F.count("user_id"), F.count_if(F.col("event_type") == "return")
+    ).first()
+    (expected,) = duckdb.sql(f"""
+        with lines as (
+            select "Invoice" as invoice, "StockCode" as item, "Quantity"::int as pieces, "Price"::double as price,
+                   "Customer ID"::int as customer {old}
+            union all
+            select "InvoiceNo", "StockCode", "Quantity"::int, "UnitPrice"::double, "CustomerID"::int {new})
+        select count(*), count(distinct (invoice, item, pieces, price, coalesce(customer, 0))), count(customer),
+               count(*) filter (invoice like 'C%' or pieces < 0) from lines
+    """).fetchall()
+    assert got is not None
+    assert tuple(got) == expected
+    assert got[3] > 100
+    assert got[0] - got[1] > 1000, "the lines of the shared day stand in both files"
+    assert versions.where("versions > 1").count() == 0, "copies agree, so ingestion counts them as duplicates"
 
 
 @pytest.mark.parametrize(
