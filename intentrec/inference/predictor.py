@@ -142,7 +142,7 @@ class Predictor:
         place_N, widest = None, int(encoded.lengths.max()) + SOURCES * self.spec.neighbours
         if self.spec.own_titles:
             place_N = indices(flat(sequences, "title_id"), offered.title_ids)
-        place_I = self._places(offered)
+        place_I = self.places(offered)
         seen = None if lists == "all" else SeenPlaces.of(sequences, offered.title_ids)
         found: list[dict[str, Tensor]] = []
         classes: list[pa.Array] = []
@@ -178,7 +178,7 @@ class Predictor:
         clock = time.fromisoformat(about["day_start"])
         return datetime.combine(day, clock, ZoneInfo(about["zone"])).astimezone(UTC)
 
-    def _places(self, items: ItemIndex) -> Tensor | None:
+    def places(self, items: ItemIndex) -> Tensor | None:
         """Place of each of the vocabulary's titles among `items`, -1 where absent; None for a model that needs none."""
         if not self.spec.neighbours:
             return None

@@ -69,6 +69,10 @@ class IntentRec(Network):
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next intents and the next item at every position."""
+        return self.next_item(*self.encoded(batch))
+
+    def encoded(self, batch: Batch) -> tuple[Output, dict[str, Tensor], OwnTitles | None]:
+        """What the next item is predicted from at every position: the arguments of `next_item`."""
         ago_BLL = ago_buckets(batch.time_BL)
         bucket_BLL = masked_buckets(ago_BLL, causal_mask(batch))
         # §3.2: F_k (+) S_k
@@ -92,7 +96,7 @@ class IntentRec(Network):
             p = self.distributions(logits, batch)
         biases = self.own_title_biases
         own_BLL = biases.facts(encoded_BLD, batch, ago_BLL, bucket_BLL) if biases else None
-        return self.next_item(Output(encoded_BLD, logits, z_BLP, attention_BLM), p, own_BLL)
+        return Output(encoded_BLD, logits, z_BLP, attention_BLM), p, own_BLL
 
     @property
     def own_title_biases(self) -> OwnTitleBiases:
@@ -116,10 +120,19 @@ class IntentRec(Network):
 
     def user_vectors(self, item: Tensor, p: dict[str, Tensor]) -> Tensor:
         """User vectors (..., E), from E^item (..., D) and distributions (..., C) by intent."""
-        channels = [self.to_item(item)]
-        channels += [] if self.popularity is None else [self.popularity.user(item)]
-        channels += [] if self.compatible is None else self.compatible.user(p)
-        return torch.cat(channels, -1)
+        return torch.cat(list(self.user_channels(item, p).values()), -1)
+
+    def user_channels(self, item: Tensor, p: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The channels of user vectors, by the part of the model that they belong to; `vectors` are those of FC_item.
+
+        Channels of item vectors have the same order. Arguments as of `user_vectors`.
+        """
+        channels = {"vectors": self.to_item(item)}
+        if self.popularity is not None:
+            channels["popularity"] = self.popularity.user(item)
+        if self.compatible is not None and self.compatible.fact:
+            channels["compatibility"] = torch.cat(self.compatible.user(p), -1)
+        return channels
 
     def distributions(self, logits: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """p^intent (B, L, C) by intent, from the heads' logits. The oracle control overrides this."""

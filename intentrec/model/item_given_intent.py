@@ -59,11 +59,8 @@ class ItemGivenIntent(IntentRec):
             prediction: as `at` returns it.
             class_N: the class after each position; negative where it is unknown.
         """
-        known_N1 = (class_N >= 0).unsqueeze(-1)
-        place_N = class_N.clamp(min=0)
-        item_ND = prediction.h_ND * (1 + self.scale[place_N] * known_N1) + self.shift[place_N] * known_N1
         p = {name: logit_NC.softmax(-1) for name, logit_NC in prediction.intent_logit.items()}
-        p[self.spec.lead_intent] = F.one_hot(place_N, self.classes).to(item_ND) * known_N1
+        item_ND, p = self.conditioned(prediction.h_ND, p, class_N)
         own, near = prediction.own_NL, prediction.neighbours
         if self.neighbours is not None and near is not None:
             value_NWK = near.value_NL.unflatten(1, (SOURCES, -1)) * self.neighbours(item_ND).unsqueeze(-1)
@@ -76,6 +73,19 @@ class ItemGivenIntent(IntentRec):
             neighbours=near,
         )
 
+    def conditioned(self, item_ND: Tensor, p: dict[str, Tensor], class_N: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """E^item and the distributions by intent (N, C), if the next class of the lead intent is certain.
+
+        Args:
+            item_ND: E^item.
+            p: distributions (N, C) by intent.
+            class_N: as of `given`.
+        """
+        known_N1 = (class_N >= 0).unsqueeze(-1)
+        place_N = class_N.clamp(min=0)
+        item_ND = item_ND * (1 + self.scale[place_N] * known_N1) + self.shift[place_N] * known_N1
+        return item_ND, {**p, self.spec.lead_intent: F.one_hot(place_N, self.classes).to(item_ND) * known_N1}
+
     def prediction_loss(
         self, prediction: Prediction, batch: Batch, targets: TargetPositions, catalog: Items, settings: LossSettings
     ) -> LossParts:
@@ -85,11 +95,21 @@ class ItemGivenIntent(IntentRec):
 
     def title_scores(self, prediction: Prediction, title_NL: Tensor, number_I: Tensor | None = None) -> "ClassMixture":
         """log p(i | h) of candidates; arguments as of `Prediction.logit_bias`."""
-        log_p_NC = prediction.intent_logit[self.spec.lead_intent].float().log_softmax(-1)
+        log_p_NK, class_NK = self.likely_classes(prediction.intent_logit)
+        return ClassMixture(self, prediction, title_NL, number_I, log_p_NK, class_NK)
+
+    def likely_classes(self, intent_logit: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """log p(a | h), the likeliest class first, and these classes: (N, K) each.
+
+        It is minus infinity for the classes that are left out.
+
+        Args:
+            intent_logit: logits (N, C) by intent.
+        """
+        log_p_NC = intent_logit[self.spec.lead_intent].float().log_softmax(-1)
         log_p_NK, class_NK = log_p_NC.sort(dim=-1, descending=True, stable=True)
         before_NK = log_p_NK.exp().cumsum(-1) - log_p_NK.exp()
-        log_p_NK = log_p_NK.masked_fill(before_NK >= MASS, -torch.inf)
-        return ClassMixture(self, prediction, title_NL, number_I, log_p_NK, class_NK)
+        return log_p_NK.masked_fill(before_NK >= MASS, -torch.inf), class_NK
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ half-lives, C classes of the lead intent.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -142,11 +143,18 @@ class OwnTitleBiases:
             p: distribution of each intent there (..., C).
             own: the facts there.
         """
-        found = torch.zeros(own.ago.shape, device=item.device)
+        return reduce(torch.add, self.parts(item, p, own).values()) * own.is_last
+
+    def parts(self, item: Tensor, p: Mapping[str, Tensor], own: OwnTitles) -> dict[str, Tensor]:
+        """What each part gives to the title at each position (..., L), by the part's name in the spec.
+
+        `bias` is their sum at the last position with the title. Arguments as of `bias`.
+        """
+        found = {}
         if self.history is not None and own.strength is not None:
-            found = found + self.history.bias(item, own.strength)
+            found["history_path"] = self.history.bias(item, own.strength)
         if self.counts is not None and own.log_count is not None:
-            found = found + self.counts.bias(item, own.log_count)
+            found["decayed_counts"] = self.counts.bias(item, own.log_count)
         if self.compatible is not None:
-            found = found + self.compatible.bias(p, own.act, own.ago)
-        return found * own.is_last
+            found["compatibility"] = self.compatible.bias(p, own.act, own.ago)
+        return found

@@ -1,8 +1,9 @@
-"""What consumers read: the rows of the active release, and no others. It needs no Spark."""
+"""What consumers read: the rows of one release, by default of the active one, and no others. It needs no Spark."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,10 +39,28 @@ def read(table: str, warehouse: str | Path, columns: Sequence[str] | None = None
     if not active:
         raise PipelineError(f"no release of {root} is active: publish one, or run `intentrec rollback` to choose one")
     (release,) = active
-    return _rows_of(tables[table], root, release, columns)
+    return rows_of(tables[table], root, release, columns)
 
 
-def _rows_of(table: Table, root: str, release: dict, columns: Sequence[str] | None) -> pa.Table:
+def rows_of(
+    table: Table,
+    warehouse: str,
+    release: Mapping[str, Any],
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
+    """The rows of a published table that belong to a release, without an order, at the version that it names.
+
+    Args:
+        table: one of `contracts.PUBLISHED`.
+        warehouse: root of the domain's tables.
+        release: row of `releases`.
+        columns: None for all.
+        where: further condition on the rows.
+
+    Raises:
+        PipelineError: the release has no rows of the table.
+    """
     versions = dict(release["table_versions"])
     if table.name not in versions:
         raise PipelineError(
@@ -49,6 +68,6 @@ def _rows_of(table: Table, root: str, release: dict, columns: Sequence[str] | No
             f"rows of {table.name}. Naive baselines write no intents and no vectors; only V4 writes lists for intents; "
             "releases of earlier versions have no popular titles"
         )
-    snapshot = Snapshot(root, table, versions[table.name])
-    day = release["as_of"]
-    return snapshot.rows(day, day + timedelta(days=1), columns, pc.field("release_id") == release["release_id"])
+    snapshot = Snapshot(warehouse, table, versions[table.name])
+    day, is_own = release["as_of"], pc.field("release_id") == release["release_id"]
+    return snapshot.rows(day, day + timedelta(days=1), columns, is_own if where is None else is_own & where)

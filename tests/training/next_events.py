@@ -39,7 +39,7 @@ def score_positions(predictor: Predictor, sequences: Rows, items: ItemIndex) -> 
     and nothing is sampled.
     """
     encoded = predictor.encoder.encode(sequences)
-    place_N, place_I = indices(flat(sequences, "title_id"), items.title_ids), predictor._places(items)
+    place_N, place_I = indices(flat(sequences, "title_id"), items.title_ids), predictor.places(items)
     chunk = max(1, CELLS // max(1, len(items.title_ids)))
     at: list[Tensor] = []
     rank: list[Tensor] = []
