@@ -200,6 +200,27 @@ def week(
 
 
 @app.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="user_id of `interactions`")],
+    week: Annotated[
+        date | None,
+        typer.Option(
+            parser=date.fromisoformat,
+            metavar="YYYY-MM-DD",
+            help="first service date of a week, whose release is explained; default: the active release",
+        ),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="also write a page, which opens without a network")] = None,
+    show_ids: Annotated[bool, typer.Option("--show-ids", help="name the user by the id, not by a pseudonym")] = False,
+    config: Config = STREAMING,
+) -> None:
+    """Explain what is published for a user: interactions, intents, and the parts of each score. Starts no Spark."""
+    from intentrec.local import explain_cli
+
+    explain_cli.explain(config, user, week, html, show_ids)
+
+
+@app.command()
 def review(
     verdict: Annotated[str, typer.Argument(help="approve, reject, or settle: record what was set by hand in MLflow")],
     version: Annotated[str, typer.Argument(help="number of the version; not for settle")] = "",

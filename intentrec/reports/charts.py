@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 INK, LINE = "#7b848e", "#9aa3ac"
 TOTAL, DERIVED, LOST, BEYOND = "#5580bd", "#8497ab", "#cf8440", "#c0861c"
+# Of the parts of a stack, in this order.
+PARTS = ("#5580bd", "#cf8440", "#4f9a6a", "#a866a8", "#c0861c", "#c25b5b", "#4a9aa5", "#8497ab", "#7d8f3c", "#8a74c4")
 SMALL = 10  # font size in pixels
 PIXEL = 1 / 72  # inches; a figure has 72 dots per inch
 BAR, WIDTH = 27, 560  # pixels: height of a waterfall's row, width of all bars
@@ -85,6 +87,33 @@ def waterfall(bars: Sequence[Bar]) -> "Figure":
         axes.axhline(derived - 0.5, color=LINE, linewidth=1, linestyle=(0, (3, 4)))
     axes.set_xlim(0, most * (1 + THINNEST))
     axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_axis_off()
+    return figure
+
+
+def stacks(rows: Sequence[Sequence[float]], most: float | None = None) -> "Figure":
+    """Stacked horizontal bars on one scale, BAR pixels high each, so that they stand beside the rows of a table.
+
+    Positive parts stack to the right of the zero line, negative ones to the left. The k-th part has the colour
+    PARTS[k], counted round.
+
+    Args:
+        rows: the parts of each row, as many in each.
+        most: right end of the scale; None for the longest stack.
+    """
+    figure = _figure(WIDTH, BAR * len(rows))
+    axes = figure.add_axes((0, 0, 1, 1))
+    right, left = [0.0] * len(rows), [0.0] * len(rows)
+    for number, parts in enumerate(zip(*rows, strict=True)):
+        begin = [right[place] if value >= 0 else left[place] for place, value in enumerate(parts)]
+        axes.barh(range(len(rows)), parts, 0.68, left=begin, color=PARTS[number % len(PARTS)])
+        right = [end + max(value, 0.0) for end, value in zip(right, parts, strict=True)]
+        left = [end + min(value, 0.0) for end, value in zip(left, parts, strict=True)]
+    low, high = min([*left, 0.0]), max([*right, 0.0]) if most is None else most
+    axes.axvline(0, color=LINE, linewidth=1)
+    margin = (high - low or 1.0) * THINNEST
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_axis_off()
     return figure
 

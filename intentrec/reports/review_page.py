@@ -30,7 +30,7 @@ from intentrec.reports.markdown import code, table
 from intentrec.reports.templates import metric, percent
 from intentrec.sources.delivery import simulated_before
 from intentrec.storage.runs import Run, ledger
-from intentrec.training.data import latest_sequences, read_catalog
+from intentrec.training.data import latest_sequences, read_catalog, title_names
 from intentrec.training.inputs import pin
 
 PAGE = "review.md"  # in the run's report folder, and among the artifacts of the training's MLflow run
@@ -188,12 +188,6 @@ def examples(run: Run, registry: Registry, version: Version, salt: str | None = 
 def pseudonym(salt: str, user_id: str) -> str:
     """Eight hexadecimal digits. Only someone who knows the salt can find the user behind them."""
     return hashlib.sha256(f"{salt}\0{user_id}".encode()).hexdigest()[:8]
-
-
-def title_names(catalog: pa.Table) -> dict[str, str]:
-    """The text of each title's latest snapshot; titles without a text are left out."""
-    rows = catalog.select(["snapshot_date", "title_id", "text"]).sort_by([("snapshot_date", "ascending")])
-    return {row["title_id"]: row["text"] for row in rows.to_pylist() if row["text"]}
 
 
 def _example(name: str, history: list[str], prediction: dict[str, Any], titles: dict[str, str]) -> Example:

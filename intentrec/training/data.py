@@ -58,3 +58,9 @@ def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:
     """
     rows = Snapshot(warehouse, CATALOG, version).rows(end=before)
     return rows.sort_by([("snapshot_date", "ascending"), ("item_id", "ascending")])
+
+
+def title_names(catalog: pa.Table) -> dict[str, str]:
+    """The text of each title's latest snapshot; titles without a text are left out."""
+    rows = catalog.select(["snapshot_date", "title_id", "text"]).sort_by([("snapshot_date", "ascending")])
+    return {row["title_id"]: row["text"] for row in rows.to_pylist() if row["text"]}
