@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
-from intentrec.calendar import week_start_of
+from intentrec.calendar import day_start_of, week_start_of
 from intentrec.config import Domain
 
 STATE = ("last_play_ts", "last_item_id", "last_episode", "last_fraction", "last_finished_ts", "listed", "last_touch_ts")
@@ -23,7 +23,7 @@ class Recent:
         when: condition of the rule that gave the label; None where the domain file has other rules than these.
         state: known facts of `title_state` about the title as of the start of the week; empty for a title that was new
             to the user.
-        earlier: labels of the interactions with the title earlier in that week, which the rule saw, too.
+        earlier: labels of the interactions with the title that ended earlier in that week: the rule saw them, too.
     """
 
     ended: datetime
@@ -45,7 +45,7 @@ def recent(
 
     Args:
         positions: title_id, start_ts, end_ts and action_type of each.
-        interactions: rows of INTERACTIONS of the user that hold those of `positions`, and all others of their weeks.
+        interactions: rows of INTERACTIONS of the user: those of `positions`, and all others that ended in their weeks.
         states: rows of TITLE_STATE of the user as of the start of these weeks.
         domain: the domain file.
     """
@@ -61,19 +61,15 @@ def recent(
         state: Mapping[str, Any] = {}
         earlier: tuple[str, ...] = ()
         if place is not None:
-            row, week = in_order[place], week_of(in_order[place], domain)
-            version, state = row["rules_version"], known.get((week, title), {})
-            same = [each for each in in_order[:place] if each["title_id"] == title and week_of(each, domain) == week]
+            week = week_start_of(in_order[place]["event_date"], domain.calendar)
+            version, state = in_order[place]["rules_version"], known.get((week, title), {})
+            begun = day_start_of(week, domain.calendar)  # what ended later is not in the state
+            same = [each for each in in_order[:place] if each["title_id"] == title and each["end_ts"] >= begun]
             earlier = tuple(each["action_type"] for each in same)
         when = rules.get(label) if version == domain.interactions.rules_version else None
         facts = {name: state[name] for name in STATE if state.get(name) not in (None, False)}
         found.append(Recent(position["end_ts"], title, label, version, when, facts, earlier))
     return found
-
-
-def week_of(interaction: Mapping[str, Any], domain: Domain) -> date:
-    """First service date of the week of a row of INTERACTIONS."""
-    return week_start_of(interaction["event_date"], domain.calendar)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -205,13 +205,22 @@ def _require_published(user: ServedUser, found: Explanation) -> None:
 def _recent(
     warehouse: str, versions: Mapping[str, int], user: ServedUser, user_id: str, domain: Domain
 ) -> list[Recent]:
-    """The latest interactions of the user's row."""
+    """The latest interactions of the user's row.
+
+    Releases of earlier versions do not name all tables. Then the latest version counts.
+    """
     columns = ("title_id", "start_ts", "end_ts", "action_type")
     arrays = (user.sequence[name][0].as_py()[-RECENT:] for name in columns)
     positions = [dict(zip(columns, values, strict=True)) for values in zip(*arrays, strict=True)]
     as_of, is_theirs = user.release["as_of"], pc.field("user_id") == user_id
-    # The service date of a moment is its date or a neighbouring one.
-    first = week_start_of(positions[0]["start_ts"].date() - 2 * DAY, domain.calendar)
-    interactions = Snapshot(warehouse, INTERACTIONS, versions[INTERACTIONS.name]).rows(first, as_of, where=is_theirs)
-    states = Snapshot(warehouse, TITLE_STATE, versions[TITLE_STATE.name]).rows(first, as_of, where=is_theirs)
-    return recent(positions, interactions.to_pylist(), states.to_pylist(), domain)
+    first = week_start_of(
+        positions[0]["start_ts"].date() - DAY, domain.calendar
+    )  # a service day may begin the day before
+    interactions = Snapshot(warehouse, INTERACTIONS, versions.get(INTERACTIONS.name))
+    states = Snapshot(warehouse, TITLE_STATE, versions.get(TITLE_STATE.name))
+    return recent(
+        positions,
+        interactions.rows(first - domain.events.longest_visit, as_of, where=is_theirs).to_pylist(),
+        states.rows(first, as_of, where=is_theirs).to_pylist(),
+        domain,
+    )
