@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from math import fsum
 from pathlib import Path
@@ -30,16 +30,13 @@ from tests.conftest import without_audits
 from tests.registry import world
 from tests.registry.judged import Judged, files_of, judged_as
 
-MODELS = {
-    "three": {"history_path": True, "neighbours": 3},
-    "four": {
-        "variant": "v4",
-        "history_path": True,
-        "decayed_counts": True,
-        "compatibility": True,
-        "popularity": True,
-        "neighbours": 3,
-    },
+V4 = {
+    "variant": "v4",
+    "history_path": True,
+    "decayed_counts": True,
+    "compatibility": True,
+    "popularity": True,
+    "neighbours": 3,
 }
 WEEK = timedelta(weeks=1)
 USER, ABSENT, LAST_SEEN = "u0001", "u0003", world.END - 2 * WEEK
@@ -62,29 +59,24 @@ class Published:
         return explained(self.home.profile, self.home.domain, user)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=["v3", "v4"])
 def published(
     request: pytest.FixtureRequest, spark: SparkSession, judged: Judged, tmp_path_factory: pytest.TempPathFactory
 ) -> Published:
     """The labels are of the domain's own rules, and one user was absent in the last two weeks."""
-    folder = tmp_path_factory.mktemp(request.param)
-    home = judged_as(
-        judged,
-        folder,
-        domain=request.param,
-        model=MODELS[request.param],
-        training={"epochs": 1, "refit": False},
-        gate={"naive_baselines": [], "bootstrap": 10},
-        publishing={"active_weeks": 2},
-    )
+    folder, publishing = tmp_path_factory.mktemp(request.param), {"active_weeks": 2}
+    if request.param == "v4":
+        training, gate = {"epochs": 1, "refit": False}, {"naive_baselines": [], "bootstrap": 10}
+        sections = {"training": training, "gate": gate, "publishing": publishing}
+        home = judged_as(judged, folder, domain="explained", model=V4, **sections)
+    else:  # the judged model has a history path and neighbours
+        home = copied_to(folder, replace(judged, domain=world.domain_of(judged.domain, publishing=publishing)))
     config, environment = files_of(home.profile, home.domain, folder)
     root = home.run("publish").warehouse
     with_rules(root, home.domain.interactions.rules_version)
-    named = Snapshot(root, CATALOG).rows().to_pylist()
+    catalog = Snapshot(root, CATALOG).rows()
     world.put(
-        root,
-        CATALOG,
-        pa.Table.from_pylist([{**row, "text": NAME} for row in named], Snapshot(root, CATALOG).rows().schema),
+        root, CATALOG, pa.Table.from_pylist([{**row, "text": NAME} for row in catalog.to_pylist()], catalog.schema)
     )
     sequences = Snapshot(root, SEQUENCES).rows()
     is_left_out = pc.and_(pc.equal(sequences["user_id"], ABSENT), pc.greater(sequences["as_of"], LAST_SEEN))
@@ -93,6 +85,13 @@ def published(
     with attempt("publish", world.END - WEEK, world.END, config, profile) as run, without_audits():
         publish(Warehouse(spark, run), activate=True, even_if_older=False)
     return Published(home, config, environment)
+
+
+def copied_to(folder: Path, home: Judged) -> Judged:
+    """With a copy of the tables below a folder."""
+    moved = replace(home, profile=home.profile.model_copy(update={"warehouse": str(folder)}))
+    copytree(home.run("explain").warehouse, moved.run("explain").warehouse)
+    return moved
 
 
 def with_rules(root: str, version: str) -> None:
@@ -205,10 +204,7 @@ def test_who_is_not_served_is_told_why(typed: Callable, arguments: list[str], me
 @pytest.fixture
 def copied(published: Published, tmp_path: Path) -> Published:
     """With tables that one test alone changes."""
-    profile = published.home.profile.model_copy(update={"warehouse": str(tmp_path)})
-    home = Judged(profile, published.home.domain, published.home.version, published.home.decision)
-    copytree(published.root, home.run("explain").warehouse)
-    return Published(home, published.config, published.environment)
+    return replace(published, home=copied_to(tmp_path, published.home))
 
 
 def put_release(root: str, **changed: object) -> None:
