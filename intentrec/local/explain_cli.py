@@ -118,11 +118,11 @@ def _neighbours(found: Explained) -> None:
 def _versions(found: Explained) -> None:
     rows = []
     for each in found.written:
-        row = [each.table, str(each.version)]
+        by = ["not in the ledger"]
         if each.attempt is not None:
             run = each.attempt["run_id"][:SHORT_ID]
-            row += [each.attempt["job"], run, each.attempt["code_version"], each.attempt["config_hash"]]
-        rows.append(row)
+            by = [each.attempt["job"], run, each.attempt["code_version"], each.attempt["config_hash"]]
+        rows.append([each.table, str(each.version), *by])
     _print("Table versions", ["table", "version", "written by", "run", "commit", "configuration"], rows)
     release = found.release
     rules = ", ".join(sorted({each.rules_version for each in found.recent if each.rules_version})) or "unknown"
