@@ -118,8 +118,7 @@ def explained(profile: Profile, domain: Domain, user_id: str, week: date | None 
     if is_of_model(release):
         scorer = _scorer(profile, domain, release, catalog)
         lead = scorer.predictor.spec.lead_intent
-        titles = [row["title_id"] for row in user.recommendations]
-        found = explain(scorer.predictor, scorer.items, user.sequence, titles)
+        found = _recomputed(scorer, user)
         _require_published(user, found)
     parts = {each.title_id: each for each in found.titles} if found else {}
     intents = user.intents or {"top_labels": (), "top_probabilities": (), "attention": (), "primary_intent": ""}
@@ -168,6 +167,19 @@ def _scorer(profile: Profile, domain: Domain, release: Row, catalog: pa.Table) -
         )
     with tempfile.TemporaryDirectory() as folder:
         return Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, release["as_of"])
+
+
+def _recomputed(scorer: Scorer, user: ServedUser) -> Explanation:
+    """What the model gives for the row that was scored."""
+    titles = [row["title_id"] for row in user.recommendations]
+    try:
+        return explain(scorer.predictor, scorer.items, user.sequence, titles)
+    except ValueError as error:
+        raise PipelineError(
+            f"release {user.release['release_id']} as of {user.release['as_of']} cannot be recomputed from the tables at "
+            f"the versions that it names: {error}. It was made with commit {user.release['code_version']}, this is "
+            f"{code_version()}"
+        ) from error
 
 
 def _require_published(user: ServedUser, found: Explanation) -> None:
