@@ -176,8 +176,8 @@ def _recomputed(scorer: Scorer, user: ServedUser) -> Explanation:
         return explain(scorer.predictor, scorer.items, user.sequence, titles)
     except ValueError as error:
         raise PipelineError(
-            f"release {user.release['release_id']} as of {user.release['as_of']} cannot be recomputed from the tables at "
-            f"the versions that it names: {error}. It was made with commit {user.release['code_version']}, this is "
+            f"release {user.release['release_id']} as of {user.release['as_of']} cannot be recomputed from the tables "
+            f"at the versions that it names: {error}. It was made with commit {user.release['code_version']}, this is "
             f"{code_version()}"
         ) from error
 
