@@ -1,4 +1,7 @@
-"""What is published for a user, and why: the command on releases of V3, of V4 and of a naive baseline."""
+"""What is published for a user, and why: the command on releases of V3 and of a naive baseline.
+
+`test_intent_lists` explains one of V4.
+"""
 
 import re
 import subprocess
@@ -29,16 +32,8 @@ from intentrec.storage.runs import attempt
 from intentrec.storage.warehouse import Warehouse
 from tests.conftest import without_audits
 from tests.registry import world
-from tests.registry.judged import Judged, files_of, judged_as
+from tests.registry.judged import Judged, files_of
 
-V4 = {
-    "variant": "v4",
-    "history_path": True,
-    "decayed_counts": True,
-    "compatibility": True,
-    "popularity": True,
-    "neighbours": 3,
-}
 WEEK = timedelta(weeks=1)
 USER, ABSENT, LAST_SEEN = "u0001", "u0003", world.END - 2 * WEEK
 NAME = "Nights [bold] <b>in</b> Lisbon"  # of a title; neither markup of rich nor of HTML
@@ -60,18 +55,14 @@ class Published:
         return explained(self.home.profile, self.home.domain, user)
 
 
-@pytest.fixture(scope="module", params=["v3", "v4"])
-def published(
-    request: pytest.FixtureRequest, spark: SparkSession, judged: Judged, tmp_path_factory: pytest.TempPathFactory
-) -> Published:
-    """The labels are of the domain's own rules, and one user was absent in the last two weeks."""
-    folder, publishing = tmp_path_factory.mktemp(request.param), {"active_weeks": 2}
-    if request.param == "v4":
-        training, gate = {"epochs": 1, "refit": False}, {"naive_baselines": [], "bootstrap": 10}
-        sections = {"training": training, "gate": gate, "publishing": publishing}
-        home = judged_as(judged, folder, domain="explained", model=V4, **sections)
-    else:  # the judged model has a history path and neighbours
-        home = copied_to(folder, replace(judged, domain=world.domain_of(judged.domain, publishing=publishing)))
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """The judged model has a history path and neighbours.
+
+    The labels are of the domain's own rules, and one user was absent in the last two weeks.
+    """
+    folder = tmp_path_factory.mktemp("explained")
+    home = copied_to(folder, replace(judged, domain=world.domain_of(judged.domain, publishing={"active_weeks": 2})))
     config, environment = files_of(home.profile, home.domain, folder)
     root = home.run("publish").warehouse
     with_rules(root, home.domain.interactions.rules_version)
@@ -141,8 +132,6 @@ def test_parts_add_up_to_the_published_scores(published: Published) -> None:
             assert fsum(near.bias for near in each.parts.neighbours) == pytest.approx(
                 each.parts.logit["neighbours"], abs=1e-4
             )
-            if published.home.domain.model.variant == "v4":
-                assert fsum(each.parts.shares.values()) == pytest.approx(1, abs=1e-4)
         (intents,) = rows_of("user_intents", published.root, user)
         assert {name: list(labels) for name, labels in found.intents.items()} == dict(intents["top_labels"])
         assert found.attention == dict(intents["attention"])

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from intentrec.inference.scorer import read_files
 from intentrec.inference.spark_scoring import Package, intent_recommendations, score
+from intentrec.registry.explained import explained
 from intentrec.registry.publish import publish
 from intentrec.registry.served import read_served
 from intentrec.registry.versions import Registry
@@ -17,7 +18,7 @@ from intentrec.storage.warehouse import Warehouse
 from tests.registry.judged import Judged, judged_as
 
 pytestmark = pytest.mark.slow
-PARTS = {"variant": "v4", "history_path": True, "decayed_counts": True, "compatibility": True}
+PARTS = {"variant": "v4", "history_path": True, "decayed_counts": True, "compatibility": True, "popularity": True}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,33 @@ def test_vectors_of_all_classes_reproduce_scores_and_ranks(released: str) -> Non
         ours = total[row["user_id"]]
         assert np.log(ours[row["title_id"]]) == pytest.approx(row["score"], abs=1e-3)
         assert sum(value > ours[row["title_id"]] * 1.001 for value in ours.values()) < row["rank"]
+
+
+def test_the_parts_of_each_score_and_the_shares_of_its_classes(released: str, home: Judged) -> None:
+    """The shares by a loop over the published vectors."""
+    items = {row["title_id"]: np.array(row["vector"]) for row in read("item_vectors", released).to_pylist()}
+    vectors, scores = read("user_vectors", released).to_pylist(), read("recommendations", released).to_pylist()
+    for user in ("u0001", "u0010"):
+        found = explained(home.profile, home.domain, user)
+        assert found.lead == "action_type"
+        published = {row["title_id"]: row["score"] for row in scores if row["user_id"] == user}
+        assert {each.title_id: each.score for each in found.recommended} == published
+        for each in found.recommended:
+            assert each.parts is not None
+            assert each.parts.logit.keys() == {"vectors", "neighbours", "popularity", *PARTS} - {"variant"}
+            parts = [*each.parts.logit.values(), *each.parts.beside.values()]
+            assert sum(parts) == pytest.approx(each.score, abs=1e-4)
+            amount = {
+                row["label"]: np.exp(
+                    row["log_weight"]
+                    + np.array(row["vector"]) @ items[each.title_id]
+                    + dict(row["logit_bias"]).get(each.title_id, 0.0)
+                )
+                for row in vectors
+                if row["user_id"] == user
+            }
+            shares = {label: value / sum(amount.values()) for label, value in amount.items()}
+            assert each.parts.shares == pytest.approx(shares, abs=1e-4)
 
 
 def test_each_user_has_lists_for_the_two_likeliest_classes(released: str) -> None:
