@@ -1,11 +1,11 @@
 """Study files, and how the systems of a study differ."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from intentrec.config import ConfigError, load_domain
+from intentrec.config import ROOT, ConfigError, load_domain
 from intentrec.errors import PipelineError
 from intentrec.training.settings import settings
 from lab.studies.study import FOLDER, domain_of, load_study, systems
@@ -42,6 +42,14 @@ def test_a_study_may_have_longer_sequences_and_fewer_systems() -> None:
         systems(study_of(systems=["v3", "v9"]))
     with pytest.raises(PipelineError, match="systems: shippedrefit has the settings that shipped found: name both"):
         systems(study_of(systems=["shippedrefit"]))
+
+
+def test_the_history_of_a_study_begins_with_its_data() -> None:
+    """The study of Online Retail has the second of the two years, whose first weeks look new."""
+    study = load_study("online_retail")
+    shipped = load_domain(ROOT / "conf" / "online_retail.yaml").calendar
+    assert study.base().calendar == shipped.model_copy(update={"history_start": date(2010, 11, 29)})
+    assert shipped.history_start == date(2009, 11, 30)
 
 
 def test_studies_of_the_repository_are_valid() -> None:
