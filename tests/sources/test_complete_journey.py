@@ -144,8 +144,8 @@ def test_the_first_households_by_number(spark: SparkSession, make_run: Callable[
 def test_a_snapshot_holds_the_promotions_of_the_week_that_it_begins(
     spark: SparkSession, make_run: Callable[..., Run], tmp_path: Path
 ) -> None:
-    """A run of week 10 alone gives the same snapshot: it does not know the weeks after it."""
-    write(tmp_path)
+    """A run of week 10 alone gives the same snapshot: it does not know the promotions of the weeks after it."""
+    write(tmp_path, *({"product_id": product} for product in (1, 2, 3)))
     frame = reader.read_catalog(spark, make_run(tmp_path))
     assert [(f.name, f.dataType) for f in frame.schema] == [(f.name, f.dataType) for f in RAW_ITEM]
     rows = [row.asDict() for row in frame.collect()]
@@ -167,6 +167,9 @@ def test_a_snapshot_holds_the_promotions_of_the_week_that_it_begins(
     assert first == ["1", "GROCERY", '["COOKIES"]', "69", "SANDWICH COOKIES", None]
     assert second == ["2", "PRODUCE", "[]", "2", None, None]
     assert third == ["3", None, "[]", "2", None, None]
+    write(tmp_path, {"product_id": 2}, {"product_id": 3, "household_id": 8})
+    of_one = reader.read_catalog(spark, make_run(tmp_path, households=1)).collect()
+    assert {row["item_id"] for row in of_one} == {"2"}, "what the chosen households buy"
 
 
 def test_only_the_weeks_of_the_data_have_snapshots(make_run: Callable[..., Run], spark: SparkSession) -> None:
@@ -239,6 +242,7 @@ def compare(spark: SparkSession, run: Run, folder: Path) -> None:
     assert got is not None
     assert tuple(got) == expected
     assert got[6] > 100, "promoted lines"
+    products = f"'{folder / reader.PRODUCTS}'"
     shares = (
         reader.read_catalog(spark, run)
         .groupBy("snapshot_date")
@@ -248,10 +252,11 @@ def compare(spark: SparkSession, run: Run, folder: Path) -> None:
     )
     wanted = duckdb.sql(f"""
         with shown as (select distinct product_id, store_id, week from {shown} where week in (10, 11)),
+             bought as (select distinct product_id from {lines} semi join {products} using (product_id)),
              stores as (select week, count(distinct store_id) as n from shown group by week),
              shares as (select week, product_id, count(*) / n as share from shown join stores using (week)
-                        where product_id in (select product_id from '{folder / reader.PRODUCTS}') group by all)
-        select date '2016-12-26' + 7 * (week - 1)::int, (select count(*) from '{folder / reader.PRODUCTS}'),
+                        where product_id in (select product_id from bought) group by all)
+        select date '2016-12-26' + 7 * (week - 1)::int, (select count(*) from bought),
                round(sum(share), 6), max(share)
         from shares group by week, n order by 1
     """).fetchall()
