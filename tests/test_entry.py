@@ -203,6 +203,7 @@ def test_what_a_program_writes_is_for_this_account_only(arguments: list[str], tm
     assert modes == [0o700, 0o600]
 
 
+@pytest.mark.slow
 def test_a_job_is_a_program_with_help_and_an_exit_status(tmp_path: Path) -> None:
     environment = {"INTENTREC_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
 

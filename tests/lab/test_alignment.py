@@ -52,6 +52,7 @@ def test_returns_by_label() -> None:
     assert found == {"action": {"new": 0.0, "back": 1.0}}
 
 
+@pytest.mark.slow
 def test_a_model_beside_its_recommendations(judged: Judged, tmp_path: Path) -> None:
     root = judged.run("gate").warehouse
     batch = read_sequences(root, 0, world.END).combine_chunks().to_batches()[0]
@@ -78,6 +79,7 @@ def test_a_model_beside_its_recommendations(judged: Judged, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.slow
 def test_contradictions_one_event_at_a_time(judged: Judged, tmp_path: Path) -> None:
     """The first title of every prefix, by itself, against the label with the largest probability."""
     root = judged.run("gate").warehouse

@@ -27,6 +27,8 @@ from tests.lab.made_up import stored, study_of
 from tests.registry import world
 from tests.registry.judged import Judged
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["v0", "v3"]
 
 

@@ -76,6 +76,7 @@ def test_sums_of_two_batches_are_the_loss_of_both() -> None:
         torch.testing.assert_close(by_hand[0][name] + by_hand[1][name], gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_and_the_gradients_of_one(tmp_path: Path) -> None:
     """Their intents even have labels in different shares; averaging the processes' means would be wrong."""
     other = subprocess.Popen([sys.executable, "-m", "tests.model.two_processes", str(tmp_path)], cwd=ROOT)

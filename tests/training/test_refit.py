@@ -67,6 +67,7 @@ def whole(streaming: Domain, sequences: pa.Table, tmp_path_factory: pytest.TempP
     return train(domain(streaming, refit=True), sequences, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["epoch 2/", "training again", "second epoch 1/"])
 def test_interrupted_and_resumed_equals_uninterrupted(
     streaming: Domain, sequences: pa.Table, whole: FitResult, tmp_path: Path, moment: str
