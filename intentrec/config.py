@@ -47,7 +47,7 @@ ROOT = checkout() or Path.cwd()
 # Columns of a `sequences` row that can be inputs or intents of a model, by type.
 CATEGORICAL = ("action_type", "kind", "creator", "language", "surface", "device")
 MULTI_LABEL = ("genres",)
-NUMERIC = ("duration_s", "release_age_days")
+NUMERIC = ("duration_s", "release_age_days", "last_fraction")
 LABEL_LENGTH = 200  # characters of a label, such as a genre, at most
 # Facts of the catalogue that describe a title to the item tower.
 ITEM_CATEGORICAL = ("kind", "creator", "language")
@@ -331,6 +331,19 @@ class Model(Strict):
     )
     popularity: bool = Field(
         False, description="not in the paper: a channel of user and item vectors for how often a title was a target"
+    )
+    title_state: bool = Field(
+        False,
+        description="not in the paper: logit bias for the user's own titles by how far they got, and whether they are "
+        "finished or listed",
+    )
+    next_session: bool = Field(
+        False,
+        description="not in the paper: further heads for the intents of the next session, which are then published",
+    )
+    dated_facts: bool = Field(
+        False,
+        description="not in the paper: channels for what is known of a title when the week begins: popularity, release",
     )
     compatibility: bool = Field(
         False, description="not in the paper: logit bias for titles that fit the predicted intents"

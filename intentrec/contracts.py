@@ -156,7 +156,7 @@ CATALOG = Table(
         Column(
             "promotion",
             DOUBLE,
-            "planned promotion in the seven days from snapshot_date on: share (0 to 1) of the stores, screens or slots "
+            "planned promotion in the week after that of snapshot_date: share (0 to 1) of the stores, screens or slots "
             "that show the item",
             nullable=True,
         ),
@@ -192,6 +192,14 @@ INTERACTIONS = Table(
         Column(
             "release_age_days", DOUBLE, "days from the title's release to end_ts; 0 before the release", nullable=True
         ),
+        Column(
+            "last_fraction",
+            DOUBLE,
+            "how far the user's last play of the title, this visit included, got into its item; null if unknown",
+            nullable=True,
+        ),
+        Column("last_finished", BOOL, "whether that play finished its item"),
+        Column("listed", BOOL, "whether the title is on the user's list after the visit"),
         Column("action_type", TEXT, "label of the first action-type rule that matches"),
         Column("is_target", BOOL, "whether it may be predicted: the domain's target_when"),
         Column("left_censored", BOOL, "in the domain's first weeks, in which every title looks new"),
@@ -218,6 +226,19 @@ TITLE_STATE = Table(
         Column("genres", array(TEXT), "genres at the last visit"),
         Column("creator", TEXT, "creator at the last visit", nullable=True),
         Column("last_touch_ts", TS, "end of the last visit of any kind"),
+    ),
+)
+
+TITLE_FACTS = Table(
+    "title_facts",
+    "what is known of a title when a week begins, if users engaged it in the week before or a promotion is planned",
+    "as_of",
+    ("as_of", "title_id"),
+    (
+        Column("as_of", DATE, "first service date of the week"),
+        Column("title_id", TEXT, "the title"),
+        Column("users", LONG, "users with a target of it in the seven days before as_of, left-censored or not"),
+        Column("promotion", DOUBLE, "planned promotion in the week (catalog.promotion); null if none", nullable=True),
     ),
 )
 
@@ -262,9 +283,13 @@ SEQUENCES = Table(
         _each("creator", TEXT, "creators, empty text where unknown"),
         _each("language", TEXT, "languages, empty text where unknown"),
         _each("release_age_days", DOUBLE, "release ages in days, -1 where unknown"),
+        _each("last_fraction", DOUBLE, "how far the last play of the title got into its item, -1 where unknown"),
+        _each("last_finished", BOOL, "whether that play finished its item"),
+        _each("listed", BOOL, "whether the title is on the user's list after the visit"),
         _each("surface", TEXT, "surfaces, empty text where unknown"),
         _each("device", TEXT, "devices, empty text where unknown"),
         _each("is_target", BOOL, "may be predicted: is_target and not left_censored"),
+        _each("opens_session", BOOL, "whether the visit before it, if any, is of another session"),
         _each("weight", FLOAT, "weight of the duration, in [0, 1]; 1 where it is unknown"),
         Column("window_start", text_map(array(INT)), "per window H: 0-based first position with T_k - T_i <= H"),
     ),
@@ -285,6 +310,13 @@ USER_INTENTS = Table(
         Column("intent_embedding", array(FLOAT), "Z of Eq. 2"),
         Column("attention", text_map(FLOAT), "attention weight per intent: softmax of alpha"),
         Column("primary_intent", TEXT, "intent with the largest attention weight"),
+        Column(
+            "distinctive_intent",
+            TEXT,
+            "intent whose distribution differs most from that of all users (KL divergence over its mean); null for a "
+            "model of an earlier version",
+            nullable=True,
+        ),
         Column("top_labels", text_map(array(TEXT)), "per intent, most probable labels first"),
         Column("top_probabilities", text_map(array(FLOAT)), "their probabilities"),
         Column("cluster", INT, "k-means cluster of the embedding, within space_id", nullable=True),
@@ -470,6 +502,7 @@ TABLES: dict[str, Table] = {
         CATALOG,
         INTERACTIONS,
         TITLE_STATE,
+        TITLE_FACTS,
         FEATURE_PROFILES,
         SEQUENCES,
         USER_INTENTS,

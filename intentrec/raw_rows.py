@@ -89,8 +89,8 @@ ITEM_FIELDS = (
         "number",
         False,
         "0.4",
-        "planned promotion in the seven days from the snapshot's date on, which was known before them: share of the "
-        "stores, screens or slots that show it, from 0 to 1",
+        "planned promotion in the week after the snapshot's: share of the stores, screens or slots that show it, "
+        "from 0 to 1",
     ),
 )
 

@@ -4,8 +4,11 @@ Shape suffixes: N candidate titles.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,13 +25,16 @@ from intentrec.evaluation.naive_baselines import (
     label_counts,
     learn_neighbours,
     neighbour_methods,
-    popularity,
+    popularity_scores,
 )
 from intentrec.evaluation.next_event import next_event
+from intentrec.evaluation.next_session import Predicted, first_labels, next_session
 from intentrec.evaluation.systems import System, TitleScorer
 from intentrec.evaluation.targets import targets_ended
 from intentrec.evaluation.week_ahead import week_ahead
+from intentrec.inference.distinctive import Typical
 from intentrec.inference.predictor import Predictor
+from intentrec.inference.scorer import sample_users
 from intentrec.model.titles import available, titles_of
 from intentrec.training.splits import learned_until
 
@@ -77,7 +83,9 @@ def _week_ahead(
     titles = Titles.of(offered(evidence.catalog_before, moment))
     systems = naive_baselines(evidence, titles, neighbours)
     for name, predictor in models.items():
-        systems[name] = ModelSystem(predictor, evidence.catalog_before, evidence.cut, titles)
+        systems[name] = ModelSystem(
+            predictor, evidence.catalog_before, evidence.title_facts, evidence.cut, titles, True
+        )
     snapshot = (evidence.seen.add_to(batch) for batch in evidence.before.to_batches(ROWS))
     return week_ahead(snapshot, evidence.targets, titles, systems, domain.publishing.seen_titles)
 
@@ -91,10 +99,30 @@ def _next_event(
 ) -> dict[str, Result]:
     systems = {name: System(scorer) for name, scorer in naive_baselines(evidence, titles, neighbours).items()}
     for name, predictor in models.items():
-        systems[name] = ModelSystem(predictor, evidence.catalog, evidence.end, titles).system
+        systems[name] = ModelSystem(predictor, evidence.catalog, evidence.title_facts, evidence.end, titles).system
     last_week = evidence.before.filter(pc.equal(evidence.before["as_of"], evidence.cut))
     past = label_counts(last_week.to_batches(ROWS), domain.intents)
-    return next_event(evidence.week.to_batches(ROWS), titles, systems, domain.intents, past)
+    found = next_event(evidence.week.to_batches(ROWS), titles, systems, domain.intents, past)
+    of_session = _next_session(evidence, domain, models, last_week)
+    return {name: replace(each, metrics=each.metrics | of_session.get(name, {})) for name, each in found.items()}
+
+
+def _next_session(
+    evidence: Evidence, domain: Domain, models: Mapping[str, Predictor], last_week: pa.Table
+) -> dict[str, dict[str, float]]:
+    sample = sample_users(evidence.before).combine_chunks().to_batches()[0]
+    systems = {
+        name: partial(
+            Predicted.of,
+            predictor=predictor,
+            typical=Typical.of(predictor.session_intents(sample, evidence.cut).p),
+            as_of=evidence.cut,
+        )
+        for name, predictor in models.items()
+        if predictor.labels
+    }
+    past = first_labels(last_week.to_batches(ROWS), domain.intents)
+    return next_session(evidence.before, evidence.week.to_batches(ROWS), systems, domain.intents, past)
 
 
 def offered(catalog: pa.Table, moment: datetime) -> Sequence[str]:
@@ -109,17 +137,25 @@ def naive_baselines(
     """The naive baselines over `titles` by name; none where `neighbours` is None."""
     if neighbours is None:
         return {}
-    popular_N = _popularity(evidence, titles)
+    popular_N = last_week(evidence.title_facts, evidence.cut, titles)
     systems: dict[str, TitleScorer] = {
         name: HistoryBaseline(rule, titles, popular_N) for name, rule in HISTORY_RULES.items()
     }
     return systems | {name: learned.over(titles, popular_N) for name, learned in neighbours.items()}
 
 
-def _popularity(evidence: Evidence, titles: Titles) -> Floats:
-    """Users per title in the seven days before the cut."""
-    once = evidence.past_targets.group_by(["user_id", "title_id"]).aggregate([])
-    return popularity(titles.index(once["title_id"]), len(titles))
+def last_week(title_facts: pa.Table, as_of: date, titles: Titles) -> Floats:
+    """Scores (N,) of titles by how many users engaged them in the seven days before a date.
+
+    Args:
+        title_facts: rows of `title_facts`.
+        as_of: the date.
+        titles: the N candidates.
+    """
+    rows = title_facts.filter(pc.equal(title_facts["as_of"], as_of))
+    count_N, place_E = np.zeros(len(titles), np.int64), titles.index(rows["title_id"])
+    count_N[place_E[place_E >= 0]] = rows["users"].to_numpy()[place_E >= 0]
+    return popularity_scores(count_N)
 
 
 def _merged(ahead: dict[str, Result], following: dict[str, Result]) -> dict[str, Result]:

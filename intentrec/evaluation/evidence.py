@@ -10,13 +10,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intentrec.calendar import DAY, WEEK
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_FACTS, TITLE_STATE
 from intentrec.errors import Skip
 from intentrec.evaluation.targets import Targets
 from intentrec.inference.seen import SeenTitles
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run
-from intentrec.training.data import latest_sequences, open_sequences, read_catalog, read_sequences, served_from
+from intentrec.training.data import (
+    known_from,
+    latest_sequences,
+    open_sequences,
+    read_catalog,
+    read_sequences,
+    read_title_facts,
+    served_from,
+)
 from intentrec.training.inputs import content, pin
 
 ROWS = 4096  # of a batch of stacked rows
@@ -44,7 +52,7 @@ class Evidence:
         before: the latest row of `sequences` as of the cut of each user who is served then.
         week: `sequences` as of T.
         targets: target interactions of the week: user_id, title_id, release_age_days.
-        past_targets: the same of the seven days before the week.
+        title_facts: rows of `title_facts` up to the cut.
         seen: titles that the users of `targets` had seen as of the cut.
         learned: the weekly snapshots that models learn from.
         fingerprint: content hash of each table that was read.
@@ -57,7 +65,7 @@ class Evidence:
     before: pa.Table
     week: pa.Table
     targets: pa.Table
-    past_targets: pa.Table
+    title_facts: pa.Table
     seen: SeenTitles
     learned: StackedWeeks
     fingerprint: dict[str, str]
@@ -73,7 +81,7 @@ def read_evidence(run: Run) -> Evidence:
     require_evidence(run)
     end, cut = run.end, run.end - WEEK
     first = cut - max(run.domain.training.weeks, run.domain.publishing.active_weeks) * WEEK + DAY
-    versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS, TITLE_STATE)}
+    versions = {table.name: pin(run, table) for table in (SEQUENCES, CATALOG, INTERACTIONS, TITLE_STATE, TITLE_FACTS)}
     targets = _targets(run.warehouse, versions["interactions"], cut, end)
     users = pc.unique(targets["user_id"])
     return Evidence(
@@ -84,12 +92,13 @@ def read_evidence(run: Run) -> Evidence:
         latest_sequences(run.warehouse, versions["sequences"], cut, run.domain.publishing.active_weeks),
         read_sequences(run.warehouse, versions["sequences"], end),
         targets,
-        _targets(run.warehouse, versions["interactions"], cut - WEEK, cut),
+        read_title_facts(run.warehouse, versions["title_facts"], cut),
         SeenTitles.read(run.warehouse, versions["title_state"], cut, users, run.domain),
         partial(stacked_weeks, run, versions["sequences"], cut),
         {
             "sequences": content(run, SEQUENCES, versions["sequences"], first, end),
-            "interactions": content(run, INTERACTIONS, versions["interactions"], cut - WEEK, end - DAY),
+            "interactions": content(run, INTERACTIONS, versions["interactions"], cut, end - DAY),
+            "title_facts": content(run, TITLE_FACTS, versions["title_facts"], known_from(cut), cut),
             "catalog": content(run, CATALOG, versions["catalog"], date.min, end - DAY),
             "title_state": content(run, TITLE_STATE, versions["title_state"], cut, cut),
         },

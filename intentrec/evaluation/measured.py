@@ -8,6 +8,8 @@ import numpy as np
 from intentrec.config import Domain
 from intentrec.errors import PipelineError, did_you_mean
 from intentrec.evaluation.metrics import CUTS, per_event, per_user
+from intentrec.evaluation.primary_intents import KINDS
+from intentrec.model.spec import variant_of
 
 PER_USER = tuple(per_user(np.zeros(1, np.int64), np.ones(1), 1))
 
@@ -18,11 +20,17 @@ def metric_names(domain: Domain) -> list[str]:
     if domain.publishing.seen_titles:
         week_ahead += ["ndcg_at_10_unseen", "recall_at_10_unseen"]
     next_event = ["next_events", *(f"next_{name}" for name in per_event(np.ones(1)))]
+    next_event += ["next_mrr_given_intent"] if variant_of(domain.model.variant).conditional else []
     intents = [
         f"intent_{intent.name}_{measure}"
         for intent in domain.intents
         for measure in ("accuracy", "calibration_error", *(["ndcg"] if intent.multi_label else []))
     ]
+    intents += [
+        f"next_session_{intent.name}_{truth}_accuracy" for intent in domain.intents for truth in ("first", "commonest")
+    ]
+    for kind in KINDS:
+        intents += [f"{kind}_agreement", *(f"{kind}_share_of_{intent.name}" for intent in domain.intents)]
     return [*week_ahead, "reachable", "users", "users_unserved", "users_cold", *next_event, *intents]
 
 

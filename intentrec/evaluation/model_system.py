@@ -9,6 +9,7 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from intentrec.evaluation.systems import IntentProbabilities, ScoreSlices, Syste
 from intentrec.inference.lists import padded_indices
 from intentrec.inference.predictor import Predictor
 from intentrec.model.arrow import flat
+from intentrec.model.item_given_intent import ClassMixture
 from intentrec.model.scores import TitleScores
 
 
@@ -38,15 +40,25 @@ class _Output:
 
 
 class ModelSystem:
-    """Scores the candidates `titles` with the facts that `catalog` has of them as of `as_of`.
+    """Scores the candidates `titles` with the facts that `catalog` and `title_facts` have of them as of `as_of`.
+
+    With `next_session` each prefix is followed by another session, as a snapshot is; otherwise that is open.
 
     One pass of a causal model serves all prefixes of a batch. A title without facts in the catalogue cannot be scored
     and ranks last.
     """
 
-    def __init__(self, predictor: Predictor, catalog: pa.Table, as_of: date, titles: Titles) -> None:
-        self.predictor = predictor
-        items = predictor.items(catalog, as_of)
+    def __init__(
+        self,
+        predictor: Predictor,
+        catalog: pa.Table,
+        title_facts: pa.Table,
+        as_of: date,
+        titles: Titles,
+        next_session: bool = False,
+    ) -> None:
+        self.predictor, self.moment = predictor, predictor.next_session_at(as_of) if next_session else None
+        items = predictor.items(catalog, title_facts, as_of)
         self.known_N = Titles(items.title_ids.cast(pa.string())).index(titles.ids)
         self.vectors_ND = items.vectors[torch.from_numpy(np.maximum(self.known_N, 0))]
         self.candidates = titles
@@ -54,8 +66,13 @@ class ModelSystem:
 
     @property
     def system(self) -> System:
-        """Titles, and intents where the model has heads for them."""
-        return System(self, self if self.predictor.labels else None)
+        """Titles, intents where the model has heads for them, and titles given the intent where it is conditional."""
+        return System(self, self if self.predictor.labels else None, self if self.lead_intent else None)
+
+    @property
+    def lead_intent(self) -> str:
+        """The intent that a conditional model is conditioned on; empty for others."""
+        return self.predictor.spec.lead_intent
 
     def title_scores(self, prefixes: Prefixes) -> ScoreSlices:
         """Scores of the candidates after each prefix."""
@@ -66,6 +83,21 @@ class ModelSystem:
             scores_EN = output.scores.part(slice(start, end)).of(self.vectors_ND).numpy()
             scores_EN[:, self.known_N < 0] = -np.inf
             return scores_EN
+
+        return scores
+
+    def title_scores_given(self, prefixes: Prefixes, label_E: pa.Array) -> ScoreSlices:
+        """Scores of the candidates after each prefix if the next class of the lead intent is known."""
+        mixture = self._output(prefixes).scores
+        assert isinstance(mixture, ClassMixture), f"{self.predictor.spec.variant} has no lead intent"
+        known = pa.array(self.predictor.labels[self.lead_intent], pa.string())
+        class_E = pc.fill_null(pc.index_in(label_E.cast(pa.string()), value_set=known), -1).to_numpy().astype(np.int64)
+
+        @torch.inference_mode()
+        def scores(start: int, end: int) -> NDArray[np.floating]:
+            some = slice(start, end)
+            _, logit_EN = mixture.part(some).given(torch.from_numpy(class_E[some]), self.vectors_ND)
+            return np.where(self.known_N < 0, -np.inf, logit_EN.numpy())
 
         return scores
 
@@ -90,7 +122,8 @@ class ModelSystem:
         encoded = self.predictor.encoder.encode(prefixes.sequences)
         batch = encoded.pad(torch.arange(len(encoded)))
         rows, ends = torch.from_numpy(prefixes.rows), torch.from_numpy(prefixes.ends)
-        prediction = self.predictor.model.at(batch, rows, ends - 1)
+        session = None if self.moment is None else (ends - 1, torch.full_like(ends, self.moment))
+        prediction = self.predictor.model.at(batch, rows, ends - 1, session).of_next_session()
         place = torch.from_numpy(self.candidates.index(flat(prefixes.sequences, "title_id")))
         place_EL = padded_indices(place, encoded.offsets, rows, batch.title_BL.shape[1])
         place_I = None

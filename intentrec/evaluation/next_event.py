@@ -36,7 +36,8 @@ def next_event(
 
     Per user (`mrr`, `recall_at_k`, `ndcg_at_k`): the mean over the user's events. Names of metrics: `next_mrr`,
     `next_ndcg_at_10`, ..., `intent_NAME_accuracy`, `intent_NAME_ndcg`, `intent_NAME_calibration_error`, and per class
-    `intent_NAME_accuracy_of_LABEL` (the share of its events whose most probable label it was).
+    `intent_NAME_accuracy_of_LABEL` (the share of its events whose most probable label it was). A conditional model also
+    has `next_mrr_given_intent`: what a list for the true class of the lead intent would be worth.
 
     Args:
         snapshot: rows of `sequences` at the week's end.
@@ -52,7 +53,7 @@ def next_event(
     for batch in snapshot:
         targets = Targets.of(batch)
         if len(targets):
-            week.add_titles(batch, targets, titles, systems)
+            week.add_titles(batch, targets, titles, systems, intents)
             week.add_intents(batch, targets, systems, intents, past)
     if not week.users:
         raise ValueError("the week has no target with a prefix")
@@ -109,13 +110,19 @@ class _Week:
     """What was counted over the batches of the week."""
 
     ranks: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
+    given: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))  # ranks given the true class
     intents: dict[tuple[str, str], _IntentTally] = field(default_factory=lambda: defaultdict(_IntentTally))
     users: list[pa.Array] = field(default_factory=list)
     user_rows: list[Ints] = field(default_factory=list)
     rows: int = 0
 
     def add_titles(
-        self, batch: pa.RecordBatch, targets: Targets, titles: Titles, systems: Mapping[str, System]
+        self,
+        batch: pa.RecordBatch,
+        targets: Targets,
+        titles: Titles,
+        systems: Mapping[str, System],
+        intents: Sequence[Intent],
     ) -> None:
         """Rank the targets of a batch by every system."""
         histories = Histories.of(batch, titles)
@@ -126,6 +133,12 @@ class _Week:
             scores = system.titles.title_scores(prefixes)
             found = rank(scores, known, np.arange(len(targets)), relevant, len(titles), cuts=())
             self.ranks[name].append(found.ranks)
+            if system.given is not None:
+                (lead,) = [intent for intent in intents if intent.name == system.given.lead_intent]
+                true = Labels.of(batch, lead).first(targets.flat)
+                scores = system.given.title_scores_given(prefixes, true)
+                found = rank(scores, known, np.arange(len(targets)), relevant, len(titles), cuts=())
+                self.given[name].append(found.ranks)
         self.users.append(user_ids(batch))
         self.user_rows.append(targets.rows + self.rows)
         self.rows += len(batch)
@@ -166,6 +179,8 @@ class _Week:
             each = per_event(ranks)
             metrics = {f"next_{key}": mean(values) for key, values in each.items()}
             metrics["next_events"] = float(len(ranks))
+            if name in self.given:
+                metrics["next_mrr_given_intent"] = mean(per_event(np.concatenate(self.given[name]))["mrr"])
             results[name] = Result(metrics | self._intent_metrics(name), users, _means(each, rows, len(present)))
         for name in INTENT_NAIVE_BASELINES:
             results[name] = Result(self._intent_metrics(name), who.slice(0, 0))

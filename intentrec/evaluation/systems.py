@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from intentrec.evaluation.candidates import Prefixes, TitleLists
@@ -63,12 +64,26 @@ class IntentPredictor(Protocol):
         ...
 
 
+class GivenIntentScorer(Protocol):
+    """Scores every candidate title as if the next class of one intent, the lead intent, were known."""
+
+    @property
+    def lead_intent(self) -> str:
+        """Its name."""
+        ...
+
+    def title_scores_given(self, prefixes: Prefixes, label_E: pa.Array) -> ScoreSlices:
+        """Scores of the candidates after each of `prefixes`, given a label; null where it is unknown."""
+        ...
+
+
 @dataclass(frozen=True)
 class System:
-    """Ranks titles, and predicts intents where it can."""
+    """Ranks titles, and predicts intents where it can. A conditional model also ranks given the true intent."""
 
     titles: TitleScorer
     intents: IntentPredictor | None = None
+    given: GivenIntentScorer | None = None
 
 
 @dataclass(frozen=True)

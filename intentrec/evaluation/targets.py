@@ -55,6 +55,16 @@ class Targets:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @staticmethod
+    def last_of(sequences: pa.RecordBatch) -> Ints:
+        """Place in the flattened batch of each row's last target; of its last interaction where it has none: (B,)."""
+        column = sequences.column(sequences.schema.get_field_index("is_target"))
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+        is_target = column.flatten().to_numpy(zero_copy_only=False)
+        last = np.cumsum(lengths) - 1
+        until = np.maximum.accumulate(np.where(is_target, np.arange(len(is_target)), -1))[last]
+        return np.where(until > last - lengths, until, last)
+
     def prefixes(self, sequences: pa.RecordBatch) -> Prefixes:
         """What was known before each target; `sequences` are the rows that the targets come from."""
         return Prefixes(sequences, self.rows, self.ends)

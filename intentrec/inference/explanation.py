@@ -139,10 +139,17 @@ def explain(predictor: Predictor, items: ItemIndex, row: Rows, title_ids: Sequen
     encoded = predictor.encoder.encode(row)
     batch, last = encoded.pad(torch.arange(1)), int(encoded.lengths[0]) - 1
     output, p, own = model.encoded(batch)
-    ends = _ends(model, batch, last, (output, p, own), predictor.labels)
+    logit = {name: each[:, last] for name, each in output.intent_logit.items()}
+    if model.next_session is not None and output.intent_BLD is not None:
+        seconds = items.session_at - batch.time_BL[:, last]
+        logit = model.next_session(output.intent_BLD[:, last], seconds)
+    ends = _ends(model, batch, last, (output, p, own), logit, predictor.labels)
     attention = [] if output.attention_BLM is None else output.attention_BLM[0, last].tolist()
     return Explanation(
-        {name: dict(zip(labels, p[name][0, last].tolist(), strict=True)) for name, labels in predictor.labels.items()},
+        {
+            name: dict(zip(labels, logit[name][0].softmax(-1).tolist(), strict=True))
+            for name, labels in predictor.labels.items()
+        },
         dict(zip(predictor.labels, attention, strict=False)),
         _titles(predictor, ends, offered, row, {title: place_of[title] for title in title_ids}),
     )
@@ -153,15 +160,19 @@ def _ends(
     batch: Batch,
     last: int,
     encoded: tuple[Output, dict[str, Tensor], OwnTitles | None],
+    logit: dict[str, Tensor],
     labels: Mapping[str, Sequence[str]],
 ) -> _Ends:
-    """What `IntentRec.encoded` returned, at the last position of the row, given each class."""
+    """What `IntentRec.encoded` returned, at the last position of the row, given each class.
+
+    The logits (1, C) are those of the intents of the next session.
+    """
     output, p, own = encoded
     item_KD, p = output.item_BLD[:, last], {name: p_BLC[:, last] for name, p_BLC in p.items()}
     names: list[str] = []
     log_p_K = torch.zeros(1)
     if isinstance(model, ItemGivenIntent):
-        logit = {name: logit_BLC[:, last] for name, logit_BLC in output.intent_logit.items()}
+        p = {name: logit_1C.softmax(-1) for name, logit_1C in logit.items()}
         log_p_1K, class_1K = model.likely_classes(logit)
         kept_1K = torch.isfinite(log_p_1K)
         log_p_K, class_K = log_p_1K[kept_1K], class_1K[kept_1K]

@@ -19,6 +19,7 @@ CODE = (
     "inference/__init__.py",
     "inference/by_class.py",
     "inference/columns.py",
+    "inference/distinctive.py",
     "inference/lists.py",
     "inference/predictor.py",
     "inference/pyfunc.py",

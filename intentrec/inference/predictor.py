@@ -5,21 +5,24 @@ of an intent, K length of a list, M intents or pairs of user and title, P width 
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from intentrec.inference.by_class import BY_CLASS, by_class
 from intentrec.inference.by_class import column as class_column
 from intentrec.inference.columns import float_lists, lists_of, logit_bias_maps, map_of_lists, map_of_values
+from intentrec.inference.distinctive import Typical
 from intentrec.inference.lists import Lists, SeenPlaces, best_titles, indices, padded_indices
 from intentrec.model.arrow import Rows, column, flat
-from intentrec.model.features import FeatureEncoder
+from intentrec.model.dated_facts import dated_facts
+from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.item_given_intent import ClassMixture
 from intentrec.model.logit_bias import SOURCES, LogitBias
 from intentrec.model.network import Prediction
@@ -30,6 +33,7 @@ from intentrec.training.checkpoint import model_from, read_model
 
 TOKENS = 2**15  # positions of the users scored at once, at most
 CELLS = 2**25  # users x titles scored at once, at most
+SESSION_AHEAD = timedelta(days=1)
 
 _FLOATS = pa.list_(pa.float32())
 PREDICTIONS = pa.schema(
@@ -39,6 +43,7 @@ PREDICTIONS = pa.schema(
         ("intent_embedding", _FLOATS),
         ("attention", pa.map_(pa.string(), pa.float32())),
         ("primary_intent", pa.string()),
+        ("distinctive_intent", pa.string()),
         ("top_labels", pa.map_(pa.string(), pa.list_(pa.string()))),
         ("top_probabilities", pa.map_(pa.string(), _FLOATS)),
         ("user_vector", _FLOATS),
@@ -58,16 +63,31 @@ class ItemIndex:
         title_ids: in the order in which titles with equal scores are recommended.
         vectors: float32 (I, D).
         eligible: bool (I,), whether the title may be offered on that date.
+        session_at: when the next sessions are expected, in seconds since 1970.
     """
 
     title_ids: pa.Array
     vectors: Tensor
     eligible: Tensor
+    session_at: int
 
     def only_eligible(self) -> "ItemIndex":
         """The titles that may be offered."""
         kept = self.title_ids.filter(pa.array(self.eligible.numpy()))
-        return ItemIndex(kept, self.vectors[self.eligible], self.eligible[self.eligible])
+        return ItemIndex(kept, self.vectors[self.eligible], self.eligible[self.eligible], self.session_at)
+
+
+@dataclass(frozen=True)
+class SessionIntents:
+    """Intents of B users' next sessions.
+
+    Attributes:
+        p: distribution of each intent (B, C), by name.
+        attention_BM: attention weight of each intent; M is 0 for a variant without an intent mixture.
+    """
+
+    p: dict[str, np.ndarray]
+    attention_BM: np.ndarray
 
 
 class Predictor:
@@ -84,6 +104,7 @@ class Predictor:
         self.model, self.vocabulary, self.about = model_from(files)
         self.spec = self.model.spec
         self.encoder = FeatureEncoder(self.spec, self.vocabulary)
+        self.typical: Typical | None = None  # whoever scores sets it; without it no intent is distinctive
         self.labels = {intent.name: self.vocabulary.labels(intent) for intent in self.spec.intents}
 
     @classmethod
@@ -96,13 +117,40 @@ class Predictor:
         return cls(read_model(Path(directory)))
 
     @torch.inference_mode()
-    def items(self, catalog: Rows, as_of: date) -> ItemIndex:
-        """Every title of the catalogue; eligible are those available when the service day `as_of` begins."""
+    def items(self, catalog: Rows, title_facts: pa.Table, as_of: date) -> ItemIndex:
+        """Every title of the catalogue; eligible are those available when the service day `as_of` begins.
+
+        Args:
+            catalog: rows of the table.
+            title_facts: rows of `title_facts`. Dated facts are those of its newest week.
+            as_of: date for which users are scored.
+        """
         titles = titles_of(catalog)
         titles = in_order(titles, in_hash_order(titles["title_id"].to_pylist()))
         eligible = available(titles, self._day_start(as_of)).to_numpy()
-        vectors_ID = self.model.item_vectors(self.encoder.items(titles))
-        return ItemIndex(column(titles, "title_id"), vectors_ID, torch.tensor(eligible))
+        items = self.encoder.items(titles)
+        if self.spec.dated_facts:
+            week = pc.max(title_facts["as_of"]).as_py() or as_of
+            items = replace(items, dated_IWC=dated_facts(titles, title_facts, [week]))
+        vectors_ID = items.in_week(self.model.item_vectors(items))
+        return ItemIndex(column(titles, "title_id"), vectors_ID, torch.tensor(eligible), self.next_session_at(as_of))
+
+    @torch.inference_mode()
+    def session_intents(self, sequences: Rows, as_of: date) -> "SessionIntents":
+        """Intents of the next session after each of B > 0 rows, as of a date."""
+        encoded = self.encoder.encode(sequences)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.labels}
+        attention, order = [], []
+        for rows in batches(encoded.lengths, TOKENS):
+            prediction = self._at_end(encoded, rows, self.next_session_at(as_of))
+            for name, logit_NC in prediction.intent_logit.items():
+                parts[name].append(logit_NC.softmax(-1).numpy())
+            if prediction.attention_NM is not None:
+                attention.append(prediction.attention_NM.numpy())
+            order.append(rows)
+        place = torch.cat(order).argsort().numpy()
+        p = {name: np.concatenate(of_batches)[place] for name, of_batches in parts.items()}
+        return SessionIntents(p, np.concatenate(attention)[place] if attention else np.empty((len(place), 0)))
 
     def item_vectors(self, items: ItemIndex) -> pa.Table:
         """The eligible titles: columns title_id and vector."""
@@ -148,7 +196,7 @@ class Predictor:
         classes: list[pa.Array] = []
         chunk = max(1, CELLS // max(1, len(offered.title_ids)))
         for rows in batches(encoded.lengths, TOKENS, rows=chunk):
-            prediction = self.model.at(encoded.pad(rows), torch.arange(len(rows)), encoded.lengths[rows] - 1)
+            prediction = self._at_end(encoded, rows, items.session_at)
             title_BL = torch.zeros(len(rows), 0, dtype=torch.long)
             if place_N is not None:
                 title_BL = padded_indices(place_N, encoded.offsets, rows)
@@ -171,6 +219,23 @@ class Predictor:
         joined = {name: torch.cat([prediction[name] for prediction in found])[order] for name in found[0]}
         given = pa.concat_arrays(classes).take(pa.array(order.numpy()))
         return self._assemble(sequences, joined, given, offered, top_labels)
+
+    def _distinctive(self, prediction: dict[str, Tensor]) -> pa.Array:
+        names, users = list(self.labels), len(prediction["user"])
+        if self.typical is None or not names:
+            return pa.nulls(users, pa.string())
+        numbers = self.typical.distinctive({name: prediction[f"p.{name}"].numpy() for name in names})
+        return pa.array(list(self.typical.mean), pa.string()).take(pa.array(numbers))
+
+    def next_session_at(self, as_of: date) -> int:
+        """When the next session after a snapshot is expected, in seconds since 1970: SESSION_AHEAD after it."""
+        return int((self._day_start(as_of) + SESSION_AHEAD).timestamp())
+
+    def _at_end(self, encoded: Encoded, rows: Tensor, session_at: int) -> Prediction:
+        """Predictions after the last interactions of the chosen rows, with the intents of the next session."""
+        last_N = encoded.lengths[rows] - 1
+        session = last_N, torch.full_like(last_N, session_at)
+        return self.model.at(encoded.pad(rows), torch.arange(len(rows)), last_N, session).of_next_session()
 
     def _day_start(self, day: date) -> datetime:
         """When a service day begins (aware, UTC), by the calendar that the model was trained with."""
@@ -206,6 +271,7 @@ class Predictor:
             "intent_embedding": float_lists(prediction["z"]),
             "attention": map_of_values(names if m else [], attention_BM),
             "primary_intent": primary,
+            "distinctive_intent": self._distinctive(prediction),
             "top_labels": map_of_lists(names, labels, b, pa.string()),
             "top_probabilities": map_of_lists(names, [best[name][0].numpy() for name in names], b, pa.float32()),
             "user_vector": float_lists(prediction["user"]),

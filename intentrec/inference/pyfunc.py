@@ -3,11 +3,13 @@
 A copy of this file and of the modules that it imports is logged with each model (`intentrec.inference.packaging`). So
 these modules may need only the packages that `packaging.PACKAGES` names: neither Spark nor pydantic.
 
-Parameters of predict: `top_k`, `seen_titles`, and `catalog` (folder of a Delta table in the shape of `catalog`, with
-`catalog_version`). Without `catalog` the titles are those known when the model was trained. With `seen_titles` false,
-the titles that a user has seen are left out: those of the column `seen_title_ids`, or without it those of the row.
+Parameters of predict: `top_k`, `seen_titles`, and `catalog` and `title_facts` (folders of Delta tables in the shape of
+`catalog` and `title_facts`, with `catalog_version` and `title_facts_version`). Without them the titles, and how
+popular they are, are those known when the model was trained. With `seen_titles` false, the titles that a user has seen
+are left out: those of the column `seen_title_ids`, or without it those of the row.
 """
 
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ class IntentRecModel(PythonModel):
         folder = Path(context.artifacts["model"]).parent
         self.files = read_files(folder)
         self.catalog = pq.read_table(folder / "catalog.parquet")
+        self.title_facts = pq.read_table(folder / "title_facts.parquet")
         self.schema = pq.read_schema(folder / "sequences.parquet")
 
     # No type hints: MLflow would read one of model_input as a schema of single rows.
@@ -38,7 +41,7 @@ class IntentRecModel(PythonModel):
         """One row per input row.
 
         Raises:
-            ValueError: the rows have several dates as_of, or `catalog` is not a Delta table with a version.
+            ValueError: the rows have several dates as_of, or a folder is not a Delta table with a version.
         """
         options = params or {}
         schema = self.schema
@@ -54,18 +57,24 @@ class IntentRecModel(PythonModel):
         if len(days) != 1:
             raise ValueError(f"rows of one as_of are needed, got {sorted(map(str, days))}")
         as_of = days.pop()
-        catalog = self.catalog
-        if options.get("catalog"):
-            if options.get("catalog_version", -1) < 0:
-                raise ValueError(
-                    f"catalog: {options['catalog']!r} at version {options.get('catalog_version')}: the folder of the "
-                    "Delta table catalog, as a warehouse has it, and a version of it are needed"
-                )
-            known = read_before(str(options["catalog"]), options["catalog_version"], "snapshot_date", as_of)
-            catalog = known.select(self.catalog.column_names).cast(self.catalog.schema)
-        scorer = Scorer(self.files, catalog, as_of)
+        catalog = _known(options, "catalog", "snapshot_date", as_of, self.catalog)
+        title_facts = _known(options, "title_facts", "as_of", as_of + timedelta(days=1), self.title_facts)
+        scorer = Scorer(self.files, catalog, title_facts, as_of)
         found = scorer.score(rows, options.get("top_k", 20), options.get("seen_titles", True))
         return found.drop_columns(["by_class"]).to_pandas(maps_as_pydicts="strict")
+
+
+def _known(options: dict[str, Any], name: str, column: str, before: date, default: pa.Table) -> pa.Table:
+    """The rows before a date of the Delta table that the parameter `name` names; `default` where it names none."""
+    folder, version = options.get(name), options.get(f"{name}_version", -1)
+    if not folder:
+        return default
+    if version < 0:
+        raise ValueError(
+            f"{name}: {folder!r} at version {version}: the folder of the Delta table, as a warehouse has it, and a "
+            f"version of it ({name}_version) are needed"
+        )
+    return read_before(str(folder), version, column, before).select(default.column_names).cast(default.schema)
 
 
 def _moments(values: Any) -> np.ndarray:

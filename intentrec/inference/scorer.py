@@ -1,4 +1,4 @@
-"""A registered model on a snapshot: predictions, and the cluster of each user's intent embedding.
+"""A registered model on a snapshot: predictions, cluster of the intent embedding, and distinctive intent of each user.
 
 Batch publication, the registry's pyfunc and the review page all call `Scorer`.
 
@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from intentrec.inference.distinctive import Typical
 from intentrec.inference.lists import Lists
 from intentrec.inference.predictor import PREDICTIONS, ItemIndex, Predictor
 from intentrec.training.checkpoint import read_model
 
-CLUSTERS = "clusters.json"
+CLUSTERS, TYPICAL = "clusters.json", "typical.json"
 SCORED = PREDICTIONS.append(pa.field("cluster", pa.int32()))
 SAMPLE = 20_000  # users on which clusters are fitted, at most
 
@@ -31,10 +32,12 @@ SAMPLE = 20_000  # users on which clusters are fitted, at most
 class Scorer:
     """A model with its clusters and the titles on offer on a date."""
 
-    def __init__(self, files: Mapping[str, bytes], catalog: pa.Table, as_of: date) -> None:
-        self.predictor = Predictor({name: data for name, data in files.items() if name != CLUSTERS})
+    def __init__(self, files: Mapping[str, bytes], catalog: pa.Table, title_facts: pa.Table, as_of: date) -> None:
+        self.predictor = Predictor({name: data for name, data in files.items() if name not in (CLUSTERS, TYPICAL)})
         self.centres_KP: NDArray[np.float32] = load_clusters(files[CLUSTERS])
-        self.items: ItemIndex = self.predictor.items(catalog, as_of)
+        if TYPICAL in files:  # models of before it was made have none
+            self.predictor.typical = Typical.load(files[TYPICAL])
+        self.items: ItemIndex = self.predictor.items(catalog, title_facts, as_of)
 
     def score(
         self,
@@ -64,12 +67,14 @@ class Scorer:
 
 
 def read_files(artifacts: Path) -> dict[str, bytes]:
-    """All files of a registered model by name: those of the model directory, and the cluster centres.
+    """All files of a registered model by name: those of the model directory, cluster centres and typical intents.
 
     Raises:
         PipelineError: a file of the model directory is missing.
     """
-    return {**read_model(artifacts / "model"), CLUSTERS: (artifacts / CLUSTERS).read_bytes()}
+    beside = {name: artifacts / name for name in (CLUSTERS, TYPICAL)}
+    found = {name: path.read_bytes() for name, path in beside.items() if name == CLUSTERS or path.exists()}
+    return {**read_model(artifacts / "model"), **found}
 
 
 def embeddings(predictions: pa.RecordBatch) -> NDArray[np.float32]:

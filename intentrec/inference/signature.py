@@ -29,8 +29,11 @@ def _inputs() -> Any:
             ColSpec(AnyType(), "genres"),
             # Arrays of moments: MLflow reads those of a JSON request as nanoseconds, and then refuses whole numbers.
             *(ColSpec(AnyType(), name) for name in ("start_ts", "end_ts")),
-            *(ColSpec(Array(DataType.double), name) for name in ("duration_s", "release_age_days")),
-            ColSpec(Array(DataType.boolean), "is_target"),
+            *(ColSpec(Array(DataType.double), name) for name in ("duration_s", "release_age_days", "last_fraction")),
+            *(
+                ColSpec(Array(DataType.boolean), name)
+                for name in ("last_finished", "listed", "is_target", "opens_session")
+            ),
             ColSpec(Array(DataType.double), "weight"),
             ColSpec(Map(Array(DataType.long)), "window_start"),
             ColSpec(Array(DataType.string), SEEN, required=False),
@@ -49,6 +52,7 @@ def _outputs() -> Any:
             ColSpec(Array(DataType.float), "intent_embedding"),
             ColSpec(Map(DataType.float), "attention"),
             ColSpec(DataType.string, "primary_intent"),
+            ColSpec(DataType.string, "distinctive_intent"),
             ColSpec(Map(Array(DataType.string)), "top_labels"),
             ColSpec(Map(Array(DataType.float)), "top_probabilities"),
             ColSpec(Array(DataType.float), "user_vector"),
@@ -69,5 +73,7 @@ def _params() -> Any:
             ParamSpec("seen_titles", DataType.boolean, True),
             ParamSpec("catalog", DataType.string, ""),
             ParamSpec("catalog_version", DataType.long, -1),
+            ParamSpec("title_facts", DataType.string, ""),
+            ParamSpec("title_facts_version", DataType.long, -1),
         ]
     )

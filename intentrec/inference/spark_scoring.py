@@ -49,6 +49,7 @@ SCORED = StructType(
         StructField("intent_embedding", array(FLOAT), False),
         StructField("attention", text_map(FLOAT), False),
         StructField("primary_intent", StringType(), False),
+        StructField("distinctive_intent", StringType()),
         StructField("top_labels", text_map(array(TEXT)), False),
         StructField("top_probabilities", text_map(array(FLOAT)), False),
         StructField("user_vector", array(FLOAT), False),
@@ -69,6 +70,7 @@ class Package:
         key: differs between packages that differ.
         files: of the registered model, by name.
         catalog: rows of `catalog` as an Arrow IPC stream.
+        title_facts: rows of `title_facts` in the same way.
         as_of: date for which users are scored.
         top_k: length of each list of titles.
         top_labels: labels per intent.
@@ -80,6 +82,7 @@ class Package:
     key: str
     files: dict[str, bytes]
     catalog: bytes
+    title_facts: bytes
     as_of: date
     top_k: int
     top_labels: int
@@ -88,16 +91,21 @@ class Package:
     class_lists: int
 
     @classmethod
-    def of(cls, key: str, files: dict[str, bytes], catalog: pa.Table, as_of: date, publishing: Publishing) -> "Package":
+    def of(
+        cls,
+        key: str,
+        files: dict[str, bytes],
+        catalog: pa.Table,
+        title_facts: pa.Table,
+        as_of: date,
+        publishing: Publishing,
+    ) -> "Package":
         """Pack a model; `publishing` gives the lengths of lists."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, catalog.schema) as writer:
-            writer.write_table(catalog)
-        data = sink.getvalue().to_pybytes()
         return cls(
             key,
             files,
-            data,
+            _stream(catalog),
+            _stream(title_facts),
             as_of,
             publishing.top_k,
             publishing.top_labels,
@@ -108,7 +116,15 @@ class Package:
 
     def scorer(self) -> Scorer:
         """The model, loaded."""
-        return Scorer(self.files, pa.ipc.open_stream(self.catalog).read_all(), self.as_of)
+        catalog, title_facts = (pa.ipc.open_stream(data).read_all() for data in (self.catalog, self.title_facts))
+        return Scorer(self.files, catalog, title_facts, self.as_of)
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
 
 
 _LOADED: dict[str, Scorer] = {}

@@ -111,6 +111,7 @@ def label(scoped: DataFrame, domain: Domain) -> DataFrame:
     """INTERACTIONS rows of visits with r, s and u (`state.before_visits`)."""
     known = scoped.withColumns(
         {
+            **state.after_visit(domain),
             "action_type": rules.action_type(domain),
             "left_censored": left_censored(F.col("event_date"), domain),
             "rules_version": F.lit(domain.interactions.rules_version),

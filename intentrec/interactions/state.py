@@ -63,6 +63,17 @@ def before_visits(visits: DataFrame, state: DataFrame, domain: Domain) -> DataFr
     return known.select(*visits.columns, visit_struct(domain).alias("r"), s.alias("s"), u.alias("u"))
 
 
+def after_visit(domain: Domain) -> dict[str, Column]:
+    """The state of a visit's title after it, by column of INTERACTIONS; of rows with the struct s."""
+    plays = F.when(~F.col("returned"), F.col("fraction"))
+    fraction = F.when(F.col("played") | F.col("returned"), plays).otherwise(F.col("s.last_fraction"))
+    return {
+        "last_fraction": fraction,
+        "last_finished": F.coalesce(fraction >= domain.interactions.finished_fraction, F.lit(False)),
+        "listed": F.coalesce("list_change", F.col("s.listed")),
+    }
+
+
 def fold(state: DataFrame, visits: DataFrame, as_of: date, domain: Domain) -> DataFrame:
     """state(as_of) from the state a week earlier and that week's visits.
 

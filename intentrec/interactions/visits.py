@@ -14,8 +14,9 @@ from intentrec.contracts import INTERACTIONS
 DAY = ("user_id", "event_date")
 VISIT = (*DAY, "visit")
 LABELS = ("action_type", "is_target", "left_censored", "rules_version")
-# Columns of INTERACTIONS except LABELS, in contract order.
-BEFORE_LABELS = tuple(name for name in INTERACTIONS.names if name not in LABELS)
+TITLE_AFTER = ("last_fraction", "last_finished", "listed")  # state of the title after the visit
+# Columns of INTERACTIONS except LABELS and TITLE_AFTER, in contract order.
+BEFORE_LABELS = tuple(name for name in INTERACTIONS.names if name not in (*LABELS, *TITLE_AFTER))
 # Further columns of a frame of visits, for the rules and for the fold of the state.
 CARRIED = ("first_item_id", "played", "returned", "finished", "list_change")
 

@@ -66,14 +66,18 @@ class RelativeTimeBias(nn.Module):
         return _Lookup.apply(table_HT, bucket_BLL.flatten()).unflatten(1, bucket_BLL.shape)
 
 
+def duration_buckets(seconds: Tensor) -> Tensor:
+    """floor(log2(1 + seconds)): int64 of any shape, at most TIME_BUCKETS - 1."""
+    return torch.log2(1 + seconds.clamp(min=0).float()).long().clamp(max=TIME_BUCKETS - 1)
+
+
 def ago_buckets(time_BL: Tensor) -> Tensor:
     """floor(log2(1 + T_k - T_i)) for query k and key i: (B, L, L) int64. Keys later than the query are masked anyway.
 
     Args:
         time_BL: T_k in seconds.
     """
-    ago_BLL = (time_BL[:, :, None] - time_BL[:, None, :]).clamp(min=0)
-    return torch.log2(1 + ago_BLL.float()).long().clamp(max=TIME_BUCKETS - 1)
+    return duration_buckets(time_BL[:, :, None] - time_BL[:, None, :])
 
 
 def masked_buckets(ago_BLL: Tensor, allowed_BLL: Tensor) -> Tensor:

@@ -3,11 +3,12 @@
 Rows are padded on the right. Under a causal mask a real position never attends to padding, so padding changes nothing.
 
 Shape suffixes: N interactions of all rows in a line, or targets; B rows, L positions, G labels of one interaction,
-C channels, F numeric features, I titles.
+C channels, F numeric features, S facts of a title's state, I titles, W weeks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from intentrec.model.spec import IntentSpec, ModelSpec
 from intentrec.model.vocabulary import FIRST, PAD, Vocabulary, token_columns
 
 NO_LABEL = -1
+STATE = ("begun", "fraction", "finished", "listed")  # of a title after an interaction
 TIME_BUCKETS = 32  # powers of two of seconds: the last but one begins at 34 years
 PERIODS = ((86_400, 2), (604_800, 3))  # seconds, harmonics: hour of the day, day of the week
 PERIODIC_CHANNELS = 2 * sum(harmonics for _, harmonics in PERIODS)
@@ -48,6 +50,9 @@ class Batch:
     weight_BL: Tensor  # duration weight d_k, not negative
     target_BL: Tensor  # bool: this interaction is to be predicted
     known_BL: Tensor  # how many interactions of the row ended before this one
+    state_BLS: Tensor  # `STATE` of its title after it; S is 0 for a model that does not read it
+    session_BL: Tensor  # number of its session in the row; 0 for a model that does not read it
+    week_BL: Tensor  # number of the week that it lies in, among those of the titles' dated facts
 
     def targets(self) -> "TargetPositions":
         """The interactions to predict, in the order of the rows."""
@@ -79,6 +84,18 @@ class TargetPositions:
     def __len__(self) -> int:
         """Number of targets."""
         return len(self.row_N)
+
+    def next_sessions(self, batch: Batch) -> tuple[Tensor, "TargetPositions"]:
+        """Which targets are the first of their session (bool (N,)), and what was known before that session.
+
+        In the positions, k is the last interaction before the session; it is negative where there is none.
+        """
+        session_NL, session_N1 = batch.session_BL[self.row_N], self.of(batch.session_BL)[:, None]
+        place_L = torch.arange(session_NL.shape[1], device=session_NL.device)
+        inside_NL = (session_NL == session_N1) & batch.target_BL[self.row_N]
+        earlier_NL = inside_NL & (place_L < self.of(batch.known_BL)[:, None])
+        before_N = ((session_NL < session_N1) & batch.valid_BL[self.row_N]).sum(-1) - 1
+        return ~earlier_NL.any(-1) & (before_N >= 0), TargetPositions(self.row_N, before_N, self.j_N)
 
     def part(self, some: Tensor) -> "TargetPositions":
         """Some of the targets, chosen by a mask or by numbers."""
@@ -129,18 +146,28 @@ class Items:
 
     title_I: Tensor  # int64
     tokens: dict[str, Tensor]  # column -> indices (I,), or (I, G) where a title has several
+    dated_IWC: Tensor | None = None  # `dated_facts` of W weeks; None for a model without them
+
+    def in_week(self, vector_ID: Tensor) -> Tensor:
+        """Output vectors (I, E) followed by the dated facts of the only week, if there are any."""
+        if self.dated_IWC is None:
+            return vector_ID
+        (fact_IC,) = self.dated_IWC.unbind(1)
+        return torch.cat([vector_ID, fact_IC.to(vector_ID)], -1)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Items":
         """Apply a function to every tensor, such as one that picks some of the titles."""
-        return Items(function(self.title_I), {name: function(value) for name, value in self.tokens.items()})
+        dated = None if self.dated_IWC is None else function(self.dated_IWC)
+        return Items(function(self.title_I), {name: function(value) for name, value in self.tokens.items()}, dated)
 
 
 class FeatureEncoder:
     """Arrow rows to tensors, by a spec and a fitted vocabulary."""
 
-    def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
+    def __init__(self, spec: ModelSpec, vocabulary: Vocabulary, weeks: Sequence[datetime] = ()) -> None:
         self.spec = spec
         self.vocabulary = vocabulary
+        self.weeks = np.array([int(moment.timestamp() * 1_000_000) for moment in weeks], np.int64)
 
     def encode(self, sequences: Rows) -> Encoded:
         """Encode rows of `sequences`.
@@ -182,8 +209,29 @@ class FeatureEncoder:
             weight_BL=torch.from_numpy(flat(sequences, "weight").to_numpy(zero_copy_only=False).astype(np.float32)),
             target_BL=torch.from_numpy(target_N),
             known_BL=torch.from_numpy(known_N),
+            state_BLS=torch.from_numpy(self._states(sequences, len(title_N))),
+            session_BL=torch.from_numpy(self._sessions(sequences, len(title_N))),
+            week_BL=torch.from_numpy(self._weeks(sequences)),
         )
         return Encoded(batch, torch.from_numpy(offsets))
+
+    def _weeks(self, sequences: Rows) -> np.ndarray:
+        started_N = flat(sequences, "start_ts").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        return (np.searchsorted(self.weeks, started_N, side="right") - 1).clip(min=0)
+
+    def _states(self, sequences: Rows, n: int) -> np.ndarray:
+        if not self.spec.title_state:
+            return np.zeros((n, 0), np.float32)
+        fraction, finished, listed = (
+            flat(sequences, name).to_numpy(zero_copy_only=False)
+            for name in ("last_fraction", "last_finished", "listed")
+        )
+        return np.stack([fraction >= 0, fraction.clip(min=0), finished, listed], -1).astype(np.float32)
+
+    def _sessions(self, sequences: Rows, n: int) -> np.ndarray:
+        if not self.spec.next_session:
+            return np.zeros(n, np.int64)
+        return np.cumsum(flat(sequences, "opens_session").to_numpy(zero_copy_only=False))
 
     def items(self, titles: Rows) -> Items:
         """Encode a table of titles (`intentrec.model.titles`), in its order."""
@@ -221,7 +269,9 @@ class FeatureEncoder:
         return (index_NG - FIRST).clamp(min=NO_LABEL)
 
     def _require_aligned(self, sequences: Rows, offsets: np.ndarray) -> None:
-        used = {*token_columns(self.spec), *self.spec.numeric, "end_ts", "weight", "is_target"}
+        used = {*token_columns(self.spec), *self.spec.numeric, "start_ts", "end_ts", "weight", "is_target"}
+        used |= {"last_fraction", "last_finished", "listed"} if self.spec.title_state else set()
+        used |= {"opens_session"} if self.spec.next_session else set()
         used |= {intent.column for intent in self.spec.intents}
         wrong = [name for name in sorted(used) if not np.array_equal(offsets_of(column(sequences, name)), offsets)]
         if wrong:

@@ -13,12 +13,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from intentrec.model.dated_facts import DatedFacts
 from intentrec.model.embeddings import InputFeatures, TitleEmbedding
 from intentrec.model.encoder import Encoder, ago_buckets, causal_mask, masked_buckets, window_mask
 from intentrec.model.features import Batch, Items
 from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath, Popularity
 from intentrec.model.network import Network, Output
-from intentrec.model.own_titles import DecayedCounts, OwnTitleBiases, OwnTitles
+from intentrec.model.next_session import NextSession
+from intentrec.model.own_titles import DecayedCounts, OwnTitleBiases, OwnTitles, TitleState
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
@@ -57,14 +59,19 @@ class IntentRec(Network):
             self.mixture = IntentMixture(classes, spec.dim_intent)
             width += spec.dim_intent
         self.heads = nn.ModuleList(nn.Linear(spec.dim, c) for c in classes)  # FC_i
+        if spec.next_session:
+            self.next_session = NextSession(spec, classes)
         self.item_encoder = Encoder(width, spec, spec.layers)
         self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
         self.history = HistoryPath(spec.dim, spec.heads) if spec.history_path else None
         self.counts = DecayedCounts(spec.dim) if spec.decayed_counts else None
+        self.state = TitleState(spec.dim) if spec.title_state else None
         if spec.neighbours:
             self.neighbours = NeighbourPath(spec.dim, vocabulary.size("title_id"), spec.neighbours)
         if spec.popularity:
             self.popularity = Popularity(spec.dim, vocabulary.size("title_id"))
+        if spec.dated_facts:
+            self.dated = DatedFacts(spec.dim)
         self.compatible = Compatibility(spec, vocabulary) if spec.compatibility else None
 
     def forward(self, batch: Batch) -> Output:
@@ -85,23 +92,25 @@ class IntentRec(Network):
         z_BLP, attention_BLM = None, None
         if self.spec.hierarchical:
             # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
-            logits = self._intents(self.intent_encoder(x_BLX, batch, bucket_BLL))
+            intent_BLD = self.intent_encoder(x_BLX, batch, bucket_BLL)
+            logits = self._intents(intent_BLD)
             p = self.distributions(logits, batch)
             z_BLP, attention_BLM = self.mixture(list(p.values()))
             # §3.4: F_k (+) S_k (+) Z_k, E^item
             encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, bucket_BLL)
         else:
-            encoded_BLD = self.item_encoder(x_BLX, batch, bucket_BLL)
+            intent_BLD = encoded_BLD = self.item_encoder(x_BLX, batch, bucket_BLL)
             logits = self._intents(encoded_BLD)
             p = self.distributions(logits, batch)
         biases = self.own_title_biases
         own_BLL = biases.facts(encoded_BLD, batch, ago_BLL, bucket_BLL) if biases else None
-        return Output(encoded_BLD, logits, z_BLP, attention_BLM), p, own_BLL
+        of_session = intent_BLD if self.spec.next_session else None
+        return Output(encoded_BLD, logits, of_session, z_BLP, attention_BLM), p, own_BLL
 
     @property
     def own_title_biases(self) -> OwnTitleBiases:
         """The parts that give logit biases to the user's own titles."""
-        return OwnTitleBiases(self.history, self.counts, self.compatible)
+        return OwnTitleBiases(self.history, self.counts, self.state, self.compatible)
 
     def next_item(self, output: Output, p: dict[str, Tensor], own_BLL: OwnTitles | None) -> Output:
         """User vectors and logit biases at every position.
@@ -132,6 +141,8 @@ class IntentRec(Network):
             channels["popularity"] = self.popularity.user(item)
         if self.compatible is not None and self.compatible.fact:
             channels["compatibility"] = torch.cat(self.compatible.user(p), -1)
+        if self.dated is not None:
+            channels["dated_facts"] = self.dated(item)
         return channels
 
     def distributions(self, logits: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -136,7 +136,7 @@ class ClassMixture:
         """N."""
         return len(self.log_p_NK)
 
-    def part(self, some: slice) -> "ClassMixture":
+    def part(self, some: slice | Tensor) -> "ClassMixture":
         """Of some of the positions."""
         return replace(
             self,
@@ -162,7 +162,7 @@ class ClassMixture:
         return given, logits(given.h_ND, item_ID, given.logit_bias(self.title_NL, self.number_I)).float()
 
 
-def _part(value: Any, some: slice) -> Any:
+def _part(value: Any, some: slice | Tensor) -> Any:
     """Some of the N positions of a prediction, or of what stands in it."""
     if isinstance(value, Tensor):
         return value[some]

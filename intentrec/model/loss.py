@@ -40,7 +40,8 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class LossParts:
-    """Numerator (weighted losses) and denominator (weights) of Eq. 3 per task: "item" and each intent.
+    """Numerator (weighted losses) and denominator (weights) of Eq. 3 per task: "item", each intent, and each intent of
+    the next session where the model predicts it.
 
     All are scalars. Those of several batches or processes may be added up; the result is the loss of all of them as one
     batch. The weights have no gradient.
@@ -49,7 +50,7 @@ class LossParts:
     sums: dict[str, Tensor]
     weights: dict[str, Tensor]
     intent_weight: float  # lambda of Eq. 4
-    lead_intent: str = ""  # a task whose loss has the weight 1 instead of lambda; conditional variants only
+    lead_intent: str = ""  # its losses have the weight 1 instead of lambda; conditional variants only
 
     def means(self, totals: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Eq. 3 per task: each sum divided by its weight, or by the weight of all processes in `totals`.
@@ -66,8 +67,14 @@ class LossParts:
         """Eq. 4. With `totals` it is this process's share, and the gradients must be summed over processes."""
         means = self.means(totals)
         item = means.pop("item")
-        lead = means.pop(self.lead_intent, torch.zeros_like(item))
-        return item + lead + self.intent_weight * sum(means.values(), torch.zeros_like(item))
+        for name in (self.lead_intent, next_session(self.lead_intent)):
+            item = item + means.pop(name, torch.zeros_like(item))
+        return item + self.intent_weight * sum(means.values(), torch.zeros_like(item))
+
+
+def next_session(intent: str) -> str:
+    """Name of the task that predicts an intent of the next session."""
+    return f"next_session_{intent}"
 
 
 def intent_loss(logit_NC: Tensor, label_NG: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:

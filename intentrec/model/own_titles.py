@@ -1,7 +1,7 @@
 """What is known of the titles of a user's own history, and the logit biases that follow from it. Not in the paper.
 
 Shape suffixes: B rows, L positions, N targets or positions, D width of E^item, H heads of the history path, S
-half-lives, C classes of the lead intent.
+half-lives or facts of a title's state, C classes of the lead intent.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from intentrec.model.features import Batch
+from intentrec.model.features import STATE, Batch
 from intentrec.model.logit_bias import Compatibility, HistoryPath, last_touch
 
 WEEK_S = 604_800
@@ -69,6 +69,29 @@ class DecayedCounts(nn.Module):
             return (weight[:-1] * log_count).sum(0) + weight[-1]
 
 
+class TitleState(nn.Module):
+    """A logit bias for each title of the history: sum over s of w_s x the fact s of `features.STATE`.
+
+    The facts are those after the last interaction with the title. The weights are linear in E^item: someone who comes
+    to continue wants what is begun, and someone who comes for something new does not.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Linear(dim, len(STATE))
+        nn.init.zeros_(self.weight.weight)
+        nn.init.zeros_(self.weight.bias)
+
+    def bias(self, item: Tensor, state: Tensor) -> Tensor:
+        """Logit biases (..., L) of titles of the history.
+
+        Args:
+            item: E^item at some positions, or what stands for it (..., D).
+            state: the facts (S, ..., L).
+        """
+        return (self.weight(item).movedim(-1, 0).unsqueeze(-1) * state).sum(0)
+
+
 @dataclass(frozen=True)
 class OwnTitles:
     """Facts at some positions of the title at each of the row's L positions. `...` is (B, L), or (N,).
@@ -79,6 +102,7 @@ class OwnTitles:
         act: tokens (..., L) of the columns that Compatibility reads.
         strength: of the history path (H, ..., L); None without one.
         log_count: of the decayed counts (S, ..., L); None without them.
+        state: of the title's state (S, ..., L); None for a model that does not read it.
     """
 
     is_last: Tensor
@@ -86,12 +110,13 @@ class OwnTitles:
     act: dict[str, Tensor]
     strength: Tensor | None
     log_count: Tensor | None
+    state: Tensor | None
 
     def at(self, row_N: Tensor, k_N: Tensor) -> "OwnTitles":
         """The facts at positions k of rows, of facts at all positions."""
         return self._chosen((row_N, k_N))
 
-    def part(self, some: slice) -> "OwnTitles":
+    def part(self, some: slice | Tensor) -> "OwnTitles":
         """The facts at some of N positions."""
         return self._chosen((some,))
 
@@ -102,6 +127,7 @@ class OwnTitles:
             {name: value[where] for name, value in self.act.items()},
             None if self.strength is None else self.strength[:, *where],
             None if self.log_count is None else self.log_count[:, *where],
+            None if self.state is None else self.state[:, *where],
         )
 
 
@@ -111,11 +137,12 @@ class OwnTitleBiases:
 
     history: HistoryPath | None
     counts: DecayedCounts | None
+    state: TitleState | None
     compatible: Compatibility | None
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return any(part is not None for part in (self.history, self.counts, self.compatible))
+        return any(part is not None for part in (self.history, self.counts, self.state, self.compatible))
 
     def facts(self, item_BLD: Tensor, batch: Batch, ago_BLL: Tensor, bucket_BLL: Tensor) -> OwnTitles:
         """The facts at all positions.
@@ -133,6 +160,7 @@ class OwnTitleBiases:
             {name: batch.tokens[name][:, None, :].expand(ago_BLL.shape) for name in sorted(columns)},
             None if self.history is None else self.history.strength(item_BLD, batch.first_BL, bucket_BLL),
             None if self.counts is None else log_decayed_counts(batch.time_BL, batch.first_BL),
+            None if self.state is None else batch.state_BLS.movedim(-1, 0).unsqueeze(2).expand(-1, *ago_BLL.shape),
         )
 
     def bias(self, item: Tensor, p: Mapping[str, Tensor], own: OwnTitles) -> Tensor:
@@ -155,6 +183,8 @@ class OwnTitleBiases:
             found["history_path"] = self.history.bias(item, own.strength)
         if self.counts is not None and own.log_count is not None:
             found["decayed_counts"] = self.counts.bias(item, own.log_count)
+        if self.state is not None and own.state is not None:
+            found["title_state"] = self.state.bias(item, own.state)
         if self.compatible is not None:
             found["compatibility"] = self.compatible.bias(p, own.act, own.ago)
         return found

@@ -32,7 +32,7 @@ class TitleScores(Protocol):
         """N."""
         ...
 
-    def part(self, some: slice) -> "TitleScores":
+    def part(self, some: slice | Tensor) -> "TitleScores":
         """Of some of the positions."""
         ...
 
@@ -52,7 +52,7 @@ class Logits:
         """N."""
         return len(self.h_ND)
 
-    def part(self, some: slice) -> "Logits":
+    def part(self, some: slice | Tensor) -> "Logits":
         """Of some of the positions."""
         return Logits(self.h_ND[some], None if self.logit_bias is None else self.logit_bias.part(some))
 

@@ -93,6 +93,9 @@ class ModelSpec:
     decayed_counts: bool = False
     compatibility: bool = False
     popularity: bool = False
+    dated_facts: bool = False
+    title_state: bool = False
+    next_session: bool = False
     neighbours: int = 0  # nearest titles per title that get a logit bias; 0: none
     length: int = 50  # longest row; only learned positions need it
     mask_share: float = 0.2  # BERT4Rec: share of the targets that training hides
@@ -115,15 +118,22 @@ class ModelSpec:
             needed = "at least one short-term window" if variant.windows else "no short-term window"
             raise ValueError(f"variant {self.variant} has {needed}")
         if not variant.logit_biases and (
-            self.history_path or self.decayed_counts or self.popularity or self.neighbours
+            self.history_path
+            or self.decayed_counts
+            or self.title_state
+            or self.popularity
+            or self.dated_facts
+            or self.neighbours
         ):
-            raise ValueError(f"variant {self.variant} has no history path, decayed counts, popularity or neighbours")
+            raise ValueError(f"variant {self.variant} has no logit biases and no facts of titles beside their vectors")
         lead = [intent for intent in self.intents if intent.name == self.lead_intent]
         if bool(lead) != variant.conditional or any(intent.multi_label for intent in lead):
             needed = "a lead intent, one of its intents with one label" if variant.conditional else "no lead intent"
             raise ValueError(f"variant {self.variant} has {needed}; {self.lead_intent!r} does not fit")
         if self.compatibility and not (variant.logit_biases and variant.intents == "required"):
             raise ValueError(f"variant {self.variant} has no intents that could be compatible with a title")
+        if self.next_session and not self.intents:
+            raise ValueError(f"variant {self.variant} has no intents of the next session")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
 
@@ -140,7 +150,7 @@ class ModelSpec:
     @property
     def own_titles(self) -> bool:
         """Whether titles of the user's own history have logit biases."""
-        return self.history_path or self.decayed_counts or self.compatibility
+        return self.history_path or self.decayed_counts or self.title_state or self.compatibility
 
     @property
     def id_only(self) -> bool:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from intentrec.model.arrow import Rows, column, flat
 
 FACTS = ("kind", "genres", "creator", "language")
+LOOKBACK_WEEKS = 26  # before a week: dated facts of its titles rest on so many weeks of `title_facts`
 SEEN = "seen_title_ids"  # optional column of `sequences` rows: the titles that the user has seen
 
 
@@ -35,7 +36,7 @@ def titles_of(catalog: Rows) -> pa.Table:
     until = pc.if_else(listed, items["available_to"], newest.cast(items["available_to"].type))
     items = items.set_column(items.column_names.index("available_to"), "available_to", until).filter(going)
     ends = items.group_by("title_id", use_threads=False).aggregate(
-        [(name, function, pc.ScalarAggregateOptions(skip_nulls=False)) for name, function in _ENDS]
+        [(name, function, pc.ScalarAggregateOptions(skip_nulls=name == "release_ts")) for name, function in _ENDS]
     )
     ends = ends.sort_by("title_id")  # groups come in no particular order
     facts = first.select(["title_id", *FACTS])
@@ -111,7 +112,7 @@ def in_hash_order(title_ids: Iterable[str]) -> list[str]:
     return sorted(set(title_ids), key=lambda title: (hashlib.blake2b(title.encode()).digest(), title))
 
 
-_ENDS = (("available_from", "min"), ("available_to", "max"))
+_ENDS = (("available_from", "min"), ("available_to", "max"), ("release_ts", "min"))
 
 
 def _starts_group(values: pa.ChunkedArray) -> np.ndarray:

@@ -20,13 +20,13 @@ from intentrec.errors import AuditFailed, PartialDelivery, backfill_command
 from intentrec.events.versions import CORRECTED
 from intentrec.sequences.arrays import read_from
 from intentrec.storage.delta import Commit
-from intentrec.training.data import served_from
+from intentrec.training.data import known_from, served_from
 
 PUBLISHED = tuple(table.name for table in PUBLISHED_TABLES)
 # The jobs of a week in their order, and the tables that each writes.
 WRITES: dict[str, tuple[str, ...]] = {
     "ingest": ("engagement_events", "quarantine", "catalog"),
-    "build_interactions": ("interactions", "title_state", "feature_profiles"),
+    "build_interactions": ("interactions", "title_state", "title_facts", "feature_profiles"),
     "build_sequences": ("sequences",),
     "train": (),
     "gate": (),
@@ -72,7 +72,7 @@ def reads(job: str, start: date, end: date, domain: Domain) -> list[Span]:
         "build_sequences": [Span("interactions", read_from(start + WEEK, domain), end)],
         "publish": [
             Span("sequences", served_from(end, max(publishing.active_weeks, learned)), end + DAY),
-            Span("interactions", start, end),
+            Span("title_facts", known_from(end), end + DAY),
             Span("title_state", end, end + DAY),
             Span("catalog", date.min, end),
         ],
@@ -159,6 +159,7 @@ def plan(
     reach = {
         "title_state": Span("title_state", end + DAY, end + state),
         "interactions": Span("interactions", end, end + state),
+        "title_facts": Span("title_facts", end + DAY, end + state),
         "feature_profiles": Span("feature_profiles", end, end + state),
         "sequences": Span("sequences", end + DAY, end + state + lookback),
     }

@@ -21,6 +21,7 @@ from intentrec.evaluation.evidence import Evidence, read_evidence, require_evide
 from intentrec.evaluation.gate import CHALLENGER, CHAMPION
 from intentrec.evaluation.measured import require_measured
 from intentrec.inference import scorer
+from intentrec.inference.distinctive import Typical
 from intentrec.inference.predictor import Predictor
 from intentrec.model.spec import variant_of
 from intentrec.model.titles import latest_rows
@@ -31,7 +32,7 @@ from intentrec.registry.versions import Registry, Version
 from intentrec.registry.work_folder import exclusive, remove_abandoned
 from intentrec.sources.delivery import simulated_before
 from intentrec.storage.runs import Run, code_version, ledger
-from intentrec.training.data import open_sequences, read_catalog
+from intentrec.training.data import open_sequences, read_catalog, read_title_facts
 from intentrec.training.distributed import set_threads
 from intentrec.training.inputs import Inputs
 from intentrec.training.loop import FitResult, fit
@@ -118,18 +119,20 @@ def _train(run: Run, inputs: Inputs, work: Path) -> TrainedChallenger:
     domain, root, cutoff = run.domain, run.warehouse, inputs.cutoff
     sequences = open_sequences(root, inputs.sequences, cutoff, domain.training.weeks)
     catalog = latest_rows(read_catalog(root, inputs.catalog, cutoff))
+    title_facts = read_title_facts(root, inputs.title_facts, cutoff, domain.training.weeks)
     set_threads(run.profile.threads)
     work.mkdir(parents=True, exist_ok=True)
     fits = {}
     for name, chosen in ((CHALLENGER, domain), (PLAIN, with_variant(domain, PLAIN))):
-        fits[name] = fit(chosen, sequences, catalog, cutoff, work / name, run.say)
+        fits[name] = fit(chosen, sequences, catalog, title_facts, cutoff, work / name, run.say)
     predictors = {name: Predictor.load(found.directory) for name, found in fits.items()}
     run.counts |= {"train.rows": sequences.count_rows(), "train.epochs": len(fits[CHALLENGER].history)}
     run.say("comparing on the week that neither model has seen")
     evidence = read_evidence(run)
     results = compare(evidence, domain, predictors)
-    found = _fit_clusters(predictors[CHALLENGER], evidence, catalog, domain, work / scorer.CLUSTERS)
+    found = _fit_clusters(predictors[CHALLENGER], evidence, catalog, domain, work)
     pq.write_table(catalog, work / challenger_record.CATALOG_FILE)
+    pq.write_table(evidence.title_facts, work / challenger_record.TITLE_FACTS_FILE)
     return TrainedChallenger(
         domain,
         inputs,
@@ -145,15 +148,16 @@ def _train(run: Run, inputs: Inputs, work: Path) -> TrainedChallenger:
 
 
 def _fit_clusters(
-    predictor: Predictor, evidence: Evidence, catalog: pa.Table, domain: Domain, path: Path
+    predictor: Predictor, evidence: Evidence, catalog: pa.Table, domain: Domain, work: Path
 ) -> IntentClusters:
-    """Fit the clusters on the snapshot as of the cut-off, and write them to `path`."""
-    items = predictor.items(catalog, evidence.cut)
+    """Fit the clusters on the snapshot as of the cut-off. Write them and everybody's intents into the folder `work`."""
+    items = predictor.items(catalog, evidence.title_facts, evidence.cut)
     users = scorer.sample_users(evidence.before).combine_chunks().to_batches()[0]
     predictions = predictor.predict(users, items, top_k=1)
     embedding_UP = scorer.embeddings(predictions)
     centres_KP = scorer.fit_clusters(embedding_UP, domain.publishing.clusters, domain.training.seed)
-    scorer.save_clusters(centres_KP, path)
+    scorer.save_clusters(centres_KP, work / scorer.CLUSTERS)
+    Typical.of(predictor.session_intents(users, evidence.cut).p).save(work / scorer.TYPICAL)
     attention_UM = scorer.attention_weights(predictions)
     return IntentClusters(users, embedding_UP, attention_UM, scorer.assign_clusters(embedding_UP, centres_KP))
 

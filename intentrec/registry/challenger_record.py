@@ -20,7 +20,7 @@ from intentrec.config import Domain
 from intentrec.contracts import SEQUENCES
 from intentrec.evaluation.gate import CHALLENGER
 from intentrec.evaluation.metrics import Result
-from intentrec.inference.scorer import CLUSTERS
+from intentrec.inference.scorer import CLUSTERS, TYPICAL
 from intentrec.registry.tracking import CARD, Record
 from intentrec.storage.delta import arrow_schema
 from intentrec.storage.runs import Run, code_version
@@ -30,6 +30,7 @@ from intentrec.training.loop import FitResult
 PLAIN = "v0"  # trained on the same data, for comparison in every table
 PLOTS, HISTORY, METRICS, CONFIG = "plots", "history.json", "metrics.json", "config.yaml"  # files beside the model
 CATALOG_FILE = "catalog.parquet"  # file of the model: the titles known when it was trained
+TITLE_FACTS_FILE = "title_facts.parquet"  # and how popular they were then
 SCHEMA_FILE = "sequences.parquet"  # file of the model, without rows: the columns that it takes
 
 
@@ -117,9 +118,12 @@ def record(run: Run, config: Path, trained: TrainedChallenger, card: str) -> Rec
         params=_params(run.domain) | {"best_epoch": ours.best_epoch},
         history=ours.history,
         metrics=_metrics(trained),
-        inputs={"sequences": inputs.sequences, "catalog": inputs.catalog},
+        inputs={"sequences": inputs.sequences, "catalog": inputs.catalog, "title_facts": inputs.title_facts},
         warehouse=run.warehouse,
-        files={"model": ours.directory, **{name: work / name for name in (CLUSTERS, CATALOG_FILE, SCHEMA_FILE)}},
+        files={
+            "model": ours.directory,
+            **{name: work / name for name in (CLUSTERS, TYPICAL, CATALOG_FILE, TITLE_FACTS_FILE, SCHEMA_FILE)},
+        },
         extra={name: work / name for name in (PLOTS, CARD, HISTORY, METRICS, CONFIG)} | others,
     )
 

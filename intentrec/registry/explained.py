@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from intentrec.calendar import DAY, WEEK, week_start_of
 from intentrec.config import Domain, Profile
-from intentrec.contracts import CATALOG, INTERACTIONS, RECOMMENDATIONS, TITLE_STATE, USER_INTENTS
+from intentrec.contracts import CATALOG, INTERACTIONS, RECOMMENDATIONS, TITLE_FACTS, TITLE_STATE, USER_INTENTS
 from intentrec.errors import PipelineError
 from intentrec.inference.explanation import Explanation, TitleScore, explain
 from intentrec.inference.scorer import Scorer, read_files
@@ -25,9 +25,9 @@ from intentrec.registry.health import problem_of
 from intentrec.registry.releases import Row, is_of_model
 from intentrec.registry.served_user import ServedUser, chosen_release, served_user
 from intentrec.registry.versions import Registry
-from intentrec.storage.delta import Snapshot, releases, warehouse_of
+from intentrec.storage.delta import Snapshot, arrow_schema, releases, warehouse_of
 from intentrec.storage.runs import code_version, ledger
-from intentrec.training.data import read_catalog, title_names
+from intentrec.training.data import read_catalog, read_title_facts, title_names
 
 TOLERANCE = 1e-4  # absolute, and relative: sums of 32-bit numbers depend on the rows that are scored together
 RECENT = 10  # interactions that are explained, the latest
@@ -116,7 +116,7 @@ def explained(profile: Profile, domain: Domain, user_id: str, week: date | None 
     catalog = read_catalog(warehouse, versions[CATALOG.name], release["as_of"])
     lead, found = "", None
     if is_of_model(release):
-        scorer = _scorer(profile, domain, release, catalog)
+        scorer = _scorer(profile, domain, release, catalog, _title_facts(warehouse, release))
         lead = scorer.predictor.spec.lead_intent
         found = _recomputed(scorer, user)
         _require_published(user, found)
@@ -155,7 +155,15 @@ def written(versions: Mapping[str, int], attempts: Iterable[Mapping[str, Any]]) 
     return [Written(table, version, first.get((table, version))) for table, version in sorted(versions.items())]
 
 
-def _scorer(profile: Profile, domain: Domain, release: Row, catalog: pa.Table) -> Scorer:
+def _title_facts(warehouse: str, release: Row) -> pa.Table:
+    """What the release knew of the popularity of titles; no row in a release of an earlier version."""
+    version = dict(release["table_versions"]).get(TITLE_FACTS.name)
+    if version is None:
+        return arrow_schema(TITLE_FACTS).empty_table()
+    return read_title_facts(warehouse, version, release["as_of"])
+
+
+def _scorer(profile: Profile, domain: Domain, release: Row, catalog: pa.Table, title_facts: pa.Table) -> Scorer:
     """The model of a release, with the titles on offer on its date."""
     registry = Registry(profile, domain)
     version = registry.version(release["model_version"])
@@ -166,7 +174,7 @@ def _scorer(profile: Profile, domain: Domain, release: Row, catalog: pa.Table) -
             f"{release['as_of']}, which cannot be explained without it: {problem}"
         )
     with tempfile.TemporaryDirectory() as folder:
-        return Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, release["as_of"])
+        return Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, title_facts, release["as_of"])
 
 
 def _recomputed(scorer: Scorer, user: ServedUser) -> Explanation:

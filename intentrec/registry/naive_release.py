@@ -18,7 +18,7 @@ from intentrec.calendar import WEEK, day_start_of
 from intentrec.config import Publishing
 from intentrec.contracts import FLOAT, SEQUENCES, TEXT, array
 from intentrec.evaluation.candidates import Prefixes, TitleLists, Titles
-from intentrec.evaluation.compare import offered
+from intentrec.evaluation.compare import last_week, offered
 from intentrec.evaluation.evidence import stacked_weeks
 from intentrec.evaluation.metrics import Floats, Ints
 from intentrec.evaluation.naive_baselines import (
@@ -26,7 +26,6 @@ from intentrec.evaluation.naive_baselines import (
     HistoryBaseline,
     learn_neighbours,
     neighbour_methods,
-    popularity_scores,
 )
 from intentrec.evaluation.systems import TitleScorer, slices
 from intentrec.evaluation.targets import targets_ended
@@ -99,10 +98,7 @@ def candidates(run: Run, catalog: pa.Table) -> Titles:
 
 def scorer_of(run: Run, name: str, served: Served, titles: Titles) -> TitleScorer:
     """The baseline over `titles` as of the run's end, made as the gate makes it."""
-    count_N = np.zeros(len(titles), np.int64)
-    place_E = titles.index(served.engaged["title_id"])
-    count_N[place_E[place_E >= 0]] = served.engaged["users"].to_numpy()[place_E >= 0]
-    popular_N = popularity_scores(count_N)
+    popular_N = last_week(served.title_facts, served.as_of, titles)
     if name in HISTORY_RULES:
         return HistoryBaseline(HISTORY_RULES[name], titles, popular_N)
     known = Titles.of(titles_of(served.catalog)["title_id"].to_pylist())

@@ -90,7 +90,7 @@ def _publish_model(warehouse: Warehouse, registry: Registry, champion: Version) 
     release = release_id(run.domain, as_of, champion.name, champion.number, served.checksums)
     with tempfile.TemporaryDirectory() as folder:
         files = read_files(registry.artifacts(champion, Path(folder)))
-    package = spark_scoring.Package.of(release, files, served.catalog, as_of, run.domain.publishing)
+    package = spark_scoring.Package.of(release, files, served.catalog, served.title_facts, as_of, run.domain.publishing)
     run.say(f"scoring {users:,} users, of whom {served.active:,} were active in the week")
     scorer = package.scorer()
     lead = scorer.predictor.spec.lead_intent

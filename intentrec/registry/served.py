@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from intentrec.calendar import DAY, WEEK
-from intentrec.contracts import CATALOG, INTERACTIONS, POPULAR_TITLES, SEQUENCES, TITLE_STATE
+from intentrec.calendar import DAY
+from intentrec.contracts import CATALOG, POPULAR_TITLES, SEQUENCES, TITLE_FACTS, TITLE_STATE
 from intentrec.errors import PipelineError, Skip
 from intentrec.evaluation.candidates import Titles
 from intentrec.inference import spark_scoring
@@ -17,7 +18,7 @@ from intentrec.sequences.arrays import latest
 from intentrec.storage.audit import closed
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.warehouse import Warehouse, fingerprint
-from intentrec.training.data import served_from
+from intentrec.training.data import known_from, served_from
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Served:
         sequences: the latest row of each user who is served; with the column `titles.SEEN` where lists depend on it.
         seen: pairs of user_id and title_id that count as seen.
         catalog: the latest row of each item.
-        engaged: title_id and users, how many engaged it in the seven days before; one row per title.
+        title_facts: rows of `title_facts` up to that date.
         users: number of users who are served.
         active: number of those who were active in the last week.
         checksums: of the content of each table, by its name.
@@ -39,7 +40,7 @@ class Served:
     sequences: DataFrame
     seen: DataFrame
     catalog: pa.Table
-    engaged: pa.Table
+    title_facts: pa.Table
     users: int
     active: int
     checksums: dict[str, str]
@@ -63,8 +64,8 @@ def read_served(warehouse: Warehouse) -> Served:
         raise PipelineError(f"sequences has no snapshot as of {as_of}: run build_sequences over the week before it")
     state = warehouse.read(TITLE_STATE, as_of, as_of + DAY)
     touched = state.select("user_id", "title_id", "last_touch_ts")
-    engaged = engaged_titles(warehouse.read(INTERACTIONS, as_of - WEEK, as_of))
-    frames = {"sequences": sequences, "catalog": catalog, "title_state": touched, "interactions": engaged}
+    title_facts = warehouse.read(TITLE_FACTS, known_from(as_of), as_of + DAY)
+    frames = {"sequences": sequences, "catalog": catalog, "title_state": touched, "title_facts": title_facts}
     content = {name: fingerprint(frame) for name, frame in frames.items()}
     if not content["title_state"].rows:
         raise no_state(as_of)
@@ -76,7 +77,7 @@ def read_served(warehouse: Warehouse) -> Served:
         sequences,
         seen,
         catalog.toArrow(),
-        engaged.toArrow(),
+        title_facts.toArrow(),
         content["sequences"].rows,
         active,
         {name: f"{found.rows}:{found.checksum}" for name, found in content.items()},
@@ -89,22 +90,13 @@ def latest_snapshots(catalog: DataFrame) -> DataFrame:
     return catalog.groupBy("item_id").agg(newest).select("row.*")
 
 
-def engaged_titles(interactions: DataFrame) -> DataFrame:
-    """Columns title_id and users: how many users have a target of the title. The baseline popularity counts the same.
-
-    Args:
-        interactions: rows of `interactions` of seven days.
-    """
-    targets = interactions.where("is_target and not left_censored")
-    return targets.groupBy("title_id").agg(F.count_distinct("user_id").alias("users"))
-
-
 def popular_rows(warehouse: Warehouse, served: Served, offered: Titles, release: str) -> DataFrame:
     """Rows of `popular_titles`: the `top_k` titles on offer that most users engaged.
 
     Of equals the earlier in `offered` comes first. The driver makes them: they do not grow with users.
     """
-    users = dict(zip(*(served.engaged[name].to_pylist() for name in ("title_id", "users")), strict=True))
+    week = served.title_facts.filter(pc.equal(served.title_facts["as_of"], served.as_of))
+    users = dict(zip(*(week[name].to_pylist() for name in ("title_id", "users")), strict=True))
     counted = [(title, users[title]) for title in offered.ids.to_pylist() if title in users]
     best = sorted(counted, key=lambda pair: -pair[1])[: warehouse.run.domain.publishing.top_k]
     rows = [(served.as_of, release, rank, *pair) for rank, pair in enumerate(best, start=1)]

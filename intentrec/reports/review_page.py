@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from intentrec.config import Gate
-from intentrec.contracts import CATALOG, SEQUENCES, TITLE_STATE
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS, TITLE_STATE
 from intentrec.errors import Skip
 from intentrec.evaluation.gate import CHALLENGER, CHAMPION, Decision, guardrails
 from intentrec.inference.scorer import Scorer, read_files
@@ -30,11 +30,11 @@ from intentrec.reports.markdown import code, table
 from intentrec.reports.templates import metric, percent
 from intentrec.sources.delivery import simulated_before
 from intentrec.storage.runs import Run, ledger
-from intentrec.training.data import latest_sequences, read_catalog, title_names
+from intentrec.training.data import latest_sequences, read_catalog, read_title_facts, title_names
 from intentrec.training.inputs import pin
 
 PAGE = "review.md"  # in the run's report folder, and among the artifacts of the training's MLflow run
-SHOWN = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "next_mrr")
+SHOWN = ("ndcg_at_10", "recall_at_10", "mrr", "coverage_at_10", "next_mrr", "next_mrr_given_intent")
 SLICES = {"new titles": "recall_at_10_new", "cold users": "ndcg_at_10_cold"}
 INTENT_SYSTEMS = {
     CHALLENGER: "challenger",
@@ -165,6 +165,7 @@ def examples(run: Run, registry: Registry, version: Version, salt: str | None = 
     salt = salt or secrets.token_hex(16)
     snapshot = latest_sequences(run.warehouse, pin(run, SEQUENCES), run.end, run.domain.publishing.active_weeks)
     catalog = read_catalog(run.warehouse, pin(run, CATALOG), run.end)
+    title_facts = read_title_facts(run.warehouse, pin(run, TITLE_FACTS), run.end)
     names = [pseudonym(salt, user) for user in snapshot["user_id"].to_pylist()]
     chosen = sorted(range(len(names)), key=names.__getitem__)[:EXAMPLES]
     if not chosen:
@@ -174,7 +175,7 @@ def examples(run: Run, registry: Registry, version: Version, salt: str | None = 
         ids = users.column(users.schema.get_field_index("user_id"))
         users = SeenTitles.read(run.warehouse, pin(run, TITLE_STATE), run.end, ids, run.domain).add_to(users)
     with tempfile.TemporaryDirectory() as folder:
-        scorer = Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, run.end)
+        scorer = Scorer(read_files(registry.artifacts(version, Path(folder))), catalog, title_facts, run.end)
     scored = scorer.score(users, TITLES, run.domain.publishing.seen_titles, top_labels=1)
     predictions = scored.to_pylist(maps_as_pydicts="strict")
     titles = title_names(catalog)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from intentrec.evaluation.metrics import Result
 from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
+from intentrec.evaluation.primary_intents import KINDS
 from intentrec.registry.challenger_record import TrainedChallenger
 from intentrec.reports import plots as pictures
 from intentrec.reports import templates
 from intentrec.reports.markdown import code, table
 
 AHEAD = ("ndcg_at_10", "recall_at_10", "hit_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "ndcg_at_10_cold")
-NEXT = ("next_mrr", "next_ndcg_at_10", "next_recall_at_10", "next_recall_at_20")
+NEXT = ("next_mrr", "next_mrr_given_intent", "next_ndcg_at_10", "next_recall_at_10", "next_recall_at_20")
 GAP = 2 * "\N{NO-BREAK SPACE}"  # after each cell: MLflow's registry page sets columns without a space between them
 
 
@@ -50,6 +51,7 @@ def model_card(trained: TrainedChallenger) -> str:
         ahead=_systems(results, names, AHEAD),
         next_event=_systems(results, names, NEXT),
         intents=_intents(results, [intent.name for intent in domain.intents]),
+        primary=_primary(results, [intent.name for intent in domain.intents]),
         per_class={
             intent.name: _classes(ours, intent.name)
             for intent in domain.intents
@@ -68,15 +70,36 @@ def _systems(results: Mapping[str, Result], names: Mapping[str, str], metrics: S
 
 
 def _intents(results: Mapping[str, Result], intents: Sequence[str]) -> str:
-    """Accuracy of each intent beside its naive baselines."""
+    """Accuracy of each intent beside its naive baselines: of the next event, and of the next session."""
     ours = results["challenger"].metrics
     rows = []
     for intent in intents:
-        accuracy = f"intent_{intent}_accuracy"
-        if accuracy in ours:
-            baselines = (_figure(results[baseline].metrics, accuracy) for baseline in INTENT_NAIVE_BASELINES)
-            rows.append([code(intent), _figure(ours, accuracy), *baselines, _figure(ours, f"intent_{intent}_ndcg")])
-    return _spaced(["intent", "accuracy", "majority", "repeat last", "NDCG@20"], rows)
+        names = {
+            "next event": f"intent_{intent}_accuracy",
+            "next session, first target": f"next_session_{intent}_first_accuracy",
+            "next session, commonest label": f"next_session_{intent}_commonest_accuracy",
+        }
+        for of, accuracy in names.items():
+            if accuracy in ours:
+                baselines = (_figure(results[baseline].metrics, accuracy) for baseline in INTENT_NAIVE_BASELINES)
+                rows.append([code(intent), of, _figure(ours, accuracy), *baselines])
+    return _spaced(["intent", "of", "accuracy", "majority", "repeat last"], rows)
+
+
+def _primary(results: Mapping[str, Result], intents: Sequence[str]) -> str:
+    """Share of users by primary intent, and how often it is that of what happened."""
+    ours = results["challenger"].metrics
+    rows = [
+        [
+            code(kind),
+            *(_figure(ours, f"{kind}_share_of_{intent}") for intent in intents),
+            _figure(ours, f"{kind}_agreement"),
+            _figure(results["majority"].metrics, f"{kind}_agreement"),
+        ]
+        for kind in KINDS
+        if f"{kind}_agreement" in ours
+    ]
+    return _spaced(["", *map(code, intents), "agreement", "majority"], rows)
 
 
 def _classes(metrics: Mapping[str, float], intent: str) -> list[tuple[str, float]]:

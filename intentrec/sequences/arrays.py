@@ -73,7 +73,9 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
         domain: the domain file.
     """
     placed = _placed(interactions, as_ofs, domain)
-    position = F.struct("rank", *_positions(domain), *(F.col(_older(h)) for h in domain.sequences.windows))
+    position = F.struct(
+        "rank", "session_id", *_positions(domain), *(F.col(_older(h)) for h in domain.sequences.windows)
+    )
     week = F.date_sub("as_of", 7)
     rows = (
         placed.groupBy("as_of", "user_id")
@@ -85,7 +87,8 @@ def build(interactions: DataFrame, as_ofs: Sequence[date], domain: Domain) -> Da
         .where(F.col("n_new") > 0)
     )
     arrays = {name: F.col(f"kept.{name}") for name in _array_names()}
-    return rows.withColumns({**arrays, "window_start": _window_start(domain)}).select(*SEQUENCES.names)
+    made = {"opens_session": _opens_session(), "window_start": _window_start(domain)}
+    return rows.withColumns({**arrays, **made}).select(*SEQUENCES.names)
 
 
 def latest(sequences: DataFrame) -> DataFrame:
@@ -186,7 +189,7 @@ def _count_older(window: str) -> Column:
 
 
 def _array_names() -> list[str]:
-    skip = ("as_of", "user_id", "account_id", "n_new", "window_start")
+    skip = ("as_of", "user_id", "account_id", "n_new", "opens_session", "window_start")
     return [name for name in SEQUENCES.names if name not in skip]
 
 
@@ -195,11 +198,18 @@ def _positions(domain: Domain) -> list[Column]:
     target = F.col("is_target") & ~F.col("left_censored")
     made = {
         **{name: F.coalesce(name, F.lit("")) for name in ("kind", "creator", "language", "surface", "device")},
-        **{name: F.coalesce(name, F.lit(-1.0)) for name in ("duration_s", "release_age_days")},
+        **{name: F.coalesce(name, F.lit(-1.0)) for name in ("duration_s", "release_age_days", "last_fraction")},
         "is_target": target,
         "weight": weight(F.col("duration_s"), domain.sequences.weight),
     }
     return [made.get(name, F.col(name)).alias(name) for name in _array_names()]
+
+
+def _opens_session() -> Column:
+    def opens(position: Column, place: Column) -> Column:
+        return (place == 0) | (position["session_id"] != F.get("kept", place - 1)["session_id"])
+
+    return F.transform("kept", opens)
 
 
 def _window_start(domain: Domain) -> Column:

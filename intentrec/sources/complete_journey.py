@@ -21,9 +21,9 @@ A line is an event; receipt and product identify it. All lines of a receipt have
 unknown. The signals are quantity, coupon (1 where a coupon lowered the price) and promoted (1 where this store showed
 the product in the mailer or on display in this week). The store is kept as `store_id`.
 
-The promotions of a week are planned before it, so the snapshot of its Monday holds them: `promotion` is the share of
-the stores that show the product, among all stores that promote anything in this week. These are 107 to 110 of the 457
-stores, with 98.7 % of the lines. Of the other stores no promotion is known.
+The promotions of a week are planned before it, so the snapshot of the Monday before holds them: `promotion` is the
+share of the stores that show the product, among all stores that promote anything in that week. These are 107 to 110 of
+the 457 stores, with 98.7 % of the lines. Of the other stores no promotion is known.
 
 The list of products has no date, so every snapshot has the same products: those that the households buy in the year.
 It lacks 17 products. Ingestion refuses their 4,836 lines (`unknown_item`).
@@ -81,7 +81,7 @@ def read_events(spark: SparkSession, run: Run, arrived_from: date, arrived_until
 
 
 def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
-    """A snapshot for each Monday in [run.start, run.end), with the promotions of the week that it begins.
+    """A snapshot for each Monday in [run.start, run.end), with the promotions of the week after its own.
 
     Raises:
         PipelineError: a file or a column is missing.
@@ -90,13 +90,15 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
     if not weeks:
         return spark.createDataFrame([], RAW_ITEM)
     fields, nothing = F.col("fields"), F.lit(None).cast("string")
-    dates = spark.createDataFrame([(str(week), monday_of(week)) for week in weeks], "week string, snapshot_date date")
-    shares = _shares(_promotions(spark, run, weeks[0], weeks[-1]))
+    following = [(str(week + 1), monday_of(week)) for week in weeks]
+    dates = spark.createDataFrame(following, "week string, snapshot_date date")
+    shares = _shares(_promotions(spark, run, weeks[0] + 1, weeks[-1] + 1))
     bought = _of_households(_rows(spark, run, TRANSACTIONS, _LINE), run).select(
         fields["product_id"].alias("product_id")
     )
     products = _rows(spark, run, PRODUCTS, _PRODUCT).withColumn("product_id", fields["product_id"])
     products = products.join(bought.distinct(), "product_id", "left_semi")
+    planned = F.coalesce(F.col("share").cast("string"), F.lit("0"))
     category = F.array_compact(F.array(fields["product_category"]))
     frame = (
         products.crossJoin(F.broadcast(dates))
@@ -119,7 +121,7 @@ def read_catalog(spark: SparkSession, run: Run) -> DataFrame:
             fields["product_type"].alias("text"),
             nothing.alias("available_from"),
             nothing.alias("available_to"),
-            F.coalesce(F.col("share").cast("string"), F.lit("0")).alias("promotion"),
+            F.when(F.col("week") <= LAST_WEEK, planned).alias("promotion"),
         )
     )
     assert frame.columns == RAW_ITEM.names

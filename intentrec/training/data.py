@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from intentrec.calendar import DAY, WEEK
-from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS
+from intentrec.model.titles import LOOKBACK_WEEKS
 from intentrec.storage.delta import Snapshot
 
 
@@ -48,6 +49,21 @@ def latest_sequences(warehouse: str, version: int, as_of: date, active_weeks: in
         known = pa.concat_arrays([chunk for part in found for chunk in part["user_id"].chunks])
         found.append(earlier.filter(pc.invert(pc.is_in(earlier["user_id"], value_set=known))))
     return pa.concat_tables(found).sort_by("user_id")
+
+
+def known_from(as_of: date, weeks: int = 1) -> date:
+    """First as_of of `title_facts` that the dated facts of `weeks` weeks up to a date rest on."""
+    return as_of - WEEK * (weeks - 1 + LOOKBACK_WEEKS)
+
+
+def read_title_facts(warehouse: str, version: int, as_of: date, weeks: int = 1) -> pa.Table:
+    """Rows of `title_facts` that the dated facts of `weeks` weeks up to a date rest on.
+
+    Raises:
+        PipelineError: the table or the version does not exist.
+    """
+    rows = Snapshot(warehouse, TITLE_FACTS, version).rows(known_from(as_of, weeks), as_of + DAY)
+    return rows.sort_by([("as_of", "ascending"), ("title_id", "ascending")])
 
 
 def read_catalog(warehouse: str, version: int, before: date) -> pa.Table:

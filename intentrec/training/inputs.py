@@ -14,11 +14,12 @@ from pathlib import Path
 import intentrec
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import fingerprint
-from intentrec.contracts import CATALOG, SEQUENCES, Table
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS, Table
 from intentrec.storage.checksum import checksum
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, write_text
 from intentrec.storage.schemas import require_migrated
+from intentrec.training.data import known_from
 from intentrec.training.settings import settings
 
 
@@ -30,6 +31,7 @@ class Inputs:
     cutoff: date
     sequences: int
     catalog: int
+    title_facts: int
     fingerprint: str
 
     @classmethod
@@ -40,16 +42,19 @@ class Inputs:
             PipelineError: a table does not exist.
         """
         cutoff = run.end - WEEK
-        sequences, catalog = pin(run, SEQUENCES), pin(run, CATALOG)
+        sequences, catalog, title_facts = pin(run, SEQUENCES), pin(run, CATALOG), pin(run, TITLE_FACTS)
         first = cutoff - run.domain.training.weeks * WEEK
         about = {
             "trained_for": run.end,
             "settings": settings(run.domain),
             "sequences": content(run, SEQUENCES, sequences, first + DAY, run.end - WEEK),
             "catalog": content(run, CATALOG, catalog, date.min, cutoff - DAY),
+            "title_facts": content(
+                run, TITLE_FACTS, title_facts, known_from(cutoff, run.domain.training.weeks), cutoff
+            ),
             "code": code_hash("model/*.py", "training/*.py"),
         }
-        return cls(run.end, cutoff, sequences, catalog, fingerprint(about))
+        return cls(run.end, cutoff, sequences, catalog, title_facts, fingerprint(about))
 
 
 def pin(run: Run, table: Table) -> int:

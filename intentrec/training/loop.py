@@ -81,6 +81,7 @@ def fit(
     domain: Domain,
     sequences: pa.Table | ds.Dataset,
     catalog: pa.Table,
+    title_facts: pa.Table,
     cutoff: date,
     out_dir: Path,
     progress: Callable[[str], None] = print,
@@ -96,6 +97,7 @@ def fit(
         domain: its model and training sections decide; `intentrec.training.settings.with_variant` changes the variant.
         sequences: rows as `data.open_sequences` or `data.read_sequences` gives them, none after the cut-off.
         catalog: rows as `data.read_catalog` gives them, none after the cut-off.
+        title_facts: rows as `data.read_title_facts` gives them, for all weeks of training.
         cutoff: service date from which on nothing is known.
         out_dir: receives `model/` and, during training, the encoded rows and a checkpoint, from which an interrupted
             training continues.
@@ -107,7 +109,7 @@ def fit(
         ValueError: rows after the cut-off.
     """
     try:
-        for intent in prepare(domain, sequences, catalog, cutoff, out_dir / DATA):
+        for intent in prepare(domain, sequences, catalog, title_facts, cutoff, out_dir / DATA):
             progress(f"no interaction has a label of the intent {intent}: it is left out")
         with distributed.leading(domain, out_dir):
             found = train(domain, out_dir, progress=progress)
@@ -115,7 +117,7 @@ def fit(
             return found
         again = out_dir / REFIT
         progress(f"training again for {found.best_epoch} epochs, with the validation days")
-        prepare(domain, sequences, catalog, cutoff, again / DATA, held_out=False)
+        prepare(domain, sequences, catalog, title_facts, cutoff, again / DATA, held_out=False)
         with distributed.leading(domain, again, found.best_epoch):
             return replace(found, directory=train(domain, again, found.best_epoch, progress).directory)
     finally:

@@ -22,10 +22,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from intentrec.calendar import day_start_of
+from intentrec.calendar import WEEK, day_start_of
 from intentrec.config import Domain, fingerprint
 from intentrec.errors import PipelineError
 from intentrec.model.arrow import flat
+from intentrec.model.dated_facts import dated_facts
 from intentrec.model.features import Encoded, FeatureEncoder, Items
 from intentrec.model.logit_bias import NeighbourCounts
 from intentrec.model.spec import ModelSpec
@@ -62,6 +63,7 @@ def prepare(
     domain: Domain,
     sequences: pa.Table | ds.Dataset,
     catalog: pa.Table,
+    title_facts: pa.Table,
     cutoff: date,
     folder: Path,
     held_out: bool = True,
@@ -74,6 +76,7 @@ def prepare(
         domain: its model and training sections decide.
         sequences: rows of several weeks, none after the cut-off.
         catalog: snapshots dated before the cut-off.
+        title_facts: rows of `title_facts`, for the dated facts of all weeks of training.
         cutoff: service date from which on nothing is known.
         folder: receives the files.
         held_out: whether the last days are for validation; otherwise training learns from them, too.
@@ -94,12 +97,16 @@ def prepare(
     titles, tally, longest = _chain(rows, titles_of(catalog), cutoff, begin, spec, folder)
     vocabulary = tally.vocabulary(titles)
     spec, left_out = _labelled(spec, tally, begin)
-    encoder = FeatureEncoder(spec, vocabulary)
-    items = encoder.items(in_order(titles, vocabulary.titles))
+    weeks = [cutoff - WEEK * ago for ago in range(domain.training.weeks, 0, -1)]
+    encoder = FeatureEncoder(spec, vocabulary, [day_start_of(week, domain.calendar) for week in weeks])
+    ordered = in_order(titles, vocabulary.titles)
+    items = encoder.items(ordered)
     parts = {name: out_of_core.Writer(folder / name, _widths(spec, longest)) for name in (TRAIN, VALIDATION)}
     count_I = _encode(domain, encoder, begin, folder, parts)
     _require_targets(parts if held_out else {TRAIN: parts[TRAIN]}, cutoff, begin)
     tensors = {"title_I": items.title_I, "count_I": count_I}
+    if spec.dated_facts:
+        tensors["dated_IWC"] = dated_facts(ordered, title_facts, weeks)
     tensors |= _counted(domain, spec, out_of_core.read(folder / TRAIN), len(count_I))
     save_file(tensors | {f"tokens.{name}": value for name, value in items.tokens.items()}, folder / CATALOG)
     decides = {"spec": spec.to_dict(), "vocabulary": vocabulary.to_dict()}
@@ -168,13 +175,14 @@ def load(folder: Path) -> Prepared:
     tensors = load_file(folder / CATALOG)
     count_I = tensors.pop("count_I")
     title_I, start_ID = tensors.pop("title_I"), tensors.pop(START, None)
+    dated = tensors.pop("dated_IWC", None)
     near = {name.removeprefix(NEIGHBOURS): tensors.pop(name) for name in list(tensors) if name.startswith(NEIGHBOURS)}
     return Prepared(
         ModelSpec.from_dict(about["spec"]),
         Vocabulary.from_dict(about["vocabulary"]),
         out_of_core.read(folder / TRAIN),
         out_of_core.read(folder / VALIDATION),
-        Items(title_I, {name.removeprefix("tokens."): value for name, value in tensors.items()}),
+        Items(title_I, {name.removeprefix("tokens."): value for name, value in tensors.items()}, dated),
         count_I,
         start_ID,
         NeighbourCounts(**near) if near else None,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from intentrec.config import Training
 from intentrec.model.features import Batch, Encoded, Items
-from intentrec.model.loss import LossParts, LossSettings
+from intentrec.model.loss import LossParts, LossSettings, next_session
 from intentrec.model.network import Network
 from intentrec.model.scores import ranks
 from intentrec.model.vocabulary import FIRST
@@ -29,7 +29,8 @@ SCORE_CELLS = 2**25  # positions x titles ranked at once, at most
 
 def tasks(model: Network) -> list[str]:
     """The tasks of Eq. 4, as `LossParts` names them."""
-    return ["item", *(intent.name for intent in model.spec.intents)]
+    intents = [intent.name for intent in model.spec.intents]
+    return ["item", *intents, *(next_session(name) for name in intents if model.spec.next_session)]
 
 
 def loaded(encoded: Encoded, order: list[Tensor], hardware: torch.device) -> Iterator[Batch | None]:
@@ -130,9 +131,14 @@ def validate(model: Network, encoded: Encoded, catalog: Items, hardware: torch.d
         if batch is None:
             continue
         targets = batch.targets()
-        prediction = model.at(batch, targets.row_N, targets.k_N)
+        prediction = model.before(batch, targets)
         scores = model.title_scores(prediction, batch.title_BL[targets.row_N] - FIRST)
-        rank_N = ranks(scores, item_ID, targets.of(batch.title_BL) - FIRST, chunk)
+        title_N, rank_N = (
+            targets.of(batch.title_BL) - FIRST,
+            torch.zeros(len(targets), dtype=torch.float64, device=hardware),
+        )
+        for some, one in model.by_week(targets.of(batch.week_BL), catalog):
+            rank_N[some] = ranks(scores.part(some), one.in_week(item_ID), title_N[some], chunk)
         parts = model.prediction_loss(prediction, batch, targets, catalog, LossSettings())
         values = [(1 / rank_N).sum(), torch.ones_like(rank_N).sum()]
         values += [part[name].double() for part in (parts.sums, parts.weights) for name in names]

@@ -86,7 +86,7 @@ class Bert4Rec(Network):
         item_BLD = h_ND.new_zeros(*batch.valid_BL.shape, h_ND.shape[-1])
         return Output(item_BLD.index_put((row_N, k_N), h_ND), {})
 
-    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Prediction:
+    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor, session: tuple[Tensor, Tensor] | None = None) -> Prediction:
         """The predictions after position k of a row, from interactions up to k alone."""
         chunk = max(1, CELLS // (batch.title_BL.shape[1] + 1))
         parts = zip(row_N.split(chunk), k_N.split(chunk), strict=True)

@@ -69,7 +69,7 @@ class TransAct(Baseline):
         """(B, L, D)."""
         return self.cross(*self.window(batch))
 
-    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor) -> Prediction:
+    def at(self, batch: Batch, row_N: Tensor, k_N: Tensor, session: tuple[Tensor, Tensor] | None = None) -> Prediction:
         """The predictions after position k of a row. Only these positions are crossed, which is most of the work."""
         return Prediction(*self.predict(self.cross(*(value[row_N, k_N] for value in self.window(batch)))))
 

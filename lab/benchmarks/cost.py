@@ -19,13 +19,13 @@ from typing import Annotated, Any
 import typer
 
 from intentrec.config import COMPARISON, ROOT, Domain, load_domain, load_profile
-from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS
 from intentrec.model.spec import VARIANTS
 from intentrec.reports.markdown import table
 from intentrec.sources.delivery import simulated_weeks
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import ledger
-from intentrec.training.data import open_sequences, read_catalog
+from intentrec.training.data import open_sequences, read_catalog, read_title_facts
 from intentrec.training.distributed import set_threads
 from intentrec.training.loop import fit
 from intentrec.training.prepare import load, prepare
@@ -37,13 +37,14 @@ from lab.benchmarks.report import RESULTS, code, machine, publish
 def measure(domain: Domain, warehouse: str, cutoff: date, folder: Path) -> dict[str, Any]:
     """Train the domain's system: seconds per epoch, its validation included, and the peak memory of the process."""
     threads = set_threads()
-    versions = [Snapshot(warehouse, table).version for table in (SEQUENCES, CATALOG)]
+    versions = [Snapshot(warehouse, table).version for table in (SEQUENCES, CATALOG, TITLE_FACTS)]
     sequences = open_sequences(warehouse, versions[0], cutoff, domain.training.weeks)
     catalog = read_catalog(warehouse, versions[1], cutoff)
-    prepare(domain, sequences, catalog, cutoff, folder / "about")
+    title_facts = read_title_facts(warehouse, versions[2], cutoff, domain.training.weeks)
+    prepare(domain, sequences, catalog, title_facts, cutoff, folder / "about")
     data = load(folder / "about")
     lines: list[str] = []
-    found = fit(domain, sequences, catalog, cutoff, folder / "fit", lines.append)
+    found = fit(domain, sequences, catalog, title_facts, cutoff, folder / "fit", lines.append)
     seconds = median(row["seconds"] for row in found.history)
     positions = int(data.train.lengths.sum())
     return {

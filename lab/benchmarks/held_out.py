@@ -118,7 +118,9 @@ def _rows(histories: Histories, spans: Sequence[_Span]) -> pa.Table:
     flat |= {"title_id": pa.array(titles, pa.string()), "genres": pa.array([[]] * n, pa.list_(pa.string()))}
     flat |= dict.fromkeys(("start_ts", "end_ts"), pa.array(seconds * 1_000_000, pa.timestamp("us", "UTC")))
     flat |= dict.fromkeys(("duration_s", "weight"), pa.array(np.ones(n)))
-    flat |= {"release_age_days": pa.array(np.full(n, -1.0)), "is_target": pa.array(np.ones(n, bool))}
+    flat |= {"release_age_days": pa.array(np.full(n, -1.0)), "last_fraction": pa.array(np.full(n, -1.0))}
+    flat |= dict.fromkeys(("is_target", "opens_session"), pa.array(np.ones(n, bool)))
+    flat |= dict.fromkeys(("last_finished", "listed"), pa.array(np.zeros(n, bool)))
     columns = {
         "as_of": pa.array([span.as_of for span in spans]),
         "user_id": users,

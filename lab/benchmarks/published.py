@@ -39,6 +39,7 @@ from intentrec.training.settings import with_variant
 from lab.benchmarks.held_out import CUTOFF, VALIDATION, VALIDATION_DAYS, Split, split
 from lab.benchmarks.published_sets import SETS, PublishedSet
 from lab.benchmarks.report import RESULTS, publish, stored
+from lab.benchmarks.rows import NO_TITLE_FACTS
 from lab.leave_one_out import leave_one_out
 
 app = typer.Typer(add_completion=False)
@@ -72,7 +73,7 @@ def main(
         for number in seed or [1]:
             folder = work / name / f"{chosen}-{number}"
             row = train(domain_of(name, published, chosen, number), parts, folder)
-            scorer = ModelSystem(Predictor.load(folder / "model"), parts.catalog, CUTOFF, titles)
+            scorer = ModelSystem(Predictor.load(folder / "model"), parts.catalog, NO_TITLE_FACTS, CUTOFF, titles)
             row |= {"system": chosen, "seed": number, "threads": threads, "commit": code_version()}
             metrics = judge(published, parts, titles, scorer)
             typer.echo(f"{chosen}, seed {number}: {metrics[next(iter(published.candidates))]}")
@@ -98,7 +99,7 @@ def domain_of(name: str, published: PublishedSet, system: str, seed: int) -> Dom
 def train(domain: Domain, parts: Split, folder: Path) -> dict[str, Any]:
     """Train into a folder, or continue there; how the training went."""
     clock = time.monotonic()
-    found = fit(domain, parts.train, parts.catalog, CUTOFF, folder, typer.echo)
+    found = fit(domain, parts.train, parts.catalog, NO_TITLE_FACTS, CUTOFF, folder, typer.echo)
     return {
         "epochs": len(found.history),
         "best_epoch": found.best_epoch,

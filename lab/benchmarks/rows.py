@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS
 
 START = datetime(2026, 8, 3, tzinfo=UTC)
+NO_TITLE_FACTS = to_arrow_schema(TITLE_FACTS.schema).empty_table()
 _NOTHING = {"kind": "", "creator": "", "language": "", "surface": "", "device": "", "action_type": "play"}
 
 
@@ -40,6 +41,8 @@ def sequences(
     flat: dict[str, pa.Array] = {name: pa.repeat(text, n) for name, text in _NOTHING.items()}
     flat |= {"genres": pa.ListArray.from_arrays(np.zeros(n + 1, np.int32), pa.array([], pa.string()))}
     flat |= {"title_id": pa.array(title_N), "start_ts": ended, "end_ts": ended, "is_target": pa.repeat(True, n)}
+    flat |= {name: pa.repeat(False, n) for name in ("last_finished", "listed")}
+    flat |= {"last_fraction": pa.repeat(-1.0, n), "opens_session": pa.repeat(True, n)}
     flat |= {"duration_s": pa.repeat(1.0, n), "weight": pa.repeat(1.0, n), "release_age_days": pa.repeat(-1.0, n)}
     flat |= facts or {}
     names = pa.array([f"u{user:08d}" for user in range(users)])

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from intentrec.calendar import DAY, WEEK
 from intentrec.config import ROOT, Domain, Profile, load_domain, load_profile
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE, USER_INTENTS, Table
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS, TITLE_STATE, USER_INTENTS, Table
 from intentrec.registry.publish import publish as publish_snapshot
 from intentrec.reports.markdown import table
 from intentrec.sources.delivery import simulated_weeks
@@ -26,7 +26,7 @@ from intentrec.storage import spark as spark_module
 from intentrec.storage.delta import Snapshot
 from intentrec.storage.runs import Run, ledger
 from intentrec.storage.warehouse import Warehouse
-from intentrec.training.data import served_from
+from intentrec.training.data import known_from, served_from
 from lab.benchmarks.report import RESULTS, code, machine, publish
 
 OF_USERS = (SEQUENCES, TITLE_STATE)
@@ -35,7 +35,7 @@ OF_USERS = (SEQUENCES, TITLE_STATE)
 def copy(source: Warehouse, root: str, as_of: date, times: int) -> None:
     """Write what a publication reads, with every user `times` times."""
     first = {SEQUENCES: served_from(as_of, source.run.domain.publishing.active_weeks), TITLE_STATE: as_of}
-    first |= {INTERACTIONS: as_of - WEEK, CATALOG: date.min}
+    first |= {TITLE_FACTS: known_from(as_of), CATALOG: date.min}
     for each, start in first.items():
         rows = source.current(each, None if start == date.min else start, as_of + DAY)
         _multiplied(rows, each, times).write.format("delta").partitionBy(str(each.partition)).save(

@@ -29,7 +29,7 @@ def aligned_on(evidence: Evidence, domain: Domain, predictor: Predictor) -> Alig
     """The model's intents beside its recommendations and what happened in the judged week."""
     titles = Titles.of(titles_of(evidence.catalog)["title_id"].to_pylist())
     returning = returns(evidence.before.to_batches(ROWS), titles, domain.intents)
-    system = ModelSystem(predictor, evidence.catalog, evidence.end, titles)
+    system = ModelSystem(predictor, evidence.catalog, evidence.title_facts, evidence.end, titles)
     return align(evidence.week.to_batches(ROWS), titles, system, evidence.catalog, domain.intents, returning)
 
 
@@ -74,7 +74,7 @@ def figures(evidence: Evidence, domain: Domain, predictor: Predictor, folder: Pa
     """Write Figures 6 and 7, of the users as of the cut, as `intent_clusters.png` and `attention.png`."""
     folder.mkdir(parents=True, exist_ok=True)
     users = sample_users(evidence.before).combine_chunks().to_batches()[0]
-    found = predictor.predict(users, predictor.items(evidence.catalog_before, evidence.cut), 1)
+    found = predictor.predict(users, predictor.items(evidence.catalog_before, evidence.title_facts, evidence.cut), 1)
     embedding_UP, attention_UM = embeddings(found), attention_weights(found)
     cluster_U, names = cluster_of(embedding_UP), list(predictor.labels)
     draw_profiles(users, embedding_UP, attention_UM, cluster_U, names, domain.intents, folder)

@@ -24,7 +24,7 @@ from intentrec.evaluation.metrics import Result
 from intentrec.inference.predictor import Predictor
 from intentrec.registry import tracking
 from intentrec.storage.runs import code_version
-from intentrec.training.data import open_sequences, read_catalog
+from intentrec.training.data import open_sequences, read_catalog, read_title_facts
 from intentrec.training.distributed import hardware_name
 from intentrec.training.loop import FitResult, fit
 from intentrec.training.settings import settings
@@ -45,9 +45,9 @@ def train_once(domain: Domain, data: Data, folder: Path, say: Say) -> FitResult:
     """Fit on what was known before the judged week."""
     run, inputs = data.run, data.inputs
     sequences = open_sequences(run.warehouse, inputs.sequences, inputs.cutoff, domain.training.weeks)
-    return fit(
-        domain, sequences, read_catalog(run.warehouse, inputs.catalog, inputs.cutoff), inputs.cutoff, folder, say
-    )
+    catalog = read_catalog(run.warehouse, inputs.catalog, inputs.cutoff)
+    title_facts = read_title_facts(run.warehouse, inputs.title_facts, inputs.cutoff, domain.training.weeks)
+    return fit(domain, sequences, catalog, title_facts, inputs.cutoff, folder, say)
 
 
 def measure(study: Study, data: Data, system: System, tuned: Mapping[str, float], seed: int, out: Path) -> bool:

@@ -18,7 +18,8 @@ from simulator.settings import World
 
 FOLDER = ROOT / "conf" / "studies"
 # The model section of what the paper describes: none of this project's additions.
-PAPER = {"history_path": False, "compatibility": False, "neighbours": 0}
+PARTS = ("history_path", "decayed_counts", "title_state", "popularity", "dated_facts", "compatibility", "next_session")
+PAPER: dict[str, Any] = {**dict.fromkeys(PARTS, False), "neighbours": 0}
 # Float32 without compilation gives the same sums on every machine, so a study can continue on another one.
 ARITHMETIC = {"bf16": False, "compile": False}
 LABELS = {

@@ -28,9 +28,13 @@ def sequences(
                 "creator": "",
                 "language": "en",
                 "release_age_days": 10.0,
+                "last_fraction": -1.0,
+                "last_finished": False,
+                "listed": False,
                 "surface": "home",
                 "device": "tv",
                 "is_target": True,
+                "opens_session": True,
                 "weight": 1.0,
             }
             for title, end in zip(titles, ends, strict=True)

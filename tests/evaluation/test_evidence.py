@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_FACTS, TITLE_STATE
 from intentrec.errors import Skip
 from intentrec.evaluation.evidence import read_evidence
 from intentrec.storage.runs import Run
@@ -38,7 +38,9 @@ def written(run: Run, snapshots: list[date]) -> None:
     world.put(run.warehouse, SEQUENCES, sequences)
     world.put(run.warehouse, TITLE_STATE, world.state_of(world.interactions_of(sequences), {CUT, END}))
     world.put(run.warehouse, CATALOG, pa.concat_tables([rows.catalog(2, day) for day in snapshots]))
-    world.put(run.warehouse, INTERACTIONS, pa.Table.from_pylist(interactions, world.interactions_of(sequences).schema))
+    dated = pa.Table.from_pylist(interactions, world.interactions_of(sequences).schema)
+    world.put(run.warehouse, INTERACTIONS, dated)
+    world.put(run.warehouse, TITLE_FACTS, world.title_facts_of(dated))
 
 
 def test_evidence_holds_the_judged_week_and_what_was_known_before(new_run: Callable[..., Run]) -> None:
@@ -47,7 +49,8 @@ def test_evidence_holds_the_judged_week_and_what_was_known_before(new_run: Calla
     found = read_evidence(run)
     assert (found.cut, found.end) == (CUT, END)
     assert sorted(found.targets["title_id"].to_pylist()) == ["on the last day", "wanted"]
-    assert sorted(found.past_targets["title_id"].to_pylist()) == ["a week before", "before"]
+    known = {(row["as_of"], row["title_id"]) for row in found.title_facts.to_pylist()}
+    assert known == {(CUT, "a week before"), (CUT, "before"), (CUT - 7 * DAY, "long before")}
     assert set(found.catalog_before["snapshot_date"].to_pylist()) == {world.FIRST, CUT - DAY}
     assert set(found.catalog["snapshot_date"].to_pylist()) == {world.FIRST, CUT - DAY, CUT, END - DAY}
     assert set(found.before["as_of"].to_pylist()) == {CUT}

@@ -12,6 +12,7 @@ from intentrec.evaluation.targets import Targets
 from intentrec.inference.predictor import Predictor
 from intentrec.registry.versions import Registry
 from intentrec.training.data import read_catalog, read_sequences
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry import world
 from tests.registry.judged import Judged
 from tests.training.next_events import score_positions
@@ -24,9 +25,9 @@ def test_scores_of_prefixes_are_the_predictors_own(judged: Judged, tmp_path: Pat
     catalog = read_catalog(root, 0, world.END)
     artifacts = Registry(judged.profile, judged.domain).artifacts(judged.version, tmp_path)
     predictor = Predictor.load(artifacts / "model")
-    items = predictor.items(catalog, world.END)
+    items = predictor.items(catalog, NO_TITLE_FACTS, world.END)
     titles = Titles.of(items.title_ids.to_pylist())
-    system = ModelSystem(predictor, catalog, world.END, titles)
+    system = ModelSystem(predictor, catalog, NO_TITLE_FACTS, world.END, titles)
 
     targets = Targets.of(batch)
     histories = Histories.of(batch, titles)

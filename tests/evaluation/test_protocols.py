@@ -21,7 +21,7 @@ from intentrec.evaluation.naive_baselines import (
     repeat_last,
 )
 from intentrec.evaluation.next_event import next_event
-from intentrec.evaluation.systems import IntentProbabilities, System
+from intentrec.evaluation.systems import IntentProbabilities, ScoreSlices, System
 from intentrec.evaluation.targets import Targets, targets_ended
 from intentrec.evaluation.week_ahead import week_ahead
 from tests.evaluation.rows import sequences
@@ -155,6 +155,21 @@ INTENTS = [
 ]
 
 
+class ByAction:
+    """Given y it ranks a above b, given z it ranks d first."""
+
+    lead_intent = "action_type"
+
+    def title_scores_given(self, prefixes: Prefixes, label_E: pa.Array) -> ScoreSlices:
+        ranked = {"y": ["a", "b"], "z": ["d"]}
+        titles = TITLES.ids.to_pylist()
+        score_EN = np.zeros((len(label_E), len(titles)))
+        for e, label in enumerate(label_E.to_pylist()):
+            for place, title in enumerate(ranked[label]):
+                score_EN[e, titles.index(title)] = 9 - place
+        return lambda start, end: score_EN[start:end]
+
+
 def test_next_event_by_hand() -> None:
     batch = sequences(
         {"u": list("abab"), "v": list("cd")},
@@ -168,13 +183,14 @@ def test_next_event_by_hand() -> None:
         genre=(["k", "m"], [[0.3, 0.7], [0.9, 0.1], [0.8, 0.2]]),
         age=(["week", "month", "older"], [[0.1, 0.8, 0.1], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]]),
     )
-    system = System(baseline("repeat_last", popular("d")), heads)
+    system = System(baseline("repeat_last", popular("d")), heads, ByAction())
     past = label_counts([batch], INTENTS)
     found = next_event([batch], TITLES, {"model": system}, INTENTS, past)
     ours = found["model"].metrics
     # Events: u's third (a after a b: rank 2), u's fourth (b after a b a: rank 2), v's second (d after c: rank 2).
     assert ours["next_mrr"] == 0.5
     assert ours["next_events"] == 3
+    assert ours["next_mrr_given_intent"] == pytest.approx((1 + 1 / 2 + 1) / 3)  # a given y, b given y, d given z
     assert found["model"].users.to_pylist() == ["u", "v"]
     assert ours["intent_action_type_accuracy"] == pytest.approx(1 / 3)  # x for y, y for y, y for z
     assert ours["intent_action_type_accuracy_of_y"] == 0.5

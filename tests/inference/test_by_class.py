@@ -7,27 +7,33 @@ import pyarrow as pa
 import pytest
 
 from intentrec.config import Domain
+from intentrec.evaluation.candidates import Prefixes, Titles
+from intentrec.evaluation.model_system import ModelSystem
 from intentrec.inference.predictor import ItemIndex, Predictor
 from intentrec.model.titles import SEEN
 from intentrec.training.loop import fit
 from tests.model import world
-from tests.registry.world import domain_of
+from tests.registry.world import domain_of, interactions_of, title_facts_of
 
 WEEKS, TITLES, LATER = 3, 24, 30
 CUTOFF = world.START.date() + timedelta(weeks=WEEKS)
+PARTS = ("history_path", "decayed_counts", "title_state", "dated_facts", "compatibility", "next_session")
 
 
 @pytest.fixture(scope="module")
 def predictor(streaming: Domain, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    parts = {"variant": "v4", "history_path": True, "decayed_counts": True, "compatibility": True, "neighbours": 2}
-    domain = domain_of(streaming, model=parts, training={"epochs": 2})
+    domain = domain_of(streaming, model={"variant": "v4", **dict.fromkeys(PARTS, True), "neighbours": 2})
     sequences, folder = world.learnable_weeks(5, 40, WEEKS, TITLES), tmp_path_factory.mktemp("fit")
-    return Predictor.load(fit(domain, sequences, world.catalog(TITLES), CUTOFF, folder, lambda _: None).directory)
+    popularity = title_facts_of(interactions_of(sequences))
+    return Predictor.load(
+        fit(domain, sequences, world.catalog(TITLES), popularity, CUTOFF, folder, lambda _: None).directory
+    )
 
 
 @pytest.fixture(scope="module")
 def items(predictor: Predictor) -> ItemIndex:
-    return predictor.items(world.catalog(LATER), CUTOFF)
+    popularity = title_facts_of(interactions_of(world.learnable_weeks(5, 40, WEEKS, TITLES)))
+    return predictor.items(world.catalog(LATER), popularity, CUTOFF)
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +85,19 @@ def test_lists_of_a_class_hold_what_the_domain_allows(predictor: Predictor, item
         assert len(first["title_ids"]) == 4
         assert not set(first["title_ids"]) & set(seen[0])
         assert not any(each["title_ids"] for each in others)
+
+
+def test_scores_given_a_class_are_those_of_what_is_published(
+    predictor: Predictor, items: ItemIndex, rows: pa.Table
+) -> None:
+    titles = Titles.of(items.only_eligible().title_ids.to_pylist())
+    facts = title_facts_of(interactions_of(world.learnable_weeks(5, 40, WEEKS, TITLES)))
+    system = ModelSystem(predictor, world.catalog(LATER), facts, CUTOFF, titles, next_session=True)
+    assert system.system.given is system
+    vectors = {row["title_id"]: np.array(row["vector"]) for row in predictor.item_vectors(items).to_pylist()}
+    likeliest = [answer["by_class"][0] for answer in predictor.predict(rows, items, 5).to_pylist()]
+    prefixes = Prefixes.whole(rows.combine_chunks().to_batches()[0])
+    found = system.title_scores_given(prefixes, pa.array([each["label"] for each in likeliest]))(0, len(rows))
+    for score_N, given in zip(found, likeliest, strict=True):
+        logits = logits_of(given, vectors)
+        np.testing.assert_allclose(score_N, [logits[title] for title in titles.ids.to_pylist()], rtol=1e-3, atol=1e-4)

@@ -19,12 +19,13 @@ from intentrec.model.vocabulary import FIRST
 from intentrec.training.checkpoint import save_model
 from tests.model import world
 
-PARTS = {"history_path": True, "decayed_counts": True, "compatibility": True, "popularity": True, "neighbours": 3}
+ON = ("history_path", "decayed_counts", "title_state", "compatibility", "popularity", "dated_facts")
+PARTS = {**dict.fromkeys(ON, True), "neighbours": 3}
 SPECS = {
     "v3": world.spec("v3"),
-    "v3 with all parts": replace(world.spec("v3"), **PARTS),
+    "v3 with all parts": replace(world.spec("v3"), **PARTS, next_session=True),
     "v4": world.spec("v4"),
-    "v4 with all parts": replace(world.spec("v4"), **PARTS),
+    "v4 with all parts": replace(world.spec("v4"), **PARTS, next_session=True),
     "v4 of the age": replace(world.spec("v4"), lead_intent="age", history_path=True, neighbours=3),
 }
 USERS, TITLES, DAY = 6, 25, world.START.date()
@@ -34,7 +35,9 @@ REMOVALS: dict[str, Callable[[IntentRec], None]] = {
     "history_path": lambda model: _zero(model.history.gate),
     "decayed_counts": lambda model: _zero(model.counts.weight),
     "compatibility": lambda model: _zero(model.compatible),
+    "title_state": lambda model: _zero(model.state),
     "popularity": lambda model: _zero(model.popularity.gate),
+    "dated_facts": lambda model: _zero(model.dated),
     NEIGHBOURS: lambda model: model.neighbours.similarity_VK.zero_(),
     "vectors": lambda model: _zero(model.to_item),
 }
@@ -74,7 +77,9 @@ def made(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Predictor
 
 
 def items_of(predictor: Predictor) -> ItemIndex:
-    return predictor.items(world.catalog(TITLES), DAY)
+    users = [{"as_of": DAY, "title_id": world.title(i), "users": i} for i in range(1, TITLES)]
+    popularity = pa.Table.from_pylist(users, schema=world.NO_TITLE_FACTS.schema)
+    return predictor.items(world.catalog(TITLES), popularity, DAY)
 
 
 def test_parts_add_up_to_the_scores(predictor: Predictor, rows: pa.Table) -> None:

@@ -19,6 +19,7 @@ from intentrec.training.checkpoint import read_model
 from intentrec.training.loop import fit
 from intentrec.training.settings import with_variant
 from tests.model import world
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry.world import domain_of
 from tests.training.next_events import score_positions
 
@@ -31,7 +32,9 @@ TITLES, LATER = 24, 30  # titles 24 to 29 come after training
 def directory(streaming: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     sequences = world.learnable_weeks(5, 40, WEEKS, TITLES)
     folder = tmp_path_factory.mktemp("fit")
-    return fit(domain_of(streaming), sequences, world.catalog(TITLES), CUTOFF, folder, lambda line: None).directory
+    return fit(
+        domain_of(streaming), sequences, world.catalog(TITLES), NO_TITLE_FACTS, CUTOFF, folder, lambda line: None
+    ).directory
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def rows() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def items(predictor: Predictor) -> ItemIndex:
-    return predictor.items(world.catalog(LATER), CUTOFF)
+    return predictor.items(world.catalog(LATER), NO_TITLE_FACTS, CUTOFF)
 
 
 @torch.no_grad()
@@ -135,14 +138,14 @@ def test_only_titles_on_offer_are_recommended(predictor: Predictor, rows: pa.Tab
         item["available_from"] = opening + timedelta(hours=1) if i % 3 == 1 else opening
         item["available_to"] = opening if i % 3 == 2 else opening + timedelta(seconds=1)
     table = pa.Table.from_pylist(catalog, schema=world.catalog(1).schema)
-    items = predictor.items(table, CUTOFF)
+    items = predictor.items(table, NO_TITLE_FACTS, CUTOFF)
     offered = {world.title(i) for i in range(0, LATER, 3)}
     assert len(items.title_ids) == LATER
     assert set(items.only_eligible().title_ids.to_pylist()) == offered
     for answer in predictor.predict(rows, items, LATER).to_pylist():
         assert set(answer["title_ids"]) == offered
     assert set(predictor.item_vectors(items)["title_id"].to_pylist()) == offered
-    none = predictor.items(table, date(2020, 1, 1))
+    none = predictor.items(table, NO_TITLE_FACTS, date(2020, 1, 1))
     assert predictor.predict(rows, none, 5, lists="new")["title_ids"].to_pylist() == [[]] * len(rows)
 
 
@@ -161,6 +164,7 @@ def test_titles_released_after_training_are_ranked_by_their_facts(
             ],
             schema=world.catalog(1).schema,
         ),
+        NO_TITLE_FACTS,
         CUTOFF,
     )
     twins = [twin.title_ids.to_pylist().index(f"x{ids[i]}") for i in new]
@@ -174,7 +178,9 @@ def test_equal_titles_are_not_recommended_in_the_order_of_their_ids(predictor: P
     """Six titles that nobody has seen yet and of which the same is known have the same score for everybody."""
     known = world.catalog(TITLES).to_pylist()
     equal = [{**known[0], "item_id": f"new{i}", "title_id": f"new{i}"} for i in range(6)]
-    items = predictor.items(pa.Table.from_pylist([*known, *equal], schema=world.catalog(1).schema), CUTOFF)
+    items = predictor.items(
+        pa.Table.from_pylist([*known, *equal], schema=world.catalog(1).schema), NO_TITLE_FACTS, CUTOFF
+    )
     served = predictor.predict(rows, items, TITLES + 6)["title_ids"].to_pylist()
     new = [[title for title in titles if title.startswith("new")] for titles in served]
     by_hash = sorted(new[0], key=lambda title: blake2b(title.encode()).hexdigest())
@@ -185,7 +191,7 @@ def test_equal_titles_are_not_recommended_in_the_order_of_their_ids(predictor: P
 @torch.no_grad()
 def test_next_events_by_a_loop(predictor: Predictor, rows: pa.Table) -> None:
     """Each target from its own prefix alone, against the whole index, which lacks some of the titles."""
-    items = predictor.items(world.catalog(LATER - 3), CUTOFF)
+    items = predictor.items(world.catalog(LATER - 3), NO_TITLE_FACTS, CUTOFF)
     ids = items.title_ids.to_pylist()
     found = score_positions(predictor, rows, items)
     expected = []
@@ -264,7 +270,7 @@ def test_files_in_memory_are_the_same_model(
 ) -> None:
     other = Predictor(read_model(directory))
     batch = rows.combine_chunks().to_batches()[0]
-    again = other.predict(batch, other.items(world.catalog(LATER), CUTOFF), 5, lists="new")
+    again = other.predict(batch, other.items(world.catalog(LATER), NO_TITLE_FACTS, CUTOFF), 5, lists="new")
     assert again.equals(predictor.predict(rows, items, 5, lists="new"))
     with pytest.raises(PipelineError, match=r"model\.json.* missing"):
         Predictor.load(tmp_path)
@@ -276,9 +282,9 @@ def test_variants_without_a_mixture_have_no_embedding(streaming: Domain, rows: p
         domain = with_variant(domain_of(streaming, training={"epochs": 1}), variant)
         folder = tmp_path / variant
         plain = Predictor.load(
-            fit(domain, sequences, world.catalog(TITLES), CUTOFF, folder, lambda line: None).directory
+            fit(domain, sequences, world.catalog(TITLES), NO_TITLE_FACTS, CUTOFF, folder, lambda line: None).directory
         )
-        items = plain.items(world.catalog(TITLES), CUTOFF)
+        items = plain.items(world.catalog(TITLES), NO_TITLE_FACTS, CUTOFF)
         answer = plain.predict(rows, items, 2).to_pylist()[0]
         assert answer["intent_embedding"] == []
         assert answer["attention"] == []

@@ -19,6 +19,7 @@ from intentrec.model.titles import SEEN
 from intentrec.storage.runs import Run
 from intentrec.training.checkpoint import read_model, save_model
 from tests.model import world as rows
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry import world
 
 USERS, TITLES, LENGTH, WEEKS = 24, 30, 3, 4
@@ -81,7 +82,7 @@ def seen_of(run: Run, domain: Domain, users: list[str], as_of: date = CUT) -> Se
 
 
 def lists(predictor: Predictor, batch: pa.RecordBatch) -> dict[str, list[str]]:
-    items = predictor.items(rows.catalog(TITLES), CUT)
+    items = predictor.items(rows.catalog(TITLES), NO_TITLE_FACTS, CUT)
     found = predictor.predict(batch, items, WANTED, lists="new").to_pylist()
     return {row["user_id"]: row["title_ids"] for row in found}
 

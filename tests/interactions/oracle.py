@@ -200,6 +200,19 @@ def streaming_label(visit: dict, before: list[dict], domain: Domain) -> str:
     return "explore" if visit["genres"] and not seen & set(visit["genres"]) else "discover"
 
 
+def title_after(visit: dict, before: list[dict], domain: Domain) -> dict:
+    """The state of the visit's title after it."""
+    of_title = [other for other in (*before, visit) if other["title_id"] == visit["title_id"]]
+    played = _since_return(of_title)
+    changes = [other["list_change"] for other in of_title if other["list_change"] is not None]
+    fraction = played[-1]["fraction"] if played else None
+    return {
+        "last_fraction": fraction,
+        "last_finished": fraction is not None and fraction >= domain.interactions.finished_fraction,
+        "listed": bool(changes) and changes[-1],
+    }
+
+
 def _since_return(of_title: list[dict]) -> list[dict]:
     """The visits that played a title, without those before its last return."""
     played: list[dict] = []

@@ -69,6 +69,9 @@ def test_labels_and_states_equal_one_pass(
     rows = rows_of(result.interactions)
     assert {key(row): row["action_type"] for row in rows} == expected
     assert len(set(expected.values())) >= 8
+    after = {key(v): plain(oracle.title_after(v, oracle.known_before(v, visits, domain), domain)) for v in visits}
+    assert {key(row): {name: row[name] for name in after[key(row)]} for row in rows} == after
+    assert {row["last_finished"] for row in rows} == {row["listed"] for row in rows} == {True, False}
     targets = {key(row): row["is_target"] for row in rows}
     returning = {key(visit) for visit in visits if visit["event_counts"].get(return_type)}
     assert targets == {

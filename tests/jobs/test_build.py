@@ -21,6 +21,7 @@ from intentrec.contracts import (
     FEATURE_PROFILES,
     INTERACTIONS,
     SEQUENCES,
+    TITLE_FACTS,
     TITLE_STATE,
 )
 from intentrec.errors import PipelineError, Superseded
@@ -73,7 +74,10 @@ def build(domain: Domain, profile: Profile, first: int, last: int) -> list[Run]:
 
 
 def versions(warehouse: Warehouse) -> dict[str, int]:
-    return {table.name: warehouse.version(table) for table in (INTERACTIONS, TITLE_STATE, FEATURE_PROFILES, SEQUENCES)}
+    return {
+        table.name: warehouse.version(table)
+        for table in (INTERACTIONS, TITLE_STATE, TITLE_FACTS, FEATURE_PROFILES, SEQUENCES)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,7 @@ def straight(
         runs = build(streaming, profile, 0, WEEKS)
     assert runs[0].counts["interactions.events"] == len(world.events)
     assert runs[0].counts["interactions.rows"] == runs[0].counts["interactions.visits"] > 50
-    assert all(warehouse.current(table).count() for table in (TITLE_STATE, FEATURE_PROFILES, SEQUENCES))
+    assert all(warehouse.current(table).count() for table in (TITLE_STATE, TITLE_FACTS, FEATURE_PROFILES, SEQUENCES))
     return warehouse
 
 
@@ -236,7 +240,12 @@ def test_an_attempt_that_was_given_up_changes_nothing_after_its_retry(
     with pytest.raises(Superseded, match=r"^interactions \[2026-08-03, 2026-08-10\): another run wrote this"):
         build_interactions.body(run, CONFIG)
     assert run.outputs == {}
-    for table, until in ((INTERACTIONS, first[1]), (TITLE_STATE, first[1] + DAY), (FEATURE_PROFILES, first[1])):
+    for table, until in (
+        (INTERACTIONS, first[1]),
+        (TITLE_STATE, first[1] + DAY),
+        (TITLE_FACTS, first[1] + DAY),
+        (FEATURE_PROFILES, first[1]),
+    ):
         assert fingerprint(warehouse.current(table)) == fingerprint(straight.current(table, end=until))
 
 
@@ -271,7 +280,7 @@ def test_input_that_does_not_fit_is_refused_before_anything_is_written(
         redeliver(warehouse, replace(world, events=events))
     with pytest.raises(PipelineError, match=message):
         build(domain, profile, 0, weeks)
-    assert not any(warehouse.exists(table) for table in (INTERACTIONS, TITLE_STATE, FEATURE_PROFILES))
+    assert not any(warehouse.exists(table) for table in (INTERACTIONS, TITLE_STATE, TITLE_FACTS, FEATURE_PROFILES))
 
 
 def test_labels_of_other_rules_are_warned_of(
@@ -318,7 +327,13 @@ def test_events_after_a_moment_change_nothing_before_it(
     second = copied(delivered, profile)
     redeliver(second, changed)
     build(streaming, profile, 0, WEEKS)
-    until = {INTERACTIONS: cut, FEATURE_PROFILES: cut, TITLE_STATE: cut + DAY, SEQUENCES: cut + DAY}
+    until = {
+        INTERACTIONS: cut,
+        FEATURE_PROFILES: cut,
+        TITLE_STATE: cut + DAY,
+        TITLE_FACTS: cut + DAY,
+        SEQUENCES: cut + DAY,
+    }
     for table, end in until.items():
         known = fingerprint(straight.current(table, end=end))
         assert known.rows

@@ -16,6 +16,7 @@ from intentrec.registry.versions import Registry
 from intentrec.training.data import read_catalog, read_sequences
 from lab.alignment import Aligned, align, returns
 from tests.evaluation.rows import sequences
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry import world
 from tests.registry.judged import Judged
 from tests.training.next_events import score_positions
@@ -59,11 +60,11 @@ def test_a_model_beside_its_recommendations(judged: Judged, tmp_path: Path) -> N
     catalog = read_catalog(root, 0, world.END)
     predictor = Predictor.load(Registry(judged.profile, judged.domain).artifacts(judged.version, tmp_path) / "model")
     titles = Titles.of(titles_of(catalog)["title_id"].to_pylist())
-    system = ModelSystem(predictor, catalog, world.END, titles)
+    system = ModelSystem(predictor, catalog, NO_TITLE_FACTS, world.END, titles)
     intents = judged.domain.intents
     split = len(batch) // 2
     found = align([batch[:split], batch[split:]], titles, system, catalog, intents, {"action_type": {}})
-    theirs = score_positions(predictor, batch, predictor.items(catalog, world.END))
+    theirs = score_positions(predictor, batch, predictor.items(catalog, NO_TITLE_FACTS, world.END))
     np.testing.assert_array_equal(found.ranks, theirs.rank)
     assert found.users.to_pylist() == theirs.user_id.to_pylist()
     for m, name in enumerate(found.intents):
@@ -73,7 +74,7 @@ def test_a_model_beside_its_recommendations(judged: Judged, tmp_path: Path) -> N
         if name not in ("kind", "genre"):
             assert np.isnan(found.contradicted_EM[:, m]).all(), "no title has it, and no label is known to return"
     attention_UM = system.mixture(Prefixes.whole(batch)).attention_EM
-    served = predictor.predict(batch, predictor.items(catalog, world.END), 1)
+    served = predictor.predict(batch, predictor.items(catalog, NO_TITLE_FACTS, world.END), 1)
     np.testing.assert_allclose(
         attention_UM.ravel(), served["attention"].items.to_numpy(zero_copy_only=False), rtol=1e-5
     )
@@ -87,7 +88,7 @@ def test_contradictions_one_event_at_a_time(judged: Judged, tmp_path: Path) -> N
     catalog = read_catalog(root, 0, world.END)
     predictor = Predictor.load(Registry(judged.profile, judged.domain).artifacts(judged.version, tmp_path) / "model")
     titles = Titles.of(titles_of(catalog)["title_id"].to_pylist())
-    system = ModelSystem(predictor, catalog, world.END, titles)
+    system = ModelSystem(predictor, catalog, NO_TITLE_FACTS, world.END, titles)
     returning = {"action_type": dict.fromkeys(predictor.labels["action_type"], 0.95)}
     found = align([batch], titles, system, catalog, judged.domain.intents, returning)
     facts = {row["title_id"]: row for row in titles_of(catalog).to_pylist()}

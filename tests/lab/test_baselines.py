@@ -23,6 +23,7 @@ from intentrec.training.settings import model_spec, with_variant
 from lab.baselines import BASELINES, build
 from tests.lab.baseline_models import CAUSAL, CLOSE, all_rows, made, spec
 from tests.model import world
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry.world import domain_of
 
 forms = pytest.mark.parametrize("id_only", [True, False], ids=["id-only", "facts"])
@@ -179,10 +180,10 @@ def test_a_baseline_trains_and_predicts_like_any_model(
     cutoff = max(sequences["as_of"].to_pylist())
     # BERT4Rec hides other positions in each epoch, so its loss falls unsteadily.
     domain = with_variant(domain_of(streaming, training={"epochs": 8, "patience": 8}), variant, id_only)
-    result = fit(domain, sequences, world.catalog(24), cutoff, tmp_path, lambda line: None)
+    result = fit(domain, sequences, world.catalog(24), NO_TITLE_FACTS, cutoff, tmp_path, lambda line: None)
     assert result.history[-1]["train_item"] < result.history[0]["train_item"]
     predictor = Predictor.load(result.directory)
-    items = predictor.items(world.catalog(30), cutoff)
+    items = predictor.items(world.catalog(30), NO_TITLE_FACTS, cutoff)
     rows = world.random_sequences(9, users=10, titles=30)
     predictions = predictor.predict(rows, items, 5).to_pylist()
     vectors = dict(zip(items.title_ids.to_pylist(), items.vectors, strict=True))
@@ -207,7 +208,7 @@ def test_a_baseline_is_for_comparison_and_not_for_the_domain_file(
     assert ModelSpec.from_dict(alone.to_dict()) == alone
     text = (ROOT / "conf" / "streaming.yaml").read_text()
     path = tmp_path / "streaming.yaml"
-    path.write_text(text.replace("  variant: v3", f"  variant: {variant}"))
+    path.write_text(text.replace("  variant: v4", f"  variant: {variant}"))
     assert path.read_text() != text
     with pytest.raises(PipelineError, match=f"model.variant: .*'{variant}' is none of v0, v1, v2, v3"):
         load_domain(path)

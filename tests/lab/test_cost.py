@@ -6,16 +6,18 @@ from pathlib import Path
 from deltalake import write_deltalake
 
 from intentrec.config import Domain
-from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS
 from lab.benchmarks import cost, report
 from tests.model import world
-from tests.registry.world import domain_of
+from tests.registry.world import domain_of, interactions_of, title_facts_of
 
 
 def test_measures_a_training(streaming: Domain, tmp_path: Path) -> None:
     rows, cutoff = world.learnable_weeks(5, 20, 3), (world.START + timedelta(weeks=3)).date()
     write_deltalake(f"{tmp_path}/{SEQUENCES.name}", rows, partition_by=["as_of"])
     write_deltalake(f"{tmp_path}/{CATALOG.name}", world.catalog(24), partition_by=["snapshot_date"])
+    facts = title_facts_of(interactions_of(rows))
+    write_deltalake(f"{tmp_path}/{TITLE_FACTS.name}", facts, partition_by=["as_of"])
     domain = domain_of(streaming, model={"variant": "v2", "windows": []}, training={"epochs": 1})
     found = cost.measure(domain, str(tmp_path), cutoff, tmp_path / "work")
     assert found["system"] == "v2"

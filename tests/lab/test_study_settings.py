@@ -8,7 +8,7 @@ import pytest
 from intentrec.config import ROOT, ConfigError, load_domain
 from intentrec.errors import PipelineError
 from intentrec.training.settings import settings
-from lab.studies.study import FOLDER, domain_of, load_study, systems
+from lab.studies.study import FOLDER, PARTS, domain_of, load_study, systems
 from tests.lab.made_up import TUNED, study_of
 from tests.registry import world
 
@@ -20,8 +20,8 @@ def test_systems_differ_in_their_own_settings_only() -> None:
     for name, domain in domains.items():
         assert (domain.training.learning_rate, domain.model.dropout, domain.training.seed) == (0.01, 0.1, 5)
         assert domain.model.history_path == name.startswith("shipped")
-        assert domain.model.compatibility == name.startswith("v3compatible")
-        same = {"variant", "layers", "intents", "intent_weight", "history_path", "compatibility"}
+        assert domain.model.compatibility == name.startswith(("v3compatible", "shipped"))
+        same = {"variant", "layers", "intents", "intent_weight", *PARTS}
         assert domain.model.model_dump(exclude=same) == domains["v0"].model.model_dump(exclude=same)
         assert domain.training.permute_intents == (name == "v3permuted")
         assert domain.training.refit == (name == "shippedrefit")
@@ -72,7 +72,7 @@ def test_invalid_studies_are_refused(tmp_path: Path) -> None:
 def test_controls_are_not_for_the_weekly_run(tmp_path: Path) -> None:
     text = (FOLDER.parent / "streaming.yaml").read_text()
     for changed, message in (
-        (text.replace("variant: v3", "variant: v0s"), "which the weekly run can train"),
+        (text.replace("variant: v4", "variant: v0s"), "which the weekly run can train"),
         (text.replace("  weeks: 26", "  weeks: 26\n  permute_intents: true"), "only for studies"),
     ):
         path = tmp_path / "domain.yaml"

@@ -38,12 +38,12 @@ def test_its_commands_lead_to_a_release(project: Path) -> None:
     }
     for kind, text in BLOCK.findall((ROOT / "docs" / "walkthrough.md").read_text("utf-8")):
         if kind == "yaml":
-            (project / "conf" / "grocery.yaml").write_text(text, encoding="utf-8")
+            (project / "conf" / "shop.yaml").write_text(text, encoding="utf-8")
             continue
         command = ["bash", "-euo", "pipefail", "-c", text]
         done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, text + done.stdout[-4000:] + done.stderr[-4000:]
-    rows = read("recommendations", project / "var" / "warehouse" / "grocery").to_pandas()
+    rows = read("recommendations", project / "var" / "warehouse" / "shop").to_pandas()
     users = rows.groupby("user_id")["known"].nunique()
     assert len(users) > 300
     assert (users == 2).mean() > 0.9, "most households have titles that they know and new ones"

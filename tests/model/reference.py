@@ -67,6 +67,8 @@ class Reference:
             biases.append(self.history(k, encoded, item, row["title_id"], times))
         if self.spec.decayed_counts:
             biases.append(self.counts(k, item, row["title_id"], times))
+        if self.spec.title_state:
+            biases.append(self.state(k, item, row))
         if self.spec.compatibility:
             user = np.concatenate([user, *self.channels(p)])
             biases.append(self.compatible(k, p, row, times))
@@ -173,6 +175,17 @@ class Reference:
             for weight, weeks in zip(weights, (4, 26), strict=True):
                 ago = [(times[k] - times[i]) / 604_800 for i in range(k + 1) if titles[i] == titles[at]]
                 bias[at] += weight * math.log(sum(0.5 ** (a / weeks) for a in ago))
+        return bias
+
+    def state(self, k: int, item: np.ndarray, row: dict) -> list[float]:
+        """Of each position's title as seen from k, where it was touched last: what is known of it since then."""
+        titles, begun = row["title_id"], self.linear("state.weight", item)
+        bias = [0.0] * len(titles)
+        for at in range(k + 1):
+            if titles[at] not in titles[at + 1 : k + 1]:
+                fraction = row["last_fraction"][at]
+                facts = [fraction >= 0, max(fraction, 0.0), row["last_finished"][at], row["listed"][at]]
+                bias[at] = float(begun @ np.array(facts, float))
         return bias
 
     def history(self, k: int, encoded: list, item: np.ndarray, titles: list[str], times: list[float]) -> list[float]:

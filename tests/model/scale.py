@@ -44,11 +44,12 @@ def main(titles: int, targets: int) -> None:
     catalog = Items(torch.arange(FIRST, FIRST + titles), facts)
     h_ND = torch.randn(targets, 64, requires_grad=True)
     title_N, weight_N = torch.randint(titles, (targets,)), torch.rand(targets)
+    week_N = torch.zeros_like(title_N)
     few = catalog.map(lambda value: value[:50])
-    model.title_loss(h_ND[:2], None, title_N[:2] % 50, weight_N[:2], few, LossSettings())
+    model.title_loss(h_ND[:2], None, title_N[:2] % 50, weight_N[:2], few, LossSettings(), week_N[:2])
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the preparations
     before, clock = megabytes("VmRSS"), time.monotonic()
-    model.title_loss(h_ND, None, title_N, weight_N, catalog, LossSettings()).backward()
+    model.title_loss(h_ND, None, title_N, weight_N, catalog, LossSettings(), week_N).backward()
     seconds, peak = time.monotonic() - clock, megabytes("VmHWM")
     used = [p for p in (h_ND, *model.parameters()) if p.grad is not None]
     assert all(bool(p.grad.isfinite().all()) and bool(p.grad.any()) for p in used)

@@ -33,7 +33,8 @@ SPECS = {
     "v3 with both": replace(world.spec("v3"), history_path=True, compatibility=True),
     "v0 with counts": replace(world.spec("v0"), decayed_counts=True),
     "v3 with all": replace(world.spec("v3"), history_path=True, decayed_counts=True, compatibility=True),
-    "v4": replace(world.spec("v4"), history_path=True, decayed_counts=True, compatibility=True),
+    "v0 with title state": replace(world.spec("v0"), title_state=True),
+    "v4": replace(world.spec("v4"), history_path=True, decayed_counts=True, title_state=True, compatibility=True),
     "two windows, one layer": replace(world.spec("v3", windows=("1h", "1d")), layers=1),
     **{f"only {intent.name}": world.spec("v3", intents=(intent,)) for intent in world.INTENTS},
     "few inputs": replace(world.spec("v2"), categorical=(), multi_label=(), numeric=(), item_features=("genres",)),
@@ -125,6 +126,8 @@ def test_the_future_changes_nothing(variant: str, history: bool, windows: tuple[
         world.spec(variant, windows=windows),
         history_path=history,
         decayed_counts=history,
+        title_state=history,
+        next_session=history and variant != "v0",
         compatibility=history and variant != "v0",
         neighbours=2 * history,
     )
@@ -169,20 +172,22 @@ def test_input_titles_and_output_titles_are_tied() -> None:
 
 
 @pytest.mark.parametrize("side", ["k", "k+1"])
-@pytest.mark.parametrize("variant", ["v0", "v3"])
+@pytest.mark.parametrize(("variant", "next_session"), [("v0", False), ("v3", False), ("v3", True)])
 @torch.no_grad()
-def test_loss_by_a_loop(variant: str, side: str) -> None:
+def test_loss_by_a_loop(variant: str, next_session: bool, side: str) -> None:
     """Eq. 3 and 4 over rows and positions, from the table itself."""
     sequences = world.random_sequences(13, users=5)
     spec = world.spec(variant)
-    spec = type(spec)(**{**vars(spec), "weight_side": side})
+    spec = type(spec)(**{**vars(spec), "weight_side": side, "next_session": next_session})
     model, encoder, encoded = world.model_of(spec, sequences)
     catalog = world.catalog_of(encoder, sequences)
     batch = encoded.pad(torch.arange(len(encoded)))
     output = model(batch)
     parts = model.loss(batch, catalog, LossSettings(cells=100))
     items = model.item_vectors(catalog)
-    sums = {name: [0.0, 0.0] for name in ("item", *output.intent_logit)}
+    following = [f"next_session_{intent.name}" for intent in spec.intents if next_session]
+    sums = {name: [0.0, 0.0] for name in ("item", *output.intent_logit, *following)}
+    found_sessions = 0
     for b, row in enumerate(sequences.to_pylist()):
         length = len(row["title_id"])
         for j in range(length - row["n_new"], length):
@@ -197,10 +202,30 @@ def test_loss_by_a_loop(variant: str, side: str) -> None:
                 true = true_labels(row, j, intent.column)
                 classes = encoder.vocabulary.labels(intent)
                 add(sums[intent.name], weight, [-float(log_p[classes.index(label)]) for label in true])
+                before = before_session(row, j) if next_session else None
+                if before is not None:
+                    gap = torch.tensor([int((row["end_ts"][j] - row["end_ts"][before]).total_seconds())])
+                    log_p = model.next_session(output.intent_BLD[b, before][None], gap)[intent.name][0].log_softmax(0)
+                    losses = [-float(log_p[classes.index(label)]) for label in true]
+                    add(sums[f"next_session_{intent.name}"], weight, losses)
+                    found_sessions += 1
+    assert bool(found_sessions) == next_session
     expected = {name: total / weight for name, (total, weight) in sums.items()}
-    expected["loss"] = expected["item"] + spec.intent_weight * sum(expected[i.name] for i in spec.intents)
+    of_intents = [value for name, value in expected.items() if name != "item"]
+    expected["loss"] = expected["item"] + spec.intent_weight * sum(of_intents)
     found = {**parts.means(), "loss": parts.loss()}
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def before_session(row: dict, j: int) -> int | None:
+    """The last interaction before the session of j; None if there is none, or j is not the session's first target."""
+    start = max((i for i in range(j + 1) if row["opens_session"][i]), default=0)
+    new = range(len(row["title_id"]) - row["n_new"], len(row["title_id"]))
+    for i in range(start, j):
+        known = any(end < row["end_ts"][i] for end in row["end_ts"])
+        if i in new and row["is_target"][i] and known and row["end_ts"][i] < row["end_ts"][j]:
+            return None
+    return start - 1 if start else None
 
 
 def add(total: list[float], weight: float, losses: list[float]) -> None:
@@ -228,7 +253,8 @@ def test_targets_without_weight_move_no_parameter() -> None:
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
     weight_N, target_N = encoded.flat.weight_BL, encoded.flat.target_BL
-    weighted = torch.cat([weight_N[:1] > 0, weight_N[:-1] > 0])  # side k: the position before the target
+    begin_N = encoded.offsets[:-1].repeat_interleave(encoded.lengths)
+    weighted = weight_N[(begin_N + encoded.flat.known_BL - 1).clamp(min=0)] > 0  # side k: the last known interaction
     assert (target_N & ~weighted).any()
     for ours, theirs in zip(gradients(encoded), gradients(encoded.with_targets(target_N & weighted)), strict=True):
         assert torch.equal(ours, theirs)

@@ -9,7 +9,7 @@ import torch
 from pyspark.sql.pandas.types import to_arrow_schema
 from torch import Tensor
 
-from intentrec.contracts import CATALOG, SEQUENCES
+from intentrec.contracts import CATALOG, SEQUENCES, TITLE_FACTS
 from intentrec.model.build import build
 from intentrec.model.features import Batch, Encoded, FeatureEncoder, Items
 from intentrec.model.spec import IntentSpec, ModelSpec
@@ -44,6 +44,9 @@ def facts(i: int) -> dict:
     }
 
 
+NO_TITLE_FACTS = to_arrow_schema(TITLE_FACTS.schema).empty_table()
+
+
 def catalog(n: int, day: date = START.date(), available_from: datetime | None = None) -> pa.Table:
     """A snapshot with n titles of two items each."""
     rows = []
@@ -70,6 +73,7 @@ def catalog(n: int, day: date = START.date(), available_from: datetime | None = 
 
 def interaction(rng: np.random.Generator, i: int, end: datetime) -> dict:
     """A random interaction with title i that ends at `end`."""
+    hour = i + int(end.timestamp()) // 3_600
     age = (end - (START - timedelta(days=i))).total_seconds() / 86_400
     return {
         "title_id": title(i),
@@ -78,6 +82,10 @@ def interaction(rng: np.random.Generator, i: int, end: datetime) -> dict:
         "duration_s": float(rng.integers(10, 7200)),
         "action_type": ACTIONS[int(rng.integers(3))],
         "release_age_days": age if i % 11 else -1.0,
+        "last_fraction": -1.0 if hour % 5 == 0 else hour % 10 / 10,
+        "last_finished": hour % 3 == 0,
+        "listed": hour % 7 == 0,
+        "opens_session": hour % 2 == 0,
         "surface": ("home", "search")[int(rng.integers(2))],
         "device": ("tv", "phone", "web")[int(rng.integers(3))],
         "is_target": bool(rng.random() < 0.8),

@@ -37,6 +37,7 @@ def random_rows(seed: int, count: int) -> list[dict[str, Any]]:
             "duration_s": dice.choice([None, 0.0, 0.5, 1.0, 7.0, 119.99, 5400.0]),
             "release_age_days": dice.choice([None, -3.0, 0.0, 7.0, 7.01, 30.0, 365.0, 9000.0]),
             "fraction": dice.choice([None, 0.5]),
+            "last_fraction": dice.choice([None, 0.5, 1.0]),
             "episode": dice.choice([None, 3]),
         }
         for n in range(count)
@@ -62,7 +63,7 @@ def slow(interactions: list[dict[str, Any]], events: list[dict[str, Any]], top: 
         week = FIRST + timedelta(days=(row["event_date"] - FIRST).days // 7 * 7)
         found = [(name, "value" if row[name] else "null", row[name] or "") for name in SINGLE]
         found += [("genres", "value", genre) for genre in row["genres"]] or [("genres", "null", "")]
-        found += [(name, *number(row[name])) for name in ("duration_s", "release_age_days")]
+        found += [(name, *number(row[name])) for name in ("duration_s", "release_age_days", "last_fraction")]
         found += [("intent.age", *age_class(row["release_age_days"]))]
         found += [(name, "null" if row[name] is None else "other", "") for name in ("fraction", "episode")]
         counts.update((week, "interactions", *each) for each in found)

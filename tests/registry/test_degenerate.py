@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from intentrec.config import Domain
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_FACTS, TITLE_STATE
 from intentrec.errors import PipelineError, Skip
 from intentrec.inference.scorer import Scorer, read_files
 from intentrec.inference.seen import SeenTitles
@@ -28,6 +28,7 @@ from intentrec.training.data import read_catalog, read_sequences
 from intentrec.training.inputs import Inputs
 from intentrec.training.splits import NothingToTrain
 from tests.model import world as rows
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry import world
 from tests.registry.judged import CONFIG
 
@@ -112,6 +113,7 @@ def written(run: Run, chosen: World) -> None:
     world.put(run.warehouse, SEQUENCES, sequences)
     world.put(run.warehouse, CATALOG, pa.Table.from_pylist(catalog, schema=rows.catalog(1).schema))
     world.put(run.warehouse, INTERACTIONS, interactions)
+    world.put(run.warehouse, TITLE_FACTS, world.title_facts_of(interactions))
     world.put(run.warehouse, TITLE_STATE, world.state_of(interactions, {CUT, world.END}))
 
 
@@ -139,7 +141,7 @@ def test_a_degenerate_week_is_judged_and_scored_or_refused(
     assert json.loads(json.dumps(kept)) == kept  # false for NaN
 
     (tmp_path / "work" / "model").symlink_to(trained.fits["challenger"].directory)
-    scorer = Scorer(read_files(tmp_path / "work"), read_catalog(run.warehouse, 0, world.END), world.END)
+    scorer = Scorer(read_files(tmp_path / "work"), read_catalog(run.warehouse, 0, world.END), NO_TITLE_FACTS, world.END)
     snapshot = read_sequences(run.warehouse, 0, world.END).combine_chunks().to_batches()[0]
     if not domain.publishing.seen_titles:
         users = snapshot.column(snapshot.schema.get_field_index("user_id"))

@@ -18,7 +18,8 @@ from intentrec.storage.warehouse import Warehouse
 from tests.registry.judged import Judged, judged_as
 
 pytestmark = pytest.mark.slow
-PARTS = {"variant": "v4", "history_path": True, "decayed_counts": True, "compatibility": True, "popularity": True}
+OWN = ("history_path", "decayed_counts", "title_state", "compatibility", "popularity", "dated_facts", "next_session")
+PARTS = {"variant": "v4", **dict.fromkeys(OWN, True)}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_the_parts_of_each_score_and_the_shares_of_its_classes(released: str, ho
         assert {each.title_id: each.score for each in found.recommended} == published
         for each in found.recommended:
             assert each.parts is not None
-            assert each.parts.logit.keys() == {"vectors", "neighbours", "popularity", *PARTS} - {"variant"}
+            assert each.parts.logit.keys() == {"vectors", "neighbours", *OWN} - {"next_session"}
             parts = [*each.parts.logit.values(), *each.parts.beside.values()]
             assert sum(parts) == pytest.approx(each.score, abs=1e-4)
             amount = {
@@ -111,7 +112,7 @@ def test_a_domain_says_which_classes_make_sense_as_a_list(
     publishing = home.domain.publishing.model_copy(update={"shown_classes": labels[:1]})
     served = read_served(Warehouse(spark, home.run("publish")))
     files = read_files(Registry(home.profile, home.domain).artifacts(home.version, tmp_path))
-    package = Package.of("shown", files, served.catalog, served.as_of, publishing)
+    package = Package.of("shown", files, served.catalog, served.title_facts, served.as_of, publishing)
     scored = score(served.sequences, package, served.users)
     found = intent_recommendations(scored, served.as_of, "shown", "action_type", publishing)
     assert {row.label for row in found.select("label").collect()} == {labels[0]}

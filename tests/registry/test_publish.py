@@ -17,12 +17,12 @@ from pyspark.sql import functions as F
 from intentrec.contracts import (
     CATALOG,
     INTENT_RECOMMENDATIONS,
-    INTERACTIONS,
     ITEM_VECTORS,
     PUBLISHED,
     RECOMMENDATIONS,
     RELEASES,
     SEQUENCES,
+    TITLE_FACTS,
     TITLE_STATE,
     USER_INTENTS,
     USER_VECTORS,
@@ -216,7 +216,7 @@ def test_release_leads_to_model_tables_and_metrics(released: Warehouse, here: Ju
     assert release.metrics["ndcg_at_10"] == pytest.approx(here.decision.rows[0].metrics["ndcg_at_10"])
     assert release.config_hash == here.domain.hash
     assert release.code_version == code_version()
-    read = (SEQUENCES, CATALOG, TITLE_STATE, INTERACTIONS)
+    read = (SEQUENCES, CATALOG, TITLE_STATE, TITLE_FACTS)
     assert release.table_versions.keys() == {table.name for table in (*WRITTEN, *read)}
     for table in read:
         assert release.table_versions[table.name] == released.version(table)

@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 from mlflow.exceptions import MlflowException
 
 from intentrec.config import Domain, Profile
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_FACTS, TITLE_STATE
 from intentrec.errors import PipelineError, Skip, explained
 from intentrec.evaluation.gate import Decision
 from intentrec.evaluation.measured import metric_names
@@ -227,7 +227,7 @@ def test_the_run_holds_what_a_reviewer_needs(judged: Judged) -> None:
     run = client.get_run(judged.version.run_id)
     assert run.info.status == "FINISHED"
     assert {"version.sequences", "version.catalog", "code_version", "config_hash", "fingerprint"} < run.data.tags.keys()
-    assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"sequences", "catalog"}
+    assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"sequences", "catalog", "title_facts"}
     assert "model.dim" in run.data.params
     assert {"ndcg_at_10", "next_mrr", "v0_ndcg_at_10", "popularity_7d_ndcg_at_10"} < run.data.metrics.keys()
     assert len(client.get_metric_history(judged.version.run_id, "epoch_val_mrr")) == 3
@@ -264,6 +264,7 @@ def test_training_does_not_depend_on_the_judged_week(judged: Judged, make: Regis
     world.put(run.warehouse, CATALOG, pa.concat_tables([catalog, turned]))
     interactions = world.interactions_of(other)
     world.put(run.warehouse, INTERACTIONS, interactions)
+    world.put(run.warehouse, TITLE_FACTS, world.title_facts_of(interactions))
     world.put(run.warehouse, TITLE_STATE, world.state_of(interactions, {cutoff}))
     version = train(run)
     assert version.fingerprint != judged.version.fingerprint

@@ -1,5 +1,6 @@
 """A small service with five weeks of sequences, as Delta tables that training, gate and publication read."""
 
+from collections import defaultdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from deltalake import write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from intentrec.config import Domain
-from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_STATE, Table
+from intentrec.contracts import CATALOG, INTERACTIONS, SEQUENCES, TITLE_FACTS, TITLE_STATE, Table
 from tests.model import world
 
 WEEKS = 5
@@ -16,11 +17,13 @@ FIRST = world.START.date()
 END = FIRST + timedelta(weeks=4)  # what the model is trained for
 LATER = END + timedelta(weeks=1)
 TITLES = 24
+PARTS = ("decayed_counts", "title_state", "dated_facts", "compatibility", "next_session")  # which streaming has, too
 
 
 def domain_of(streaming: Domain, **sections: dict) -> Domain:
-    """The streaming domain with a model that trains in a second; `sections` replace keys of theirs."""
+    """The streaming domain with a V3 that trains in a second; `sections` replace keys of theirs."""
     value = streaming.model_dump(mode="json")
+    value["model"] |= {"variant": "v3", **dict.fromkeys(PARTS, False)}
     value["model"] |= {"dim": 16, "dim_intent": 8, "layers": 1, "heads": 2, "dropout": 0.0, "neighbours": 3}
     value["training"] |= {"epochs": 3, "tokens": 512, "learning_rate": 0.01}
     value["gate"] |= {"bootstrap": 200, "naive_baselines": ["popularity_7d", "repeat_last"]}
@@ -31,12 +34,13 @@ def domain_of(streaming: Domain, **sections: dict) -> Domain:
 
 
 def write(folder: str, users: int = 60, seed: int = 3) -> None:
-    """Fill `sequences`, `catalog`, `interactions` and `title_state` below a warehouse root."""
+    """Fill the tables that training, gate and publication read below a warehouse root."""
     sequences = world.learnable_weeks(seed, users, WEEKS, TITLES)
     put(folder, SEQUENCES, sequences)
     put(folder, CATALOG, world.catalog(TITLES))
     interactions = interactions_of(sequences)
     put(folder, INTERACTIONS, interactions)
+    put(folder, TITLE_FACTS, title_facts_of(interactions))
     put(folder, TITLE_STATE, state_of(interactions, set(sequences["as_of"].to_pylist())))
 
 
@@ -53,6 +57,7 @@ def interactions_of(sequences: pa.Table) -> pa.Table:
         for k in range(len(row["title_id"]) - row["n_new"], len(row["title_id"])):
             each = {name: row[name][k] for name in ("title_id", "start_ts", "end_ts", "duration_s", "action_type")}
             each |= {name: row[name][k] for name in ("kind", "genres", "surface", "device", "is_target")}
+            each |= {name: row[name][k] for name in ("last_fraction", "last_finished", "listed")}
             rows.append(
                 {
                     **each,
@@ -70,6 +75,17 @@ def interactions_of(sequences: pa.Table) -> pa.Table:
                 }
             )
     return pa.Table.from_pylist(rows, schema=to_arrow_schema(INTERACTIONS.schema))
+
+
+def title_facts_of(interactions: pa.Table) -> pa.Table:
+    """Users who engaged each title in the seven days before each week's end."""
+    users: dict[tuple[date, str], set[str]] = defaultdict(set)
+    for row in interactions.to_pylist():
+        if row["is_target"]:
+            week = (row["event_date"] - FIRST).days // 7
+            users[FIRST + timedelta(weeks=week + 1), row["title_id"]].add(row["user_id"])
+    rows = [{"as_of": as_of, "title_id": title, "users": len(each)} for (as_of, title), each in users.items()]
+    return pa.Table.from_pylist(rows, schema=to_arrow_schema(TITLE_FACTS.schema))
 
 
 def state_of(interactions: pa.Table, as_ofs: set[date]) -> pa.Table:

@@ -64,8 +64,9 @@ def test_metrics_stand_with_intervals_beside_champion_and_naive_baselines() -> N
     assert "against the champion, version 6, recommends: **keep the champion**" in text
     assert "without a champion, recommends: **do not promote (there is no champion)**" in page(champion=False)
     rows = [line for line in lines(text, "Week ahead") if line.startswith("| ")]
-    assert rows[0].startswith("| system | ndcg_at_10 | recall_at_10 | mrr | coverage_at_10 | next_mrr | lift")
-    assert rows[2].startswith("| IntentRec, version 7 | 0.3000 [0.2800, 0.3200] | - | - | 0.4000 | - |")
+    metrics = "ndcg_at_10 | recall_at_10 | mrr | coverage_at_10 | next_mrr | next_mrr_given_intent"
+    assert rows[0].startswith(f"| system | {metrics} | lift")
+    assert rows[2].startswith("| IntentRec, version 7 | 0.3000 [0.2800, 0.3200] | - | - | 0.4000 | - | - |")
     assert rows[3].endswith("| +20.0% [+11.0%, +29.0%] |")
     assert rows[4].endswith("| +200.0% [+150.0%, ∞] |")
     assert "**Simulated data.**" in text

@@ -33,6 +33,9 @@ def card(domain: Domain, simulated: bool = True, label: str = "a|<b>", fact: str
         "reachable": 0.875,
         "next_events": 4321,
         NAME: 0.5,
+        "next_session_action_type_first_accuracy": 0.375,
+        "distinctive_intent_share_of_genre": 0.75,
+        "distinctive_intent_agreement": 0.625,
     }
     classes = {f"{NAME}_of_resume": 0.25, f"{NAME}_of_{label}": 0.75}
     results["challenger"] = measured({**ours, **classes, "mrr": float("nan")})
@@ -60,7 +63,9 @@ def test_the_card_holds_figures_beside_naive_baselines(streaming: Domain) -> Non
     assert [line.split(" | ")[0] for line in ahead[3 : 3 + len(ITEM_NAIVE_BASELINES)]] == [
         f"| {name}" for name in ITEM_NAIVE_BASELINES
     ], "without V0, which was not measured"
-    assert "| `action_type` | 0.5000 | 0.2500 | 0.2500 | - |" in lines
+    assert "| `action_type` | next event | 0.5000 | 0.2500 | 0.2500 |" in lines
+    assert "| `action_type` | next session, first target | 0.3750 | - | - |" in lines
+    assert "| `distinctive_intent` | - | 0.7500 | - | - | 0.6250 | - |" in lines
     assert "- action_type, share found per class: `a|<b>` 0.75, `resume` 0.25" in lines
     assert "\n\n\n" not in text
     assert "Simulated" not in card(streaming, simulated=False)

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from pyspark.sql import SparkSession
@@ -41,7 +42,7 @@ def interaction(dice: random.Random, user: str, end: datetime, number: int, doma
         "event_date": service_date_of(start, domain.calendar),
         "user_id": user,
         "account_id": f"a{user}",
-        "session_id": f"{user}@{number}",
+        "session_id": f"{user}@{number // 2}",
         "title_id": f"t{number}",
         "item_id": f"t{number}",
         "start_ts": start,
@@ -59,6 +60,9 @@ def interaction(dice: random.Random, user: str, end: datetime, number: int, doma
         "language": dice.choice([None, "en"]),
         "episode": None,
         "release_age_days": dice.choice([None, 2.5]),
+        "last_fraction": dice.choice([None, 0.5]),
+        "last_finished": dice.random() < 0.5,
+        "listed": dice.random() < 0.5,
         "action_type": "discover",
         "is_target": dice.random() < 0.7,
         "left_censored": dice.random() < 0.3,
@@ -104,6 +108,9 @@ def plain_loop(rows: list[dict], as_of: date, domain: Domain) -> dict[str, dict]
                 **{name: [row[name] for row in kept] for name in ("title_id", "start_ts", "end_ts", "genres", "kind")},
                 "creator": [row["creator"] or "" for row in kept],
                 "release_age_days": [-1.0 if row["release_age_days"] is None else 2.5 for row in kept],
+                "last_fraction": [-1.0 if row["last_fraction"] is None else 0.5 for row in kept],
+                **{name: [row[name] for row in kept] for name in ("last_finished", "listed")},
+                "opens_session": [True, *(one["session_id"] != two["session_id"] for one, two in pairwise(kept))],
                 "is_target": [row["is_target"] and not row["left_censored"] for row in kept],
                 "weight": [pytest.approx(expected_weight(row["duration_s"], settings.weight)) for row in kept],
                 "window_start": {h: list(window_starts(kept, seconds(h))) for h in settings.windows},

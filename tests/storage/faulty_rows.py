@@ -9,7 +9,8 @@ from tests.storage.good_rows import MOMENT, START, rows
 Rows = list[dict[str, Any]]
 NAN = float("nan")
 ARRAYS = ["title_id", "start_ts", "end_ts", "duration_s", "action_type", "kind", "genres", "creator", "language"]
-ARRAYS += ["release_age_days", "surface", "device", "is_target", "weight"]
+ARRAYS += ["release_age_days", "last_fraction", "last_finished", "listed", "surface", "device"]
+ARRAYS += ["is_target", "opens_session", "weight"]
 # By table: the column that identifies its rows; and rows that the named critical expectation must refuse.
 FAULTY: dict[str, tuple[str, dict[str, Rows]]] = {
     "engagement_events": (
@@ -39,6 +40,7 @@ FAULTY: dict[str, tuple[str, dict[str, Rows]]] = {
             "end_ts, start_ts": [{"end_ts": MOMENT - timedelta(1)}],
             "duration_s": [{"duration_s": -1.0}],
             "fraction": [{"fraction": -0.1}, {"fraction": 1.1}],
+            "last_fraction": [{"last_fraction": -0.1}, {"last_fraction": 1.1}],
             "every visit counts at least one event, and signals are numbers": [
                 {"event_counts": {"play": 0}},
                 {"event_counts": {"play": 2, "list_add": -1}},
@@ -91,6 +93,7 @@ FAULTY: dict[str, tuple[str, dict[str, Rows]]] = {
         "user_id",
         {
             "primary_intent": [{"primary_intent": "mood"}],
+            "distinctive_intent": [{"distinctive_intent": "mood"}],
             "attention is a distribution and its largest weight is the primary intent": [
                 {"attention": {"action_type": 0.2}},
                 {"attention": {"action_type": 1.1, "genre": -0.1}},
@@ -174,6 +177,16 @@ FAULTY: dict[str, tuple[str, dict[str, Rows]]] = {
                 {"active": False, "table_versions": {table: 1 for table in PUBLISHED if table != missing}}
                 for missing in PUBLISHED
                 if missing not in ("popular_titles", "intent_recommendations")  # some releases have none
+            ],
+        },
+    ),
+    "title_facts": (
+        "title_id",
+        {
+            "promotion": [{"promotion": 0.0}, {"promotion": 1.1}],
+            "somebody engaged the title, or a promotion is planned": [
+                {"users": -1},
+                {"users": 0, "promotion": None},
             ],
         },
     ),

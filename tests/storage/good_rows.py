@@ -85,6 +85,9 @@ def _interaction(n: int) -> dict[str, Any]:
         "language": "en",
         "episode": None,
         "release_age_days": 3.0,
+        "last_fraction": 0.5,
+        "last_finished": False,
+        "listed": False,
         "action_type": ("discover", "resume")[n],
         "is_target": True,
         "left_censored": False,
@@ -108,6 +111,10 @@ def _state(n: int) -> dict[str, Any]:
         "creator": None,
         "last_touch_ts": MOMENT - timedelta(days=7),
     }
+
+
+def _popularity(n: int) -> dict[str, Any]:
+    return {"as_of": END, "title_id": f"t{n}", "users": n, "promotion": None if n else 0.25}
 
 
 def _profile(n: int) -> dict[str, Any]:
@@ -139,9 +146,13 @@ def _sequence(n: int) -> dict[str, Any]:
         "creator": [""] * 3,
         "language": ["en"] * 3,
         "release_age_days": [-1.0, 0.0, 5.0],
+        "last_fraction": [-1.0, 0.5, 1.0],
+        "last_finished": [False, False, True],
+        "listed": [False] * 3,
         "surface": ["home"] * 3,
         "device": ["tv"] * 3,
         "is_target": [True] * 3,
+        "opens_session": [True, True, False],
         "weight": [0.0, 0.5, 1.0],
         "window_start": {"1d": [0, 0, 1], "7d": [0, 0, 0]},
     }
@@ -157,6 +168,7 @@ def _intent(n: int) -> dict[str, Any]:
         "intent_embedding": [0.1, -0.2],
         "attention": {"action_type": 0.7, "genre": 0.3} if n else {"action_type": 0.4, "genre": 0.6},
         "primary_intent": "action_type" if n else "genre",
+        "distinctive_intent": "genre" if n else None,
         "top_labels": {"action_type": ["discover", "resume"], "genre": ["drama"]},
         "top_probabilities": {"action_type": [0.6, 0.4], "genre": [0.9]},
         "cluster": None,
@@ -230,6 +242,7 @@ _MAKERS = {
     "catalog": _item,
     "interactions": _interaction,
     "title_state": _state,
+    "title_facts": _popularity,
     "feature_profiles": _profile,
     "sequences": _sequence,
     "user_intents": _intent,

@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     sequences, catalog = world.learnable_weeks(5, 31, WEEKS, TITLES), world.catalog(TITLES)
 
     def first() -> None:
-        history = fit(domain, sequences, catalog, cutoff, folder).history
+        history = fit(domain, sequences, catalog, world.NO_TITLE_FACTS, cutoff, folder).history
         (folder / "history.json").write_text(json.dumps(history))
 
     set_threads(1)

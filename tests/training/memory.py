@@ -19,6 +19,7 @@ from intentrec.training.batches import batches
 from intentrec.training.prepare import load, prepare
 from intentrec.training.steps import loaded
 from tests.model import world
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry.world import domain_of
 
 ROWS = 500  # of a bucket: what has to fit in memory, here small, so that a small test has many of them
@@ -51,7 +52,7 @@ def now() -> float:
 
 def go_through(domain: Domain, sequences: str, folder: Path) -> None:
     cutoff = (world.START + timedelta(weeks=2)).date()
-    prepare(domain, ds.dataset(sequences), world.catalog(24), cutoff, folder)
+    prepare(domain, ds.dataset(sequences), world.catalog(24), NO_TITLE_FACTS, cutoff, folder)
     data = load(folder)
     order = batches(data.train.lengths, domain.training.tokens, torch.Generator().manual_seed(1))
     for batch in loaded(data.train, order, torch.device("cpu")):

@@ -19,6 +19,7 @@ from intentrec.training.cooccurrence import cooccurrence, factors, mutual_inform
 from intentrec.training.loop import fit
 from intentrec.training.prepare import load, prepare
 from tests.model import world
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry.world import domain_of
 
 WEEKS, TITLES = 3, 24
@@ -32,7 +33,7 @@ def sequences() -> pa.Table:
 
 def prepared(streaming: Domain, sequences: pa.Table, folder: Path):  # type: ignore[no-untyped-def]
     domain = domain_of(streaming, training={"title_start": "covisitation"})
-    prepare(domain, sequences, world.catalog(TITLES + 5), CUTOFF, folder)
+    prepare(domain, sequences, world.catalog(TITLES + 5), NO_TITLE_FACTS, CUTOFF, folder)
     return load(folder)
 
 
@@ -118,7 +119,7 @@ def test_training_begins_there(streaming: Domain, sequences: pa.Table, tmp_path:
     domain = domain_of(
         streaming, training={"title_start": "covisitation", "learning_rate": 1e-9, "epochs": 1, "tokens": 4096}
     )
-    found = fit(domain, sequences, world.catalog(TITLES + 5), CUTOFF, tmp_path / "fit")
+    found = fit(domain, sequences, world.catalog(TITLES + 5), NO_TITLE_FACTS, CUTOFF, tmp_path / "fit")
     ids = Predictor.load(found.directory).model.titles.id[FIRST:]
     start = prepared(streaming, sequences, tmp_path / "data").start_ID
     cosine = torch.nn.functional.cosine_similarity(ids.detach(), start, dim=1)

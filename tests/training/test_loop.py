@@ -36,7 +36,7 @@ def sequences() -> pa.Table:
 
 
 def train(domain: Domain, sequences: pa.Table, folder: Path, progress=lambda line: None) -> FitResult:  # type: ignore[no-untyped-def]
-    return fit(domain, sequences, world.catalog(TITLES), CUTOFF, folder, progress)
+    return fit(domain, sequences, world.catalog(TITLES), world.NO_TITLE_FACTS, CUTOFF, folder, progress)
 
 
 def losses(result: FitResult) -> list[tuple[float, ...]]:
@@ -184,7 +184,14 @@ def test_nothing_to_train_says_so(streaming: Domain, sequences: pa.Table, tmp_pa
 
 def test_rows_after_the_cutoff_are_refused(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lie after the cut-off"):
-        fit(domain_of(streaming), sequences, world.catalog(3), CUTOFF - timedelta(days=1), tmp_path)
+        fit(
+            domain_of(streaming),
+            sequences,
+            world.catalog(3),
+            world.NO_TITLE_FACTS,
+            CUTOFF - timedelta(days=1),
+            tmp_path,
+        )
 
 
 @pytest.mark.parametrize("setting", [{"bf16": True}, {"sampled": 12}])

@@ -25,6 +25,7 @@ from intentrec.training.prepare import load, prepare
 from intentrec.training.settings import model_spec
 from intentrec.training.splits import chained, split, validation_start
 from tests.model import world
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry.world import domain_of
 
 WEEKS, TITLES = 3, 24
@@ -67,7 +68,7 @@ def test_files_hold_what_memory_would(
     monkeypatch.setattr(out_of_core, "ROWS", rows)
     domain = domain_of(streaming, model={"windows": ["1d", "7d"]})
     spec, begin, catalog = model_spec(domain), validation_start(domain, CUTOFF), world.catalog(TITLES - 6)
-    prepare(domain, sequences, catalog, CUTOFF, tmp_path / "data")
+    prepare(domain, sequences, catalog, NO_TITLE_FACTS, CUTOFF, tmp_path / "data")
     found = load(tmp_path / "data")
 
     whole = chained(sequences)
@@ -98,7 +99,7 @@ def test_an_item_may_change_its_title(streaming: Domain, sequences: pa.Table, tm
     for row in later:
         row["title_id"] = "t000" if row["title_id"] == old else row["title_id"]
     both = pa.Table.from_pylist([*rows, *later], schema=world.catalog(1).schema)
-    prepare(domain_of(streaming), sequences, both, CUTOFF, tmp_path)
+    prepare(domain_of(streaming), sequences, both, NO_TITLE_FACTS, CUTOFF, tmp_path)
     assert old not in load(tmp_path).vocabulary.titles
     assert (
         latest_rows(both)
@@ -110,7 +111,7 @@ def test_an_item_may_change_its_title(streaming: Domain, sequences: pa.Table, tm
 
 def test_the_fingerprint_is_of_rows_and_settings(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
     def mark(domain: Domain, rows: pa.Table) -> str:
-        prepare(domain, rows, world.catalog(TITLES), CUTOFF, tmp_path)
+        prepare(domain, rows, world.catalog(TITLES), NO_TITLE_FACTS, CUTOFF, tmp_path)
         return load(tmp_path).fingerprint
 
     domain = domain_of(streaming)
@@ -134,7 +135,7 @@ def test_vocabulary_learns_nothing_from_validation(streaming: Domain, tmp_path: 
         for k, moment in enumerate(row["end_ts"]):
             if moment >= begin:
                 row["title_id"][k], row["action_type"][k], row["duration_s"][k] = "t999", "new_label", 1e6
-    prepare(domain, world.table(rows), world.catalog(24), CUTOFF, tmp_path / "one")
+    prepare(domain, world.table(rows), world.catalog(24), NO_TITLE_FACTS, CUTOFF, tmp_path / "one")
     late = load(tmp_path / "one").vocabulary
     early = {t for row in rows for t, m in zip(row["title_id"], row["end_ts"], strict=True) if m < begin}
     assert late.titles[: late.n_seen] == tuple(sorted(early))
@@ -142,7 +143,7 @@ def test_vocabulary_learns_nothing_from_validation(streaming: Domain, tmp_path: 
     assert "new_label" not in late.tokens["action_type"]
     for row in rows:
         row["duration_s"] = [2e6 if m >= begin else d for d, m in zip(row["duration_s"], row["end_ts"], strict=True)]
-    prepare(domain, world.table(rows), world.catalog(24), CUTOFF, tmp_path / "two")
+    prepare(domain, world.table(rows), world.catalog(24), NO_TITLE_FACTS, CUTOFF, tmp_path / "two")
     assert load(tmp_path / "two").vocabulary == late
 
 

@@ -11,6 +11,7 @@ from intentrec.training import loop
 from intentrec.training.loop import DATA, FitResult, fit
 from intentrec.training.prepare import prepare
 from tests.model import world
+from tests.model.world import NO_TITLE_FACTS
 from tests.registry.world import domain_of
 
 WEEKS, TITLES, USERS = 3, 24, 40
@@ -28,7 +29,7 @@ def domain(streaming: Domain, **training: object) -> Domain:
 
 
 def train(of: Domain, sequences: pa.Table, folder: Path, progress=lambda line: None) -> FitResult:  # type: ignore[no-untyped-def]
-    return fit(of, sequences, world.catalog(TITLES), CUTOFF, folder, progress)
+    return fit(of, sequences, world.catalog(TITLES), NO_TITLE_FACTS, CUTOFF, folder, progress)
 
 
 def weights(found: Path) -> bytes:
@@ -55,7 +56,7 @@ def test_it_is_the_training_for_which_no_day_was_held_out(
     every_day = domain(streaming, validation_days=1)
     folder = tmp_path / "every_day"
     rows = pa.concat_tables([sequences, world.table([newcomer])])
-    prepare(every_day, rows, world.catalog(TITLES), CUTOFF, folder / DATA)
+    prepare(every_day, rows, world.catalog(TITLES), NO_TITLE_FACTS, CUTOFF, folder / DATA)
     expected = loop.train(every_day, folder, refit.best_epoch)
     assert weights(refit.directory) == weights(expected.directory)
     assert weights(refit.directory) != weights(held_out.directory)

@@ -38,6 +38,7 @@ def main() -> None:
         domain,
         rows.sequences(train.offsets, names.take(pa.array(train.title_N)), train.second_N, as_of),
         catalog,
+        rows.NO_TITLE_FACTS,
         as_of,
         Path(task.folder),
         turn,
@@ -47,7 +48,7 @@ def main() -> None:
     predictor = Predictor.load(result.directory)
     for _ in range(task.scorings):
         turns.begin()
-        found = predictor.predict(to_score, predictor.items(catalog, as_of), task.top_k)
+        found = predictor.predict(to_score, predictor.items(catalog, rows.NO_TITLE_FACTS, as_of), task.top_k)
         turns.end()
         assert len(found.column(found.schema.get_field_index("title_ids")).flatten()) == len(to_score) * task.top_k
     turns.about(
