@@ -142,13 +142,14 @@ def next_session(
             continue
         last = Targets.last_of(rows)
         guesses = {name: system(rows) for name, system in systems.items()}
-        truths = {intent.name: sessions.truths(intent)["first"] for intent in intents}
-        primary.add(len(rows), truths, {name: guess.primary for name, guess in guesses.items()})
+        truths = {intent.name: sessions.truths(intent) for intent in intents}
+        first = {name: each["first"] for name, each in truths.items()}
+        primary.add(len(rows), first, {name: guess.primary for name, guess in guesses.items()})
         for intent in intents:
             labels = {name: each.labels[intent.name] for name, each in guesses.items() if intent.name in each.labels}
             labels["majority"] = constant(majority(past.get(intent.name, Counter())), len(rows))
             labels["repeat_last_intent"] = Labels.of(rows, intent).first(last)
-            for kind, truth in sessions.truths(intent).items():
+            for kind, truth in truths[intent.name].items():
                 labelled = np.unique(truth.at)
                 for name, guess in labels.items():
                     key = f"next_session_{intent.name}_{kind}_accuracy"

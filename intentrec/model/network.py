@@ -133,6 +133,8 @@ class Network(nn.Module, ABC):
 
     def before(self, batch: Batch, targets: TargetPositions) -> Prediction:
         """The predictions of targets (N of each); intents of the next session from the end of the one before."""
+        if self.next_session is None:
+            return self.at(batch, targets.row_N, targets.k_N)
         _, sessions = targets.next_sessions(batch)
         session = sessions.k_N.clamp(min=0), targets.of(batch.time_BL)
         return self.at(batch, targets.row_N, targets.k_N, session)
