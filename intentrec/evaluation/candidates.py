@@ -2,7 +2,7 @@
 
 Every system of a comparison ranks the same candidates.
 
-Shape suffixes: B rows, E prefixes.
+Shape suffixes: B rows, E prefixes, J pairs.
 """
 
 from collections.abc import Iterable
@@ -81,6 +81,13 @@ class TitleLists:
         """Rows `start` to `end`, not including `end`; `rows` then counts from 0."""
         inside = slice(*np.searchsorted(self.rows, [start, end]))
         return TitleLists(self.rows[inside] - start, self.titles[inside], self.lengths[start:end])
+
+    def holds(self, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
+        """Whether row `rows[j]` holds `titles[j]`, for J pairs; false for a title that is not a candidate."""
+        span = 1 + max(int(self.titles.max(initial=0)), int(titles.max(initial=0)))
+        known = self.titles >= 0
+        held = self.rows[known] * span + self.titles[known]
+        return np.isin(rows * span + titles, held) & (titles >= 0)
 
     def seen(self, count: int) -> NDArray[np.bool_]:
         """Which of `count` titles each row holds: bool (B, count)."""

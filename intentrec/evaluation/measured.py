@@ -19,7 +19,12 @@ def metric_names(domain: Domain) -> list[str]:
     week_ahead = [*PER_USER, *(f"coverage_at_{k}" for k in CUTS), "recall_at_10_new", "ndcg_at_10_cold"]
     if domain.publishing.seen_titles:
         week_ahead += ["ndcg_at_10_unseen", "recall_at_10_unseen"]
-    next_event = ["next_events", *(f"next_{name}" for name in per_event(np.ones(1)))]
+    next_event = [
+        "next_events",
+        *(f"next_{name}" for name in per_event(np.ones(1))),
+        "next_mrr_repeat",
+        "next_mrr_explore",
+    ]
     next_event += ["next_mrr_given_intent"] if variant_of(domain.model.variant).conditional else []
     intents = [
         f"intent_{intent.name}_{measure}"

@@ -37,7 +37,8 @@ def next_event(
     Per user (`mrr`, `recall_at_k`, `ndcg_at_k`): the mean over the user's events. Names of metrics: `next_mrr`,
     `next_ndcg_at_10`, ..., `intent_NAME_accuracy`, `intent_NAME_ndcg`, `intent_NAME_calibration_error`, and per class
     `intent_NAME_accuracy_of_LABEL` (the share of its events whose most probable label it was). A conditional model also
-    has `next_mrr_given_intent`: what a list for the true class of the lead intent would be worth.
+    has `next_mrr_given_intent`: what a list for the true class of the lead intent would be worth. `next_mrr_repeat` is
+    of the events whose title the row before them holds, `next_mrr_explore` of the others.
 
     Args:
         snapshot: rows of `sequences` at the week's end.
@@ -111,6 +112,7 @@ class _Week:
 
     ranks: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
     given: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))  # ranks given the true class
+    repeat: list[NDArray[np.bool_]] = field(default_factory=list)  # whether the row before an event holds its title
     intents: dict[tuple[str, str], _IntentTally] = field(default_factory=lambda: defaultdict(_IntentTally))
     users: list[pa.Array] = field(default_factory=list)
     user_rows: list[Ints] = field(default_factory=list)
@@ -129,6 +131,7 @@ class _Week:
         prefixes = targets.prefixes(batch)
         known = histories.prefixes(prefixes.rows, prefixes.ends)
         relevant = histories.titles[targets.flat]
+        self.repeat.append(known.holds(np.arange(len(targets)), relevant))
         for name, system in systems.items():
             scores = system.titles.title_scores(prefixes)
             found = rank(scores, known, np.arange(len(targets)), relevant, len(titles), cuts=())
@@ -172,13 +175,17 @@ class _Week:
         """Of every system, and of the intent baselines."""
         who, rows = pa.concat_arrays(self.users), np.concatenate(self.user_rows)
         present, rows = np.unique(rows, return_inverse=True)
-        users = who.take(pa.array(present))
+        users, repeat = who.take(pa.array(present)), np.concatenate(self.repeat)
         results = {}
         for name, parts in self.ranks.items():
             ranks = np.concatenate(parts)
             each = per_event(ranks)
             metrics = {f"next_{key}": mean(values) for key, values in each.items()}
             metrics["next_events"] = float(len(ranks))
+            metrics["next_mrr_repeat"], metrics["next_mrr_explore"] = (
+                mean(each["mrr"][repeat]),
+                mean(each["mrr"][~repeat]),
+            )
             if name in self.given:
                 metrics["next_mrr_given_intent"] = mean(per_event(np.concatenate(self.given[name]))["mrr"])
             results[name] = Result(metrics | self._intent_metrics(name), users, _means(each, rows, len(present)))

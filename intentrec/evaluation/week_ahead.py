@@ -139,7 +139,7 @@ def week_ahead(
         lengths, known = row_lengths(batch), TitleLists.of_lists(seen_titles_of(batch), titles)
         rows, pairs = relevant.pairs(who)
         wanted = relevant.titles[pairs]
-        seen = _was_seen(known, rows, wanted)
+        seen = known.holds(rows, wanted)
         facts.append(_Facts(user_ids(batch), lengths <= COLD, rows, relevant.new[pairs], seen, wanted >= 0))
         for name, scorer in systems.items():
             scores = scorer.title_scores(Prefixes.whole(batch))
@@ -151,14 +151,6 @@ def week_ahead(
         raise ValueError("no user of the snapshot has a target in the week after it")
     everyone = _Facts.joined(facts)
     return {name: _result(tally, everyone, unserved, seen_titles) for name, tally in tallies.items()}
-
-
-def _was_seen(seen: TitleLists, rows: Ints, titles: Ints) -> NDArray[np.bool_]:
-    """Whether each pair's title is among the user's seen ones; a title that is not a candidate counts as unseen."""
-    span = 1 + max(int(seen.titles.max(initial=0)), int(titles.max(initial=0)))
-    known = seen.titles >= 0
-    touched = seen.rows[known] * span + seen.titles[known]
-    return np.isin(rows * span + titles, touched) & (titles >= 0)
 
 
 def _result(tally: _Tally, facts: _Facts, unserved: int, seen_titles: bool) -> Result:

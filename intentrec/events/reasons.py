@@ -25,6 +25,7 @@ _BLANK = rf"^[\p{{Z}}{_UNSEEN}]*$"
 _DECEPTIVE = rf"[{_UNSEEN}\p{{Zl}}\p{{Zp}}\uFFFD]|[\p{{Zs}}&&[^ ]]|^ | $"
 # What programs make of a whole number that they keep as a float: 17850.0, 1.785E4, 1e+20, NaN.
 _FLOAT = r'^[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?\d+[eE]\+\d+$|^"?[+-]?(NaN|Infinity)"?$'
+_BETWEEN = "\u001f"  # between reasons in a text; a reader's own reason may have a comma
 
 _ADVICE = {
     "unreadable_line": "the line is not a record of its format: look at source_file and source_line, and have it sent "
@@ -138,12 +139,17 @@ def label_too_long(labels: Column) -> Column:
 def all_reasons(read_error: Column, found: Sequence[Column]) -> Column:
     """Array of all reasons, sorted. If the line could not be parsed, it holds only the read error.
 
+    Spark compiles no function of arrays, and interprets whatever stands in one. So the reasons are put together as a
+    text, and only the rows that have any sort an array.
+
     Args:
         read_error: reason that the reader gave; null if there is none.
         found: the other reasons, each null if it does not apply.
     """
-    every = F.array_sort(F.array_distinct(F.array_compact(F.array(read_error, *found))))
-    return F.when(read_error.isin(*UNREAD), F.array(read_error)).otherwise(every)
+    every = F.concat_ws(_BETWEEN, read_error, *found)
+    none = F.array().cast("array<string>")
+    some = F.when(every == "", none).otherwise(F.array_sort(F.array_distinct(F.split(every, _BETWEEN))))
+    return F.when(read_error.isin(*UNREAD), F.array(read_error)).otherwise(some)
 
 
 def count_reasons(refused: DataFrame) -> dict[str, int]:

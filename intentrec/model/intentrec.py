@@ -1,26 +1,23 @@
 """IntentRec (Oh et al., "IntentRec: Predicting User Session Intent with Hierarchical Multi-Task Learning").
 
 Read it beside §3 of the paper; names follow its symbols. One code path serves V0 to V3 and any set of intents and
-windows: what a variant lacks is not built. Eq. 3 and 4 are in `network` and `loss`, which the baselines share.
+windows: what a variant lacks is not built. Eq. 3 and 4 are in `network` and `loss`, which the baselines share. What
+leads from E^item to logits, FC_item included, is in `parts`.
 
-Shape suffixes: B rows, L positions, F width of F_k, X width of F_k (+) S_k, D width (dim), E width of user and item
-vectors, P width of the intent embedding Z (dim_intent), M intents, C classes of an intent, I titles. Position k, from
-0, predicts interaction k + 1.
+Shape suffixes: B rows, L positions, F width of F_k, X width of F_k (+) S_k, D width (dim), P width of the intent
+embedding Z (dim_intent), M intents, C classes of an intent. Position k, from 0, predicts interaction k + 1.
 """
-
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from intentrec.model.dated_facts import DatedFacts
 from intentrec.model.embeddings import InputFeatures, TitleEmbedding
 from intentrec.model.encoder import Encoder, ago_buckets, causal_mask, masked_buckets, window_mask
-from intentrec.model.features import Batch, Items
-from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath, Popularity
-from intentrec.model.network import Network, Output
+from intentrec.model.features import Batch
+from intentrec.model.network import Output
 from intentrec.model.next_session import NextSession
-from intentrec.model.own_titles import DecayedCounts, OwnTitleBiases, OwnTitles, TitleState
+from intentrec.model.own_titles import OwnTitles
+from intentrec.model.parts import NetworkWithParts
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
@@ -42,7 +39,7 @@ class IntentMixture(nn.Module):
         return (attention_BLM.unsqueeze(-1) * projected_BLMP).sum(-2), attention_BLM
 
 
-class IntentRec(Network):
+class IntentRec(NetworkWithParts):
     """The model of a spec and a vocabulary."""
 
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary) -> None:
@@ -62,17 +59,8 @@ class IntentRec(Network):
         if spec.next_session:
             self.next_session = NextSession(spec, classes)
         self.item_encoder = Encoder(width, spec, spec.layers)
-        self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item, up to the tied title vectors
-        self.history = HistoryPath(spec.dim, spec.heads) if spec.history_path else None
-        self.counts = DecayedCounts(spec.dim) if spec.decayed_counts else None
-        self.state = TitleState(spec.dim) if spec.title_state else None
-        if spec.neighbours:
-            self.neighbours = NeighbourPath(spec.dim, vocabulary.size("title_id"), spec.neighbours)
-        if spec.popularity:
-            self.popularity = Popularity(spec.dim, vocabulary.size("title_id"))
-        if spec.dated_facts:
-            self.dated = DatedFacts(spec.dim)
-        self.compatible = Compatibility(spec, vocabulary) if spec.compatibility else None
+        self.to_item = nn.Linear(spec.dim, spec.dim)  # FC_item
+        self.add_parts(spec, vocabulary)
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next intents and the next item at every position."""
@@ -94,67 +82,22 @@ class IntentRec(Network):
             # §3.3: E^intent, p^intent_i = softmax(FC_i(E^intent)), Z
             intent_BLD = self.intent_encoder(x_BLX, batch, bucket_BLL)
             logits = self._intents(intent_BLD)
-            p = self.distributions(logits, batch)
+            p = _softmax(logits)
             z_BLP, attention_BLM = self.mixture(list(p.values()))
             # §3.4: F_k (+) S_k (+) Z_k, E^item
             encoded_BLD = self.item_encoder(torch.cat([x_BLX, z_BLP], -1), batch, bucket_BLL)
         else:
             intent_BLD = encoded_BLD = self.item_encoder(x_BLX, batch, bucket_BLL)
             logits = self._intents(encoded_BLD)
-            p = self.distributions(logits, batch)
-        biases = self.own_title_biases
-        own_BLL = biases.facts(encoded_BLD, batch, ago_BLL, bucket_BLL) if biases else None
+            p = _softmax(logits)
+        own_BLL = self.own_titles(encoded_BLD, batch, ago_BLL, bucket_BLL)
         of_session = intent_BLD if self.spec.next_session else None
         return Output(encoded_BLD, logits, of_session, z_BLP, attention_BLM), p, own_BLL
-
-    @property
-    def own_title_biases(self) -> OwnTitleBiases:
-        """The parts that give logit biases to the user's own titles."""
-        return OwnTitleBiases(self.history, self.counts, self.state, self.compatible)
-
-    def next_item(self, output: Output, p: dict[str, Tensor], own_BLL: OwnTitles | None) -> Output:
-        """User vectors and logit biases at every position.
-
-        Args:
-            output: with E^item (B, L, D) in the place of the user vectors.
-            p: distributions (B, L, C) by intent.
-            own_BLL: facts about the user's own titles; None where no part needs them.
-        """
-        return replace(
-            output,
-            item_BLD=self.user_vectors(output.item_BLD, p),
-            bias_BLL=None if own_BLL is None else self.own_title_biases.bias(output.item_BLD, p, own_BLL),
-            neighbour_weight_BLW=None if self.neighbours is None else self.neighbours(output.item_BLD),
-        )
-
-    def user_vectors(self, item: Tensor, p: dict[str, Tensor]) -> Tensor:
-        """User vectors (..., E), from E^item (..., D) and distributions (..., C) by intent."""
-        return torch.cat(list(self.user_channels(item, p).values()), -1)
-
-    def user_channels(self, item: Tensor, p: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The channels of user vectors, by the part of the model that they belong to; `vectors` are those of FC_item.
-
-        Channels of item vectors have the same order. Arguments as of `user_vectors`.
-        """
-        channels = {"vectors": self.to_item(item)}
-        if self.popularity is not None:
-            channels["popularity"] = self.popularity.user(item)
-        if self.compatible is not None and self.compatible.fact:
-            channels["compatibility"] = torch.cat(self.compatible.user(p), -1)
-        if self.dated is not None:
-            channels["dated_facts"] = self.dated(item)
-        return channels
-
-    def distributions(self, logits: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """p^intent (B, L, C) by intent, from the heads' logits. The oracle control overrides this."""
-        return {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}
 
     def _intents(self, x_BLD: Tensor) -> dict[str, Tensor]:
         return {intent.name: head(x_BLD) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
 
-    def item_vectors(self, items: Items) -> Tensor:
-        """Output vectors (I, E) of titles, known to the vocabulary or not."""
-        channels = [self.titles(items.title_I, items.tokens)]
-        channels += [] if self.popularity is None else [self.popularity.item(items)]
-        channels += [] if self.compatible is None else self.compatible.item(items)
-        return torch.cat(channels, -1)
+
+def _softmax(logits: dict[str, Tensor]) -> dict[str, Tensor]:
+    """p^intent (B, L, C) by intent, from the heads' logits."""
+    return {name: logit_BLC.softmax(-1) for name, logit_BLC in logits.items()}

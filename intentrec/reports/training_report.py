@@ -13,7 +13,14 @@ from intentrec.reports import templates
 from intentrec.reports.markdown import code, table
 
 AHEAD = ("ndcg_at_10", "recall_at_10", "hit_at_10", "mrr", "coverage_at_10", "recall_at_10_new", "ndcg_at_10_cold")
-NEXT = ("next_mrr", "next_mrr_given_intent", "next_ndcg_at_10", "next_recall_at_10", "next_recall_at_20")
+NEXT = (
+    "next_mrr",
+    "next_mrr_given_intent",
+    "next_mrr_repeat",
+    "next_mrr_explore",
+    "next_ndcg_at_10",
+    "next_recall_at_10",
+)
 GAP = 2 * "\N{NO-BREAK SPACE}"  # after each cell: MLflow's registry page sets columns without a space between them
 
 

@@ -3,9 +3,9 @@
     {data}/u.data     user, film, rating, seconds since 1970 (UTC); separated by tabs, no header
     {data}/u.item     film, title, release date, and a flag per genre; separated by bars, Latin-1
 
-An event is a rating, which is an interaction with its film. Its duration was not measured, so duration_s is 0. The time
-is that of the rating on the site, not of watching the film. Half of the ratings share their second with another rating
-of the same user, so their order is unknown. A user rates a film once.
+An event is a rating, which is an interaction with its film. Its duration was not measured, so duration_s is null. The
+time is that of the rating on the site, not of watching the film. Half of the ratings share their second with another
+rating of the same user, so their order is unknown. A user rates a film once.
 
 The list of films has no date, so it counts as known from the first day. The data set has no surfaces, devices, kinds or
 languages.

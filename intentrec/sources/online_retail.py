@@ -7,7 +7,7 @@ One of the files may be missing. A domain whose history begins on 29 November 20
 
 An event is a line of an invoice. Invoice, product, quantity, price and customer identify it: lines that agree in all
 of them are copies. All lines of an invoice have the time of the invoice, to the minute, so their order is unknown. A
-purchase has no measured duration: duration_s is 0. Quantity and price are signals.
+purchase has no measured duration: duration_s is null. Quantity and price are signals.
 
 1 to 9 December 2010 stand in both files. The sheet has every line that the first file has of these days, and also their
 cancellations. So it decides: the lines of the first file are copies, which ingestion counts as duplicates.

@@ -112,7 +112,7 @@ def instant_events(
         fields[item].alias("item_id"),
         F.coalesce(iso(F.col("moment")), fields[when]).alias("event_ts"),
         always(kind).alias("event_type"),
-        always("0").alias("duration_s"),
+        F.lit(None).cast("string").alias("duration_s"),
         F.lit(None).cast("string").alias("position_s"),
         always(surface).alias("surface"),
         always("unknown").alias("device"),

@@ -85,7 +85,7 @@ def prepare(
         Names of the intents that are left out.
 
     Raises:
-        PipelineError: no interaction has a label of any intent.
+        PipelineError: no interaction has a label of any intent, or all have the duration weight 0.
         NothingToTrain: no row, no training target or, of those held out, no validation target.
         ValueError: rows after the cut-off.
     """
@@ -201,6 +201,7 @@ def _chain(
     """
     tally, played = Tally(spec), None
     longest: Counter[str] = Counter()
+    heaviest = 0.0
     moment = pa.scalar(begin, pa.timestamp("us", "UTC"))
     with pa.ipc.new_file(str(folder / CHAINED), SCHEMA) as file:
         for bucket in buckets(rows, folder):
@@ -212,11 +213,17 @@ def _chain(
             chain = chained(bucket).combine_chunks()
             tally.add(chain, pc.less(flat(chain, "end_ts"), moment))
             played = last_played(titles, chain, played)
+            heaviest = max(heaviest, pc.max(flat(chain, "weight")).as_py())
             for name in _several(spec):
                 longest[name] = max(longest[name], pc.max(pc.list_value_length(flat(chain, name))).as_py())
             file.write_batch(chain.to_batches()[0])
     if played is None:
         raise NothingToTrain(f"no sequences before {cutoff}: build them for the weeks before it")
+    if not heaviest:
+        raise PipelineError(
+            f"every interaction before {cutoff} has the duration weight 0, so there is nothing to learn: deliver "
+            "duration_s, leave it out where it is not measured, or set sequences.weight.transform to none"
+        )
     return with_titles(titles, played), tally, longest
 
 

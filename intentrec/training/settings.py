@@ -4,6 +4,8 @@ from intentrec.config import COMPARISON, Domain, Intent, fingerprint
 from intentrec.model.spec import IntentSpec, ModelSpec, variant_of
 
 FACTS = ("categorical", "multi_label", "numeric", "item_features")
+# Keys of the model section that turn on what the paper does not have (docs/model.md).
+PARTS = ("history_path", "decayed_counts", "title_state", "popularity", "dated_facts", "compatibility", "next_session")
 # Sections of the domain file that decide what a model becomes; the gate and the source do not.
 SECTIONS = ("domain", "calendar", "sequences", "intents", "model", "training")
 
@@ -53,11 +55,12 @@ def with_variant(domain: Domain, variant: str, id_only: bool = False) -> Domain:
     Args:
         domain: everything else comes from here.
         variant: one of the paper's (`intentrec.model.spec.VARIANTS`) or a registered one.
-        id_only: take every fact away from the inputs, so that titles are all that the model sees.
+        id_only: take away every fact of the inputs and every part that the paper does not have, so that titles are all
+        that the model sees.
     """
     model = {**domain.model.model_dump(mode="json"), "variant": variant}
     if id_only:
-        model |= {name: [] for name in FACTS}
+        model |= {name: [] for name in FACTS} | dict.fromkeys(PARTS, False) | {"neighbours": 0}
     return Domain.model_validate({**domain.model_dump(mode="json"), "model": model}, context=COMPARISON)
 
 

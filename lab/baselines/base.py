@@ -3,7 +3,8 @@
 In their papers the baselines see titles only (an id-only spec): the title's vector times sqrt(dim), and a learned
 position where the paper has one. With facts, a baseline has the inputs of IntentRec-V0 in the same form: F_k through a
 fully connected layer and normalisation, and the time in place of the position. A title's vector then includes the
-metadata tower, at the input and at the output.
+metadata tower, at the input and at the output. GRU and SASRec may also have the parts that IntentRec has beside its
+encoder (`intentrec.model.parts`).
 
 Shape suffixes: B rows, L positions, D width (dim), I titles. Position k, from 0, predicts interaction k + 1.
 """
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from intentrec.model.embeddings import InputFeatures, TitleEmbedding
 from intentrec.model.encoder import RelativeTimeBias, TimeEmbedding, ago_buckets, causal_mask, masked_buckets
-from intentrec.model.features import Batch, Items
-from intentrec.model.network import Network, Output
+from intentrec.model.features import Batch
+from intentrec.model.network import Output
+from intentrec.model.parts import NetworkWithParts
 from intentrec.model.spec import ModelSpec
 from intentrec.model.vocabulary import Vocabulary
 
@@ -79,7 +81,7 @@ class CausalMask(nn.Module):
         return self.ago(masked_buckets(ago_buckets(batch.time_BL), allowed_BLL))
 
 
-class Baseline(Network):
+class Baseline(NetworkWithParts):
     """A causal baseline: `encode`, then a fully connected layer up to the tied title vectors, and one per intent."""
 
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary, positions: bool) -> None:
@@ -89,6 +91,7 @@ class Baseline(Network):
         self.dropout = nn.Dropout(spec.dropout)
         self.to_item: nn.Module = nn.Linear(spec.dim, spec.dim)
         self.heads = nn.ModuleList(nn.Linear(spec.dim, len(vocabulary.labels(intent))) for intent in spec.intents)
+        self.add_parts(spec, vocabulary)
 
     @abstractmethod
     def encode(self, batch: Batch) -> Tensor:
@@ -101,13 +104,12 @@ class Baseline(Network):
 
     def forward(self, batch: Batch) -> Output:
         """Predict the next item and, where the spec has intents, each of them, at every position."""
-        return Output(*self.predict(self.encode(batch)))
+        x_BLD, own_BLL = self.encode(batch), None
+        if self.spec.own_titles:
+            ago_BLL = ago_buckets(batch.time_BL)
+            own_BLL = self.own_titles(x_BLD, batch, ago_BLL, masked_buckets(ago_BLL, causal_mask(batch)))
+        return self.next_item(Output(x_BLD, self.intents(x_BLD)), {}, own_BLL)
 
-    def predict(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The user vector and the logits of each intent, from encodings (..., D)."""
-        logits = {intent.name: head(x) for intent, head in zip(self.spec.intents, self.heads, strict=True)}
-        return self.to_item(x), logits
-
-    def item_vectors(self, items: Items) -> Tensor:
-        """Output vectors (I, D) of titles, the same as at the input."""
-        return self.titles(items.title_I, items.tokens)
+    def intents(self, x: Tensor) -> dict[str, Tensor]:
+        """The logits (..., C) of each intent, from encodings (..., D)."""
+        return {intent.name: head(x) for intent, head in zip(self.spec.intents, self.heads, strict=True)}

@@ -71,7 +71,8 @@ class TransAct(Baseline):
 
     def at(self, batch: Batch, row_N: Tensor, k_N: Tensor, session: tuple[Tensor, Tensor] | None = None) -> Prediction:
         """The predictions after position k of a row. Only these positions are crossed, which is most of the work."""
-        return Prediction(*self.predict(self.cross(*(value[row_N, k_N] for value in self.window(batch)))))
+        x_ND = self.cross(*(value[row_N, k_N] for value in self.window(batch)))
+        return Prediction(self.user_vectors(x_ND, {}), self.intents(x_ND))
 
     def window(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """At each position, the latest outputs of the blocks (B, L, D, K) and their maximum in the window (B, L, D)."""

@@ -51,7 +51,7 @@ from intentrec.training.batches import batches
 from intentrec.training.settings import model_spec
 from intentrec.training.steps import optimizer_of, step
 from lab.benchmarks import rows
-from lab.studies.study import PAPER
+from lab.studies.study import NO_PARTS
 
 CHUNKED = torch.nn.LinearCrossEntropyOptions()
 _ATTENTION = F.scaled_dot_product_attention
@@ -154,7 +154,7 @@ def data_of(spec: ModelSpec, users: int, length: int, titles: int) -> tuple[Enco
 
 def measure(domain: Domain, part: Part, users: int, length: int, titles: int, rounds: int) -> tuple[float, float]:
     """Least CPU seconds of a step, the mean over batches: with the part by hand, and with torch's."""
-    spec = replace(replace(model_spec(domain), **PAPER), history_path=part.history_path)
+    spec = replace(replace(model_spec(domain), **NO_PARTS), history_path=part.history_path)
     encoded, catalog, vocabulary = data_of(spec, users, length, titles)
     order = batches(encoded.lengths, domain.training.tokens, torch.Generator().manual_seed(0))
     padded = [encoded.pad(row_B) for row_B in order]

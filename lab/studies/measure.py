@@ -36,7 +36,7 @@ Say: TypeAlias = Callable[[str], None]
 
 PROTOCOLS = ("week_ahead", "next_event")
 PER_USER = {"week_ahead": ("mrr", "ndcg_at_10"), "next_event": ("mrr", "ndcg_at_10")}
-DRAWN = "v3"  # the system whose clusters and attention are drawn, with the first seed
+DRAWN = "v4"  # the system whose clusters and attention are drawn, with the first seed
 TIMING = "timing.json"
 TIMED_EPOCHS = 2  # the faster one counts: the first may warm something up, and other work only adds time
 

@@ -13,21 +13,17 @@ from intentrec.reports import templates
 from intentrec.reports.markdown import table
 from intentrec.reports.plots import SHOWN
 from lab.studies.study import System
-from lab.studies.summary import METRICS, MIN_COLD_USERS, OURS, REFERENCE, SIGNIFICANCE, verdict
+from lab.studies.summary import METRICS, MIN_COLD_USERS, REFERENCE, SIGNIFICANCE, verdict
 
 Line: TypeAlias = Mapping[str, Any]
 Lift: TypeAlias = Mapping[str, float]
 Outcomes: TypeAlias = dict[tuple[str, ...], dict[str, tuple[str, Lift]]]  # row -> study -> verdict and lift
 
-HEADINGS = {
-    "1": "Table 1: baselines. Relative to TransAct",
-    "2": "Table 2: architecture, and controls. Relative to V1",
-    "3": "Table 3: one intent at a time. Relative to V0",
-}
 HEADERS = {
     "next_event.next_mrr": "next MRR",
-    "next_event.next_ndcg_at_10": "next NDCG@10",
-    "week_ahead.mrr": "week MRR",
+    "next_event.next_mrr_given_intent": "given the true class",
+    "next_event.next_mrr_repeat": "repeat",
+    "next_event.next_mrr_explore": "explore",
     "week_ahead.ndcg_at_10": "week NDCG@10",
     "week_ahead.ndcg_at_10_unseen": "unseen",
     "week_ahead.recall_at_10_new": "new titles",
@@ -38,7 +34,7 @@ FIGURES = {
     "intent_clusters": f"Figure 6: up to {SHOWN:,} users by intent embedding; names say what a cluster does more often",
     "attention": "Figure 7: attention weights of users, and by cluster",
 }
-PROTOCOLS = (("next_event", "next MRR"), ("week_ahead", "week NDCG@10"))
+PROTOCOLS = {"next_event": "next MRR", "week_ahead": "week NDCG@10"}
 
 
 def write(name: str, summary: Line, known: Mapping[str, System], folder: Path) -> None:
@@ -68,15 +64,12 @@ def page_of(name: str, summary: Line, known: Mapping[str, System], figures: Mapp
         "name": name,
         "few": MIN_COLD_USERS,
         "sure": f"{SIGNIFICANCE:g}",
-        "headings": HEADINGS,
         "figures": figures,
         "missing_labels": [known[system].label for system in summary["missing"]],
         "claims_table": _claims(summary["claims"]),
-        "paper_tables": {number: paper_table(summary["tables"][number], number, intents) for number in HEADINGS},
-        "naive_table": paper_table(summary["naive_baselines"], "", intents),
-        "margins_table": _margins(
-            summary["margins"], {each: known[each].label for each in OURS if each in summary["curves"]}
-        ),
+        "systems_table": systems_table(summary["table"], intents, lifts=True),
+        "naive_table": systems_table(summary["naive_baselines"], intents, lifts=False),
+        "margins_table": _margins(summary["margins"]),
         "intents_table": _intents(summary["intents"]),
         "budgets_table": budgets_table(summary["budgets"]),
         "primary_table": _primary(summary["alignment"], intents),
@@ -85,18 +78,18 @@ def page_of(name: str, summary: Line, known: Mapping[str, System], figures: Mapp
     return templates.render("study.md.jinja", "lab.studies", **values).rstrip("\n") + "\n"
 
 
-def paper_table(lines: Sequence[Line], number: str, intents: Sequence[str]) -> str:
-    """A table of the paper, or with an empty number the naive baselines."""
+def systems_table(lines: Sequence[Line], intents: Sequence[str], lifts: bool) -> str:
+    """Metrics by system, with the lift over V0 if `lifts`."""
     if not lines:
         return "Nothing measured yet."
     columns = [f"{protocol}.{metric}" for protocol, metric in METRICS]
     headers = ["system", *(HEADERS[column] for column in columns), *(f"{intent} accuracy" for intent in intents)]
-    headers += [f"lift over {REFERENCE[number]} [95 %], p (over users)"] if number else []
+    headers += [f"lift over {REFERENCE.upper()} [95 %], p (over users)"] if lifts else []
     rows = []
     for line in lines:
         cells = [line["label"], *(_cell(line[column]) for column in columns)]
         cells += [_cell(line[f"intent.{intent}"]) + _relative(line.get(f"lift.{intent}")) for intent in intents]
-        rows.append(cells + ([_lift_over(REFERENCE[number], line)] if number else []))
+        rows.append(cells + ([_lift_over(line)] if lifts else []))
     return table(headers, rows, "lr")
 
 
@@ -121,14 +114,13 @@ def budgets_table(lines: Sequence[Line]) -> str:
 
 
 def _claims(lines: Sequence[Line]) -> str:
-    rows = [[line["claim"], line["ours"], line["theirs"], _lift(line["lift"]), line["found"]] for line in lines]
-    return table(["claim", "system", "over", "lift [95 %], p (over users)", "found"], rows, "lllrl")
+    rows = [[line["claim"], line["over"], _lift(line["lift"]), line["found"]] for line in lines]
+    return table(["claim", "V4 over", "lift [95 %], p (over users)", "found"], rows, "llrl")
 
 
-def _margins(lines: Sequence[Line], ours: Mapping[str, str]) -> str:
-    columns = [(f"{name}.{protocol}", f"{label}: {of}") for name, label in ours.items() for protocol, of in PROTOCOLS]
-    rows = [[line["label"], *(_lift(line[key]) if key in line else "" for key, _ in columns)] for line in lines]
-    return table(["over", *(header for _, header in columns)], rows, "lr")
+def _margins(lines: Sequence[Line]) -> str:
+    rows = [[line["label"], *(_lift(line[key]) if key in line else "" for key in PROTOCOLS)] for line in lines]
+    return table(["V4 over", *PROTOCOLS.values()], rows, "lr")
 
 
 def _intents(lines: Sequence[Line]) -> str:
@@ -180,17 +172,16 @@ def _contradictions(lines: Sequence[Line], intents: Sequence[str]) -> str:
 
 
 def _curves(curves: Mapping[str, Line], known: Mapping[str, System], path: Path) -> None:
-    """Draw validation MRR by epoch and by time, without the upper bounds, whose scale would hide the differences."""
+    """Draw validation MRR by epoch and by time."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    shown = {name: curve for name, curve in curves.items() if known[name].model.get("variant") != "v3oracle"}
     figure = Figure(figsize=(15, 5), layout="constrained")
     by_epoch, by_time = figure.subplots(1, 2, sharey=True)
-    for number, (system, curve) in enumerate(shown.items()):
+    for number, (system, curve) in enumerate(curves.items()):
         seeds = curve["val_mrr"]
         epochs = range(1, min(len(seed) for seed in seeds) + 1)
         value = [sum(seed[epoch - 1] for seed in seeds) / len(seeds) for epoch in epochs]
@@ -212,19 +203,18 @@ def write_outcomes(folder: Path) -> None:
     content = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     studies = {name: study for name, study in content.items() if "claims" in study}
     claims: Outcomes = {}
-    shipped: dict[str, Outcomes] = {"shipped": {}, "shippedrefit": {}}
+    ahead: Outcomes = {}
     for name, study in studies.items():
         for line in study["claims"]:
-            claims.setdefault((line["claim"], line["ours"], line["theirs"]), {})[name] = line["found"], line["lift"]
+            claims.setdefault((line["claim"], line["over"]), {})[name] = line["found"], line["lift"]
         for line in study["margins"]:
-            for system, over in shipped.items():
-                if lift := line.get(f"{system}.next_event"):
-                    # The label names the domain file; this row stands for all data sets.
-                    label = "as shipped, before its refit" if line["system"] == "shipped" else line["label"]
-                    over.setdefault((label,), {})[name] = verdict(lift), lift
+            if lift := line.get("week_ahead"):
+                ahead.setdefault((line["label"],), {})[name] = verdict(lift), lift
     by_claim = dict(sorted(claims.items(), key=lambda item: item[0][0]))
-    tables = {system: _outcome_table(["over"], over, studies) for system, over in shipped.items()}
-    tables["claims"] = _outcome_table(["claim", "system", "over"], by_claim, studies)
+    tables = {
+        "claims": _outcome_table(["claim", "V4 over"], by_claim, studies),
+        "ahead": _outcome_table(["V4 over"], ahead, studies),
+    }
     values = {"sure": f"{SIGNIFICANCE:g}", "counted": _counted(claims, studies), **tables}
     text = templates.render("outcomes.md.jinja", "lab.studies", **values)
     (folder / "outcomes.md").write_text(text + "\n", encoding="utf-8")
@@ -281,10 +271,10 @@ def _relative(value: float | None) -> str:
     return "" if value is None else f" ({value:+.1%})"
 
 
-def _lift_over(reference: str, line: Line) -> str:
+def _lift_over(line: Line) -> str:
     if "lift" in line:
         return _lift(line["lift"])
-    return "reference" if line["system"] == reference else "N/A"
+    return "reference" if line["system"] == REFERENCE else "N/A"
 
 
 def _lift(value: Lift) -> str:

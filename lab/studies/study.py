@@ -1,4 +1,4 @@
-"""A study file of conf/studies, and the systems of a study: the paper's, its ablations, controls and upper bounds."""
+"""A study file of conf/studies, and the systems of a study: the baselines, IntentRec's variants and V4's controls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,26 +10,16 @@ from pydantic import Field, PositiveInt, model_validator
 
 from intentrec.config import COMPARISON, ROOT, Domain, Strict, fingerprint, load_domain, load_file
 from intentrec.errors import PipelineError
-from intentrec.model.spec import ModelSpec
-from intentrec.model.vocabulary import Vocabulary, token_columns
-from intentrec.training.settings import model_spec
-from lab.baselines import BASELINES, build
+from intentrec.training.settings import PARTS
+from lab import baselines  # noqa: F401  registers what a study may name
 from simulator.settings import World
 
 FOLDER = ROOT / "conf" / "studies"
-# The model section of what the paper describes: none of this project's additions.
-PARTS = ("history_path", "decayed_counts", "title_state", "popularity", "dated_facts", "compatibility", "next_session")
-PAPER: dict[str, Any] = {**dict.fromkeys(PARTS, False), "neighbours": 0}
+# A system has the parts of the domain file, or none.
+NO_PARTS: dict[str, Any] = {**dict.fromkeys(PARTS, False), "neighbours": 0}
+OWN_TITLES = ("history_path", "decayed_counts", "title_state", "compatibility")  # parts with biases of own titles
 # Float32 without compilation gives the same sums on every machine, so a study can continue on another one.
 ARITHMETIC = {"bf16": False, "compile": False}
-LABELS = {
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "transformer": "Transformer",
-    "sasrec": "SASRec",
-    "bert4rec": "BERT4Rec",
-    "transact": "TransAct",
-}
 
 
 class Simulated(Strict):
@@ -75,20 +65,12 @@ class Study(Strict):
 
     def base(self) -> Domain:
         """The settings of the domain file, with the study's first date and sequence length."""
-        shipped = self._shipped()
+        shipped = load_domain(ROOT / "conf" / f"{self.domain}.yaml")
         calendar = shipped.calendar.model_copy(update={"history_start": self.start})
         domain = shipped.model_copy(update={"calendar": calendar})
         if self.length is None:
             return domain
         return domain.model_copy(update={"sequences": domain.sequences.model_copy(update={"length": self.length})})
-
-    @property
-    def resized(self) -> bool:
-        """Whether sequences have another length here than in the domain file."""
-        return self.length not in (None, self._shipped().sequences.length)
-
-    def _shipped(self) -> Domain:
-        return load_domain(ROOT / "conf" / f"{self.domain}.yaml")
 
     @property
     def hash(self) -> str:
@@ -111,14 +93,13 @@ def load_study(name: str, folder: Path = FOLDER) -> Study:
 
 @dataclass(frozen=True)
 class System:
-    """A line of a table: its name, and where its settings differ from the study's common ones."""
+    """A line of the table: its name, and where its settings differ from the study's common ones."""
 
     name: str
     label: str
-    tables: tuple[str, ...]  # numbers of the paper's tables that show it
     model: Mapping[str, Any]
     training: Mapping[str, Any] = field(default_factory=dict)
-    searched_as: str = ""  # the system whose search it shares, where validation cannot tell the two apart
+    searched_as: str = ""  # the system whose search it shares: a control has the settings of what it controls
 
     @property
     def search(self) -> str:
@@ -144,60 +125,33 @@ def systems(study: Study) -> dict[str, System]:
 
 
 def _all(study: Study) -> list[System]:
-    """All systems, in the order of the tables."""
-    found = [System(name, LABELS[name], ("1",), {"variant": name}) for name in BASELINES]
-    return [*found, *_of_the_paper(study), *_as_shipped(study)]
+    """All systems, in the order of the table.
 
-
-def _of_the_paper(study: Study) -> list[System]:
-    """The paper's model and its ablations; beside them controls, upper bounds, and V3 with compatibility.
-
-    The history path, compatibility, neighbours and the start of the title vectors are not in the paper.
+    Baselines stand there as in their papers, GRU and SASRec also with the parts of the domain file. IntentRec's
+    variants all have these parts, so that V4 differs from V0 to V3 in the intents alone.
     """
-    compatible = {"variant": "v3", "compatibility": True}
-    found = [
-        System("v0", "V0: next item only", ("1", "2", "3"), {"variant": "v0"}),
-        System("v1", "V1: simple multi-task", ("2",), {"variant": "v1"}),
-        System("v2", "V2: hierarchical multi-task", ("2",), {"variant": "v2"}),
-        System("v3", "IntentRec (V3)", ("1", "2", "3"), {"variant": "v3"}),
-        System("v0s", "control: V0 + S", ("2",), {"variant": "v0s"}),
-        System("v0deep", "control: V0 as large as V3", ("2",), {"variant": "v0", "layers": _as_large_as_v3(study)}),
-        System("v2free", "control: V2, lambda = 0", ("2",), {"variant": "v2", "intent_weight": 0.0}),
-        System("v3permuted", "control: V3, permuted intents", ("2",), {"variant": "v3"}, {"permute_intents": True}),
-        System("v3oracle", "upper bound: V3 given the true next intents", ("2",), {"variant": "v3oracle"}),
-        System("v3compatible", "V3 + compatibility", ("2",), compatible),
-        System(
-            "v3compatiblefree", "control: V3 + compatibility, lambda = 0", ("2",), {**compatible, "intent_weight": 0.0}
-        ),
-    ]
-    single = [
-        System(f"v3only_{intent.name}", f"V3, only {intent.name}", ("3",), {"variant": "v3", "intents": [intent.name]})
-        for intent in study.base().intents
-    ]
-    return [*found, *single]
+    shipped = study.base().model
+    parts = {key: getattr(shipped, key) for key in NO_PARTS}
 
+    def control(name: str, label: str, model: Mapping[str, Any], training: Mapping[str, Any]) -> System:
+        return System(name, f"control: V4 {label}", {**parts, "variant": "v4", **model}, training, "v4")
 
-def _as_shipped(study: Study) -> list[System]:
-    """The model of the domain file, once with the validation days held out as for all others, and once refit with them.
-
-    Controls have the same additions and another variant.
-    """
-    base = study.base()
-    shipped = {"variant": base.model.variant, **{key: getattr(base.model, key) for key in PAPER}}
-    start = {"title_start": base.training.title_start}
-    held_out = ", before its refit" if base.training.refit else ""
-    cut = f", but n = {study.length}" if study.resized else ""
-    label, refit = f"as shipped (conf/{study.domain}.yaml{cut}){held_out}", "as shipped, refit with the validation days"
-    controls = [
-        System(f"shipped{variant}", f"control: as shipped, but {name}", ("2",), {**shipped, "variant": variant}, start)
-        for variant, name in (("v0", "V0"), ("v0s", "V0 + S"), ("v1", "V1"))
-    ]
-    oracle = "upper bound: as shipped, given the true next intents"
     return [
-        System("shipped", label, ("1", "2"), shipped, start),
-        System("shippedrefit", refit, ("1", "2"), shipped, {**start, "refit": True}, searched_as="shipped"),
-        *controls,
-        System("shippedoracle", oracle, ("2",), {**shipped, "variant": "v3oracle"}, start),
+        System("gru", "GRU", {**NO_PARTS, "variant": "gru"}),
+        System("sasrec", "SASRec", {**NO_PARTS, "variant": "sasrec"}),
+        System("transact", "TransAct", {**NO_PARTS, "variant": "transact"}),
+        System("gru_parts", "GRU + parts", {**parts, "variant": "gru"}),
+        System("sasrec_parts", "SASRec + parts", {**parts, "variant": "sasrec"}),
+        System("v0", "V0 + parts: next item only", {**parts, "variant": "v0"}),
+        System("v1", "V1 + parts: simple multi-task", {**parts, "variant": "v1"}),
+        System("v2", "V2 + parts: hierarchical multi-task", {**parts, "variant": "v2"}),
+        System("v3", "V3 + parts: the paper's IntentRec", {**parts, "variant": "v3"}),
+        System("v4", "V4 + parts: the item given the intent", {**parts, "variant": "v4"}),
+        control("v4permuted", "with permuted intents", {}, {"permute_intents": True}),
+        control("v4mixture", "as an unsupervised mixture", {"variant": "v4mixture"}, {}),
+        control("v4undated", "without dated facts", {"dated_facts": False}, {}),
+        control("v4stateless", "without the state of own titles", {"title_state": False}, {}),
+        control("v4unbiased", "without biases of own titles", dict.fromkeys(OWN_TITLES, False), {}),
     ]
 
 
@@ -211,42 +165,16 @@ def domain_of(study: Study, system: System, tuned: Mapping[str, float], seed: in
         seed: of the training.
     """
     value = study.base().model_dump(mode="json")
-    value["model"] |= {**PAPER, **study.model, "dropout": tuned["dropout"], **system.model}
+    value["model"] |= {**study.model, "dropout": tuned["dropout"], **system.model}
     value["training"] |= {
         "epochs": study.epochs,
         "patience": study.patience,
         "tokens": study.tokens,
         "learning_rate": tuned["learning_rate"],
         "weight_decay": tuned["weight_decay"],
-        "title_start": "random",
         "refit": False,
         **ARITHMETIC,
         **system.training,
         "seed": seed,
     }
     return Domain.model_validate(value, context=COMPARISON)
-
-
-def _as_large_as_v3(study: Study) -> int:
-    """The number of layers that gives V0 at least as many parameters as V3.
-
-    Parameters for the classes of an intent do not count. What both embed is the same and cancels.
-    """
-    value = study.base().model_dump(mode="json")
-
-    def size(variant: str, layers: int | None = None) -> int:
-        model = {**value["model"], **PAPER, **study.model, "variant": variant}
-        model |= {} if layers is None else {"layers": layers}
-        spec = model_spec(Domain.model_validate({**value, "model": model}, context=COMPARISON))
-        return sum(parameter.numel() for parameter in build(spec, _smallest(spec)).parameters())
-
-    layers = 1
-    while size("v0", layers) < size("v3"):
-        layers += 1
-    return layers
-
-
-def _smallest(spec: ModelSpec) -> Vocabulary:
-    """A vocabulary of one token per column."""
-    columns = token_columns(spec)
-    return Vocabulary(("a",), 1, dict.fromkeys(columns, ("a",)), dict.fromkeys(spec.numeric, (0.0, 1.0)))

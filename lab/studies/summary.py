@@ -1,7 +1,7 @@
 """The summary of a study: everything that its page shows, computed from the stored results.
 
-It holds means and spread over seeds, lifts over the paper's reference, and their significance. Beyond the paper's
-tables it holds the skill of the intents, equal budgets, and intents beside recommendations.
+It holds means and spread over seeds, lifts over V0 and their significance, the skill of the intents, equal budgets, and
+intents beside recommendations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES
+from intentrec.evaluation.naive_baselines import INTENT_NAIVE_BASELINES, ITEM_NAIVE_BASELINES
 from intentrec.storage.runs import code_version
-from lab.baselines import BASELINES
 from lab.studies.data import DataFacts
 from lab.studies.naive_measure import NAIVE_BASELINES
 from lab.studies.results import ITEM, Measured, compared, epoch_seconds
@@ -21,29 +20,31 @@ from lab.studies.study import Study, System
 
 Lines = list[dict[str, Any]]
 SIGNIFICANCE = 0.01  # a difference is significant if its p-value is below this
-REFERENCE = {"1": "transact", "2": "v1", "3": "v0"}  # what the paper's tables are relative to
-OURS = ("v3", "shipped", "shippedrefit")  # the systems whose margins are listed
+REFERENCE = "v0"  # what the table is relative to: the same parts without intents
+OURS = "v4"  # the system that claims and margins are about
 MARGINS = (ITEM, ("week_ahead", "ndcg_at_10"))
 COLD = "ndcg_at_10_cold"
 MIN_COLD_USERS = 30  # a mean over fewer is not shown
 METRICS = (
     ("next_event", "next_mrr"),
-    ("next_event", "next_ndcg_at_10"),
-    ("week_ahead", "mrr"),
+    ("next_event", "next_mrr_given_intent"),
+    ("next_event", "next_mrr_repeat"),
+    ("next_event", "next_mrr_explore"),
     ("week_ahead", "ndcg_at_10"),
     ("week_ahead", "ndcg_at_10_unseen"),
     ("week_ahead", "recall_at_10_new"),
     ("week_ahead", COLD),
     ("week_ahead", "coverage_at_10"),
 )
-# The paper's claims that compare two systems, numbered as in lab/results/claims.md.
+# What V4 is compared with, numbered as in lab/results/claims.md.
 CLAIMS = {
-    "1. IntentRec beats every baseline": [("v3", baseline) for baseline in BASELINES],
-    "2. Multi-task learning alone is about V0": [("v1", "v0")],
-    "3. The hierarchy beats V1": [("v2", "v1")],
-    "4. Short-term interest beats V2": [("v3", "v2")],
-    "5. What V3 gains is intent": [("v3", control) for control in ("v0s", "v0deep", "v2free", "v3permuted")],
-}
+    "1. What V4 gains is intent": ("v4permuted", "v4mixture"),
+    "2. V4 is above every other system": (
+        "gru", "sasrec", "transact", "gru_parts", "sasrec_parts", "v0", "v1", "v2", "v3",
+    ),
+    "3. V4 is above every naive baseline": ITEM_NAIVE_BASELINES,
+    "4. Each part of V4 is of use": ("v4undated", "v4stateless", "v4unbiased"),
+}  # fmt: skip
 
 
 def summary_of(
@@ -76,14 +77,9 @@ def summary_of(
         "week_ahead_users": {"judged": judged, "all": facts.users_with_target},
         "trained_by": _codes(measured),
         "missing": [system for system in known if len(trained.get(system, [])) < len(study.seeds)],
-        "tables": {
-            number: _table(
-                number, [each for each, system in known.items() if number in system.tables], measured, intent_names
-            )
-            for number in REFERENCE
-        },
+        "table": [_line(measured[each], measured.get(REFERENCE), intent_names) for each in known if each in measured],
         "naive_baselines": [_line(measured[each], None, intent_names) for each in NAIVE_BASELINES if each in measured],
-        "claims": claims(measured, intent_names),
+        "claims": claims(measured),
         "margins": margins(measured),
         "intents": intents(measured, intent_names),
         "budgets": budgets(measured, seconds),
@@ -100,31 +96,25 @@ def verdict(lift: Mapping[str, float]) -> str:
     return "above" if lift["estimate"] > 0 else "below"
 
 
-def claims(measured: Mapping[str, Measured], intent_names: Sequence[str]) -> Lines:
-    """Lift and verdict for each comparison of a claim whose two systems have results."""
-    single = {
-        f"{'6' if intent == 'action_type' else '7'}. {intent} is a useful intent": [(f"v3only_{intent}", "v0")]
-        for intent in intent_names
-    }
-    lines = []
-    for claim, pairs in {**CLAIMS, **single}.items():
-        for ours, theirs in pairs:
-            if ours in measured and theirs in measured:
-                lift = compared(measured[ours], measured[theirs])
-                labels = {"ours": measured[ours].label, "theirs": measured[theirs].label}
-                lines.append({"claim": claim, **labels, "lift": lift, "found": verdict(lift)})
+def claims(measured: Mapping[str, Measured]) -> Lines:
+    """Lift of V4 and verdict for each comparison of a claim whose two systems have results."""
+    lines: Lines = []
+    for claim, others in CLAIMS.items():
+        for other in others:
+            if OURS in measured and other in measured:
+                lift = compared(measured[OURS], measured[other])
+                lines.append({"claim": claim, "over": measured[other].label, "lift": lift, "found": verdict(lift)})
     return lines
 
 
 def margins(measured: Mapping[str, Measured]) -> Lines:
-    """Lift of V3 and of the shipped model over each other system and naive baseline, in both protocols."""
+    """Lift of V4 over each other system and naive baseline, by protocol."""
     lines: Lines = []
     for other in measured.values():
         found = {
-            f"{name}.{protocol}": compared(measured[name], other, protocol, metric)
-            for name in OURS
+            protocol: compared(measured[OURS], other, protocol, metric)
             for protocol, metric in MARGINS
-            if name in measured and name != other.name and f"{protocol}.{metric}" in other.per_user
+            if OURS in measured and other.name != OURS and f"{protocol}.{metric}" in other.per_user
         }
         if found:
             lines.append({"system": other.name, "label": other.label, **found})
@@ -246,12 +236,6 @@ def _hours(measured: Mapping[str, Measured]) -> dict[str, float]:
 def _codes(measured: Mapping[str, Measured]) -> list[str]:
     """The commits by which the systems were trained and judged; `+`: tracked files differed from it."""
     return sorted({result["code"] for system in measured.values() for result in system.results if "seed" in result})
-
-
-def _table(number: str, names: Sequence[str], measured: Mapping[str, Measured], intent_names: Sequence[str]) -> Lines:
-    """The lines of a table of the paper, for the systems that have results."""
-    reference = measured.get(REFERENCE[number])
-    return [_line(measured[name], reference, intent_names) for name in names if name in measured]
 
 
 def _line(system: Measured, reference: Measured | None, intent_names: Sequence[str]) -> dict[str, Any]:

@@ -170,6 +170,14 @@ class ByAction:
         return lambda start, end: score_EN[start:end]
 
 
+class InOrder:
+    """It ranks d, a, b, in this order, whatever came before."""
+
+    def title_scores(self, prefixes: Prefixes) -> ScoreSlices:
+        score_N = np.array(["bad".find(title) for title in TITLES.ids.to_pylist()], float)
+        return lambda start, end: np.tile(score_N, (end - start, 1))
+
+
 def test_next_event_by_hand() -> None:
     batch = sequences(
         {"u": list("abab"), "v": list("cd")},
@@ -190,6 +198,9 @@ def test_next_event_by_hand() -> None:
     # Events: u's third (a after a b: rank 2), u's fourth (b after a b a: rank 2), v's second (d after c: rank 2).
     assert ours["next_mrr"] == 0.5
     assert ours["next_events"] == 3
+    in_order = next_event([batch], TITLES, {"model": System(InOrder())}, INTENTS, past)["model"].metrics
+    assert in_order["next_mrr_repeat"] == pytest.approx((1 / 2 + 1 / 3) / 2), "u's a and b, which u had before"
+    assert in_order["next_mrr_explore"] == 1, "v's d"
     assert ours["next_mrr_given_intent"] == pytest.approx((1 + 1 / 2 + 1) / 3)  # a given y, b given y, d given z
     assert found["model"].users.to_pylist() == ["u", "v"]
     assert ours["intent_action_type_accuracy"] == pytest.approx(1 / 3)  # x for y, y for y, y for z

@@ -53,7 +53,7 @@ def write_results(folder: Path, study: Study, names: Sequence[str]) -> None:
             about = {**mark, "label": known[name].label, "alignment": {}, "parameters": 100 + number}
             about |= {"best_epoch": 1 + int(np.argmax([row["val_mrr"] for row in history])), "history": history}
             about |= {"seconds": {"training": 1.0, "all": 36.0}, "hardware": "CPU", "code": "c" * 12}
-            if name in ("v3", "v3permuted"):
+            if name in ("v4", "v4permuted"):
                 about["alignment"] = _alignment(rng)
             write(folder / f"{name}-{seed}.json", about, _results(rng, number, INTENTS))
         timed[name] = {"settings": _stored(folder / f"{name}-{study.seeds[0]}.json")["settings"], "seconds": 1 + number}

@@ -199,11 +199,13 @@ def test_a_baseline_is_for_comparison_and_not_for_the_domain_file(
 ) -> None:
     compared = with_variant(streaming, variant)
     spec = model_spec(compared)
-    assert (spec.variant, spec.windows, spec.history_path) == (variant, (), False)
+    assert (spec.variant, spec.windows) == (variant, ())
+    assert spec.history_path == (variant in ("gru", "sasrec")), "a part of the domain file"
     assert bool(spec.intents) == (variant not in ("sasrec", "bert4rec"))
     assert spec.length == streaming.sequences.length
     alone = model_spec(with_variant(streaming, variant, id_only=True))
     assert alone.id_only
+    assert not alone.history_path
     assert not spec.id_only
     assert ModelSpec.from_dict(alone.to_dict()) == alone
     text = (ROOT / "conf" / "streaming.yaml").read_text()
@@ -231,3 +233,25 @@ def test_more_interactions_than_positions_are_refused() -> None:
     model, _, encoded = made(spec("sasrec", id_only=True, length=5), sequences)
     with pytest.raises(ValueError, match="the model has 5 positions"):
         model(all_rows(encoded))
+
+
+PARTS = {"history_path": True, "decayed_counts": True, "title_state": True, "dated_facts": True}
+
+
+@pytest.mark.parametrize("variant", ["gru", "sasrec"])
+@torch.no_grad()
+def test_baselines_may_have_the_parts_of_intentrec(variant: str) -> None:
+    """Their logits are those without parts, plus what IntentRec's own tests check part by part."""
+    sequences = world.random_sequences(21, users=4, longest=20)
+    plain, _, _ = made(spec(variant), sequences)
+    model, _, encoded = made(spec(variant, **PARTS), sequences)
+    model.load_state_dict(plain.state_dict(), strict=False)
+    batch = all_rows(encoded)
+    before, after = plain(batch), model(batch)
+    dim = model.spec.dim
+    torch.testing.assert_close(after.item_BLD[..., :dim], before.item_BLD)
+    torch.testing.assert_close(after.item_BLD[..., dim:], model.dated(model.encode(batch)))
+    assert before.bias_BLL is None
+    assert after.bias_BLL[batch.valid_BL].abs().sum() > 0
+    short = model(batch.map(lambda value: value[:, :4]))
+    torch.testing.assert_close(short.bias_BLL, after.bias_BLL[:, :4, :4], **CLOSE)

@@ -29,7 +29,7 @@ from tests.registry.judged import Judged
 
 pytestmark = pytest.mark.slow
 
-NAMES = ["v0", "v3"]
+NAMES = ["v0", "v4"]
 
 
 def small(**changes: object) -> Study:
@@ -69,7 +69,7 @@ def test_every_system_has_the_same_search_and_a_training_per_seed(place: Place, 
         assert about["tuned"] == content["tuned"][name]
         assert len(about["history"]) == 1
         assert len(users) > 30
-        assert bool(about["alignment"]) == (name == "v3")
+        assert bool(about["alignment"]) == (name == "v4")
     assert content["data"] == data.facts.content
     assert content["judged"] == [str(data.evidence.cut), str(data.evidence.end)]
 
@@ -79,11 +79,11 @@ def test_figures_stand_with_the_runs_and_results_in_mlflow(place: Place, data: D
         assert (place.runs / f"{figure}.png").stat().st_size > 5_000
     client = tracking.client_of(data.run.profile)
     experiment = tracking.experiment(data.run.profile, data.run.domain)
-    (found,) = client.search_runs([experiment], "attributes.run_name = 'v3-2'")
-    about, _ = stored(place.runs, "v3", 2)
+    (found,) = client.search_runs([experiment], "attributes.run_name = 'v4-2'")
+    about, _ = stored(place.runs, "v4", 2)
     assert found.data.metrics["next_event.next_mrr"] == pytest.approx(about["metrics"]["next_event"]["next_mrr"])
     files = {file.path for file in client.list_artifacts(found.info.run_id)}
-    assert files == {"v3-2.json", "v3-2.next_event.parquet", "v3-2.week_ahead.parquet"}
+    assert files == {"v4-2.json", "v4-2.next_event.parquet", "v4-2.week_ahead.parquet"}
 
 
 def test_item_knn_is_tuned_on_what_systems_learn_from(place: Place, data: Data) -> None:
@@ -123,27 +123,25 @@ def test_an_interrupted_study_continues_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         main.carry_out(more, data, copy, Progress(), NAMES)
     main.carry_out(more, data, copy, Progress(), NAMES)
-    assert trained == ["v0", "v3", "v3"]
-    lines = {line["system"]: line for line in json.loads((copy.results / "small.json").read_text())["tables"]["2"]}
-    assert lines["v0"]["seeds"] == lines["v3"]["seeds"] == 3
-    with pytest.raises(PipelineError, match="v9: no such system; there are lstm"):
+    assert trained == ["v0", "v4", "v4"]
+    lines = {line["system"]: line for line in json.loads((copy.results / "small.json").read_text())["table"]}
+    assert lines["v0"]["seeds"] == lines["v4"]["seeds"] == 3
+    with pytest.raises(PipelineError, match="v9: no such system; there are gru"):
         main.carry_out(more, data, copy, Progress(), ["v9"])
 
 
-def test_a_refit_shares_the_search_of_what_is_not_refit(data: Data, place: Place, tmp_path: Path) -> None:
-    """The same curve, so the same search; then other weights, that know more."""
+def test_a_control_has_the_settings_of_what_it_controls(data: Data, place: Place, tmp_path: Path) -> None:
+    """No search of its own, other labels, other weights."""
     copy = copied(place, tmp_path)
-    main.carry_out(small(seeds=[1]), data, copy, Progress(), ["shipped", "shippedrefit"])
-    held_out, refit = (stored(copy.runs, name, 1) for name in ("shipped", "shippedrefit"))
-    assert {path.name for path in copy.runs.glob("shipped*-tuning.json")} == {"shipped-tuning.json"}
-    assert refit[0]["tuned"] == held_out[0]["tuned"]
-    for one, two in zip(refit[0]["history"], held_out[0]["history"], strict=True):
-        assert one["val_mrr"] == two["val_mrr"]
-    assert refit[0]["parameters"] >= held_out[0]["parameters"]
-    assert not np.array_equal(refit[1], held_out[1])
+    main.carry_out(small(seeds=[1]), data, copy, Progress(), ["v4", "v4permuted"])
+    v4, permuted = (stored(copy.runs, name, 1) for name in ("v4", "v4permuted"))
+    assert {path.name for path in copy.runs.glob("v4*-tuning.json")} == {"v4-tuning.json"}
+    assert permuted[0]["tuned"] == v4[0]["tuned"]
+    assert permuted[0]["parameters"] == v4[0]["parameters"]
+    assert not np.array_equal(permuted[1], v4[1])
     content = json.loads((copy.results / "small.json").read_text())
-    (line,) = [each for each in content["margins"] if each["system"] == "item_knn_latest"]
-    assert {"shippedrefit.next_event", "shipped.next_event"} < line.keys()
+    assert {line["system"] for line in content["margins"]} > {"v0", "v4permuted", "item_knn", "item_knn_latest"}
+    assert {line["over"] for line in content["claims"]} > {systems(small())["v4permuted"].label, "item_knn"}
 
 
 def test_an_interrupted_search_tries_what_it_would_have_tried(

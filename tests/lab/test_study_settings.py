@@ -7,26 +7,28 @@ import pytest
 
 from intentrec.config import ROOT, ConfigError, load_domain
 from intentrec.errors import PipelineError
-from intentrec.training.settings import settings
-from lab.studies.study import FOLDER, PARTS, domain_of, load_study, systems
+from intentrec.training.settings import PARTS, settings
+from lab.studies.study import FOLDER, OWN_TITLES, domain_of, load_study, systems
 from tests.lab.made_up import TUNED, study_of
 from tests.registry import world
 
 
 def test_systems_differ_in_their_own_settings_only() -> None:
     study = study_of()
-    known = systems(study)
+    known, shipped = systems(study), study.base().model
     domains = {name: domain_of(study, system, TUNED, 5) for name, system in known.items()}
+    plain = {"gru", "sasrec", "transact"}
+    without = {"v4undated": {"dated_facts"}, "v4stateless": {"title_state"}, "v4unbiased": set(OWN_TITLES)}
     for name, domain in domains.items():
         assert (domain.training.learning_rate, domain.model.dropout, domain.training.seed) == (0.01, 0.1, 5)
-        assert domain.model.history_path == name.startswith("shipped")
-        assert domain.model.compatibility == name.startswith(("v3compatible", "shipped"))
-        same = {"variant", "layers", "intents", "intent_weight", *PARTS}
-        assert domain.model.model_dump(exclude=same) == domains["v0"].model.model_dump(exclude=same)
-        assert domain.training.permute_intents == (name == "v3permuted")
-        assert domain.training.refit == (name == "shippedrefit")
-    assert domains["v0deep"].model.layers > domains["v0"].model.layers == domains["v3"].model.layers
-    assert {name for name in known if name.startswith("v3only_")} == {f"v3only_{i.name}" for i in study.base().intents}
+        off = set(PARTS) if name in plain else without.get(name, set())
+        assert all(getattr(domain.model, part) == (part not in off and getattr(shipped, part)) for part in PARTS)
+        assert domain.model.model_dump(exclude={"variant", *PARTS}) == domains["v0"].model.model_dump(
+            exclude={"variant", *PARTS}
+        )
+        assert domain.training.permute_intents == (name == "v4permuted")
+        assert known[name].search == ("v4" if name.startswith("v4") else name)
+    assert all(getattr(shipped, part) for part in OWN_TITLES), "a control without them differs"
 
 
 def test_a_study_may_have_longer_sequences_and_fewer_systems() -> None:
@@ -34,19 +36,17 @@ def test_a_study_may_have_longer_sequences_and_fewer_systems() -> None:
     assert longer.base().sequences == study.base().sequences.model_copy(update={"length": 40})
     assert longer.base().sequences != study.base().sequences
     assert list(systems(longer)) == ["transact", "v3"]
-    labels = [systems(study_of(length=length))["shipped"].label for length in (None, study.base().sequences.length, 40)]
-    assert labels[0] == labels[1] == labels[2].replace(", but n = 40", "") != labels[2]
     short, long = (settings(domain_of(each, systems(each)["v3"], TUNED, 1)) for each in (study, longer))
     assert short != long
-    with pytest.raises(PipelineError, match="systems: v9: no such system; there are lstm"):
+    with pytest.raises(PipelineError, match="systems: v9: no such system; there are gru"):
         systems(study_of(systems=["v3", "v9"]))
-    with pytest.raises(PipelineError, match="systems: shippedrefit has the settings that shipped found: name both"):
-        systems(study_of(systems=["shippedrefit"]))
+    with pytest.raises(PipelineError, match="systems: v4permuted has the settings that v4 found: name both"):
+        systems(study_of(systems=["v4permuted"]))
 
 
 def test_the_history_of_a_study_begins_with_its_data() -> None:
-    """The study of Online Retail has the second of the two years, whose first weeks look new."""
-    study = load_study("online_retail")
+    """Of Online Retail's second year alone, the first weeks look new."""
+    study = study_of(domain="online_retail", start=date(2010, 11, 29), end=date(2011, 12, 12))
     shipped = load_domain(ROOT / "conf" / "online_retail.yaml").calendar
     assert study.base().calendar == shipped.model_copy(update={"history_start": date(2010, 11, 29)})
     assert shipped.history_start == date(2009, 11, 30)
@@ -72,7 +72,7 @@ def test_invalid_studies_are_refused(tmp_path: Path) -> None:
 def test_controls_are_not_for_the_weekly_run(tmp_path: Path) -> None:
     text = (FOLDER.parent / "streaming.yaml").read_text()
     for changed, message in (
-        (text.replace("variant: v4", "variant: v0s"), "which the weekly run can train"),
+        (text.replace("variant: v4", "variant: gru"), "which the weekly run can train"),
         (text.replace("  weeks: 26", "  weeks: 26\n  permute_intents: true"), "only for studies"),
     ):
         path = tmp_path / "domain.yaml"

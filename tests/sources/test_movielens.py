@@ -56,7 +56,7 @@ def test_a_line_is_a_rating(spark: SparkSession, run: Run, tmp_path: Path) -> No
         "item_id": "255",
         "event_ts": "1997-09-20T03:05:10.000000Z",
         "event_type": "rate",
-        "duration_s": "0",
+        "duration_s": None,
         "position_s": None,
         "surface": "site",
         "device": "unknown",

@@ -84,7 +84,7 @@ def test_a_row_is_a_purchase(spark: SparkSession, run: Run, tmp_path: Path) -> N
         "item_id": "85123A",
         "event_ts": "2011-06-01T07:26:00.000000Z",
         "event_type": "purchase",
-        "duration_s": "0",
+        "duration_s": None,
         "position_s": None,
         "surface": "shop",
         "device": "unknown",

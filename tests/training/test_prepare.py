@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intentrec.config import ROOT, Domain
+from intentrec.errors import PipelineError
 from intentrec.model.arrow import flat
 from intentrec.model.features import Encoded, FeatureEncoder
 from intentrec.model.titles import in_order, last_played, latest_rows, titles_of, with_titles
@@ -89,6 +90,16 @@ def test_files_hold_what_memory_would(
     assert all(torch.equal(found.catalog.tokens[name], items.tokens[name]) for name in items.tokens)
     counts = np.bincount(train.flat.title_BL[train.flat.target_BL].numpy() - 2, minlength=len(vocabulary.titles))
     assert found.count_I.tolist() == counts.tolist()
+
+
+def test_without_any_duration_weight_there_is_nothing_to_learn(
+    streaming: Domain, sequences: pa.Table, tmp_path: Path
+) -> None:
+    weights = sequences["weight"].combine_chunks()
+    zero = pa.ListArray.from_arrays(weights.offsets, pa.array([0.0] * len(weights.values), weights.values.type))
+    unweighted = sequences.set_column(sequences.column_names.index("weight"), "weight", zero)
+    with pytest.raises(PipelineError, match=r"duration weight 0.*sequences\.weight\.transform to none"):
+        prepare(domain_of(streaming), unweighted, world.catalog(TITLES), NO_TITLE_FACTS, CUTOFF, tmp_path)
 
 
 def test_an_item_may_change_its_title(streaming: Domain, sequences: pa.Table, tmp_path: Path) -> None:
