@@ -141,8 +141,8 @@ def explain(predictor: Predictor, items: ItemIndex, row: Rows, title_ids: Sequen
     output, p, own = model.encoded(batch)
     logit = {name: each[:, last] for name, each in output.intent_logit.items()}
     if model.next_session is not None and output.intent_BLD is not None:
-        seconds = items.session_at - batch.time_BL[:, last]
-        logit = model.next_session(output.intent_BLD[:, last], seconds)
+        row_N, moment_N = torch.zeros(1, dtype=torch.long), torch.tensor([items.session_at])
+        logit = model.next_session(output.intent_BLD, batch, row_N, torch.tensor([last]), moment_N)
     ends = _ends(model, batch, last, (output, p, own), logit, predictor.labels)
     attention = [] if output.attention_BLM is None else output.attention_BLM[0, last].tolist()
     return Explanation(

@@ -8,11 +8,15 @@ The code of the time is also kept with each registered model, for serving. Gate 
 process has one package of a name, and Spark's workers have that of the checkout.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
+
+from intentrec.model.next_session import DECAYS
 
 
 class LaterFormat(Exception):
@@ -34,8 +38,16 @@ class Stored:
 
 Step: TypeAlias = Callable[[Stored], Stored]
 
-FORMAT = 1  # a model.json without `format` is of format 1
-UPGRADES: Mapping[int, Step] = {}  # by format: the step to the next one
+
+def _without_shares(stored: Stored) -> Stored:
+    """Format 1: heads for the next session did not read how often the row has each label."""
+    heads = [name for name in stored.weights if re.fullmatch(r"next_session\.heads\.\d+\.bias", name)]
+    more = {"next_session.share_MS": torch.zeros(len(heads), len(DECAYS))} if heads else {}
+    return Stored(stored.about, {**stored.weights, **more})
+
+
+FORMAT = 2  # a model.json without `format` is of format 1
+UPGRADES: Mapping[int, Step] = {1: _without_shares}  # by format: the step to the next one
 
 
 def upgraded(stored: Stored, steps: Mapping[int, Step] = UPGRADES, to: int = FORMAT) -> Stored:

@@ -116,8 +116,7 @@ class Network(nn.Module, ABC):
         neighbours, of_session = None, {}
         if self.next_session is not None and output.intent_BLD is not None and session is not None:
             before_N, moment_N = session
-            seconds_N = moment_N - batch.time_BL[row_N, before_N]
-            of_session = self.next_session(output.intent_BLD[row_N, before_N], seconds_N)
+            of_session = self.next_session(output.intent_BLD, batch, row_N, before_N, moment_N)
         if self.neighbours is not None and output.neighbour_weight_BLW is not None:
             neighbours = self.neighbours.logit_bias(output.neighbour_weight_BLW[at], batch.title_BL, row_N, k_N)
         return Prediction(

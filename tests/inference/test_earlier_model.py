@@ -7,6 +7,7 @@ test fails, models that are champion today cannot be scored any more: add a step
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from intentrec.errors import PipelineError
 from intentrec.inference.scorer import Scorer, read_files
 from intentrec.model.formats import LaterFormat, Stored, renamed, upgraded
 from intentrec.training.checkpoint import ABOUT, model_from
+from tests.model import world
 from tests.model.world import NO_TITLE_FACTS
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -67,10 +69,28 @@ def test_steps_lead_from_format_to_format() -> None:
         upgraded(found, steps, to=2)
 
 
+def test_heads_of_format_1_do_not_read_how_often_the_row_has_a_label() -> None:
+    """Their weights of these shares are 0, so they predict what they did."""
+    sequences = world.random_sequences(3, users=4)
+    spec = replace(world.spec("v4"), next_session=True)
+    model, _, encoded = world.model_of(spec, sequences)
+    with torch.no_grad():
+        model.next_session.share_MS.zero_()
+    weights = {name: value for name, value in model.state_dict().items() if name != "next_session.share_MS"}
+    again, _, _ = world.model_of(spec, sequences)
+    again.load_state_dict(upgraded(Stored({}, weights)).weights)
+    batch = encoded.pad(torch.arange(4))
+    row_N, k_N = torch.arange(4), encoded.lengths - 1
+    session = k_N, batch.time_BL[row_N, k_N] + 86_400
+    found, wanted = (each.at(batch, row_N, k_N, session).session_logit for each in (again, model))
+    assert found.keys() == wanted.keys() == {intent.name for intent in spec.intents}
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "a model of format 99 cannot be read by this code, which reads formats 1 to 1: use the code"),
+        ({"format": 99}, "a model of format 99 cannot be read by this code, which reads formats 1 to 2: use the code"),
         ({"spec": {"gates": 3}}, r"a model of format 1 cannot be read by this code.*gates"),
         ({"spec": {"dim_intent": 6}}, r"weights of a model of format 1 do not fit.*UPGRADES.*mixture"),
         ({"spec": {"layers": 3}}, r"weights of a model of format 1 do not fit.*Missing key"),

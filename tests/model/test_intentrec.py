@@ -1,7 +1,9 @@
 """The model against the paper's equations, by plain loops over rows and positions (`reference`) and by definitions."""
 
+import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +18,7 @@ from intentrec.model.features import Batch, Encoded
 from intentrec.model.intentrec import IntentRec
 from intentrec.model.loss import LossSettings
 from intentrec.model.network import register
-from intentrec.model.spec import VARIANTS, ModelSpec, Variant
+from intentrec.model.spec import VARIANTS, IntentSpec, ModelSpec, Variant
 from intentrec.model.titles import titles_of
 from tests.model import world
 from tests.model.reference import Reference
@@ -204,8 +206,7 @@ def test_loss_by_a_loop(variant: str, next_session: bool, side: str) -> None:
                 add(sums[intent.name], weight, [-float(log_p[classes.index(label)]) for label in true])
                 before = before_session(row, j) if next_session else None
                 if before is not None:
-                    gap = torch.tensor([int((row["end_ts"][j] - row["end_ts"][before]).total_seconds())])
-                    log_p = model.next_session(output.intent_BLD[b, before][None], gap)[intent.name][0].log_softmax(0)
+                    log_p = of_next_session(model, output.intent_BLD[b, before], row, before, j, intent, classes)
                     losses = [-float(log_p[classes.index(label)]) for label in true]
                     add(sums[f"next_session_{intent.name}"], weight, losses)
                     found_sessions += 1
@@ -215,6 +216,25 @@ def test_loss_by_a_loop(variant: str, next_session: bool, side: str) -> None:
     expected["loss"] = expected["item"] + spec.intent_weight * sum(of_intents)
     found = {**parts.means(), "loss": parts.loss()}
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def of_next_session(
+    model: IntentRec, intent_D: Tensor, row: dict, before: int, j: int, intent: IntentSpec, classes: Sequence[str]
+) -> Tensor:
+    """Log-probabilities of an intent of the session of j, from the row up to `before`."""
+    heads = model.next_session
+    seconds = (row["end_ts"][j] - row["end_ts"][before]).total_seconds()
+    hidden_D = heads.hidden(intent_D + heads.gap.weight[int(math.log2(1 + seconds))])
+    number = heads.names.index(intent.name)
+    logit_C = heads.heads[number](hidden_D)
+    for weight, decay in zip(heads.share_MS[number], (0.5, 0.95), strict=True):
+        count = [0.5 / len(classes)] * len(classes)
+        for i in range(before + 1):
+            for label in true_labels(row, i, intent.column):
+                if label in classes:
+                    count[classes.index(label)] += decay ** (before - i)
+        logit_C = logit_C + weight * torch.tensor([math.log(each / sum(count)) for each in count])
+    return logit_C.log_softmax(0)
 
 
 def before_session(row: dict, j: int) -> int | None:
