@@ -329,9 +329,6 @@ class Model(Strict):
     decayed_counts: bool = Field(
         False, description="not in the paper: logit bias for the user's own titles by how often and how recently"
     )
-    popularity: bool = Field(
-        False, description="not in the paper: a channel of user and item vectors for how often a title was a target"
-    )
     title_state: bool = Field(
         False,
         description="not in the paper: logit bias for the user's own titles by how far they got, and whether they are "

@@ -39,15 +39,16 @@ class Stored:
 Step: TypeAlias = Callable[[Stored], Stored]
 
 
-def _without_shares(stored: Stored) -> Stored:
-    """Format 1: heads for the next session did not read how often the row has each label."""
+def _of_format_1(stored: Stored) -> Stored:
+    """Heads for the next session did not read how often the row has each label; `popularity` was a key of the spec."""
     heads = [name for name in stored.weights if re.fullmatch(r"next_session\.heads\.\d+\.bias", name)]
     more = {"next_session.share_MS": torch.zeros(len(heads), len(DECAYS))} if heads else {}
-    return Stored(stored.about, {**stored.weights, **more})
+    spec = {key: value for key, value in stored.about["spec"].items() if key != "popularity"}
+    return Stored({**stored.about, "spec": spec}, {**stored.weights, **more})
 
 
 FORMAT = 2  # a model.json without `format` is of format 1
-UPGRADES: Mapping[int, Step] = {1: _without_shares}  # by format: the step to the next one
+UPGRADES: Mapping[int, Step] = {1: _of_format_1}  # by format: the step to the next one
 
 
 def upgraded(stored: Stored, steps: Mapping[int, Step] = UPGRADES, to: int = FORMAT) -> Stored:

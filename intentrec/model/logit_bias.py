@@ -212,46 +212,6 @@ class NeighbourPath(nn.Module):
         return LogitBias(logit_bias.title_NL, logit_bias.value_NL * (1 - share_NJ.clamp(max=1) * own_NJ))
 
 
-class Popularity(nn.Module):
-    """One more channel of user and item vectors: gate(E^item) x log(1 + training targets of the title).
-
-    At first the gate is 1 everywhere, so titles are as likely as they were frequent. Otherwise the vectors would have
-    to learn this title by title. The count of a title includes each of its targets, so training takes a target out of
-    the count of its own title.
-    """
-
-    count_V: Tensor  # training targets of all tokens of titles, float32
-
-    def __init__(self, dim: int, tokens: int) -> None:
-        super().__init__()
-        self.gate = nn.Linear(dim, 1)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.ones_(self.gate.bias)
-        self.register_buffer("count_V", torch.zeros(tokens))
-
-    def set_counts(self, count_I: Tensor) -> None:
-        """Take the training targets of the vocabulary's titles, in the order of their indices."""
-        self.count_V[FIRST:] = count_I
-
-    def user(self, item: Tensor) -> Tensor:
-        """The channel (..., 1) of user vectors, from E^item at some positions or what stands for it (..., D)."""
-        return self.gate(item)
-
-    def item(self, items: Items) -> Tensor:
-        """The channel (I, 1) of titles; 0 for those that training did not see."""
-        return self.count_V[items.title_I].log1p().unsqueeze(-1)
-
-    def without_target(self, channel_N: Tensor, title_N: Tensor) -> LogitBias:
-        """What takes each target out of the count of its own title.
-
-        Args:
-            channel_N: the channel of the user vectors.
-            title_N: the true titles, by number.
-        """
-        count_N = self.count_V[title_N + FIRST].clamp(min=1)
-        return LogitBias(title_N[:, None], (channel_N * (count_N.log() - count_N.log1p()))[:, None])
-
-
 def _rename_buffers(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Load models that were saved when the buffers had other names."""
     for old, new in (("alike_VK", "similarity_VK"), ("met_VK", "cooccurrence_VK")):

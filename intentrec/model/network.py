@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from intentrec.model.dated_facts import DatedFacts
 from intentrec.model.embeddings import TitleEmbedding
 from intentrec.model.features import Batch, Items, TargetPositions
-from intentrec.model.logit_bias import LogitBias, NeighbourPath, Popularity
+from intentrec.model.logit_bias import LogitBias, NeighbourPath
 from intentrec.model.loss import (
     LossParts,
     LossSettings,
@@ -89,7 +89,6 @@ class Network(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.neighbours: NeighbourPath | None = None
-        self.popularity: Popularity | None = None
         self.dated: DatedFacts | None = None
         self.next_session: NextSession | None = None
 
@@ -169,9 +168,6 @@ class Network(nn.Module, ABC):
         weight_N = self.weight(batch, targets)
         title_N = targets.of(batch.title_BL) - FIRST
         logit_bias = prediction.logit_bias(batch.title_BL[targets.row_N] - FIRST)
-        if self.popularity is not None and self.training:
-            own = self.popularity.without_target(prediction.h_ND[:, self.spec.dim], title_N)
-            logit_bias = own if logit_bias is None else logit_bias.beside(own)
         sums = {
             "item": self.title_loss(
                 prediction.h_ND, logit_bias, title_N, weight_N, catalog, settings, targets.of(batch.week_BL)

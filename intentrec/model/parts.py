@@ -1,6 +1,6 @@
 """The parts of a network beside its encoder and its title vectors. They are not in the paper.
 
-A spec turns each of them on: logit biases of the user's own titles, of titles near them and of popular ones, and
+A spec turns each of them on: logit biases of the user's own titles, of titles near them, and
 channels of user and item vectors for facts of titles. IntentRec has them, and so may a baseline, for a fair comparison.
 
 Shape suffixes: B rows, L positions, D width of E^item, E width of user and item vectors, C classes of an intent, I
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from intentrec.model.dated_facts import DatedFacts
 from intentrec.model.features import Batch, Items
-from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath, Popularity
+from intentrec.model.logit_bias import Compatibility, HistoryPath, NeighbourPath
 from intentrec.model.network import Network, Output
 from intentrec.model.own_titles import DecayedCounts, OwnTitleBiases, OwnTitles, TitleState
 from intentrec.model.spec import ModelSpec
@@ -33,8 +33,6 @@ class NetworkWithParts(Network):
         self.state = TitleState(spec.dim) if spec.title_state else None
         if spec.neighbours:
             self.neighbours = NeighbourPath(spec.dim, vocabulary.size("title_id"), spec.neighbours)
-        if spec.popularity:
-            self.popularity = Popularity(spec.dim, vocabulary.size("title_id"))
         if spec.dated_facts:
             self.dated = DatedFacts(spec.dim)
         self.compatible = Compatibility(spec, vocabulary) if spec.compatibility else None
@@ -81,8 +79,6 @@ class NetworkWithParts(Network):
         Channels of item vectors have the same order. Arguments as of `user_vectors`.
         """
         channels = {"vectors": self.to_item(item)}
-        if self.popularity is not None:
-            channels["popularity"] = self.popularity.user(item)
         if self.compatible is not None and self.compatible.fact:
             channels["compatibility"] = torch.cat(self.compatible.user(p), -1)
         if self.dated is not None:
@@ -92,6 +88,5 @@ class NetworkWithParts(Network):
     def item_vectors(self, items: Items) -> Tensor:
         """Output vectors (I, E) of titles, known to the vocabulary or not."""
         channels = [self.titles(items.title_I, items.tokens)]
-        channels += [] if self.popularity is None else [self.popularity.item(items)]
         channels += [] if self.compatible is None else self.compatible.item(items)
         return torch.cat(channels, -1)

@@ -92,7 +92,6 @@ class ModelSpec:
     history_path: bool = False
     decayed_counts: bool = False
     compatibility: bool = False
-    popularity: bool = False
     dated_facts: bool = False
     title_state: bool = False
     next_session: bool = False
@@ -118,12 +117,7 @@ class ModelSpec:
             needed = "at least one short-term window" if variant.windows else "no short-term window"
             raise ValueError(f"variant {self.variant} has {needed}")
         if not variant.logit_biases and (
-            self.history_path
-            or self.decayed_counts
-            or self.title_state
-            or self.popularity
-            or self.dated_facts
-            or self.neighbours
+            self.history_path or self.decayed_counts or self.title_state or self.dated_facts or self.neighbours
         ):
             raise ValueError(f"variant {self.variant} has no logit biases and no facts of titles beside their vectors")
         lead = [intent for intent in self.intents if intent.name == self.lead_intent]

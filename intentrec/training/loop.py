@@ -172,8 +172,6 @@ def _begin(domain: Domain, data: Prepared, out_dir: Path, last: int | None, prog
         model.titles.start_at(data.start_ID)
     if model.neighbours is not None and data.neighbours is not None:
         model.neighbours.set_counts(data.neighbours)
-    if model.popularity is not None:
-        model.popularity.set_counts(data.count_I)
     model = model.to(hardware)
     if _wanted(settings.compile, hardware):
         model.compile(dynamic=True)

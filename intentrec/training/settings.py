@@ -5,7 +5,7 @@ from intentrec.model.spec import IntentSpec, ModelSpec, variant_of
 
 FACTS = ("categorical", "multi_label", "numeric", "item_features")
 # Keys of the model section that turn on what the paper does not have (docs/model.md).
-PARTS = ("history_path", "decayed_counts", "title_state", "popularity", "dated_facts", "compatibility", "next_session")
+PARTS = ("history_path", "decayed_counts", "title_state", "dated_facts", "compatibility", "next_session")
 # Sections of the domain file that decide what a model becomes; the gate and the source do not.
 SECTIONS = ("domain", "calendar", "sequences", "intents", "model", "training")
 
@@ -35,7 +35,6 @@ def model_spec(domain: Domain) -> ModelSpec:
         weight_side=domain.sequences.weight.side,
         history_path=model.history_path and variant.logit_biases,
         decayed_counts=model.decayed_counts and variant.logit_biases,
-        popularity=model.popularity and variant.logit_biases,
         dated_facts=model.dated_facts and variant.logit_biases,
         title_state=model.title_state and variant.logit_biases,
         next_session=model.next_session and variant.intents == "required",

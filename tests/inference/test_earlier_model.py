@@ -78,7 +78,7 @@ def test_heads_of_format_1_do_not_read_how_often_the_row_has_a_label() -> None:
         model.next_session.share_MS.zero_()
     weights = {name: value for name, value in model.state_dict().items() if name != "next_session.share_MS"}
     again, _, _ = world.model_of(spec, sequences)
-    again.load_state_dict(upgraded(Stored({}, weights)).weights)
+    again.load_state_dict(upgraded(Stored({"spec": spec.to_dict()}, weights)).weights)
     batch = encoded.pad(torch.arange(4))
     row_N, k_N = torch.arange(4), encoded.lengths - 1
     session = k_N, batch.time_BL[row_N, k_N] + 86_400

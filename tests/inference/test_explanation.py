@@ -19,7 +19,7 @@ from intentrec.model.vocabulary import FIRST
 from intentrec.training.checkpoint import save_model
 from tests.model import world
 
-ON = ("history_path", "decayed_counts", "title_state", "compatibility", "popularity", "dated_facts")
+ON = ("history_path", "decayed_counts", "title_state", "compatibility", "dated_facts")
 PARTS = {**dict.fromkeys(ON, True), "neighbours": 3}
 SPECS = {
     "v3": world.spec("v3"),
@@ -36,7 +36,6 @@ REMOVALS: dict[str, Callable[[IntentRec], None]] = {
     "decayed_counts": lambda model: _zero(model.counts.weight),
     "compatibility": lambda model: _zero(model.compatible),
     "title_state": lambda model: _zero(model.state),
-    "popularity": lambda model: _zero(model.popularity.gate),
     "dated_facts": lambda model: _zero(model.dated),
     NEIGHBOURS: lambda model: model.neighbours.similarity_VK.zero_(),
     "vectors": lambda model: _zero(model.to_item),
@@ -67,8 +66,6 @@ def made(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Predictor
         near_IK = torch.randint(size, (size, spec.neighbours), generator=random, dtype=torch.int32)
         alike_IK = torch.rand(size, spec.neighbours, generator=random) / 10
         model.neighbours.set_counts(NeighbourCounts(near_IK, alike_IK, torch.ones(size, spec.neighbours)))
-    if model.popularity is not None:
-        model.popularity.set_counts(torch.randint(50, (size,), generator=random).float())
     folder = tmp_path_factory.mktemp("model")
     calendar = {"day_start": "04:00", "zone": "America/Los_Angeles"}
     about = {"spec": spec.to_dict(), "vocabulary": encoder.vocabulary.to_dict(), "calendar": calendar}

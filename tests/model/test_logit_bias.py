@@ -121,38 +121,6 @@ def test_a_targets_own_part_in_the_counts_is_taken_out() -> None:
 
 
 @torch.no_grad()
-def test_popularity_is_a_channel_and_training_takes_a_target_out_of_its_own_count() -> None:
-    """With everything else at 0, the loss is that of counts, the true title's one smaller."""
-    rows = world.random_sequences(1, titles=10)
-    model, encoder, encoded = world.model_of(replace(world.spec("v0"), popularity=True), rows)
-    for parameter in (*model.to_item.parameters(), *model.titles.parameters(), model.popularity.gate.weight):
-        parameter.zero_()
-    model.popularity.gate.bias.fill_(1.0)
-    counts = torch.arange(1, len(encoder.vocabulary.titles) + 1)
-    model.popularity.set_counts(counts)
-    batch, catalog = encoded.pad(torch.arange(len(encoded))), encoder.items(titles_of(world.catalog(40)))
-    logit_BI = logits(
-        model.at(batch, torch.arange(len(encoded)), encoded.lengths - 1).h_ND, model.item_vectors(catalog), None
-    )
-    known = dict(zip(encoder.vocabulary.titles, counts.tolist(), strict=True))
-    ids = titles_of(world.catalog(40))["title_id"].to_pylist()
-    expected = torch.tensor([1.0 + known.get(title, 0) for title in ids]).log().expand(len(encoded), -1)
-    torch.testing.assert_close(logit_BI, expected)
-
-    targets = batch.targets()
-    title_N, weight_N = targets.of(batch.title_BL) - 2, model.weight(batch, targets)
-    for training in (True, False):
-        model.train(training)
-        total = 0.0
-        for title, weight in zip(title_N.tolist(), weight_N.tolist(), strict=True):
-            count = 1.0 + counts
-            count[title] -= float(training)
-            total -= weight * float((count[title] / count.sum()).log())
-        parts = model.loss(batch, world.catalog_of(encoder), LossSettings())
-        assert float(parts.sums["item"]) == pytest.approx(total, rel=1e-4)
-
-
-@torch.no_grad()
 def test_compatibility_raises_titles_of_a_predicted_genre_also_new_ones() -> None:
     """With everything else at 0, a title's logit is twice the probability of its genres, added up."""
     spec = replace(world.spec("v3"), compatibility=True)

@@ -18,7 +18,7 @@ from intentrec.storage.warehouse import Warehouse
 from tests.registry.judged import Judged, judged_as
 
 pytestmark = pytest.mark.slow
-OWN = ("history_path", "decayed_counts", "title_state", "compatibility", "popularity", "dated_facts", "next_session")
+OWN = ("history_path", "decayed_counts", "title_state", "compatibility", "dated_facts", "next_session")
 PARTS = {"variant": "v4", **dict.fromkeys(OWN, True)}
 
 
