@@ -72,6 +72,7 @@ def test_it_holds_the_package_with_all_it_reads_and_claims_no_other_name(wheel: 
     assert {f"{wheel_info}/licenses/{name}" for name in LICENSES} <= held
 
 
+@pytest.mark.extended
 def test_the_jobs_run_beside_it_where_there_is_no_checkout(
     wheel: Path, interpreting: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

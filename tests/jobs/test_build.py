@@ -283,6 +283,7 @@ def test_input_that_does_not_fit_is_refused_before_anything_is_written(
     assert not any(warehouse.exists(table) for table in (INTERACTIONS, TITLE_STATE, TITLE_FACTS, FEATURE_PROFILES))
 
 
+@pytest.mark.extended
 def test_labels_of_other_rules_are_warned_of(
     streaming: Domain, straight: Warehouse, profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,6 +312,7 @@ def test_part_of_a_week_is_refused(streaming: Domain, profile: Profile) -> None:
         build_sequences.body(Run("build_sequences", *part))
 
 
+@pytest.mark.extended
 def test_events_after_a_moment_change_nothing_before_it(
     streaming: Domain, world: World, delivered: Warehouse, straight: Warehouse, profile: Profile
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_week_without_events_is_accepted_where_the_service_was_closed(
 
 
 @pytest.mark.usefixtures("no_audits")
+@pytest.mark.extended
 def test_a_delivery_that_is_not_whole_changes_nothing_unless_a_person_accepts_it(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ def test_weeks_in_any_order_make_the_same_tables(
     assert warehouse.checksums() == sums
 
 
+@pytest.mark.extended
 def test_a_failed_run_leaves_the_events_as_they_were(
     spark: SparkSession,
     streaming: Domain,

@@ -1,5 +1,6 @@
 """When the tables of a study are built anew."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from intentrec.errors import PipelineError
 from intentrec.local.progress import Progress
 from lab.studies import data as tables_of
 from lab.studies.data import JOBS, tables
-from lab.studies.study import Study, load_study
+from lab.studies.study import Study
+from tests.lab.made_up import study_of
 
 
 def test_tables_are_rebuilt_if_data_settings_or_code_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +28,7 @@ def test_tables_are_rebuilt_if_data_settings_or_code_change(tmp_path: Path, monk
         tables("films", study, Progress())
         return list(called)
 
-    study = load_study("movielens")
+    study = study_of(domain="movielens", start=date(1997, 9, 15), end=date(1998, 4, 6))
     assert built(study) == list(JOBS)
     assert built(study) == []
     assert built(study.model_copy(update={"seeds": [7], "epochs": 3})) == [], "tables do not depend on them"

@@ -64,6 +64,7 @@ def addresses(process: psutil.Process) -> list[tuple[str, int]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.extended
 def test_a_challenger_waits_for_a_person_and_a_backfill_stops_at_a_failure(
     new_home: Callable[[Path], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_umask: None
 ) -> None:
