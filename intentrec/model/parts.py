@@ -1,7 +1,7 @@
 """The parts of a network beside its encoder and its title vectors. They are not in the paper.
 
-A spec turns each of them on: logit biases of the user's own titles, of titles near them, and
-channels of user and item vectors for facts of titles. IntentRec has them, and so may a baseline, for a fair comparison.
+A spec turns each of them on: logit biases of the user's own titles and of titles near them, and channels of user and
+item vectors for facts of titles. IntentRec has them, and so may a baseline, for a fair comparison.
 
 Shape suffixes: B rows, L positions, D width of E^item, E width of user and item vectors, C classes of an intent, I
 titles.
